@@ -1,0 +1,1 @@
+"""The nouns: Study, Series, Instance, Volume, Finding and the codes they use. No I/O."""
