@@ -1,0 +1,163 @@
+"""What can go wrong between a DICOM peer and the instance store.
+
+Reading received objects and building results have their own modules: `decode_errors`, `encode_errors`.
+No message carries a UID, a name or any other value of a data set: messages reach logs and peers.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """The DICOM gateway could not do what was asked."""
+
+
+class ConnectionLost(GatewayError):
+    """The peer closed the connection, or the network did."""
+
+
+class PeerTooSlow(GatewayError):
+    """A whole PDU did not arrive, or could not be sent, within its deadline."""
+
+
+class PeerSilent(GatewayError):
+    """The peer opened a connection or association and then said nothing for too long."""
+
+
+class ProtocolViolation(GatewayError):
+    """What arrived is not what PS3.8 or PS3.7 allow at this point; the association is aborted.
+
+    reason: A-ABORT reason of the service provider (PS3.8 table 9-26).
+    """
+
+    def __init__(self, sentence: str, reason: int) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class UnrecognizedPDU(ProtocolViolation):
+    """The type of a PDU is none of PS3.8 section 9.3."""
+
+    def __init__(self, pdu_type: int) -> None:
+        super().__init__(f"PDU type {pdu_type:#04x} is not known", reason=1)
+
+
+class UnexpectedPDU(ProtocolViolation):
+    """A PDU arrived that the state of the association does not allow (PS3.8 table 9-10)."""
+
+    def __init__(self, pdu_type: int) -> None:
+        super().__init__(f"PDU type {pdu_type:#04x} is not expected now", reason=2)
+
+
+class InvalidPDU(ProtocolViolation):
+    """A length or a value inside a PDU contradicts PS3.8 section 9.3."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, reason=6)
+
+
+class PDUTooLong(ProtocolViolation):
+    """A PDU announces more bytes than we accept; nothing of it is read."""
+
+    def __init__(self, length: int, length_max: int) -> None:
+        super().__init__(f"PDU of {length} bytes announced, at most {length_max} are accepted", reason=6)
+
+
+class InvalidMessage(ProtocolViolation):
+    """A DIMSE command set or the order of its fragments contradicts PS3.7."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, reason=6)
+
+
+class MessageTooLong(ProtocolViolation):
+    """A DIMSE message grew past the cap without its last fragment."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(f"a message exceeds {bytes_max} bytes", reason=6)
+
+
+class AssociationRefused(GatewayError):
+    """An association is rejected before it exists (A-ASSOCIATE-RJ, PS3.8 table 9-21).
+
+    result: 1 permanent, 2 transient. source: 1 service user, 2 ACSE provider, 3 presentation provider.
+    """
+
+    def __init__(self, sentence: str, result: int, source: int, reason: int) -> None:
+        super().__init__(sentence)
+        self.result = result
+        self.source = source
+        self.reason = reason
+
+
+class CallingAETitleNotRecognized(AssociationRefused):
+    """No peer with this calling AE title may send to us from this host."""
+
+    def __init__(self) -> None:
+        super().__init__("calling AE title not recognized", result=1, source=1, reason=3)
+
+
+class CalledAETitleNotRecognized(AssociationRefused):
+    """We do not answer to this called AE title."""
+
+    def __init__(self) -> None:
+        super().__init__("called AE title not recognized", result=1, source=1, reason=7)
+
+
+class ApplicationContextNotSupported(AssociationRefused):
+    """The application context is not the DICOM one (PS3.7 annex A.2.1)."""
+
+    def __init__(self) -> None:
+        super().__init__("application context name not supported", result=1, source=1, reason=2)
+
+
+class ProtocolVersionNotSupported(AssociationRefused):
+    """The requestor does not speak version 1 of the upper layer protocol."""
+
+    def __init__(self) -> None:
+        super().__init__("protocol version not supported", result=1, source=2, reason=2)
+
+
+class TooManyAssociations(AssociationRefused):
+    """The cap on connections, in all or of one host, is reached."""
+
+    def __init__(self) -> None:
+        super().__init__("local limit exceeded", result=2, source=3, reason=2)
+
+
+class TemporarilyUnavailable(AssociationRefused):
+    """The gateway is draining, or its database does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__("temporary congestion", result=2, source=3, reason=1)
+
+
+class InstanceRefused(GatewayError):
+    """A C-STORE request ends in a failure status; the association lives on. See `status`."""
+
+
+class InvalidObjectInstance(InstanceRefused):
+    """The SOP Instance UID of the command is not a UID (PS3.5 section 9.1)."""
+
+
+class SOPClassDoesNotMatch(InstanceRefused):
+    """The command, the presentation context and the data set name different SOP classes or instances."""
+
+
+class DataSetHeadUnreadable(InstanceRefused):
+    """The head of the data set cannot be read up to the Series Instance UID."""
+
+
+class OutOfResources(InstanceRefused):
+    """Disk or database cannot take the instance now; the peer may send it again later."""
+
+
+class OperationNotSupported(InstanceRefused):
+    """The DIMSE operation is not one of C-ECHO and C-STORE."""
+
+
+class DifferentInstanceStored(InstanceRefused):
+    """Another object is already stored under this SOP Instance UID; the second is in quarantine."""
+
+
+class StoreLocationInvalid(GatewayError):
+    """A location does not point into the instance store."""
