@@ -1,0 +1,54 @@
+"""The states of a study and the one table of transitions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pipeline.errors import TransitionNotAllowed
+
+
+class StudyStatus(StrEnum):
+    """Where a study stands on its path."""
+
+    RECEIVING = "receiving"
+    """Instances arrive; the quiet time has not passed."""
+    ASSEMBLED = "assembled"
+    """The study is taken as complete; the reason is stored."""
+    ROUTED = "routed"
+    """A series was chosen for each model."""
+    DECODED = "decoded"
+    """The chosen series lie as volumes in Hounsfield units."""
+    INFERRED = "inferred"
+    """The models have run and their findings are stored."""
+    ENCODED = "encoded"
+    """Result objects are written and wait for delivery."""
+    DELIVERED = "delivered"
+    """Every result object was acknowledged by its destination."""
+    REJECTED = "rejected"
+    """The input is unfit for every model; the reason is stored and shown."""
+    FAILED = "failed"
+    """A step could not be done; the reason is stored and shown."""
+
+
+TERMINAL = frozenset({StudyStatus.DELIVERED, StudyStatus.REJECTED, StudyStatus.FAILED})
+
+_S = StudyStatus
+TRANSITIONS: dict[StudyStatus, frozenset[StudyStatus]] = {
+    _S.RECEIVING: frozenset({_S.ASSEMBLED}),
+    # Delivered at once: late instances that do not change what the models read.
+    _S.ASSEMBLED: frozenset({_S.ROUTED, _S.DELIVERED, _S.REJECTED, _S.FAILED}),
+    _S.ROUTED: frozenset({_S.DECODED, _S.REJECTED, _S.FAILED}),
+    _S.DECODED: frozenset({_S.INFERRED, _S.REJECTED, _S.FAILED}),
+    _S.INFERRED: frozenset({_S.ENCODED, _S.FAILED}),
+    _S.ENCODED: frozenset({_S.DELIVERED, _S.FAILED}),
+    # New instances after the end open the next revision.
+    _S.DELIVERED: frozenset({_S.ASSEMBLED}),
+    _S.REJECTED: frozenset({_S.ASSEMBLED}),
+    _S.FAILED: frozenset({_S.ASSEMBLED}),
+}
+
+
+def require_transition(before: StudyStatus, after: StudyStatus) -> None:
+    """Raise `TransitionNotAllowed` unless the table has `before` → `after`."""
+    if after not in TRANSITIONS[before]:
+        raise TransitionNotAllowed(before, after)

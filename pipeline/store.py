@@ -1,0 +1,250 @@
+"""Studies, their timeline and their results in PostgreSQL. Every function runs in the caller's transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from pipeline.database import Connection
+from pipeline.errors import StudyNotFound
+from pipeline.status import StudyStatus, require_transition
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """One row of `study`: a study as the pipeline knows it."""
+
+    id: UUID
+    tenant: str
+    study_instance_uid: str
+    ae_title: str
+    status: StudyStatus
+    revision: int
+    reason_code: str | None
+    reason_text: str | None
+    header: dict[str, Any]
+    route: list[dict[str, Any]]
+    completion: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+def _record(row: Row) -> StudyRecord:
+    return StudyRecord(**{**row, "status": StudyStatus(row["status"])})
+
+
+_STUDY_COLUMNS = """id, tenant, study_instance_uid, ae_title, status, revision, reason_code, reason_text, header, route,
+    completion, created_at, updated_at"""
+
+
+def get_study(conn: Connection, tenant: str, study_id: UUID | str) -> StudyRecord:
+    """Raises `StudyNotFound`, for another tenant's study too."""
+    row = conn.execute(
+        "SELECT " + _STUDY_COLUMNS + " FROM study WHERE tenant = %s AND id::text = %s",
+        (tenant, str(study_id)),
+    ).fetchone()
+    if row is None:
+        raise StudyNotFound(str(study_id))
+    return _record(row)
+
+
+def lock_study(conn: Connection, tenant: str, study_id: UUID | str) -> StudyRecord:
+    """Like `get_study`, and holds the row until the transaction ends."""
+    conn.execute("SELECT 1 FROM study WHERE tenant = %s AND id::text = %s FOR UPDATE", (tenant, str(study_id)))
+    return get_study(conn, tenant, study_id)
+
+
+def advance(
+    conn: Connection,
+    study: StudyRecord,
+    to: StudyStatus,
+    *,
+    duration_ms: int | None = None,
+    detail: Row | None = None,
+    reason: tuple[str, str] | None = None,
+    revision: int | None = None,
+) -> StudyRecord:
+    """Move a locked study to its next status and write the line of its timeline."""
+    require_transition(study.status, to)
+    code, text = reason or (None, None)
+    conn.execute(
+        """UPDATE study SET status = %s, reason_code = %s, reason_text = %s, revision = %s, updated_at = now()
+           WHERE tenant = %s AND id = %s""",
+        (to.value, code, text, revision or study.revision, study.tenant, study.id),
+    )
+    after = get_study(conn, study.tenant, study.id)
+    note(conn, after, f"study_{to.value}", duration_ms=duration_ms, detail=detail)
+    return after
+
+
+def note(
+    conn: Connection, study: StudyRecord, event: str, *, duration_ms: int | None = None, detail: Row | None = None
+) -> None:
+    """Write one line of a study's timeline. `event` is a past-tense name."""
+    conn.execute(
+        """INSERT INTO study_event (tenant, study_id, revision, event, duration_ms, detail)
+           VALUES (%s, %s, %s, %s, %s, %s)""",
+        (study.tenant, study.id, study.revision, event, duration_ms, Jsonb(detail or {})),
+    )
+
+
+def set_header(conn: Connection, study: StudyRecord, header: Row) -> None:
+    conn.execute(
+        "UPDATE study SET header = %s WHERE tenant = %s AND id = %s", (Jsonb(header), study.tenant, study.id)
+    )
+
+
+def set_route(conn: Connection, study: StudyRecord, route: list[Row]) -> None:
+    conn.execute(
+        "UPDATE study SET route = %s WHERE tenant = %s AND id = %s", (Jsonb(route), study.tenant, study.id)
+    )
+
+
+def list_studies(
+    conn: Connection,
+    tenant: str,
+    *,
+    status: str | None = None,
+    search: str = "",
+    limit: int = 50,
+    before: datetime | None = None,
+) -> list[Row]:
+    """The work list, newest first, with what the last arrival was and how many findings there are.
+
+    search: part of the patient's name or id, the accession number, the study description or our study id.
+    """
+    pattern = "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    return conn.execute(
+        """
+        SELECT s.id, s.tenant, s.study_instance_uid, s.ae_title, s.status, s.revision, s.reason_code, s.reason_text,
+               s.header, s.route, s.completion, s.created_at, s.updated_at,
+               (SELECT count(*) FROM instance i WHERE i.study_id = s.id) AS instance_count,
+               (SELECT count(*) FROM arrival a WHERE a.study_id = s.id AND a.outcome = 'seen_again') AS seen_again_count,
+               (SELECT sum(jsonb_array_length(r.findings)) FROM result r
+                 WHERE r.study_id = s.id AND r.revision = s.revision) AS finding_count
+        FROM study s
+        WHERE s.tenant = %(tenant)s
+          AND (%(status)s::text IS NULL OR s.status = %(status)s)
+          AND (%(before)s::timestamptz IS NULL OR s.created_at < %(before)s)
+          AND (%(search)s = '%%' OR s.id::text ILIKE %(search)s OR s.header->>'accession_number' ILIKE %(search)s
+               OR s.header->>'patient_name' ILIKE %(search)s OR s.header->>'patient_id' ILIKE %(search)s
+               OR s.header->>'description' ILIKE %(search)s)
+        ORDER BY s.created_at DESC LIMIT %(limit)s
+        """,
+        {"tenant": tenant, "status": status, "search": pattern, "limit": limit, "before": before},
+    ).fetchall()
+
+
+def count_by_status(conn: Connection, tenant: str) -> dict[str, int]:
+    rows = conn.execute(
+        "SELECT status, count(*) AS studies FROM study WHERE tenant = %s GROUP BY status", (tenant,)
+    ).fetchall()
+    return {row["status"]: row["studies"] for row in rows}
+
+
+def study_events(conn: Connection, tenant: str, study_id: UUID | str) -> list[Row]:
+    """The timeline, oldest first: at, event, revision, duration_ms, detail."""
+    return conn.execute(
+        """SELECT id, at, event, revision, duration_ms, detail FROM study_event
+           WHERE tenant = %s AND study_id::text = %s ORDER BY id""",
+        (tenant, str(study_id)),
+    ).fetchall()
+
+
+def study_arrivals(conn: Connection, tenant: str, study_id: UUID | str) -> list[Row]:
+    """What came in and when, oldest first, with counts and outcome."""
+    return conn.execute(
+        """SELECT id, ae_title, first_at, last_at, new_count, identical_count, conflict_count, closed_at, outcome, completion
+           FROM arrival WHERE tenant = %s AND study_id::text = %s ORDER BY id""",
+        (tenant, str(study_id)),
+    ).fetchall()
+
+
+def study_instances_summary(conn: Connection, tenant: str, study_id: UUID | str) -> list[Row]:
+    """One row for each series: modality, instances and bytes."""
+    return conn.execute(
+        """SELECT series_instance_uid, min(modality) AS modality, count(*) AS instance_count, sum(size_bytes)::bigint AS size_bytes
+           FROM instance WHERE tenant = %s AND study_id::text = %s
+           GROUP BY series_instance_uid ORDER BY count(*) DESC""",
+        (tenant, str(study_id)),
+    ).fetchall()
+
+
+def instances(conn: Connection, tenant: str, study_id: UUID | str) -> list[Row]:
+    """Where each instance of the study lies, in the order of reception."""
+    return conn.execute(
+        """SELECT sop_instance_uid, series_instance_uid, sop_class_uid, modality, location, sha256, size_bytes
+           FROM instance WHERE tenant = %s AND study_id::text = %s ORDER BY received_at, sop_instance_uid""",
+        (tenant, str(study_id)),
+    ).fetchall()
+
+
+def results(conn: Connection, tenant: str, study_id: UUID | str, revision: int | None = None) -> list[Row]:
+    """Results of the given revision, or of all, newest first."""
+    return conn.execute(
+        """SELECT product, revision, model_name, model_version, weights_sha256, input_digest, findings, timing_s, created_at
+           FROM result WHERE tenant = %s AND study_id::text = %s AND (%s::int IS NULL OR revision = %s)
+           ORDER BY revision DESC, product""",
+        (tenant, str(study_id), revision, revision),
+    ).fetchall()
+
+
+def result_objects(conn: Connection, tenant: str, study_id: UUID | str, revision: int | None = None) -> list[Row]:
+    """The encoded objects with their delivery state."""
+    return conn.execute(
+        """SELECT sop_instance_uid, product, kind, revision, location, sha256, size_bytes, destination, attempts, dicom_status,
+                  last_error, acknowledged_at
+           FROM result_object WHERE tenant = %s AND study_id::text = %s AND (%s::int IS NULL OR revision = %s)
+           ORDER BY revision DESC, product, kind DESC""",
+        (tenant, str(study_id), revision, revision),
+    ).fetchall()
+
+
+def list_peers(conn: Connection, tenant: str) -> list[Row]:
+    return conn.execute(
+        """SELECT ae_title, host, port, quiet_time_s, result_destination, check_host, is_test, enabled
+           FROM peer WHERE tenant = %s ORDER BY ae_title""",
+        (tenant,),
+    ).fetchall()
+
+
+def get_peer(conn: Connection, tenant: str, ae_title: str) -> Row | None:
+    return conn.execute("SELECT * FROM peer WHERE tenant = %s AND ae_title = %s", (tenant, ae_title)).fetchone()
+
+
+def save_peer(
+    conn: Connection,
+    tenant: str,
+    *,
+    ae_title: str,
+    host: str,
+    port: int,
+    quiet_time_s: float = 10.0,
+    result_destination: str | None = None,
+    check_host: bool = False,
+    is_test: bool = False,
+    enabled: bool = True,
+) -> None:
+    """Add the peer or change the one of the same AE title."""
+    conn.execute(
+        """INSERT INTO peer (tenant, ae_title, host, port, quiet_time_s, result_destination, check_host, is_test, enabled)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+           ON CONFLICT (tenant, ae_title) DO UPDATE SET host = excluded.host, port = excluded.port,
+             quiet_time_s = excluded.quiet_time_s, result_destination = excluded.result_destination,
+             check_host = excluded.check_host, is_test = excluded.is_test, enabled = excluded.enabled""",
+        (tenant, ae_title, host, port, quiet_time_s, result_destination, check_host, is_test, enabled),
+    )
+
+
+def get_tenant(conn: Connection, tenant: str) -> Row:
+    """tenant, name, called_ae_title, case_key_secret, language, models."""
+    row = conn.execute("SELECT * FROM tenant WHERE tenant = %s", (tenant,)).fetchone()
+    if row is None:
+        raise StudyNotFound(f"tenant {tenant}")
+    return row
