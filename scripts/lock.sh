@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Writes requirements/*.txt from the extras in pyproject.toml. Needs the package index, and nothing else of ours does.
+#
+#   scripts/lock.sh              resolve, keeping the versions already locked
+#   scripts/lock.sh --upgrade    take the newest versions that pyproject.toml allows
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The resolver lives in a throw-away environment: locking is rare, and the product does not depend on it.
+UV_VERSION=0.13.9
+scratch="$(mktemp -d)"
+trap 'rm -rf "$scratch"' EXIT
+python3 -m venv "$scratch/venv"
+"$scratch/venv/bin/pip" install --quiet "uv==$UV_VERSION"
+
+compile() { # compile OUTPUT ARGUMENT...
+    local output="$1"
+    shift
+    "$scratch/venv/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+        --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file "$output" "$@"
+}
+
+upgrade=()
+[ "${1:-}" = --upgrade ] && upgrade=(--upgrade)
+
+# dev is the widest set that is installed together with the product, so it is resolved first and the others follow it:
+# one version of one package in all profiles.
+compile requirements/dev.txt "${upgrade[@]}" --extra cpu --extra dev pyproject.toml
+compile requirements/cpu.txt --constraint requirements/dev.txt --extra cpu pyproject.toml
+compile requirements/gpu.txt --constraint requirements/dev.txt --extra gpu pyproject.toml
+echo "hatchling" > "$scratch/build.in"
+compile requirements/build.txt --constraint requirements/dev.txt "$scratch/build.in"
+compile "$scratch/train.txt" --constraint requirements/dev.txt --extra train pyproject.toml
+python3 scripts/split_train_lock.py "$scratch/train.txt" requirements/train.txt requirements/train-cuda.txt
+sed -i "s#$scratch/##g; s#--constraint requirements/#-c #g" requirements/*.txt
+echo "locked: $(ls requirements/*.txt | xargs)"

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Builds a virtual environment from the locks in requirements/ and puts this project into it, editable.
+#
+#   scripts/setup.sh run      what `radmeter serve` needs, CPU build           (into .venv)
+#   scripts/setup.sh dev      the same and what `make check` and `make test` need  (into .venv)
+#   scripts/setup.sh train    torch, MONAI, ONNX export, and pytest             (into .venv-train)
+#
+# VENV names another folder. Python is found on PATH unless PYTHON names one. Every package is installed with its hash
+# required. A second run with unchanged locks ends at once.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+profile="${1:-run}"
+case "$profile" in
+run) locks=(cpu build) venv="${VENV:-.venv}" ;;
+dev) locks=(dev) venv="${VENV:-.venv}" ;;
+train) locks=(dev train) venv="${VENV:-.venv-train}" ;;
+*)
+    echo "usage: $0 run|dev|train" >&2
+    exit 2
+    ;;
+esac
+
+# One stamp per profile; what it holds covers everything that decides what gets installed.
+stamp="$venv/.installed-$profile"
+files=()
+for lock in "${locks[@]}"; do files+=("requirements/$lock.txt"); done
+digest="$(cat "${files[@]}" pyproject.toml scripts/setup.sh | cksum) $PWD"
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$digest" ] && "$venv/bin/python" -c '' 2>/dev/null; then
+    exit 0
+fi
+
+is_new_enough() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1; }
+
+find_python() {
+    # A name on PATH may be a shim that cannot start, so each one is asked, not only looked up.
+    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14}; do
+        if is_new_enough "$candidate"; then
+            "$candidate" -c 'import sys; print(sys.executable)'
+            return
+        fi
+    done
+    echo "radmeter needs Python 3.11 to 3.14, and none of ${PYTHON:-python3, python3.11 … python3.14} is one." >&2
+    echo "On Debian 12 or Ubuntu 24.04: sudo apt-get install python3 python3-venv. Or name one: PYTHON=/path/to/python3.12 make setup" >&2
+    return 1
+}
+
+install_venv_module() { # Debian splits ensurepip off the interpreter
+    local package
+    package="python$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null 2>&1 || ! sudo -n true 2>/dev/null; then
+            echo "This Python cannot make virtual environments. Run this once, then try again:" >&2
+            echo "    sudo apt-get install -y $package" >&2
+            return 1
+        fi
+        as_root=(sudo -n)
+    fi
+    command -v apt-get >/dev/null 2>&1 || { echo "This Python has no ensurepip; install its venv package." >&2; return 1; }
+    echo "Installing $package"
+    "${as_root[@]}" apt-get -qq -o DPkg::Lock::Timeout=300 update
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y "$package" >/dev/null
+}
+
+offers_cpu_torch() { # does pip, as configured here, pick a torch without the CUDA packages (a CPU build, or macOS)?
+    local report
+    report="$("$venv/bin/python" -m pip --disable-pip-version-check --quiet install --dry-run --no-deps --ignore-installed \
+        --report - "$(grep -m1 -o '^torch==[^ ]*' requirements/train.txt)")"
+    [ "$(uname -s)" = Darwin ] || grep -q '"version": "[0-9.]*+cpu"' <<<"$report"
+}
+
+if ! { [ -x "$venv/bin/python" ] && is_new_enough "$venv/bin/python" && "$venv/bin/python" -m pip --version; } >/dev/null 2>&1; then
+    python="$(find_python)"
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || install_venv_module "$python"
+    echo "Creating $venv with $("$python" --version)"
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+fi
+
+echo "Installing locked packages (${locks[*]}) into $venv; the first time takes a few minutes"
+pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet)
+requirements=()
+for file in "${files[@]}"; do requirements+=(-r "$file"); done
+if [ "$profile" = train ] && ! offers_cpu_torch; then
+    requirements+=(-r requirements/train-cuda.txt)
+fi
+"${pip[@]}" install --require-hashes "${requirements[@]}"
+# The build back end is locked with the rest: an isolated build would fetch an unlocked one.
+"${pip[@]}" install --no-deps --no-build-isolation --no-index -e .
+echo "$digest" > "$stamp"
