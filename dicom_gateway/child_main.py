@@ -1,0 +1,80 @@
+"""The child's side of `child_process`: take limits, run one named function, write the answer."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from dicom_gateway.child_process import EXIT_OUT_OF_MEMORY
+
+# Name of a function -> module whose `run(arguments) -> answer` it is. Nothing else can be called.
+FUNCTIONS = {
+    "inspect": "dicom_gateway.inspect_child",
+    "decode": "dicom_gateway.decode_child",
+    "source_headers": "dicom_gateway.source_headers_child",
+}
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    request = json.load(sys.stdin)
+    try:
+        _take_limits(request["limits"])
+        _die_with_parent(request["parent_pid"])
+        _write_answer(Path(request["answer_path"]), _run(request["function"], request["arguments"]))
+    except MemoryError:
+        return EXIT_OUT_OF_MEMORY
+    return 0
+
+
+def _run(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    # Warnings and log records of the parsers quote values of the data set.
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    answer: dict[str, Any] = importlib.import_module(FUNCTIONS[function]).run(arguments)
+    return answer
+
+
+def _take_limits(limits: dict[str, Any]) -> None:
+    """A limit already lower than asked for stays."""
+    wanted = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_AS: limits["memory_bytes"],
+        resource.RLIMIT_FSIZE: limits["file_bytes"],
+        resource.RLIMIT_CPU: limits["cpu_s"],
+    }
+    for kind, value in wanted.items():
+        hard = resource.getrlimit(kind)[1]
+        soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        # One second between SIGXCPU, which tells the parent why, and SIGKILL.
+        roof = soft + 1 if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else soft
+        resource.setrlimit(kind, (soft, roof))
+
+
+def _die_with_parent(parent_pid: int) -> None:
+    """A killed worker leaves no decoding child behind (Linux; elsewhere the limits alone end it)."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def _write_answer(path: Path, answer: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(answer, allow_nan=False), encoding="utf-8")
+    partial.rename(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

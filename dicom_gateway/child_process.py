@@ -1,0 +1,160 @@
+"""Run one of our functions on untrusted bytes in a fresh process that can be lost.
+
+The child gets its request as JSON on standard input and writes its answer as JSON to a file; nothing is
+pickled. It has a small environment of its own (no database address, no key), its own session, and limits
+on memory, processor time, wall-clock time and file size that it sets before it reads any outside byte.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+# os.EX_* lack "out of memory"; this one is ours, outside the ranges that Python and shells use.
+EXIT_OUT_OF_MEMORY = 80
+ANSWER_BYTES_MAX = 256 << 20
+STDERR_TAIL_BYTES = 4096
+_PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+_INHERITED_VARIABLES = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+
+
+@dataclass(frozen=True)
+class ChildLimits:
+    """What one child may use.
+
+    memory_bytes: address space (RLIMIT_AS), libraries and thread stacks included: Python, numpy and the
+        codecs alone take about 300 MiB of it.
+    cpu_s: processor seconds of all its threads together (RLIMIT_CPU).
+    wall_clock_s: seconds from start to answer, then the whole session of the child is killed.
+    file_bytes: largest file that it may write (RLIMIT_FSIZE).
+    """
+
+    memory_bytes: int = 1 << 30
+    cpu_s: int = 60
+    wall_clock_s: float = 120.0
+    file_bytes: int = 256 << 20
+
+
+class ChildError(Exception):
+    """A child process did not answer. `stderr_tail` may quote file contents: never log it."""
+
+    def __init__(self, sentence: str, stderr_tail: str = "") -> None:
+        super().__init__(sentence)
+        self.stderr_tail = stderr_tail
+
+
+class ChildOutOfMemory(ChildError):
+    """The child needed more memory than its limit allows."""
+
+
+class ChildTimedOut(ChildError):
+    """The child used up its processor time or its wall-clock time."""
+
+
+class ChildCrashed(ChildError):
+    """The child ended by a signal or an exception that it does not handle."""
+
+
+def run_child(function: str, arguments: dict[str, Any], limits: ChildLimits | None = None) -> dict[str, Any]:
+    """Run `function`, a name in `child_main.FUNCTIONS`, in a fresh child and return its answer.
+
+    arguments: plain JSON values. Raises a `ChildError` when there is no whole answer.
+    """
+    limits = limits or ChildLimits()
+    with tempfile.TemporaryDirectory(prefix="radmeter-child-") as folder:
+        answer_path = Path(folder, "answer.json")
+        request_path = Path(folder, "request.json")
+        request = {
+            "function": function,
+            "arguments": arguments,
+            "limits": asdict(limits),
+            "answer_path": str(answer_path),
+            "parent_pid": os.getpid(),
+        }
+        request_path.write_text(json.dumps(request), encoding="utf-8")
+        with request_path.open("rb") as request_file, Path(folder, "stderr").open("w+b") as stderr:
+            code = _run_to_end(request_file, stderr, limits.wall_clock_s)
+            _raise_for_exit(code, limits, _tail(stderr))
+        return _read_answer(answer_path)
+
+
+def _run_to_end(request_file: IO[bytes], stderr: IO[bytes], wall_clock_s: float) -> int | None:
+    """The child's return code (negative: signal number), None when it had to be killed at its deadline."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "dicom_gateway.child_main"],
+        stdin=request_file,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        env=_environment(),
+        cwd="/",
+        start_new_session=True,
+    )
+    try:
+        return process.wait(timeout=wall_clock_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        _kill_session(process)
+
+
+def _kill_session(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of the child, also when the parent itself is interrupted."""
+    if process.returncode is None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            process.kill()
+        process.wait()
+
+
+def _environment() -> dict[str, str]:
+    inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
+    return inherited | {
+        "PYTHONPATH": str(_PACKAGE_ROOT),
+        "PYTHONWARNINGS": "ignore",
+        "LC_ALL": "C.UTF-8",
+        # Every arena of glibc and every BLAS thread reserves tens of MiB of the address space limit.
+        "MALLOC_ARENA_MAX": "2",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def _raise_for_exit(code: int | None, limits: ChildLimits, stderr_tail: str) -> None:
+    if code == 0:
+        return
+    if code is None:
+        raise ChildTimedOut(f"no answer within {limits.wall_clock_s:g} s", stderr_tail)
+    if code == -signal.SIGXCPU:
+        raise ChildTimedOut(f"more than {limits.cpu_s} s of processor time", stderr_tail)
+    # SIGKILL that we did not send: the system's out-of-memory killer, or the hard processor limit.
+    if code in (EXIT_OUT_OF_MEMORY, -signal.SIGKILL):
+        raise ChildOutOfMemory(f"more than {limits.memory_bytes >> 20} MiB of memory", stderr_tail)
+    if code < 0:
+        raise ChildCrashed(f"ended by {signal.Signals(-code).name}", stderr_tail)
+    raise ChildCrashed(f"ended with exit status {code}", stderr_tail)
+
+
+def _tail(stderr: IO[bytes]) -> str:
+    size = stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, size - STDERR_TAIL_BYTES))
+    return stderr.read().decode("utf-8", "replace")
+
+
+def _read_answer(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > ANSWER_BYTES_MAX:
+            raise ChildCrashed(f"its answer exceeds {ANSWER_BYTES_MAX >> 20} MiB")
+        answer = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ChildCrashed("its answer cannot be read") from error
+    if not isinstance(answer, dict):
+        raise ChildCrashed("its answer is not an object")
+    return answer
