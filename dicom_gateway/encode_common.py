@@ -1,0 +1,154 @@
+"""What SR, SEG and PDF share: the source they stand on, the patient they belong to, who made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+from datetime import datetime
+
+from highdicom import ContributingEquipment
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.valuerep import PersonName
+
+from dicom_gateway import result_codes
+from dicom_gateway.result_context import NOT_REVIEWED, ResultContext
+
+UNICODE = "ISO_IR 192"
+
+# Type 2 in every result: written empty when the source has none (PS3.3 C.7.1.1, C.7.2.1).
+_REQUIRED = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
+    "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID",
+)  # fmt: skip
+# Repeated when the source has them: Patient, General Study and Patient Study, Clinical Trial.
+_OPTIONAL = (
+    "IssuerOfPatientID", "TypeOfPatientID", "IssuerOfPatientIDQualifiersSequence", "PatientBirthTime",
+    "OtherPatientIDsSequence", "OtherPatientNames", "EthnicGroup", "PatientComments",
+    "QualityControlSubject", "PatientSpeciesDescription", "PatientSpeciesCodeSequence",
+    "PatientBreedDescription", "PatientBreedCodeSequence", "BreedRegistrationSequence",
+    "ResponsiblePerson", "ResponsiblePersonRole", "ResponsibleOrganization",
+    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+    "StudyDescription", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
+    "IssuerOfAccessionNumberSequence", "ReferringPhysicianIdentificationSequence", "ProcedureCodeSequence",
+    "PatientAge", "PatientSize", "PatientWeight", "PatientSexNeutered", "PregnancyStatus",
+    "LastMenstrualDate", "AdmissionID", "Occupation", "AdditionalPatientHistory", "MedicalAlerts",
+    "Allergies", "SmokingStatus",
+    "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription",
+    "LongitudinalTemporalInformationModified", "TimezoneOffsetFromUTC",
+)  # fmt: skip
+
+
+def source_images(context: ResultContext) -> list[Dataset]:
+    """One dataset for each source instance, in slice order, with what highdicom reads from it.
+
+    highdicom raises on headers that are legal but empty, and on some that are illegal but common, so
+    patient and study attributes are left empty here and written by `stamp` as the source has them.
+    """
+    images: dict[str, Dataset] = {}
+    for header in context.source_headers:
+        if str(header.SOPInstanceUID) not in images:
+            images[str(header.SOPInstanceUID)] = _bare_image(header)
+    return list(images.values())
+
+
+def _bare_image(header: Dataset) -> Dataset:
+    image = Dataset()
+    for keyword in _REQUIRED:
+        setattr(image, keyword, "")
+    for keyword in (
+        "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "Rows",
+        "Columns", "NumberOfFrames", "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient",
+        "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
+        "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionIndexSequence",
+    ):  # fmt: skip
+        if keyword in header:
+            image.add(header[keyword])
+    return image
+
+
+def contributing_equipment(context: ResultContext) -> ContributingEquipment:
+    """The model as processing equipment (IHE AIR; PS3.3 C.12.1.1.5)."""
+    moment = context.local_created_at
+    item = ContributingEquipment(
+        manufacturer=context.publisher[:64],
+        purpose_of_reference=result_codes.PROCESSING_EQUIPMENT,
+        manufacturer_model_name=context.model_name[:64],
+        software_versions=context.model_version[:64],
+        contribution_description=notice(context)[:1024],
+        institution_name=context.institution[:64] or None,
+    )
+    item.DeviceUID = context.device_uid
+    item.ContributionDateTime = moment.strftime("%Y%m%d%H%M%S.%f%z")
+    return item
+
+
+def notice(context: ResultContext) -> str:
+    """The sentence that every object carries: not reviewed, which clearance, which model and weights."""
+    return (
+        f"{NOT_REVIEWED} by a physician. {_sentence(context.clearance_status)} "
+        f"Model {context.model_name} {context.model_version}, weights SHA-256 {context.weights_sha256}."
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text.strip() or "Clearance for clinical use: not stated."
+    return text if text.endswith((".", "!", "?", "。")) else text + "."
+
+
+def stamp(result: Dataset, context: ResultContext, kind: str) -> None:
+    """Give `result` its patient, study, series description, equipment and times.
+
+    Text is decoded by pydicom with the source's character set and written as UTF-8.
+    """
+    result.SpecificCharacterSet = UNICODE
+    _copy_patient_and_study(result, context.source_headers[0])
+    _stamp_times(result, context.local_created_at)
+    result.SeriesDescription = context.series_description(kind)
+    result.Manufacturer = context.publisher[:64]
+    result.ManufacturerModelName = context.model_name[:64]
+    result.SoftwareVersions = context.model_version[:64]
+    result.DeviceSerialNumber = context.weights_sha256[:64]
+    if context.institution:
+        result.InstitutionName = context.institution[:64]
+    result.ContributingEquipmentSequence = Sequence([contributing_equipment(context)])
+
+
+def _copy_patient_and_study(result: Dataset, source: Dataset) -> None:
+    for keyword in (*_REQUIRED, *_OPTIONAL):
+        if keyword in source:
+            result.add(in_unicode(source[keyword]))
+        elif keyword in _REQUIRED:
+            setattr(result, keyword, "")
+
+
+def in_unicode(element: DataElement) -> DataElement:
+    """A copy of `element` whose person names forget the character set they were read with."""
+    copied = deepcopy(element)
+    if copied.VR == "SQ":
+        for item in copied.value or []:
+            item.walk(lambda _, nested: _forget_encoding(nested))
+            if "SpecificCharacterSet" in item:
+                del item.SpecificCharacterSet
+    else:
+        _forget_encoding(copied)
+    return copied
+
+
+def _forget_encoding(element: DataElement) -> None:
+    if element.VR != "PN" or element.value is None:
+        return
+    if isinstance(element.value, PersonName | str):
+        element.value = str(element.value)
+    elif isinstance(element.value, Iterable):
+        element.value = [str(name) for name in element.value]
+
+
+def _stamp_times(result: Dataset, moment: datetime) -> None:
+    date, time = moment.strftime("%Y%m%d"), moment.strftime("%H%M%S.%f")
+    for prefix in ("InstanceCreation", "Series", "Content"):
+        setattr(result, f"{prefix}Date", date)
+        setattr(result, f"{prefix}Time", time)

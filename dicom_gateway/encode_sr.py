@@ -1,0 +1,151 @@
+"""Findings as a Comprehensive 3D SR after TID 1500 (PS3.16), one TID 1410 group for each finding.
+
+A finding with a segment has a second group after TID 1411 with the same tracking UID, which refers to the
+segment and holds what was measured on it. The first group always draws the finding on a source image, because
+viewers show nothing for a group that only refers to a segment.
+"""
+
+from __future__ import annotations
+
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodeContentItem,
+    Comprehensive3DSR,
+    ContainerContentItem,
+    ContentSequence,
+    DeviceObserverIdentifyingAttributes,
+    LanguageOfContentItemAndDescendants,
+    ObservationContext,
+    ObserverContext,
+    RelationshipTypeValues,
+    TextContentItem,
+)
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian
+
+from dicom_gateway import result_codes
+from dicom_gateway.encode_common import notice, source_images, stamp
+from dicom_gateway.encode_seg import segmented_findings
+from dicom_gateway.measurement_groups import planar_group, volumetric_group
+from dicom_gateway.result_context import ResultContext
+
+_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
+
+
+def encode_sr(context: ResultContext) -> Dataset:
+    """The result as a Comprehensive 3D SR document, UNVERIFIED, in the study of its source."""
+    evidence = source_images(context)
+    if segmented_findings(context):
+        evidence.append(_segmentation_reference(context))
+    document = Comprehensive3DSR(
+        evidence=evidence,
+        content=_root(context),
+        series_instance_uid=context.uid("SR series"),
+        series_number=context.series_number("SR"),
+        sop_instance_uid=context.uid("SR instance"),
+        instance_number=1,
+        manufacturer=context.publisher[:64],
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        specific_character_set="ISO_IR 192",
+    )
+    stamp(document, context, "SR")
+    return document
+
+
+def _segmentation_reference(context: ResultContext) -> Dataset:
+    reference = Dataset()
+    reference.SOPClassUID = _SEGMENTATION_STORAGE
+    reference.SOPInstanceUID = context.uid("SEG instance")
+    reference.StudyInstanceUID = context.study_instance_uid
+    reference.SeriesInstanceUID = context.uid("SEG series")
+    return reference
+
+
+def _root(context: ResultContext) -> ContainerContentItem:
+    root = ContainerContentItem(name=result_codes.IMAGING_MEASUREMENT_REPORT, template_id="1500")
+    root.ContentSequence = ContentSequence()
+    root.ContentSequence.extend(LanguageOfContentItemAndDescendants(result_codes.ENGLISH))
+    root.ContentSequence.extend(_observation_context(context))
+    root.ContentSequence.append(
+        CodeContentItem(
+            codes.DCM.ProcedureReported, result_codes.CT_PROCEDURE, RelationshipTypeValues.HAS_CONCEPT_MOD
+        )
+    )
+    if context.findings:
+        root.ContentSequence.append(_imaging_measurements(context))
+    root.ContentSequence.append(_qualitative_evaluations(context))
+    return root
+
+
+def _observation_context(context: ResultContext) -> ObservationContext:
+    device = DeviceObserverIdentifyingAttributes(
+        uid=context.device_uid,
+        name=f"{context.model_name} {context.model_version}",
+        manufacturer_name=context.publisher,
+        model_name=context.model_name,
+        serial_number=context.weights_sha256,
+    )
+    return ObservationContext(observer_device_context=ObserverContext(codes.DCM.Device, device))
+
+
+def _imaging_measurements(context: ResultContext) -> ContainerContentItem:
+    container = _container(result_codes.IMAGING_MEASUREMENTS)
+    algorithm = AlgorithmIdentification(
+        name=context.model_name,
+        version=context.model_version,
+        parameters=[f"weights_sha256={context.weights_sha256}"],
+    )
+    segments = {item.finding.id: item.number for item in segmented_findings(context)}
+    for finding in context.findings:
+        number = segments.get(finding.id)
+        planar = planar_group(context, finding, algorithm, has_segment=number is not None)
+        container.ContentSequence.extend(planar)
+        if number is not None:
+            container.ContentSequence.extend(volumetric_group(context, finding, algorithm, number))
+    return container
+
+
+def _qualitative_evaluations(context: ResultContext) -> ContainerContentItem:
+    container = _container(result_codes.QUALITATIVE_EVALUATIONS)
+    contains = RelationshipTypeValues.CONTAINS
+    verdict = result_codes.DETECTED if context.findings else result_codes.NOT_DETECTED
+    container.ContentSequence.append(CodeContentItem(result_codes.PULMONARY_NODULE, verdict, contains))
+    for text in (conclusion(context), what_was_assessed(context), notice(context)):
+        container.ContentSequence.append(TextContentItem(result_codes.COMMENT, text, contains))
+    return container
+
+
+def _container(name: object) -> ContainerContentItem:
+    container = ContainerContentItem(name=name, relationship_type=RelationshipTypeValues.CONTAINS)
+    container.ContentSequence = ContentSequence()
+    return container
+
+
+def conclusion(context: ResultContext) -> str:
+    """The result in one sentence; a negative one says what it is negative about."""
+    threshold = ""
+    if context.operating_threshold is not None:
+        threshold = f" at or above the operating threshold of {context.operating_threshold:g}"
+    if not context.findings:
+        return f"No pulmonary nodule was detected by the model{threshold}. This does not exclude disease."
+    count = len(context.findings)
+    largest = max(context.findings, key=lambda finding: finding.mean_diameter_mm)
+    noun = "nodule candidate was" if count == 1 else "nodule candidates were"
+    return (
+        f"{count} pulmonary {noun} detected by the model{threshold}; "
+        f"the largest has a mean diameter of {largest.mean_diameter_mm:.1f} mm."
+    )
+
+
+def what_was_assessed(context: ResultContext) -> str:
+    """What the model looked at and for, and what it did not."""
+    count = len(context.volume.slice_sop_instance_uids)
+    return (
+        f"Assessed: pulmonary nodules in the lungs, on {count} axial slices of one CT series. "
+        "Not assessed: all other findings, other organs, other series, and change since prior studies. "
+        f"Intended use of the model: {context.intended_use.strip() or 'not stated'}"
+    )

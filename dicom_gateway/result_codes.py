@@ -1,0 +1,59 @@
+"""The coded concepts that result objects use (PS3.16), in one place; docs/results.md lists every one."""
+
+from __future__ import annotations
+
+from pydicom.sr.coding import Code
+
+# Document and containers, TID 1500.
+IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
+IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
+QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
+COMMENT = Code("121106", "DCM", "Comment")
+# CID 100 has no code for CT of the chest; the finding site names the body part.
+CT_PROCEDURE = Code("25045-6", "LN", "CT unspecified body region")
+ENGLISH = Code("en", "RFC5646", "English")
+
+# What was found and where, TID 1410 and 1411.
+ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+PULMONARY_NODULE = Code("786838002", "SCT", "Pulmonary nodule")
+LESION = Code("52988006", "SCT", "Lesion")
+NODULE = Code("27925004", "SCT", "Nodule")
+LUNG = Code("39607008", "SCT", "Lung")
+DETECTED = Code("260373001", "SCT", "Detected")
+NOT_DETECTED = Code("260415000", "SCT", "Not detected")
+
+# Measurements, CID 7470, 7472 and TID 1419.
+LONG_AXIS = Code("103339001", "SCT", "Long axis")
+SHORT_AXIS = Code("103340004", "SCT", "Short axis")
+DIAMETER = Code("81827009", "SCT", "Diameter")
+VOLUME = Code("118565006", "SCT", "Volume")
+ATTENUATION = Code("112031", "DCM", "Attenuation Coefficient")
+MEAN = Code("373098007", "SCT", "Mean")
+# PS3.16 Annex D: the certainty that the device places upon a finding, 0 to 100. This is the model's
+# score, not a probability of malignancy (that would be 111047, Probability of cancer).
+CERTAINTY_OF_FINDING = Code("111012", "DCM", "Certainty of Finding")
+
+# Units.
+MILLIMETRE = Code("mm", "UCUM", "mm")
+CUBIC_MILLIMETRE = Code("mm3", "UCUM", "mm3")
+HOUNSFIELD_UNIT = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
+PERCENT = Code("%", "UCUM", "Percent")
+
+# Equipment and algorithm.
+PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
+ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
+
+# Encapsulated PDF title, CID 7020.
+DOCUMENT_TITLE_AI_REPORT = Code("18782-3", "LN", "Radiology Study observation (narrative)")
+
+_NODULE_LABELS = frozenset({"nodule", "lung_nodule", "lung nodule", "pulmonary nodule", "pulmonary_nodule"})
+
+
+def finding_type(label: str) -> Code:
+    """The coded finding type of a model's label; an unknown label is a lesion, nothing more."""
+    return PULMONARY_NODULE if label.casefold() in _NODULE_LABELS else LESION
+
+
+def property_type(label: str) -> Code:
+    """The segmented property type of a model's label (CID 7159, Lesion Segmentation Types)."""
+    return NODULE if label.casefold() in _NODULE_LABELS else LESION

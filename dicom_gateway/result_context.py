@@ -1,0 +1,135 @@
+"""ResultContext: everything that the SR, the SEG and the PDF of one result say together."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+
+from pydicom.dataset import Dataset
+
+from dicom_gateway.encode_errors import InvalidResultContext, SourceHeadersIncomplete, SourceHeadersMixed
+from study.findings import Finding
+from study.volume import Volume
+
+NOT_REVIEWED = "AI result, not reviewed"
+_SERIES_NUMBER_BASE = 9000
+_SERIES_OFFSET = {"SR": 1, "SEG": 2, "PDF": 3}
+_LONG_STRING_MAX = 64
+_OFFSET = re.compile(r"([+-])(\d{2})(\d{2})", re.ASCII)
+# Names UIDs under 2.25 (PS3.5 section B.2); any fixed UUID serves, this one was drawn once.
+_NAMESPACE = uuid.UUID("6f0d2b3e-6c1f-4f8e-9d5a-0b8f4f6d7a11")
+
+
+@dataclass(frozen=True)
+class ResultContext:
+    """One result of one model on one series.
+
+    study_id: our opaque id of the study; seeds the UIDs, is written nowhere.
+    source_headers: datasets without pixels in slice order; an enhanced multi-frame source is one dataset.
+    findings: highest score first; empty for a negative result.
+    model_name, model_version, weights_sha256, publisher: who made the result.
+    clearance_status, intended_use: the manifest's sentences, shown as they are.
+    created_at: aware; the moment of the inference. The same context gives the same objects byte for byte.
+    revision: 1 for the first result of this model on this study, then counting up.
+    operating_threshold: score from which on the model reports a finding, None when it has none.
+    institution: who runs the device, if the site wants it in the results.
+    """
+
+    study_id: str
+    source_headers: Sequence[Dataset]
+    volume: Volume
+    findings: tuple[Finding, ...]
+    model_name: str
+    model_version: str
+    weights_sha256: str
+    publisher: str
+    clearance_status: str
+    intended_use: str
+    created_at: datetime
+    revision: int = 1
+    operating_threshold: float | None = None
+    institution: str = ""
+    language: str = "en"
+
+    def __post_init__(self) -> None:
+        names = (self.study_id, self.model_name, self.model_version, self.weights_sha256, self.publisher)
+        if not all(name.strip() for name in names):
+            raise InvalidResultContext("a result needs study id, model name, version, digest, publisher")
+        if self.created_at.tzinfo is None:
+            raise InvalidResultContext("created_at has no time zone")
+        if self.revision < 1:
+            raise InvalidResultContext("revisions count from 1")
+        if not self.source_headers:
+            raise InvalidResultContext("a result needs the headers of its source series")
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
+            values = {str(header.get(keyword) or "") for header in self.source_headers}
+            if "" in values:
+                raise SourceHeadersIncomplete(keyword)
+            if len(values) > 1:
+                raise SourceHeadersMixed(f"the source headers have {len(values)} values of {keyword}")
+        for keyword in ("SOPInstanceUID", "SOPClassUID"):
+            if not all(header.get(keyword) for header in self.source_headers):
+                raise SourceHeadersIncomplete(keyword)
+
+    @property
+    def study_instance_uid(self) -> str:
+        return str(self.source_headers[0].StudyInstanceUID)
+
+    @property
+    def source_series_instance_uid(self) -> str:
+        return str(self.source_headers[0].SeriesInstanceUID)
+
+    @property
+    def device_uid(self) -> str:
+        """UID of the model as an observer: the same for each result of the same version and weights."""
+        return _uid("device", self.model_name, self.model_version, self.weights_sha256)
+
+    def uid(self, role: str) -> str:
+        """UID of one part of this result, derived and never random, so that a repeated step repeats it."""
+        moment = self.created_at.astimezone(UTC).isoformat()
+        source = (self.study_id, self.study_instance_uid, self.source_series_instance_uid)
+        model = (self.model_name, self.model_version, self.weights_sha256)
+        return _uid("result", *source, *model, str(self.revision), moment, role)
+
+    def tracking_id(self, finding: Finding) -> str:
+        """Human-readable tracking identifier, the same in SR and SEG (unique within the result)."""
+        return f"{self.model_name} finding {finding.id}"
+
+    @property
+    def local_created_at(self) -> datetime:
+        """`created_at` in the zone of the source images when they state one, else as given.
+
+        Timezone Offset From UTC governs every date and time of a dataset (PS3.3 C.12.1.1.8), also those
+        copied from the study, so results never bring an offset that their source does not have.
+        """
+        match = _OFFSET.fullmatch(str(self.source_headers[0].get("TimezoneOffsetFromUTC") or "").strip())
+        if match is None:
+            return self.created_at
+        sign = -1 if match[1] == "-" else 1
+        offset = sign * timedelta(hours=int(match[2]), minutes=int(match[3]))
+        plausible = abs(offset) <= timedelta(hours=14)
+        return self.created_at.astimezone(timezone(offset)) if plausible else self.created_at
+
+    @property
+    def clearance_words(self) -> str:
+        """The clearance in the few words that fit a series description."""
+        cleared = not self.clearance_status.casefold().startswith("not cleared")
+        return "see clearance" if cleared else "not cleared"
+
+    def series_description(self, kind: str) -> str:
+        """Series Description (LO, 64 characters): the warning is never the part that is cut."""
+        warning = f"{NOT_REVIEWED}, {self.clearance_words}"
+        head = f"{self.model_name} {self.model_version} {kind}"
+        return f"{head[: _LONG_STRING_MAX - len(warning) - 2]}: {warning}"
+
+    def series_number(self, kind: str) -> int:
+        """Far above a scanner's numbers, so that result series stand last in a viewer's list."""
+        return _SERIES_NUMBER_BASE + 10 * self.revision + _SERIES_OFFSET[kind]
+
+
+def _uid(*parts: str) -> str:
+    """A UID under 2.25; parts are joined with a character that none of them holds."""
+    return f"2.25.{uuid.uuid5(_NAMESPACE, chr(31).join(parts)).int}"
