@@ -248,3 +248,13 @@ def get_tenant(conn: Connection, tenant: str) -> Row:
     if row is None:
         raise StudyNotFound(f"tenant {tenant}")
     return row
+
+
+def delivered_products(conn: Connection, study: StudyRecord) -> list[str]:
+    """Products of which a result of this study was delivered, in any revision."""
+    rows = conn.execute(
+        """SELECT DISTINCT product FROM result_object
+           WHERE tenant = %s AND study_id = %s AND acknowledged_at IS NOT NULL ORDER BY product""",
+        (study.tenant, study.id),
+    ).fetchall()
+    return [row["product"] for row in rows]

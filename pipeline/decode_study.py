@@ -1,0 +1,35 @@
+"""Decode: the chosen series become volumes in the work folder."""
+
+from __future__ import annotations
+
+from dicom_gateway.decode import decode_series
+from dicom_gateway.decode_errors import DecodeError, DecoderCrashed, DecodeTimedOut, StorageFull
+from pipeline.errors import StudyFailed, StudyRefused
+from pipeline.services import Outcome, Services
+from pipeline.store import StudyRecord
+from pipeline.study_file import load_study
+from study.study import Series, Study
+
+
+def decode_study(services: Services, record: StudyRecord) -> Outcome:
+    """Decode every series that the route names. A series that cannot be read refuses the study, with the reason."""
+    study = load_study(services.folders.work_of(record))
+    notes: list[str] = []
+    slice_count = 0
+    for uid in sorted({choice["series_instance_uid"] for choice in record.route}):
+        series = series_of(study, uid)
+        try:
+            volume = decode_series(series, services.folders.instances, services.folders.volume_of(record, uid))
+        except StorageFull as error:
+            raise OSError(str(error)) from error  # passes by itself once there is room
+        except (DecodeTimedOut, DecoderCrashed) as error:
+            raise StudyFailed(error.code, str(error)) from error
+        except DecodeError as error:
+            raise StudyRefused(error.code, str(error)) from error
+        notes.extend(volume.notes)
+        slice_count += volume.voxels.shape[0]
+    return Outcome(detail={"slices": slice_count, "notes": notes})
+
+
+def series_of(study: Study, series_instance_uid: str) -> Series:
+    return next(series for series in study.series if series.series_instance_uid == series_instance_uid)

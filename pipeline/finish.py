@@ -1,0 +1,69 @@
+"""Meter: the usage events of a study that has come to an end, in the transaction of that end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from billing import meter
+from billing.usage import Purpose, UsageEvent
+from pipeline import store
+from pipeline.database import Connection
+from pipeline.status import StudyStatus
+from pipeline.store import StudyRecord
+
+_KIND = {
+    StudyStatus.DELIVERED: "result_delivered",
+    StudyStatus.REJECTED: "refused",
+    StudyStatus.FAILED: "failed",
+}
+
+
+def record_outcome(conn: Connection, study: StudyRecord, *, unchanged: bool) -> None:
+    """One usage event for each product of a study that was delivered, refused or failed.
+
+    unchanged: late instances did not change what the models read; nothing new was delivered.
+    """
+    kind = _KIND.get(study.status)
+    if kind is None or unchanged:
+        return
+    now = conn.execute("SELECT now() AS now").fetchone()
+    assert now is not None
+    for product in _products(conn, study):
+        meter.record(conn, usage_event(conn, study, product, kind, now["now"], key=f"r{study.revision}"))
+
+
+def _products(conn: Connection, study: StudyRecord) -> list[str]:
+    """What the route chose, or what the tenant subscribes to when no route was found."""
+    routed = [choice["product"] for choice in study.route]
+    return routed or list(store.get_tenant(conn, study.tenant)["models"])
+
+
+def usage_event(
+    conn: Connection, study: StudyRecord, product: str, kind: str, at: datetime, *, key: str
+) -> UsageEvent:
+    """The usage event of one fact; its id is derived from the fact, so a repeated step makes the same one."""
+    secret = bytes(store.get_tenant(conn, study.tenant)["case_key_secret"])
+    question = str(study.header.get("accession_number", ""))
+    peer = store.get_peer(conn, study.tenant, study.ae_title)
+    evidence: dict[str, Any] = {"study": str(study.id), "revision": study.revision}
+    if study.reason_code:
+        evidence["reason_code"] = study.reason_code
+    return UsageEvent(
+        tenant=study.tenant,
+        source="pipeline",
+        event_id=f"{study.id}:{product}:{kind}:{key}",
+        kind=kind,
+        product=product,
+        quantity=Decimal(1),
+        occurred_at=at,
+        study_ref=str(study.id),
+        case_key=meter.case_key(secret, study.study_instance_uid, product, question),
+        dimensions={
+            "sending_peer": study.ae_title,
+            "purpose": Purpose.TEST_PEER if peer and peer["is_test"] else Purpose.CLINICAL,
+            "revision": str(study.revision),
+        },
+        evidence=evidence,
+    )

@@ -1,0 +1,59 @@
+"""Infer: preprocess, run and postprocess each chosen model; the findings are stored."""
+
+from __future__ import annotations
+
+from psycopg.types.json import Jsonb
+
+from dicom_gateway.decode import load_volume
+from inference.errors import InferenceError
+from inference.infer import InferenceResult, run_model
+from models.errors import InputUnfit
+from pipeline.database import Connection
+from pipeline.errors import StudyFailed, StudyRefused
+from pipeline.services import Outcome, Services
+from pipeline.store import StudyRecord
+from pipeline.study_file import save_findings
+
+
+def infer_study(services: Services, record: StudyRecord) -> Outcome:
+    """Run the routed models one after the other on their series."""
+    results: dict[str, InferenceResult] = {}
+    for choice in record.route:
+        volume = load_volume(services.folders.volume_of(record, choice["series_instance_uid"]))
+        try:
+            result = run_model(services.get_model(choice["model"]), volume, services.endpoint)
+        except InputUnfit as error:
+            raise StudyRefused(error.code, str(error)) from error
+        except InferenceError as error:
+            raise StudyFailed("INFERENCE_FAILED", str(error)) from error
+        save_findings(services.folders.work_of(record), choice["product"], result.findings)
+        results[choice["product"]] = result
+
+    def save(conn: Connection, study: StudyRecord) -> None:
+        for choice in study.route:
+            _insert_result(conn, study, choice["product"], choice["input_digest"], results[choice["product"]])
+
+    found = {product: len(result.findings) for product, result in results.items()}
+    return Outcome(save=save, detail={"findings": found})
+
+
+def _insert_result(
+    conn: Connection, study: StudyRecord, product: str, input_digest: str, result: InferenceResult
+) -> None:
+    conn.execute(
+        """INSERT INTO result (tenant, study_id, revision, product, model_name, model_version, weights_sha256,
+                               input_digest, findings, timing_s)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+        (
+            study.tenant,
+            study.id,
+            study.revision,
+            product,
+            result.model.name,
+            result.model.version,
+            result.model.weights_sha256,
+            input_digest,
+            Jsonb([finding.as_json() for finding in result.findings]),
+            Jsonb(result.timing_s),
+        ),
+    )

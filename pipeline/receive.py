@@ -1,0 +1,100 @@
+"""What the DICOM acceptor asks of the database: who is calling, and the row of each received instance."""
+
+from __future__ import annotations
+
+import procrastinate
+
+from dicom_gateway.errors import CalledAETitleNotRecognized
+from dicom_gateway.instance_sink import AssociationEnd, ReceivedInstance, RecordOutcome
+from dicom_gateway.peers import Peer
+
+from pipeline.database import Connection, Database
+from pipeline.jobs import defer_assembly
+
+
+class DatabaseSink:
+    """Records received instances (the acceptor's `InstanceSink`). Called from many threads."""
+
+    def __init__(self, database: Database, queue: procrastinate.App) -> None:
+        self._database = database
+        self._queue = queue
+        self._tenant_of: dict[int, str] = {}
+
+    def find_peer(self, calling_ae_title: str, called_ae_title: str, remote_host: str) -> Peer | None:
+        """The enabled peer of the tenant that owns `called_ae_title`, or None."""
+        with self._database.system_transaction() as conn:
+            known = conn.execute("SELECT called_ae_title_exists(%s) AS known", (called_ae_title,)).fetchone()
+            if known is None or not known["known"]:
+                raise CalledAETitleNotRecognized(called_ae_title)
+            row = conn.execute("SELECT * FROM find_peer(%s, %s)", (called_ae_title, calling_ae_title)).fetchone()
+        if row is None or (row["check_host"] and row["host"] != remote_host):
+            return None
+        return Peer(
+            tenant=row["tenant"],
+            ae_title=row["ae_title"],
+            host=row["host"],
+            port=row["port"],
+            quiet_time_s=row["quiet_time_s"],
+            result_destination=row["result_destination"],
+        )
+
+    def open_association(self, peer: Peer) -> int:
+        with self._database.transaction(peer.tenant) as conn:
+            row = conn.execute(
+                "INSERT INTO association (tenant, ae_title) VALUES (%s, %s) RETURNING id",
+                (peer.tenant, peer.ae_title),
+            ).fetchone()
+        assert row is not None
+        self._tenant_of[row["id"]] = peer.tenant
+        return int(row["id"])
+
+    def record(self, association_id: int, peer: Peer, received: ReceivedInstance) -> RecordOutcome:
+        """One transaction: the instance, its arrival and, for the first of an arrival, the job that assembles."""
+        with self._database.transaction(peer.tenant) as conn:
+            row = conn.execute(
+                "SELECT * FROM record_instance(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                (
+                    peer.tenant,
+                    association_id,
+                    peer.ae_title,
+                    received.study_instance_uid,
+                    received.series_instance_uid,
+                    received.sop_instance_uid,
+                    received.sop_class_uid,
+                    received.transfer_syntax_uid,
+                    received.modality,
+                    received.location,
+                    received.sha256,
+                    received.size_bytes,
+                ),
+            ).fetchone()
+            assert row is not None
+            outcome = RecordOutcome[row["outcome"].upper()]
+            if outcome is RecordOutcome.CONFLICT:
+                _quarantine(conn, peer.tenant, row["recorded_study_id"], received)
+            if row["is_new_arrival"]:
+                defer_assembly(self._queue, conn, peer.tenant, row["recorded_arrival_id"], peer.quiet_time_s)
+        return outcome
+
+    def close_association(self, association_id: int, how: AssociationEnd) -> None:
+        tenant = self._tenant_of.pop(association_id)
+        with self._database.transaction(tenant) as conn:
+            conn.execute(
+                "UPDATE association SET closed_at = now(), how = %s WHERE tenant = %s AND id = %s",
+                (how, tenant, association_id),
+            )
+
+
+def _quarantine(conn: Connection, tenant: str, study_id: object, received: ReceivedInstance) -> None:
+    conn.execute(
+        """INSERT INTO quarantined_instance (tenant, study_id, sop_instance_uid, location, sha256, reason)
+           VALUES (%s, %s, %s, %s, %s, %s)""",
+        (
+            tenant,
+            study_id,
+            received.sop_instance_uid,
+            received.location,
+            received.sha256,
+            "other bytes under a SOP Instance UID that was received before",
+        ),
+    )

@@ -1,0 +1,40 @@
+"""Which error is tried again, when, and how often. A retry is a value, not control flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+
+from pipeline.errors import DeliveryIncomplete, PeerUnknown
+
+
+@dataclass(frozen=True)
+class RetryDecision:
+    """Try again after `delay_s`."""
+
+    delay_s: float
+
+
+# A PACS may be down for a night: 2 s, 4 s, 8 s … 10 min, about three days in all.
+_DELIVERY_ATTEMPTS_MAX = 450
+_DELIVERY_DELAY_S_MAX = 600.0
+# Anything else that may pass by itself: disk full, database gone, out of memory; a step that took its worker
+# down with it counts too.
+ATTEMPTS_MAX = 6
+_DELAY_S_MAX = 60.0
+
+
+def decide(error: BaseException, attempts: int) -> RetryDecision | None:
+    """The retry after `attempts` earlier ones (0 = this was the first try), or None to give up."""
+    if isinstance(error, DeliveryIncomplete | PeerUnknown):
+        return _back_off(attempts, _DELIVERY_ATTEMPTS_MAX, _DELIVERY_DELAY_S_MAX)
+    if isinstance(error, OSError | MemoryError | psycopg.OperationalError):
+        return _back_off(attempts, ATTEMPTS_MAX, _DELAY_S_MAX)
+    return None
+
+
+def _back_off(attempts: int, attempts_max: int, delay_s_max: float) -> RetryDecision | None:
+    if attempts >= attempts_max:
+        return None
+    return RetryDecision(delay_s=min(delay_s_max, 2.0 ** min(attempts + 1, 30)))

@@ -1,0 +1,65 @@
+"""What a step needs from outside, handed down by parameter."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inference.endpoint import Endpoint
+from models.model import Model
+from pipeline.database import Connection, Database
+from pipeline.status import StudyStatus
+from pipeline.store import StudyRecord
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where files lie: received instances, what one step leaves for the next, result objects."""
+
+    instances: Path
+    work: Path
+    results: Path
+
+    def work_of(self, study: StudyRecord) -> Path:
+        return self.work / str(study.id) / str(study.revision)
+
+    def volume_of(self, study: StudyRecord, series_instance_uid: str) -> Path:
+        """Folder of one decoded series; a UID never becomes a path."""
+        return self.work_of(study) / hashlib.sha256(series_instance_uid.encode()).hexdigest()[:16]
+
+    def results_of(self, study: StudyRecord) -> Path:
+        return self.results / str(study.id) / str(study.revision)
+
+
+def _no_save(conn: Connection, study: StudyRecord) -> None:
+    """Nothing to save beside the status."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step's work came to. `gives` replaces the step's usual next status."""
+
+    save: Callable[[Connection, StudyRecord], None] = _no_save
+    detail: dict[str, Any] = field(default_factory=dict)
+    gives: StudyStatus | None = None
+    reason: tuple[str, str] | None = None
+    unchanged: bool = False
+
+
+def _observe_nothing(step: str, gives: str, duration_s: float) -> None:
+    """The default when no metrics are kept."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a worker's steps use."""
+
+    database: Database
+    folders: Folders
+    endpoint: Endpoint
+    get_model: Callable[[str], Model]
+    defer_step: Callable[[Connection, StudyRecord], None]
+    observe_step: Callable[[str, str, float], None] = _observe_nothing

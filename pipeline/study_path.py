@@ -1,0 +1,94 @@
+"""The path of a study.
+
+receive → assemble → route → decode → infer → encode → deliver (and meter); rating and statements follow from the usage
+events. Receiving is `receive.py`, called by the acceptor; assembling is `assemble_study.py`, a job that waits for silence.
+Every later step is one durable job: it takes a study in one status and leaves it in the next. The step's result, the new
+status and the next job commit in one transaction, so a step that is killed is simply taken again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline import retry, store
+from pipeline.decode_study import decode_study
+from pipeline.deliver_study import deliver_study
+from pipeline.encode_study import encode_study
+from pipeline.errors import StudyFailed, StudyRefused
+from pipeline.finish import record_outcome
+from pipeline.infer_study import infer_study
+from pipeline.route_study import route_study
+from pipeline.services import Outcome, Services
+from pipeline.status import StudyStatus
+from pipeline.store import StudyRecord
+
+log = logging.getLogger("radmeter.pipeline")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One durable step: `work` runs outside any transaction, its outcome is saved inside one."""
+
+    name: str
+    takes: StudyStatus
+    gives: StudyStatus
+    work: Callable[[Services, StudyRecord], Outcome]
+
+
+PATH = (
+    Step("route", StudyStatus.ASSEMBLED, StudyStatus.ROUTED, route_study),
+    Step("decode", StudyStatus.ROUTED, StudyStatus.DECODED, decode_study),
+    Step("infer", StudyStatus.DECODED, StudyStatus.INFERRED, infer_study),
+    Step("encode", StudyStatus.INFERRED, StudyStatus.ENCODED, encode_study),
+    Step("deliver", StudyStatus.ENCODED, StudyStatus.DELIVERED, deliver_study),
+)
+STEP_AFTER = {step.takes: step for step in PATH}
+
+
+def take_step(services: Services, tenant: str, study_id: str, revision: int, *, attempts: int) -> None:
+    """Take the study's next step after `attempts` earlier ones. Raises only what `retry.decide` tries again."""
+    with services.database.transaction(tenant) as conn:
+        study = store.get_study(conn, tenant, study_id)
+    step = STEP_AFTER.get(study.status)
+    if step is None or study.revision != revision:
+        return  # taken already by an earlier run of this job
+    started = time.monotonic()
+    try:
+        if attempts > retry.ATTEMPTS_MAX and step.takes is not StudyStatus.ENCODED:
+            raise StudyFailed("STEP_GAVE_UP", f"The step “{step.name}” ended its worker again and again.")
+        outcome = step.work(services, study)
+    except StudyRefused as refusal:
+        outcome = Outcome(gives=StudyStatus.REJECTED, reason=(refusal.code, refusal.text))
+    except StudyFailed as failure:
+        outcome = Outcome(gives=StudyStatus.FAILED, reason=(failure.code, failure.text))
+    except Exception as error:
+        if retry.decide(error, attempts) is not None:
+            raise
+        log.exception("step_gave_up", extra={"study": study_id, "step": step.name})
+        text = f"The step “{step.name}” could not be done: {type(error).__name__}."
+        outcome = Outcome(gives=StudyStatus.FAILED, reason=("STEP_GAVE_UP", text))
+    _commit(services, study, step, outcome, duration_ms=round((time.monotonic() - started) * 1000))
+
+
+def _commit(services: Services, study: StudyRecord, step: Step, outcome: Outcome, *, duration_ms: int) -> None:
+    """Save the outcome, the new status, the usage events and the next job: all or nothing."""
+    gives = outcome.gives or step.gives
+    with services.database.transaction(study.tenant) as conn:
+        now = store.lock_study(conn, study.tenant, study.id)
+        if now.status != study.status or now.revision != study.revision:
+            return  # another worker was faster
+        outcome.save(conn, now)
+        after = store.advance(
+            conn, now, gives, duration_ms=duration_ms, detail=outcome.detail, reason=outcome.reason
+        )
+        record_outcome(conn, after, unchanged=outcome.unchanged)
+        if gives in STEP_AFTER:
+            services.defer_step(conn, after)
+    services.observe_step(step.name, gives.value, duration_ms / 1000)
+    log.info(
+        f"study_{gives.value}",
+        extra={"tenant": study.tenant, "study": str(study.id), "step": step.name, "duration_ms": duration_ms},
+    )

@@ -1,0 +1,39 @@
+"""Makes a data directory and its database ready: migrations, the first tenant, the first admin."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg.rows import dict_row
+
+from pipeline.database import Connection
+from pipeline.migrations import migrate
+from portal.auth import create_first_admin
+from server.settings import Settings
+
+FIRST_TENANT = "default"
+
+
+def owner_connection(database_url: str, tenant: str = FIRST_TENANT) -> Connection:
+    """A connection as the schema's owner, for administration; it sees `tenant`'s rows."""
+    conn: Connection = psycopg.connect(database_url, row_factory=dict_row)
+    conn.execute("SELECT set_config('radmeter.tenant', %s, false)", (tenant,))
+    conn.commit()
+    return conn
+
+
+def prepare(settings: Settings) -> str | None:
+    """Bring the database up to date and make the first tenant; returns the first admin's password when it was made now."""
+    migrate(settings.database_url)
+    with owner_connection(settings.database_url) as conn:
+        create_tenant(conn, FIRST_TENANT, "Default", settings.called_ae_title)
+        return create_first_admin(conn, FIRST_TENANT)
+
+
+def create_tenant(conn: Connection, tenant: str, name: str, called_ae_title: str, language: str = "en") -> None:
+    """Make the tenant unless it exists."""
+    conn.execute("SELECT set_config('radmeter.tenant', %s, false)", (tenant,))
+    conn.execute(
+        """INSERT INTO tenant (tenant, name, called_ae_title, language) VALUES (%s, %s, %s, %s)
+           ON CONFLICT (tenant) DO NOTHING""",
+        (tenant, name, called_ae_title, language),
+    )

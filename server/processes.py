@@ -1,0 +1,128 @@
+"""What each role of `radmeter serve` runs, and the supervisor that runs all of them on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+
+import uvicorn
+
+from dicom_gateway.receive_dimse import Acceptor, AcceptorSettings
+from pipeline import jobs
+from pipeline.receive import DatabaseSink
+from portal.app import create_app
+from portal.context import PortalContext
+from server import wiring
+from server.settings import Settings
+from server.telemetry import Metrics
+
+log = logging.getLogger("radmeter.server")
+
+ROLES = ("gateway", "worker", "portal")
+_PR_SET_PDEATHSIG = 1
+_RESTART_DELAY_S = 1.0
+
+
+def run_gateway(settings: Settings) -> None:
+    """Accept associations until SIGTERM, then finish the messages in progress."""
+    sink = DatabaseSink(
+        wiring.database(settings, pool_size_max=min(settings.associations_max, 16)),
+        jobs.deferring_app(settings.database_url),
+    )
+    acceptor = Acceptor(
+        AcceptorSettings(
+            host=settings.dicom_host,
+            port=settings.dicom_port,
+            store_root=wiring.folders(settings).instances,
+            message_bytes_max=settings.instance_bytes_max,
+            associations_max=settings.associations_max,
+            associations_per_host_max=settings.associations_per_host_max,
+        ),
+        sink,
+    )
+
+    def stop(signal_number: int, frame: FrameType | None) -> None:
+        # From a thread: the accept loop, which runs in this one, must stay free to see the stop.
+        threading.Thread(target=acceptor.stop, args=(settings.drain_s,), daemon=True).start()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    log.info("gateway_started", extra={"port": settings.dicom_port})
+    acceptor.serve_forever()
+
+
+def run_worker(settings: Settings) -> None:
+    """Take steps until SIGTERM."""
+    metrics = Metrics()
+    app = jobs.worker_app(settings.database_url, lambda queue: wiring.services(settings, metrics, queue))
+    log.info("worker_started")
+    asyncio.run(jobs.run_worker(app, concurrency=settings.worker_concurrency, drain_s=settings.drain_s))
+
+
+def run_portal(settings: Settings) -> None:
+    """Serve pages, API, health and metrics until SIGTERM."""
+    context = PortalContext(
+        database=wiring.database(settings, pool_size_max=8),
+        data_root=settings.data_directory,
+        session_hours=settings.session_hours,
+        cookie_secure=settings.cookie_secure,
+    )
+    log.info("portal_started", extra={"port": settings.http_port})
+    uvicorn.run(
+        create_app(context), host=settings.http_host, port=settings.http_port, log_config=None, access_log=False,
+        server_header=False, timeout_graceful_shutdown=5,
+    )  # fmt: skip
+
+
+@dataclass
+class Supervisor:
+    """Runs one process for each role, starts again what ends, and ends with all of them."""
+
+    settings: Settings
+    _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _stopping: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signal_number, lambda *_: self._stopping.set())
+        for role in ROLES:
+            self._children[role] = self._start(role)
+        while not self._stopping.wait(0.3):
+            for role, child in list(self._children.items()):
+                if child.poll() is not None:
+                    log.error("process_ended", extra={"process": role, "exit_code": child.returncode})
+                    time.sleep(_RESTART_DELAY_S)
+                    self._children[role] = self._start(role)
+        self._stop_children()
+
+    def _start(self, role: str) -> subprocess.Popen[bytes]:
+        environment = os.environ | {"RADMETER_DATABASE_URL": self.settings.database_url}
+        return subprocess.Popen(
+            [sys.executable, "-m", "server", "serve", "--role", role], env=environment, preexec_fn=_die_with_parent
+        )
+
+    def _stop_children(self) -> None:
+        for child in self._children.values():
+            child.terminate()
+        deadline = time.monotonic() + self.settings.drain_s
+        for child in self._children.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.1, deadline - time.monotonic()))
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+
+
+def _die_with_parent() -> None:
+    """In the child: be told to stop when the supervisor dies, however it dies (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

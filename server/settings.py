@@ -1,0 +1,107 @@
+"""One frozen `Settings`, built once from the environment and an optional TOML file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from server.errors import SettingInvalid
+
+_PREFIX = "RADMETER_"
+
+
+def _setting(default: Any, variable: str, description: str) -> Any:
+    return field(default=default, metadata={"variable": _PREFIX + variable, "description": description})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one installation. What clinicians or sales change (peers, prices) is data, not settings.
+
+    An environment variable wins over the TOML file that RADMETER_CONFIG names, whose keys are the field names.
+    """
+
+    data_directory: Path = _setting(
+        Path("~/.local/share/radmeter"), "DATA", "Where instances, results and the embedded database lie."
+    )
+    database_url: str = _setting(
+        "", "DATABASE_URL", "PostgreSQL ≥ 15, postgresql://…; empty = the embedded one in the data directory."
+    )
+    dicom_host: str = _setting(
+        "127.0.0.1", "DICOM_HOST", "Address the DICOM port listens on; 0.0.0.0 opens it to the network."
+    )
+    dicom_port: int = _setting(11112, "DICOM_PORT", "TCP port for C-ECHO and C-STORE.")
+    http_host: str = _setting(
+        "127.0.0.1", "HTTP_HOST", "Address the portal listens on; put a TLS proxy before it when it leaves the machine."
+    )
+    http_port: int = _setting(8080, "HTTP_PORT", "TCP port of the portal, the API and the metrics.")
+    called_ae_title: str = _setting("RADMETER", "AE_TITLE", "AE title of the first tenant, made at the first start.")
+    worker_concurrency: int = _setting(2, "WORKER_CONCURRENCY", "Steps that one worker process runs at a time.")
+    inference_threads: int = _setting(0, "INFERENCE_THREADS", "Threads of ONNX Runtime; 0 = one for each core.")
+    instance_bytes_max: int = _setting(
+        2 << 30, "INSTANCE_BYTES_MAX", "Largest instance that is received, in bytes; a larger one aborts the association."
+    )
+    associations_max: int = _setting(64, "ASSOCIATIONS_MAX", "Associations open at a time, over all senders.")
+    associations_per_host_max: int = _setting(
+        16, "ASSOCIATIONS_PER_HOST_MAX", "Associations open at a time from one address."
+    )
+    session_hours: int = _setting(12, "SESSION_HOURS", "How long a sign-in to the portal lasts.")
+    cookie_secure: bool = _setting(False, "COOKIE_SECURE", "true when the portal is reached by https only.")
+    drain_s: float = _setting(30.0, "DRAIN_S", "Grace after SIGTERM for associations and steps in progress, in seconds.")
+    log_level: str = _setting("INFO", "LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")
+
+    def __post_init__(self) -> None:
+        for name in ("dicom_port", "http_port"):
+            if not 1 <= getattr(self, name) <= 65535:
+                raise SettingInvalid(name, str(getattr(self, name)), "a port is 1 to 65535")
+        if not 1 <= self.worker_concurrency <= 64:
+            raise SettingInvalid("worker_concurrency", str(self.worker_concurrency), "1 to 64")
+        if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise SettingInvalid("log_level", self.log_level, "DEBUG, INFO, WARNING or ERROR")
+        object.__setattr__(self, "data_directory", self.data_directory.expanduser().resolve())
+
+    @property
+    def instances_directory(self) -> Path:
+        return self.data_directory / "instances"
+
+    @property
+    def work_directory(self) -> Path:
+        """Volumes and masks between two steps; may be deleted for finished studies."""
+        return self.data_directory / "work"
+
+    @property
+    def results_directory(self) -> Path:
+        return self.data_directory / "results"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings of this process. Raises `SettingInvalid` with the name of the bad value."""
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    config = environment.get(_PREFIX + "CONFIG")
+    file_values = tomllib.loads(Path(config).read_text()) if config else {}
+    known = {setting.name for setting in fields(Settings)}
+    for name in file_values:
+        if name not in known:
+            raise SettingInvalid(name, str(file_values[name]), f"no such setting (in {config})")
+    for setting in fields(Settings):
+        variable = setting.metadata["variable"]
+        if variable in environment:
+            values[setting.name] = _convert(setting.name, environment[variable], setting.default)
+        elif setting.name in file_values:
+            values[setting.name] = _convert(setting.name, str(file_values[setting.name]), setting.default)
+    return Settings(**values)
+
+
+def _convert(name: str, text: str, default: Any) -> Any:
+    """`text` as the type of the field's default."""
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.strip().lower()]
+        return type(default)(text) if not isinstance(default, Path) else Path(text)
+    except (ValueError, KeyError):
+        raise SettingInvalid(name, text, f"not a {type(default).__name__}") from None

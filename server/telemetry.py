@@ -1,0 +1,71 @@
+"""Logs with an allow-list of fields, and the metrics of a process. Patient data stays out of both."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+# Only these leave a log record beside its event name. Never UIDs, names or accession numbers.
+LOG_FIELDS = (
+    "tenant", "study", "step", "duration_ms", "status", "reason", "peer", "association", "job", "process", "exit_code",
+    "port", "model", "count", "error", "action",
+)  # fmt: skip
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, event and the allowed fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage()[:500],
+        }
+        line |= {name: str(value) for name in LOG_FIELDS if (value := getattr(record, name, None)) is not None}
+        if record.exc_info:
+            line["exception"] = _traceback_without_values(record)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def _traceback_without_values(record: logging.LogRecord) -> str:
+    """Where it happened and which error, not its message: a message may quote the input."""
+    assert record.exc_info is not None
+    kind, _, traceback = record.exc_info
+    places = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        places.append(f"{code.co_filename.rsplit('/', 2)[-2:][-1]}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    return f"{kind.__name__ if kind else 'error'} at {' < '.join(reversed(places[-8:]))}"
+
+
+def configure_logging(level: str) -> None:
+    """All logs of this process as JSON lines on stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # These quote names and UIDs of the objects they handle, or repeat our own events.
+    for name in ("pydicom", "pynetdicom", "highdicom", "procrastinate", "weasyprint", "fontTools", "yoyo"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class Metrics:
+    """The counters of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.step_seconds = Histogram(
+            "radmeter_step_seconds", "Duration of the steps of a study's path", ("step", "gives"), registry=self.registry,
+            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+        )  # fmt: skip
+        self.instances = Counter(
+            "radmeter_instances_total", "Instances received", ("outcome",), registry=self.registry
+        )
+
+    def observe_step(self, step: str, gives: str, duration_s: float) -> None:
+        self.step_seconds.labels(step, gives).observe(duration_s)

@@ -1,0 +1,39 @@
+"""Builds everything from the settings; the only module that knows everyone."""
+
+from __future__ import annotations
+
+import functools
+
+import procrastinate
+
+from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
+from models.registry import get_model
+from pipeline import jobs
+from pipeline.database import Database
+from pipeline.services import Folders, Services
+from server.settings import Settings
+from server.telemetry import Metrics
+
+
+def folders(settings: Settings) -> Folders:
+    """The data folders, made if they are missing."""
+    made = Folders(settings.instances_directory, settings.work_directory, settings.results_directory)
+    for folder in (made.instances, made.work, made.results):
+        folder.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def database(settings: Settings, *, pool_size_max: int) -> Database:
+    return Database(settings.database_url, pool_size_max=pool_size_max)
+
+
+def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Services:
+    """What a worker's steps use."""
+    return Services(
+        database=database(settings, pool_size_max=settings.worker_concurrency + 2),
+        folders=folders(settings),
+        endpoint=OnnxRuntimeEndpoint(threads=settings.inference_threads),
+        get_model=functools.partial(get_model, data_directory=settings.data_directory),
+        defer_step=functools.partial(jobs.defer_step, app),
+        observe_step=metrics.observe_step,
+    )
