@@ -30,7 +30,7 @@ compile requirements/cpu.txt --constraint requirements/dev.txt --extra cpu pypro
 compile requirements/gpu.txt --constraint requirements/dev.txt --extra gpu pyproject.toml
 echo "hatchling" > "$scratch/build.in"
 compile requirements/build.txt --constraint requirements/dev.txt "$scratch/build.in"
-compile "$scratch/train.txt" --constraint requirements/dev.txt --extra train pyproject.toml
-python3 scripts/split_train_lock.py "$scratch/train.txt" requirements/train.txt requirements/train-cuda.txt
+compile requirements/train-cuda.txt --constraint requirements/dev.txt --extra train pyproject.toml
 sed -i "s#$scratch/##g; s#--constraint requirements/#-c #g" requirements/*.txt
+python3 scripts/split_train_lock.py requirements/train-cuda.txt requirements/train.txt
 echo "locked: $(ls requirements/*.txt | xargs)"

@@ -63,11 +63,13 @@ install_venv_module() { # Debian splits ensurepip off the interpreter
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y "$package" >/dev/null
 }
 
-offers_cpu_torch() { # does pip, as configured here, pick a torch without the CUDA packages (a CPU build, or macOS)?
-    local report
-    report="$("$venv/bin/python" -m pip --disable-pip-version-check --quiet install --dry-run --no-deps --ignore-installed \
-        --report - "$(grep -m1 -o '^torch==[^ ]*' requirements/train.txt)")"
-    [ "$(uname -s)" = Darwin ] || grep -q '"version": "[0-9.]*+cpu"' <<<"$report"
+picks_cpu_torch() { # is the torch that pip, as configured here, would take one of the CPU builds in train.txt?
+    local pin hash
+    pin="$(grep -m1 -o '^torch==[^ ;]*' requirements/train.txt)"
+    hash="$("${pip[@]}" install --dry-run --no-deps --ignore-installed --report - "$pin" |
+        "$venv/bin/python" -c 'import json, sys
+print(json.load(sys.stdin)["install"][0]["download_info"]["archive_info"]["hashes"]["sha256"])')"
+    grep -q "sha256:$hash" requirements/train.txt
 }
 
 if ! { [ -x "$venv/bin/python" ] && is_new_enough "$venv/bin/python" && "$venv/bin/python" -m pip --version; } >/dev/null 2>&1; then
@@ -79,11 +81,12 @@ if ! { [ -x "$venv/bin/python" ] && is_new_enough "$venv/bin/python" && "$venv/b
 fi
 
 echo "Installing locked packages (${locks[*]}) into $venv; the first time takes a few minutes"
-pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet)
+pip=("$venv/bin/python" -m pip --disable-pip-version-check -qq)
 requirements=()
 for file in "${files[@]}"; do requirements+=(-r "$file"); done
-if [ "$profile" = train ] && ! offers_cpu_torch; then
-    requirements+=(-r requirements/train-cuda.txt)
+if [ "$profile" = train ] && ! picks_cpu_torch; then
+    echo "No CPU build of torch on offer here: the CUDA packages come with it (several GB)"
+    requirements=("${requirements[@]/train.txt/train-cuda.txt}")
 fi
 "${pip[@]}" install --require-hashes "${requirements[@]}"
 # The build back end is locked with the rest: an isolated build would fetch an unlocked one.

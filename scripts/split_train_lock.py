@@ -1,8 +1,9 @@
-"""Splits the lock of the extra `train` in two, so that plain pip can install it with or without CUDA.
+"""Makes `train.txt` out of `train-cuda.txt`: the same lock for PyTorch's CPU build.
 
 PyTorch's wheel on the public index asks for gigabytes of CUDA packages; its CPU build (version `2.13.0+cpu`, from
-wherever pip is told to look) asks for none. Both satisfy `torch==2.13.0`. With hashes required, pip wants every
-package it meets to be listed and installs everything that is listed, so the CUDA chain has a file of its own.
+wherever pip is told to look) asks for none. Both satisfy `torch==2.13.0`. With hashes required, pip installs all that
+is listed and prefers a file whose hash the index already told, so the CPU build needs a lock in which neither the CUDA
+chain nor the public wheels' hashes appear.
 """
 
 import sys
@@ -14,33 +15,35 @@ CUDA_CHAIN = ("nvidia-", "cuda-", "triton==")
 TORCH_CPU_BUILDS = ("sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)
 
 
-def split_blocks(lock: str) -> tuple[str, list[str]]:
-    """The header and one block of lines for each package (its pin, its hashes, its `# via`)."""
+def split_blocks(lock: str) -> list[str]:
+    """The header, then one block of lines for each package: its pin, its hashes, its `# via`."""
     blocks: list[list[str]] = [[]]
     for line in lock.splitlines(keepends=True):
         if line[0].isalnum():
             blocks.append([])
         blocks[-1].append(line)
-    header, *packages = ("".join(block) for block in blocks)
-    return header, packages
+    return ["".join(block) for block in blocks]
 
 
-def with_cpu_builds(block: str) -> str:
-    """torch's block with the hashes of its CPU builds put first."""
-    pin, rest = block.split("\n", 1)
-    ours = "".join(f"    --hash={digest} \\\n" for digest in TORCH_CPU_BUILDS)
-    return f"{pin}\n{ours}{rest}"
+def for_cpu(block: str) -> str:
+    """The block as the CPU lock has it: nothing for the CUDA chain, the CPU builds' hashes for torch."""
+    if block.startswith(CUDA_CHAIN):
+        return ""
+    if not block.startswith("torch=="):
+        return block
+    pin = block.split("\n", 1)[0]
+    via = block[block.index("    # via") :]
+    return pin + "\n" + " \\\n".join(f"    --hash={digest}" for digest in TORCH_CPU_BUILDS) + "\n" + via
 
 
-def main(source: str, train: str, train_cuda: str) -> None:
-    header, packages = split_blocks(Path(source).read_text())
-    cuda = [block for block in packages if block.startswith(CUDA_CHAIN)]
-    plain = [with_cpu_builds(b) if b.startswith("torch==") else b for b in packages if b not in cuda]
-    assert cuda, "the CUDA chain of torch has other names now"
-    assert sum(b.startswith("torch==") for b in plain) == 1, "torch is not locked"
-    Path(train).write_text(header + "".join(plain))
-    Path(train_cuda).write_text(header + "".join(cuda))
+def main(train_cuda: str, train: str) -> None:
+    blocks = split_blocks(Path(train_cuda).read_text())
+    assert any(block.startswith(CUDA_CHAIN) for block in blocks), (
+        "the CUDA chain of torch has other names now"
+    )
+    assert sum(block.startswith("torch==") for block in blocks) == 1, "torch is not locked"
+    Path(train).write_text("".join(for_cpu(block) for block in blocks))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(*sys.argv[1:3])
