@@ -1,0 +1,301 @@
+"""One association as its acceptor lives it: negotiation, messages, end (PS3.8 sections 7 and 9.2)."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+
+from dicom_gateway.acceptor_settings import AcceptorSettings
+from dicom_gateway.command_set import (
+    C_CANCEL_RQ,
+    C_ECHO_RQ,
+    C_STORE_RQ,
+    COMMAND_SET_BYTES_MAX,
+    Command,
+    encode_response,
+    parse_command,
+)
+from dicom_gateway.connection import Connection
+from dicom_gateway.counters import Counters
+from dicom_gateway.errors import (
+    AssociationRefused,
+    CalledAETitleNotRecognized,
+    CallingAETitleNotRecognized,
+    ConnectionLost,
+    GatewayError,
+    InstanceRefused,
+    InvalidMessage,
+    MessageTooLong,
+    OperationNotSupported,
+    PeerTooSlow,
+    ProtocolViolation,
+    TemporarilyUnavailable,
+    UnexpectedPDU,
+)
+from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_gateway.instance_sink import AssociationEnd, InstanceSink
+from dicom_gateway.instance_store import InstanceStore
+from dicom_gateway.negotiation import accepted_contexts, answer_contexts, check_request
+from dicom_gateway.peers import Peer
+from dicom_gateway.presentation_contexts import AcceptedContext
+from dicom_gateway.status import SUCCESS, status_of
+from dicom_gateway.store_message import StoreMessage
+from dicom_gateway.upper_layer import (
+    A_ABORT,
+    A_ASSOCIATE_RQ,
+    A_RELEASE_RQ,
+    ABORT_BY_PROVIDER,
+    COMMAND_FRAGMENT,
+    LAST_FRAGMENT,
+    P_DATA_TF,
+    AssociateRequest,
+    encode_abort,
+    encode_associate_accept,
+    encode_associate_reject,
+    encode_command,
+    encode_release_reply,
+    parse_associate_request,
+    presentation_data_values,
+)
+
+logger = logging.getLogger(__name__)
+
+_NOT_SPECIFIED = 0  # A-ABORT reason
+# Some peers count the header into the maximum length, some do not (PS3.8 annex D.1).
+_PDU_LENGTH_SLACK = 12
+
+
+class Association:
+    """Runs in a thread of its own; holds one PDU and one open file at most."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        remote_host: str,
+        settings: AcceptorSettings,
+        store: InstanceStore,
+        sink: InstanceSink,
+        counters: Counters,
+    ) -> None:
+        self.remote_host = remote_host
+        self._settings = settings
+        self._store = store
+        self._sink = sink
+        self._counters = counters
+        self._connection = Connection(sock, settings.pdu_deadline_s)
+        self._is_draining = False
+        self._is_idle = True
+        self._contexts: dict[int, AcceptedContext] = {}
+        self._peer_pdu_length_max = 0
+        self._command = bytearray()
+        self._command_context_id = 0
+        self._request: Command | None = None
+        self._message: StoreMessage | None = None
+        self._data_set_bytes = 0
+        self._message_began_at = 0.0
+        self._acceptance = b""
+
+    def run(self) -> None:
+        """Live from the first byte to the close of the connection; never raises."""
+        last_pdu = b""
+        try:
+            peer = self._negotiate()
+            last_pdu = self._serve(peer)
+        except AssociationRefused as refusal:
+            self._counters.add("associations_rejected")
+            logger.warning("association_rejected host=%s reason=%s", self.remote_host, refusal)
+            last_pdu = encode_associate_reject(refusal.result, refusal.source, refusal.reason)
+        except GatewayError as error:
+            last_pdu = self._abort_for(error)
+        except Exception:
+            logger.exception("association_crashed host=%s", self.remote_host)
+            last_pdu = encode_abort(ABORT_BY_PROVIDER, _NOT_SPECIFIED)
+        finally:
+            self._connection.close(last_pdu)
+
+    def drain(self) -> None:
+        """End after the message in progress, at once when there is none."""
+        self._is_draining = True
+        if self._is_idle:
+            self._connection.interrupt()
+
+    def break_off(self) -> None:
+        """End now, whatever is in progress."""
+        self._is_draining = True
+        self._connection.break_off()
+
+    def _negotiate(self) -> Peer:
+        request = self._read_request()
+        if self._is_draining:
+            raise TemporarilyUnavailable
+        check_request(request)
+        try:
+            if not self._sink.called_ae_title_exists(request.called_ae_title):
+                raise CalledAETitleNotRecognized
+            peer = self._sink.find_peer(request.calling_ae_title, request.called_ae_title, self.remote_host)
+        except AssociationRefused:
+            raise
+        except Exception as error:
+            logger.error("peer_not_looked_up error=%s", type(error).__name__)
+            raise TemporarilyUnavailable from error
+        if peer is None:
+            raise CallingAETitleNotRecognized
+        answers = answer_contexts(request)
+        self._contexts = accepted_contexts(request, answers)
+        self._peer_pdu_length_max = request.pdu_length_max
+        self._acceptance = encode_associate_accept(
+            request,
+            answers,
+            self._settings.pdu_length_max,
+            IMPLEMENTATION_CLASS_UID,
+            IMPLEMENTATION_VERSION_NAME,
+        )
+        return peer
+
+    def _read_request(self) -> AssociateRequest:
+        connection, settings = self._connection, self._settings
+        connection.wait(settings.acse_timeout_s)
+        limits = {A_ASSOCIATE_RQ: settings.association_request_bytes_max, A_ABORT: 4}
+        pdu_type, body = connection.read_pdu(limits)
+        if pdu_type == A_ABORT:
+            raise ConnectionLost("the peer aborted before it asked for an association")
+        return parse_associate_request(body)
+
+    def _serve(self, peer: Peer) -> bytes:
+        """Accept, then take messages until the end; returns the last PDU to send."""
+        try:
+            association_id = self._sink.open_association(peer)
+        except Exception as error:
+            logger.error("association_not_recorded error=%s", type(error).__name__)
+            raise TemporarilyUnavailable from error
+        self._counters.add("associations_accepted")
+        logger.info("association_accepted association=%d tenant=%s", association_id, peer.tenant)
+        how: AssociationEnd = "lost"
+        try:
+            self._connection.send(self._acceptance)
+            how, last_pdu = self._take_messages(peer, association_id)
+            return last_pdu
+        except ProtocolViolation:
+            how = "aborted"
+            raise
+        finally:
+            if self._message is not None:
+                self._message.discard()
+            self._close_in_sink(association_id, peer, how)
+
+    def _take_messages(self, peer: Peer, association_id: int) -> tuple[AssociationEnd, bytes]:
+        connection = self._connection
+        limits = {
+            P_DATA_TF: self._settings.pdu_length_max + _PDU_LENGTH_SLACK,
+            A_RELEASE_RQ: 4,
+            A_ABORT: 4,
+        }
+        while True:
+            self._is_idle = not self._command and self._request is None
+            if self._is_draining and self._is_idle:
+                return "aborted", encode_abort(ABORT_BY_PROVIDER, _NOT_SPECIFIED)
+            connection.wait(self._settings.idle_timeout_s if self._is_idle else self._settings.pdu_deadline_s)
+            was_idle, self._is_idle = self._is_idle, False
+            if was_idle and self._is_draining:
+                continue
+            if was_idle:
+                self._message_began_at = time.monotonic()
+            elif time.monotonic() - self._message_began_at > self._settings.message_deadline_s:
+                raise PeerTooSlow("a message did not arrive within its deadline")
+            pdu_type, body = connection.read_pdu(limits)
+            if pdu_type == P_DATA_TF:
+                for context_id, control, fragment in presentation_data_values(body):
+                    self._take_fragment(peer, association_id, context_id, control, fragment)
+            elif pdu_type == A_ABORT:
+                return "aborted", b""
+            elif was_idle:
+                return "released", encode_release_reply()
+            else:
+                raise UnexpectedPDU(pdu_type)
+
+    def _take_fragment(
+        self, peer: Peer, association_id: int, context_id: int, control: int, fragment: memoryview
+    ) -> None:
+        if control & COMMAND_FRAGMENT:
+            self._take_command_fragment(peer, context_id, control, fragment)
+        else:
+            if self._request is None or context_id != self._command_context_id:
+                raise InvalidMessage("a data set arrives without its command")
+            self._data_set_bytes += len(fragment)
+            if self._data_set_bytes > self._settings.message_bytes_max:
+                raise MessageTooLong(self._settings.message_bytes_max)
+            if self._message is not None:
+                self._message.append(fragment)
+        is_last = bool(control & LAST_FRAGMENT)
+        request = self._request
+        if is_last and request is not None and not (control & COMMAND_FRAGMENT and request.has_data_set):
+            self._request = None
+            self._answer(request, association_id)
+
+    def _take_command_fragment(self, peer: Peer, context_id: int, control: int, fragment: memoryview) -> None:
+        if self._request is not None:
+            raise InvalidMessage("a command arrives inside a data set")
+        if self._command and context_id != self._command_context_id:
+            raise InvalidMessage("a command changes its presentation context")
+        if context_id not in self._contexts:
+            raise InvalidMessage("the presentation context was not accepted")
+        self._command_context_id = context_id
+        self._command += fragment
+        if len(self._command) > COMMAND_SET_BYTES_MAX:
+            raise InvalidMessage("a command set is too long")
+        if control & LAST_FRAGMENT:
+            command = parse_command(self._command)
+            self._command.clear()
+            self._begin(command, peer)
+
+    def _begin(self, command: Command, peer: Peer) -> None:
+        if command.is_response:
+            raise InvalidMessage("a response arrives although nothing was asked")
+        if command.command_field == C_CANCEL_RQ:
+            return  # nothing that we do can be cancelled, and a cancel has no response
+        if command.command_field == C_STORE_RQ and not command.has_data_set:
+            raise InvalidMessage("C-STORE without a data set")
+        self._request = command
+        self._data_set_bytes = 0
+        if command.command_field == C_STORE_RQ:
+            context = self._contexts[self._command_context_id]
+            self._message = StoreMessage(command, context, peer, self._store)
+
+    def _answer(self, request: Command, association_id: int) -> None:
+        status, comment = SUCCESS, ""
+        try:
+            if self._message is not None:
+                outcome, size_bytes = self._message.finish(self._sink, association_id)
+                self._counters.add(f"instances_{outcome.value}")
+                self._counters.add("bytes_stored", size_bytes)
+            elif request.command_field != C_ECHO_RQ:
+                raise OperationNotSupported("only C-ECHO and C-STORE are supported")
+        except InstanceRefused as refusal:
+            status, comment = status_of(refusal), str(refusal)
+            self._counters.add(f"instances_refused_{status:04X}H")
+            logger.warning(
+                "instance_refused association=%d status=%04XH reason=%s", association_id, status, refusal
+            )
+        finally:
+            if self._message is not None:
+                self._message.discard()
+                self._message = None
+        response = encode_response(request, status, comment)
+        self._connection.send(encode_command(self._command_context_id, response, self._peer_pdu_length_max))
+
+    def _abort_for(self, error: GatewayError) -> bytes:
+        self._counters.add("associations_aborted")
+        logger.warning("association_aborted host=%s reason=%s", self.remote_host, error)
+        if isinstance(error, ConnectionLost):
+            return b""
+        reason = error.reason if isinstance(error, ProtocolViolation) else _NOT_SPECIFIED
+        return encode_abort(ABORT_BY_PROVIDER, reason)
+
+    def _close_in_sink(self, association_id: int, peer: Peer, how: AssociationEnd) -> None:
+        logger.info("association_closed association=%d how=%s", association_id, how)
+        try:
+            self._sink.close_association(association_id, peer, how)
+        except Exception as error:
+            # The instances are safe; only the note about the end is missing, and quiet time decides.
+            logger.error("association_end_not_recorded error=%s", type(error).__name__)

@@ -1,0 +1,227 @@
+"""Instances on disk: written whole or not at all, immutable, never named by what a peer sent.
+
+    <root>/incoming/<process>/   files being received
+    <root>/ab/abcdef…/           one folder per study: SHA-256 of (tenant, Study Instance UID)
+    <root>/quarantine/           instances that contradict one already stored
+
+A file's name is the SHA-256 of (tenant, study, series, SOP Instance UID, digest of the data set). The same
+object sent twice meets its own file; another object under the same UID can never replace it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+from dicom_gateway.errors import OutOfResources, StoreLocationInvalid
+from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+_LOCATION = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}\.dcm", re.ASCII)
+_KNOWN_DIRECTORIES_MAX = 10_000
+_FILE_MODE = 0o640
+
+
+def locate(tenant: str, study_uid: str, series_uid: str, sop_instance_uid: str, sha256: str) -> str:
+    """Where an instance lies, relative to the store. Pure; any text is safe."""
+    folder = _digest(tenant, study_uid)
+    name = _digest(tenant, study_uid, series_uid, sop_instance_uid, sha256)
+    return f"{folder[:2]}/{folder}/{name}.dcm"
+
+
+def part10_header(
+    sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str
+) -> bytes:
+    """Zero preamble, prefix and File Meta Information (PS3.10 section 7.1)."""
+    meta = b"".join(
+        (
+            struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\x00\x01",
+            _meta_element(0x0002, b"UI", sop_class_uid),
+            _meta_element(0x0003, b"UI", sop_instance_uid),
+            _meta_element(0x0010, b"UI", transfer_syntax_uid),
+            _meta_element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+            _meta_element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+            _meta_element(0x0016, b"AE", source_ae_title),
+        )
+    )
+    return bytes(128) + b"DICM" + struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(meta)) + meta
+
+
+class IncomingInstance:
+    """One instance while it arrives: a temporary file and the running digest of its data set."""
+
+    def __init__(self, path: Path, header: bytes) -> None:
+        self.path = path
+        self.size_bytes = 0
+        self._unwritten_header = header
+        self._header_bytes = len(header)
+        self._digest = hashlib.sha256()
+        self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, _FILE_MODE)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def append(self, fragment: memoryview) -> None:
+        """Add bytes of the data set. The view is used before this returns, never kept."""
+        self.size_bytes += len(fragment)
+        if self._unwritten_header:
+            header, self._unwritten_header = self._unwritten_header, b""
+            written = os.writev(self._descriptor, (header, fragment)) - len(header)
+            if written < 0:
+                raise OutOfResources("the disk took only a part of the header")
+        else:
+            written = os.write(self._descriptor, fragment)
+        while written < len(fragment):
+            written += os.write(self._descriptor, fragment[written:])
+        self._digest.update(fragment)
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Bytes of the data set that were appended before."""
+        return os.pread(self._descriptor, count, self._header_bytes + offset)
+
+    def sync(self) -> None:
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def discard(self) -> None:
+        """Remove the temporary file, if it is still one."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+class InstanceStore:
+    """The files of received instances below one folder.
+
+    free_bytes_min: below this much free space nothing new is taken, so that the database and the
+        results of studies already here still find room.
+    durable: False leaves out every fsync; for measuring their cost only.
+    """
+
+    def __init__(self, root: Path, free_bytes_min: int = 0, durable: bool = True) -> None:
+        self.root = root
+        self._free_bytes_min = free_bytes_min
+        self._durable = durable
+        self._known_directories: set[Path] = set()
+        self._incoming: Path | None = None
+        self._incoming_lock: BinaryIO | None = None
+
+    def create(self, header: bytes) -> IncomingInstance:
+        """Begin an instance; raise `OutOfResources` when the disk is nearly full."""
+        incoming = self._incoming or self._open_incoming()
+        if self._free_bytes_min:
+            space = os.statvfs(incoming)
+            if space.f_bavail * space.f_frsize < self._free_bytes_min:
+                raise OutOfResources("the disk is nearly full")
+        return IncomingInstance(incoming / f"{secrets.token_hex(16)}.part", header)
+
+    def commit(self, incoming: IncomingInstance, location: str) -> None:
+        """Make the instance durable at its location: when this returns, a power cut cannot undo it."""
+        path = self.path_of(location)
+        directory = path.parent
+        if directory not in self._known_directories:
+            self._make_directory(directory)
+        if self._durable:
+            incoming.sync()
+        incoming.close()
+        if path.exists():  # the same object again: names are made from the content
+            incoming.path.unlink()
+        else:
+            os.rename(incoming.path, path)
+        self._sync_directory(directory)
+
+    def quarantine(self, location: str) -> Path:
+        """Move an instance out of its study, durably; returns where it lies now."""
+        source = self.path_of(location)
+        target = self.root / "quarantine" / source.name
+        if target.parent not in self._known_directories:
+            self._make_directory(target.parent)
+        os.replace(source, target)
+        self._sync_directory(target.parent)
+        self._sync_directory(source.parent)
+        return target
+
+    def path_of(self, location: str) -> Path:
+        """The file at a location that `locate` made; anything else raises `StoreLocationInvalid`."""
+        if _LOCATION.fullmatch(location) is None:
+            raise StoreLocationInvalid("not a location of the instance store")
+        return self.root / location
+
+    def open(self, location: str) -> BinaryIO:
+        return self.path_of(location).open("rb")
+
+    def close(self) -> None:
+        """Give up the folder for incoming files; whatever is left in it is not an instance."""
+        if self._incoming is not None and self._incoming_lock is not None:
+            shutil.rmtree(self._incoming, ignore_errors=True)
+            self._incoming_lock.close()
+            self._incoming = self._incoming_lock = None
+
+    def _open_incoming(self) -> Path:
+        """This process's own folder, locked; folders of processes that died are removed."""
+        parent = self.root / "incoming"
+        parent.mkdir(parents=True, exist_ok=True)
+        own = parent / secrets.token_hex(8)
+        own.mkdir()
+        lock = (own / "lock").open("wb")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for other in parent.iterdir():
+            if other != own and _is_abandoned(other):
+                shutil.rmtree(other, ignore_errors=True)
+        self._incoming, self._incoming_lock = own, lock
+        return own
+
+    def _make_directory(self, directory: Path) -> None:
+        """Create a folder and make it and its parents durable.
+
+        Also when it exists already: another process may have created it without having synced it yet.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        parent = directory
+        while parent != self.root:
+            parent = parent.parent
+            self._sync_directory(parent)
+        if len(self._known_directories) >= _KNOWN_DIRECTORIES_MAX:
+            self._known_directories.clear()
+        self._known_directories.add(directory)
+
+    def _sync_directory(self, directory: Path) -> None:
+        if not self._durable:
+            return
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _is_abandoned(directory: Path) -> bool:
+    """Whether the process that received into this folder is gone: its lock went with it."""
+    with contextlib.suppress(OSError), (directory / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _digest(*parts: str) -> str:
+    # Lengths keep ("a", "bc") and ("ab", "c") apart.
+    data = b"".join(struct.pack("<I", len(part.encode())) + part.encode() for part in parts)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _meta_element(element: int, vr: bytes, value: str) -> bytes:
+    padding = b"\0" if vr == b"UI" else b" "
+    data = value.encode("ascii")
+    data += padding * (len(data) % 2)
+    return struct.pack("<HH2sH", 0x0002, element, vr, len(data)) + data

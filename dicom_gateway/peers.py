@@ -1,0 +1,37 @@
+"""Who may send to us, and where results go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from study.identifiers import AETitle
+
+QUIET_TIME_DEFAULT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A DICOM node that a tenant works with.
+
+    host, port: where it listens; results are sent there. An empty host means that it only sends.
+    quiet_time_s: its studies are complete when no instance arrived for this long.
+    result_destination: AE title of the peer that gets the results; None means this peer itself.
+    """
+
+    tenant: str
+    ae_title: str
+    host: str = ""
+    port: int = 104
+    quiet_time_s: float = QUIET_TIME_DEFAULT_S
+    result_destination: str | None = None
+
+    def __post_init__(self) -> None:
+        AETitle(self.ae_title)
+        if self.result_destination is not None:
+            AETitle(self.result_destination)
+        if not self.tenant:
+            raise ValueError("a peer belongs to a tenant")
+        if not 0 < self.port < 65_536:
+            raise ValueError(f"port {self.port} is outside 1 to 65535")
+        if self.quiet_time_s < 0:
+            raise ValueError(f"quiet time {self.quiet_time_s} s is negative")

@@ -1,0 +1,76 @@
+"""Our error -> DIMSE status, one table (PS3.4 section B.2.3, PS3.7 annex C)."""
+
+from __future__ import annotations
+
+from dicom_gateway.errors import (
+    DataSetHeadUnreadable,
+    DifferentInstanceStored,
+    InstanceRefused,
+    InvalidObjectInstance,
+    OperationNotSupported,
+    OutOfResources,
+    SOPClassDoesNotMatch,
+)
+
+SUCCESS = 0x0000
+DUPLICATE_SOP_INSTANCE = 0x0111
+INVALID_OBJECT_INSTANCE = 0x0117
+UNRECOGNIZED_OPERATION = 0x0211
+OUT_OF_RESOURCES = 0xA700
+DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+
+STATUS_OF: dict[type[InstanceRefused], int] = {
+    DifferentInstanceStored: DUPLICATE_SOP_INSTANCE,
+    InvalidObjectInstance: INVALID_OBJECT_INSTANCE,
+    OperationNotSupported: UNRECOGNIZED_OPERATION,
+    OutOfResources: OUT_OF_RESOURCES,
+    SOPClassDoesNotMatch: DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
+    DataSetHeadUnreadable: CANNOT_UNDERSTAND,
+}
+
+
+def status_of(error: InstanceRefused) -> int:
+    """The status to answer with; an error without its own entry is "cannot understand"."""
+    return STATUS_OF.get(type(error), CANNOT_UNDERSTAND)
+
+
+def is_stored(status: int) -> bool:
+    """Whether a C-STORE response says that the peer keeps the instance (success or a B000H warning)."""
+    return status == SUCCESS or 0xB000 <= status <= 0xBFFF
+
+
+def describe(status: int) -> str:
+    """What a C-STORE status means, in a few words (PS3.4 table B.2-1, PS3.7 annex C)."""
+    if status in _MEANINGS:
+        return _MEANINGS[status]
+    for mask, value, meaning in _RANGES:
+        if status & mask == value:
+            return meaning
+    return f"unknown status {status:04X}H"
+
+
+_MEANINGS = {
+    SUCCESS: "stored",
+    0x0105: "no such attribute",
+    0x0106: "invalid attribute value",
+    DUPLICATE_SOP_INSTANCE: "another object has this SOP Instance UID",
+    0x0112: "no such object instance",
+    INVALID_OBJECT_INSTANCE: "invalid object instance",
+    0x0118: "no such SOP class",
+    0x0122: "SOP class not supported",
+    0x0124: "not authorized",
+    0x0210: "duplicate invocation",
+    UNRECOGNIZED_OPERATION: "unrecognized operation",
+    0x0212: "mistyped argument",
+    0x0213: "resource limitation",
+    0xB000: "stored with coerced attributes",
+    0xB006: "stored without some elements",
+    0xB007: "stored, data set does not match the SOP class",
+}
+_RANGES = (
+    (0xFF00, OUT_OF_RESOURCES, "out of resources"),
+    (0xFF00, DATA_SET_DOES_NOT_MATCH_SOP_CLASS, "data set does not match the SOP class"),
+    (0xF000, CANNOT_UNDERSTAND, "cannot understand"),
+    (0xF000, 0xB000, "stored with a warning"),
+)
