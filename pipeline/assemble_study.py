@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from billing import meter
 from dicom_gateway.assemble import ArrivalState, is_complete
+
+from billing import meter
 from pipeline import store
 from pipeline.database import Connection
 from pipeline.finish import usage_event
@@ -39,7 +40,9 @@ def assemble_study(
         study = store.lock_study(conn, tenant, arrival["study_id"])
         if arrival["new_count"] == 0:
             _close(conn, tenant, arrival_id, "seen_again", completion.reason)
-            store.note(conn, study, "study_seen_again", detail={"arrival": arrival_id, "reason": completion.reason})
+            store.note(
+                conn, study, "study_seen_again", detail={"arrival": arrival_id, "reason": completion.reason}
+            )
             _record_seen_again(conn, study, arrival_id, arrival["now"])
         elif study.status is StudyStatus.RECEIVING or study.status in TERMINAL:
             _close(conn, tenant, arrival_id, "assembled", completion.reason)

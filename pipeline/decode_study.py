@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dicom_gateway.decode import decode_series
+
 from dicom_gateway.decode_errors import DecodeError, DecoderCrashed, DecodeTimedOut, StorageFull
 from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.services import Outcome, Services
@@ -19,7 +20,9 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
     for uid in sorted({choice["series_instance_uid"] for choice in record.route}):
         series = series_of(study, uid)
         try:
-            volume = decode_series(series, services.folders.instances, services.folders.volume_of(record, uid))
+            volume = decode_series(
+                series, services.folders.instances, services.folders.volume_of(record, uid)
+            )
         except StorageFull as error:
             raise OSError(str(error)) from error  # passes by itself once there is room
         except (DecodeTimedOut, DecoderCrashed) as error:

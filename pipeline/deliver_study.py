@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dicom_gateway.deliver_dimse import DeliveryOutcome, Destination, send_instances
+
 from pipeline import store
 from pipeline.errors import DeliveryIncomplete, PeerUnknown
 from pipeline.services import Outcome, Services
@@ -45,4 +46,6 @@ def _store_outcomes(
             )
         failed = [outcome for outcome in outcomes if not outcome.acknowledged]
         if failed:
-            store.note(conn, record, "delivery_incomplete", detail={"missing": len(failed), "error": failed[0].error})
+            store.note(
+                conn, record, "delivery_incomplete", detail={"missing": len(failed), "error": failed[0].error}
+            )

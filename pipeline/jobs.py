@@ -32,7 +32,9 @@ def defer_step(app: procrastinate.App, conn: Connection, study: StudyRecord) -> 
     )
 
 
-def defer_assembly(app: procrastinate.App, conn: Connection, tenant: str, arrival_id: int, delay_s: float) -> None:
+def defer_assembly(
+    app: procrastinate.App, conn: Connection, tenant: str, arrival_id: int, delay_s: float
+) -> None:
     """Look after `delay_s` whether the arrival has fallen silent, in the caller's transaction."""
     at = datetime.now(UTC) + timedelta(seconds=delay_s)
     app.configure_task("assemble", queue=QUEUE, schedule_at=at, connection=conn).defer(
@@ -56,7 +58,9 @@ class _Retry(BaseRetryStrategy):
         self, *, exception: BaseException, job: procrastinate.jobs.Job
     ) -> procrastinate.RetryDecision | None:
         decision = retry.decide(exception, job.attempts)
-        return procrastinate.RetryDecision(retry_in={"seconds": round(decision.delay_s)}) if decision else None
+        return (
+            procrastinate.RetryDecision(retry_in={"seconds": round(decision.delay_s)}) if decision else None
+        )
 
 
 def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
@@ -104,7 +108,9 @@ async def _free_stalled_jobs(app: procrastinate.App) -> None:
     """Give the jobs of workers that have died back to the queue."""
     while True:
         try:
-            stalled = await app.job_manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=STALLED_AFTER_S)
+            stalled = await app.job_manager.get_stalled_jobs(
+                queue=QUEUE, seconds_since_heartbeat=STALLED_AFTER_S
+            )
             for job in stalled:
                 if job.id is not None:
                     log.warning("job_of_a_dead_worker_freed", extra={"job": job.id})

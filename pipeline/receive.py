@@ -7,7 +7,6 @@ import procrastinate
 from dicom_gateway.errors import CalledAETitleNotRecognized
 from dicom_gateway.instance_sink import AssociationEnd, ReceivedInstance, RecordOutcome
 from dicom_gateway.peers import Peer
-
 from pipeline.database import Connection, Database
 from pipeline.jobs import defer_assembly
 
@@ -26,7 +25,9 @@ class DatabaseSink:
             known = conn.execute("SELECT called_ae_title_exists(%s) AS known", (called_ae_title,)).fetchone()
             if known is None or not known["known"]:
                 raise CalledAETitleNotRecognized(called_ae_title)
-            row = conn.execute("SELECT * FROM find_peer(%s, %s)", (called_ae_title, calling_ae_title)).fetchone()
+            row = conn.execute(
+                "SELECT * FROM find_peer(%s, %s)", (called_ae_title, calling_ae_title)
+            ).fetchone()
         if row is None or (row["check_host"] and row["host"] != remote_host):
             return None
         return Peer(

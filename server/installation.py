@@ -29,7 +29,9 @@ def prepare(settings: Settings) -> str | None:
         return create_first_admin(conn, FIRST_TENANT)
 
 
-def create_tenant(conn: Connection, tenant: str, name: str, called_ae_title: str, language: str = "en") -> None:
+def create_tenant(
+    conn: Connection, tenant: str, name: str, called_ae_title: str, language: str = "en"
+) -> None:
     """Make the tenant unless it exists."""
     conn.execute("SELECT set_config('radmeter.tenant', %s, false)", (tenant,))
     conn.execute(

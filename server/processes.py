@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 import uvicorn
+from portal.app import create_app
 
 from dicom_gateway.receive_dimse import Acceptor, AcceptorSettings
 from pipeline import jobs
 from pipeline.receive import DatabaseSink
-from portal.app import create_app
 from portal.context import PortalContext
 from server import wiring
 from server.settings import Settings
@@ -108,7 +108,9 @@ class Supervisor:
     def _start(self, role: str) -> subprocess.Popen[bytes]:
         environment = os.environ | {"RADMETER_DATABASE_URL": self.settings.database_url}
         return subprocess.Popen(
-            [sys.executable, "-m", "server", "serve", "--role", role], env=environment, preexec_fn=_die_with_parent
+            [sys.executable, "-m", "server", "serve", "--role", role],
+            env=environment,
+            preexec_fn=_die_with_parent,
         )
 
     def _stop_children(self) -> None:

@@ -36,14 +36,24 @@ class Settings:
     )
     dicom_port: int = _setting(11112, "DICOM_PORT", "TCP port for C-ECHO and C-STORE.")
     http_host: str = _setting(
-        "127.0.0.1", "HTTP_HOST", "Address the portal listens on; put a TLS proxy before it when it leaves the machine."
+        "127.0.0.1",
+        "HTTP_HOST",
+        "Address the portal listens on; put a TLS proxy before it when it leaves the machine.",
     )
     http_port: int = _setting(8080, "HTTP_PORT", "TCP port of the portal, the API and the metrics.")
-    called_ae_title: str = _setting("RADMETER", "AE_TITLE", "AE title of the first tenant, made at the first start.")
-    worker_concurrency: int = _setting(2, "WORKER_CONCURRENCY", "Steps that one worker process runs at a time.")
-    inference_threads: int = _setting(0, "INFERENCE_THREADS", "Threads of ONNX Runtime; 0 = one for each core.")
+    called_ae_title: str = _setting(
+        "RADMETER", "AE_TITLE", "AE title of the first tenant, made at the first start."
+    )
+    worker_concurrency: int = _setting(
+        2, "WORKER_CONCURRENCY", "Steps that one worker process runs at a time."
+    )
+    inference_threads: int = _setting(
+        0, "INFERENCE_THREADS", "Threads of ONNX Runtime; 0 = one for each core."
+    )
     instance_bytes_max: int = _setting(
-        2 << 30, "INSTANCE_BYTES_MAX", "Largest instance that is received, in bytes; a larger one aborts the association."
+        2 << 30,
+        "INSTANCE_BYTES_MAX",
+        "Largest instance that is received, in bytes; a larger one aborts the association.",
     )
     associations_max: int = _setting(64, "ASSOCIATIONS_MAX", "Associations open at a time, over all senders.")
     associations_per_host_max: int = _setting(
@@ -51,7 +61,9 @@ class Settings:
     )
     session_hours: int = _setting(12, "SESSION_HOURS", "How long a sign-in to the portal lasts.")
     cookie_secure: bool = _setting(False, "COOKIE_SECURE", "true when the portal is reached by https only.")
-    drain_s: float = _setting(30.0, "DRAIN_S", "Grace after SIGTERM for associations and steps in progress, in seconds.")
+    drain_s: float = _setting(
+        30.0, "DRAIN_S", "Grace after SIGTERM for associations and steps in progress, in seconds."
+    )
     log_level: str = _setting("INFO", "LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")
 
     def __post_init__(self) -> None:
@@ -101,7 +113,9 @@ def _convert(name: str, text: str, default: Any) -> Any:
     """`text` as the type of the field's default."""
     try:
         if isinstance(default, bool):
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.strip().lower()]
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[
+                text.strip().lower()
+            ]
         return type(default)(text) if not isinstance(default, Path) else Path(text)
     except (ValueError, KeyError):
         raise SettingInvalid(name, text, f"not a {type(default).__name__}") from None

@@ -26,7 +26,9 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "event": record.getMessage()[:500],
         }
-        line |= {name: str(value) for name in LOG_FIELDS if (value := getattr(record, name, None)) is not None}
+        line |= {
+            name: str(value) for name in LOG_FIELDS if (value := getattr(record, name, None)) is not None
+        }
         if record.exc_info:
             line["exception"] = _traceback_without_values(record)
         return json.dumps(line, ensure_ascii=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 
 import procrastinate
-
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from models.registry import get_model
+
 from pipeline import jobs
 from pipeline.database import Database
 from pipeline.services import Folders, Services

@@ -32,7 +32,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("peer"):
         absent = [program for program in PEER_PROGRAMS if shutil.which(program) is None]
         if absent:
-            _missing(f"not installed: {', '.join(absent)} (make test installs them)", "RADMETER_REQUIRE_PEERS")
+            _missing(
+                f"not installed: {', '.join(absent)} (make test installs them)", "RADMETER_REQUIRE_PEERS"
+            )
     if item.get_closest_marker("browser") and shutil.which("chromium") is None:
         _missing("not installed: chromium (make test installs it)", "RADMETER_REQUIRE_PEERS")
 
@@ -51,7 +53,10 @@ def shared_data() -> Path:
     """The folder of real test series, or a skip that says what is missing."""
     data = SHARED / "data"
     if not (data / "MANIFEST.tsv").is_file():
-        _missing(f"no shared test data beside the project (looked for {data.name}/MANIFEST.tsv)", "RADMETER_REQUIRE_SHARED")
+        _missing(
+            f"no shared test data beside the project (looked for {data.name}/MANIFEST.tsv)",
+            "RADMETER_REQUIRE_SHARED",
+        )
     return data
 
 

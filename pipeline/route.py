@@ -1,0 +1,158 @@
+"""Route: which series each model reads, and why; or why none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from models.manifest import InputRequirements, Manifest
+
+from study.study import Instance, Series, Study
+
+# Cosine of the largest angle between the slice normal and the body axis: about 25°, more than any gantry tilt in
+# chest protocols, far less than a coronal or sagittal reformat.
+_AXIAL_COSINE_MIN = 0.9
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Why a series does not fit a model: a stable code and a sentence."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """One model reads one series."""
+
+    product: str
+    model: str
+    model_version: str
+    series_instance_uid: str
+    explanation: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+# From “the study holds nothing for this model” to “almost”: the refusal names the nearest miss.
+_NEARNESS = (
+    "NO_IMAGES", "WRONG_MODALITY", "LOCALIZER", "DERIVED_IMAGES", "WRONG_BODY_PART", "GEOMETRY_MISSING", "NOT_AXIAL",
+    "TOO_FEW_SLICES", "TOO_MANY_SLICES", "SLICES_TOO_THICK",
+)  # fmt: skip
+
+
+def choose(study: Study, manifest: Manifest) -> Route | Unfit:
+    """The series that `manifest`'s model reads best, or the reason why it reads none of them."""
+    fitting: list[Series] = []
+    refused: list[Unfit] = []
+    for series in study.series:
+        unfit = check_series(series, manifest.input)
+        if unfit is None:
+            fitting.append(series)
+        else:
+            refused.append(unfit)
+    if not fitting:
+        return _nearest_miss(study, manifest, refused)
+    best = min(fitting, key=_preference)
+    return Route(
+        product=manifest.product_code,
+        model=manifest.name,
+        model_version=manifest.version,
+        series_instance_uid=best.series_instance_uid,
+        explanation=_explain(best, len(fitting), refused),
+    )
+
+
+def check_series(series: Series, needs: InputRequirements) -> Unfit | None:
+    """None when the model can read the series."""
+    images = [instance for instance in series.instances if instance.number_of_frames > 0]
+    if not images:
+        return Unfit("NO_IMAGES", f"a {series.modality or 'nameless'} series without images")
+    if series.modality != needs.modality:
+        return Unfit(
+            "WRONG_MODALITY", f"the modality is {series.modality or 'not given'}, not {needs.modality}"
+        )
+    kinds = Counter(kind.upper() for image in images for kind in image.image_type)
+    for excluded in needs.excluded_image_types:
+        if kinds[excluded] * 2 > len(images):
+            code = "LOCALIZER" if excluded == "LOCALIZER" else "DERIVED_IMAGES"
+            return Unfit(code, f"the images are of type {excluded.lower()}")
+    body_part = series.body_part_examined.strip().upper()
+    if body_part and needs.body_parts and not any(part in body_part for part in needs.body_parts):
+        return Unfit(
+            "WRONG_BODY_PART", f"the body part is {body_part.lower()}, not {needs.body_parts[0].lower()}"
+        )
+    return _check_geometry(images, needs)
+
+
+def _check_geometry(images: list[Instance], needs: InputRequirements) -> Unfit | None:
+    oriented = [image for image in images if image.image_orientation is not None]
+    if not oriented and max(image.number_of_frames for image in images) == 1:
+        return Unfit("GEOMETRY_MISSING", "the images do not say where they lie in the patient")
+    if oriented and _axial_cosine(oriented) < _AXIAL_COSINE_MIN:
+        return Unfit("NOT_AXIAL", "the slices are not axial")
+    slice_count = sum(image.number_of_frames for image in images)
+    if slice_count < needs.slice_count_min:
+        return Unfit(
+            "TOO_FEW_SLICES", f"{slice_count} slices are fewer than the {needs.slice_count_min} it needs"
+        )
+    if slice_count > needs.slice_count_max:
+        return Unfit(
+            "TOO_MANY_SLICES", f"{slice_count} slices are more than the {needs.slice_count_max} it takes"
+        )
+    thickness = _thickness_mm(images)
+    if thickness is not None and thickness > needs.slice_thickness_mm_max:
+        limit = needs.slice_thickness_mm_max
+        return Unfit(
+            "SLICES_TOO_THICK", f"slices of {thickness:g} mm are thicker than the {limit:g} mm it reads"
+        )
+    return None
+
+
+def _axial_cosine(images: list[Instance]) -> float:
+    """Median |cosine| between slice normal and the head-foot axis."""
+    directions = np.array([image.image_orientation for image in images], dtype=float).reshape(-1, 2, 3)
+    normals = np.cross(directions[:, 0], directions[:, 1])
+    return float(np.median(np.abs(normals[:, 2])))
+
+
+def _thickness_mm(images: list[Instance]) -> float | None:
+    stated = [image.slice_thickness_mm for image in images if image.slice_thickness_mm]
+    return float(np.median(stated)) if stated else None
+
+
+def _preference(series: Series) -> tuple[float, int, str]:
+    """Thin before thick, long before short, and a stable order for the rest."""
+    thickness = _thickness_mm(list(series.instances)) or 99.0
+    return (round(max(thickness, 1.0), 1), -len(series.instances), series.series_instance_uid)
+
+
+def _explain(best: Series, fitting_count: int, refused: list[Unfit]) -> str:
+    slice_count = sum(instance.number_of_frames for instance in best.instances)
+    thickness = _thickness_mm(list(best.instances))
+    text = f"{slice_count} axial {best.modality} slices"
+    text += f" of {thickness:g} mm" if thickness else ""
+    text += (
+        f", the thinnest of {fitting_count} series that fit"
+        if fitting_count > 1
+        else ", the one series that fits"
+    )
+    if refused:
+        reasons = "; ".join(
+            f"{count} × {why}" for why, count in Counter(one.text for one in refused).most_common(4)
+        )
+        text += f" (not used: {reasons})"
+    return text + "."
+
+
+def _nearest_miss(study: Study, manifest: Manifest, refused: list[Unfit]) -> Unfit:
+    if not refused:
+        return Unfit("NO_IMAGES", "The study holds no series.")
+    nearest = max(refused, key=lambda unfit: _NEARNESS.index(unfit.code))
+    count = len(study.series)
+    where = "The series does not fit" if count == 1 else f"None of {count} series fits"
+    return Unfit(nearest.code, f"{where} {manifest.title or manifest.name}: {nearest.text}.")

@@ -1,0 +1,137 @@
+"""The command `radmeter`. Errors go to stderr with an exit code other than 0."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from server.errors import ServerError
+from server.settings import load_settings
+
+app = typer.Typer(
+    name="radmeter",
+    help="Imaging-AI inference server with a meter.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@contextmanager
+def explained_errors() -> Iterator[None]:
+    """Turn what a user can mend into one line on stderr and exit code 1."""
+    from billing.errors import BillingError
+    from models.errors import ModelError
+    from pipeline.errors import PipelineError
+    from study.errors import StudyError
+
+    try:
+        yield
+    except (ServerError, BillingError, ModelError, PipelineError, StudyError, OSError) as error:
+        typer.echo(f"radmeter: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def serve(role: Annotated[str, typer.Option(help="all, gateway, worker or portal")] = "all") -> None:
+    """Run the server: everything on one machine by default."""
+    from server.serve import serve as run
+
+    with explained_errors():
+        run(load_settings(), role)
+
+
+@app.command()
+def send(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files or folders")],
+    to: Annotated[str, typer.Option(help="AE@host:port of the receiver")],
+    calling: Annotated[str, typer.Option(help="our AE title")] = "RADMETER_SCU",
+) -> None:
+    """Push DICOM as a PACS would, with a progress bar."""
+    from server.send import send as run
+
+    with explained_errors():
+        failed = run(paths, to, calling)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def analyze(
+    path: Annotated[Path, typer.Argument(exists=True, help="DICOM file or folder of one study")],
+    out: Annotated[Path, typer.Option(help="folder for JSON, SR, SEG, PDF and PNG")],
+    model: Annotated[str, typer.Option(help="name of the model")] = "lung_nodule_ct",
+    language: Annotated[str, typer.Option(help="en or zh")] = "en",
+) -> None:
+    """Analyze one study without a server. Exit code 0 completed, 3 rejected, 4 failed."""
+    from server.analyze import analyze as run
+
+    with explained_errors():
+        result = run(path, out, model_name=model, language=language)
+    typer.echo(f"{result['status']}: {out / 'result.json'}")
+    if result["reason"]:
+        typer.echo(f"{result['reason']['code']}: {result['reason']['text']}", err=True)
+    sys.exit({"completed": 0, "rejected": 3}.get(result["status"], 4))
+
+
+@app.command()
+def demo(
+    study: Annotated[
+        Path | None, typer.Argument(exists=True, help="your own study; a phantom is made without one")
+    ] = None,
+    again: Annotated[bool, typer.Option(help="send the study a second time at the end")] = False,
+    stay: Annotated[bool, typer.Option(help="leave the report page running until Ctrl-C")] = True,
+) -> None:
+    """Run the main job: a study in, a result back, a statement out."""
+    from server.demo.run import run
+
+    with explained_errors():
+        code = run(study, again=again, stay=stay)
+    raise typer.Exit(code)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the current schema."""
+    from server.serve import with_database
+
+    with explained_errors(), with_database(load_settings()) as settings:
+        from pipeline.migrations import migrate as run
+
+        typer.echo(f"{run(settings.database_url)} migrations applied")
+
+
+@app.command()
+def status() -> None:
+    """Studies by status, the queue and what needs a person."""
+    from server.doctor import print_status
+
+    with explained_errors():
+        print_status(load_settings())
+
+
+@app.command()
+def doctor() -> None:
+    """Check this installation and say what to do about each problem."""
+    from server.doctor import examine
+
+    with explained_errors():
+        healthy = examine(load_settings())
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _add_groups() -> None:
+    from server import cli_admin, cli_billing, cli_models
+
+    for group in (cli_admin, cli_billing, cli_models):
+        for name, commands in group.GROUPS.items():
+            app.add_typer(commands, name=name)
+
+
+_add_groups()

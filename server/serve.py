@@ -1,0 +1,62 @@
+"""`radmeter serve`: one role, or everything on one machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import typer
+
+from server.embedded_postgres import EmbeddedPostgres, running_url
+from server.errors import CommandFailed
+from server.settings import Settings
+from server.telemetry import configure_logging
+
+
+@contextmanager
+def with_database(settings: Settings) -> Iterator[Settings]:
+    """Settings with a database that answers: the configured one, one that runs already, or our own for this while."""
+    url = settings.database_url or running_url(settings)
+    if url:
+        yield replace(settings, database_url=url)
+        return
+    postgres = EmbeddedPostgres(settings)
+    try:
+        yield replace(settings, database_url=postgres.url)
+    finally:
+        postgres.stop()
+
+
+def serve(settings: Settings, role: str) -> None:
+    """Run until SIGTERM or Ctrl-C."""
+    configure_logging(settings.log_level)
+    if role == "all":
+        _serve_all(settings)
+        return
+    from server import processes
+
+    if role not in processes.ROLES:
+        raise CommandFailed(f"no role {role!r}; there are all, {', '.join(processes.ROLES)}")
+    if not settings.database_url:
+        raise CommandFailed("a single role needs RADMETER_DATABASE_URL; `radmeter serve` alone brings its own")
+    {"gateway": processes.run_gateway, "worker": processes.run_worker, "portal": processes.run_portal}[role](settings)
+
+
+def _serve_all(settings: Settings) -> None:
+    metrics_folder = settings.data_directory / "metrics"
+    shutil.rmtree(metrics_folder, ignore_errors=True)
+    metrics_folder.mkdir(parents=True)
+    # Must stand in the environment before prometheus_client is imported, here and in the children.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder)
+    from server.installation import prepare
+    from server.processes import Supervisor
+
+    with with_database(settings) as ready:
+        password = prepare(ready)
+        if password is not None:
+            typer.echo(f"First sign-in at http://{ready.http_host}:{ready.http_port}/  name: admin  password: {password}")
+            typer.echo("This password is shown once.")
+        Supervisor(ready).run()
