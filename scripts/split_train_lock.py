@@ -1,9 +1,9 @@
 """Makes `train.txt` out of `train-cuda.txt`: the same lock for PyTorch's CPU build.
 
-PyTorch's wheel on the public index asks for gigabytes of CUDA packages; its CPU build (version `2.13.0+cpu`, from
-wherever pip is told to look) asks for none. Both satisfy `torch==2.13.0`. With hashes required, pip installs all that
-is listed and prefers a file whose hash the index already told, so the CPU build needs a lock in which neither the CUDA
-chain nor the public wheels' hashes appear.
+PyTorch's wheel on the public index asks for gigabytes of CUDA packages; its CPU build (version `2.13.0+cpu`,
+from wherever pip is told to look) asks for none. Both satisfy `torch==2.13.0`. With hashes required, pip installs
+all that is listed and prefers a file whose hash the index already told, so the CPU build needs a lock in which
+neither the CUDA chain nor the public wheels' hashes appear.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 
 CUDA_CHAIN = ("nvidia-", "cuda-", "triton==")
 
-# torch-2.13.0+cpu, CPython 3.11, manylinux_2_28 x86_64: PyTorch's own CPU build, which the public index lacks.
+# torch-2.13.0+cpu, CPython 3.11, manylinux_2_28 x86_64: PyTorch's own CPU build, not on the public index.
 TORCH_CPU_BUILDS = ("sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",)
 
 
@@ -39,7 +39,7 @@ def for_cpu(block: str) -> str:
 def main(train_cuda: str, train: str) -> None:
     blocks = split_blocks(Path(train_cuda).read_text())
     assert any(block.startswith(CUDA_CHAIN) for block in blocks), (
-        "the CUDA chain of torch has other names now"
+        "the CUDA chain has other names now"
     )
     assert sum(block.startswith("torch==") for block in blocks) == 1, "torch is not locked"
     Path(train).write_text("".join(for_cpu(block) for block in blocks))
