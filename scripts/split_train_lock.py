@@ -1,9 +1,9 @@
 """Makes `train.txt` out of `train-cuda.txt`: the same lock for PyTorch's CPU build.
 
 PyTorch's wheel on the public index asks for gigabytes of CUDA packages; its CPU build (version `2.13.0+cpu`,
-from wherever pip is told to look) asks for none. Both satisfy `torch==2.13.0`. With hashes required, pip installs
-all that is listed and prefers a file whose hash the index already told, so the CPU build needs a lock in which
-neither the CUDA chain nor the public wheels' hashes appear.
+from wherever pip is told to look) asks for none. Both satisfy `torch==2.13.0`. With hashes required, pip
+installs all that is listed and prefers a file whose hash the index already told, so the CPU build needs a
+lock in which neither the CUDA chain nor the public wheels' hashes appear.
 """
 
 import sys
@@ -38,9 +38,7 @@ def for_cpu(block: str) -> str:
 
 def main(train_cuda: str, train: str) -> None:
     blocks = split_blocks(Path(train_cuda).read_text())
-    assert any(block.startswith(CUDA_CHAIN) for block in blocks), (
-        "the CUDA chain has other names now"
-    )
+    assert any(block.startswith(CUDA_CHAIN) for block in blocks), "the CUDA chain has other names now"
     assert sum(block.startswith("torch==") for block in blocks) == 1, "torch is not locked"
     Path(train).write_text("".join(for_cpu(block) for block in blocks))
 
