@@ -5,7 +5,7 @@ from __future__ import annotations
 from dicom_gateway.decode import load_volume
 from inference.errors import InferenceError
 from inference.infer import InferenceResult, run_model
-from models.errors import InputUnfit
+from models.errors import UnfitInput
 from psycopg.types.json import Jsonb
 
 from pipeline.database import Connection
@@ -22,7 +22,7 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome:
         volume = load_volume(services.folders.volume_of(record, choice["series_instance_uid"]))
         try:
             result = run_model(services.get_model(choice["model"]), volume, services.endpoint)
-        except InputUnfit as error:
+        except UnfitInput as error:
             raise StudyRefused(error.code, str(error)) from error
         except InferenceError as error:
             raise StudyFailed("INFERENCE_FAILED", str(error)) from error

@@ -1,0 +1,141 @@
+"""`radmeter tenant|peer|key|user`: administration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import store
+from pipeline.database import Connection
+from portal import auth
+from portal.context import Role
+from server.cli import explained_errors
+from server.errors import CommandFailed
+from server.installation import FIRST_TENANT, create_tenant, owner_connection
+from server.serve import with_database
+from server.settings import load_settings
+from study.identifiers import AETitle
+
+tenant_commands = typer.Typer(help="Tenants: hospitals that see only their own.", no_args_is_help=True)
+peer_commands = typer.Typer(help="DICOM peers: who may send, where results go.", no_args_is_help=True)
+key_commands = typer.Typer(help="API keys.", no_args_is_help=True)
+user_commands = typer.Typer(help="People who sign in to the portal.", no_args_is_help=True)
+GROUPS = {"tenant": tenant_commands, "peer": peer_commands, "key": key_commands, "user": user_commands}
+
+TenantOption = Annotated[str, typer.Option(help="the tenant it belongs to")]
+
+
+@contextmanager
+def administration(tenant: str) -> Iterator[Connection]:
+    """A connection as the schema's owner, in one transaction, errors explained."""
+    with explained_errors(), with_database(load_settings()) as settings:
+        with owner_connection(settings.database_url, tenant) as conn:
+            yield conn
+
+
+@tenant_commands.command("add")
+def add_tenant(
+    tenant: Annotated[str, typer.Argument(help="short name, lower case")],
+    ae_title: Annotated[str, typer.Option(help="AE title that its PACS calls us by")],
+    name: Annotated[str, typer.Option(help="full name")] = "",
+    language: Annotated[str, typer.Option(help="en or zh")] = "en",
+) -> None:
+    """Make a tenant with its own called AE title."""
+    with administration(tenant) as conn:
+        create_tenant(conn, tenant, name or tenant, AETitle(ae_title), language)
+    typer.echo(f"tenant {tenant} answers as {ae_title}")
+
+
+@peer_commands.command("add")
+def add_peer(
+    address: Annotated[str, typer.Argument(help="AE@host:port")],
+    tenant: TenantOption = FIRST_TENANT,
+    quiet_time_s: Annotated[float, typer.Option(help="a study is complete after this silence")] = 10.0,
+    results_to: Annotated[str | None, typer.Option(help="AE title of the peer that gets the results")] = None,
+    check_host: Annotated[bool, typer.Option(help="accept it from its own address only")] = False,
+    test: Annotated[bool, typer.Option(help="a test peer: results are recorded, never billed")] = False,
+) -> None:
+    """Add a peer, or change the one with this AE title."""
+    from server.send import parse_address
+
+    with administration(tenant) as conn:
+        peer = parse_address(address, "RADMETER")
+        store.save_peer(
+            conn,
+            tenant,
+            ae_title=peer.called_ae_title,
+            host=peer.host,
+            port=peer.port,
+            quiet_time_s=quiet_time_s,
+            result_destination=results_to,
+            check_host=check_host,
+            is_test=test,
+        )
+    typer.echo(f"peer {peer.called_ae_title} saved")
+
+
+@peer_commands.command("list")
+def list_peers(tenant: TenantOption = FIRST_TENANT) -> None:
+    """Show the peers of a tenant."""
+    table = Table("AE title", "address", "quiet time", "results to", "test", "enabled")
+    with administration(tenant) as conn:
+        for peer in store.list_peers(conn, tenant):
+            table.add_row(
+                peer["ae_title"],
+                f"{peer['host']}:{peer['port']}",
+                f"{peer['quiet_time_s']:g} s",
+                peer["result_destination"] or "the sender",
+                "yes" if peer["is_test"] else "no",
+                "yes" if peer["enabled"] else "no",
+            )
+    Console().print(table)
+
+
+@key_commands.command("add")
+def add_key(
+    label: Annotated[str, typer.Argument(help="what the key is for")],
+    tenant: TenantOption = FIRST_TENANT,
+    days: Annotated[int, typer.Option(help="days until it expires")] = 365,
+) -> None:
+    """Make an API key; it is shown once."""
+    with administration(tenant) as conn:
+        key = auth.create_api_key(conn, tenant, label, datetime.now(UTC) + timedelta(days=days))
+    typer.echo(key)
+
+
+@key_commands.command("revoke")
+def revoke_key(prefix: str, tenant: TenantOption = FIRST_TENANT) -> None:
+    """End an API key at once."""
+    with administration(tenant) as conn:
+        if not auth.revoke_api_key(conn, tenant, prefix):
+            raise CommandFailed(f"no key {prefix}")
+    typer.echo(f"key {prefix} revoked")
+
+
+@user_commands.command("add")
+def add_user(
+    name: str,
+    role: Annotated[Role, typer.Option(help="what the person may see")],
+    tenant: TenantOption = FIRST_TENANT,
+) -> None:
+    """Add a person who may sign in; asks for the password."""
+    password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    with administration(tenant) as conn:
+        auth.create_user(conn, tenant, name, password, role)
+    typer.echo(f"user {name} added")
+
+
+@user_commands.command("password")
+def change_password(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Set a new password; asks for it."""
+    password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    with administration(tenant) as conn:
+        if not auth.set_password(conn, tenant, name, password):
+            raise CommandFailed(f"no user {name}")
+    typer.echo(f"password of {name} changed")

@@ -1,0 +1,129 @@
+"""`radmeter doctor` and `radmeter status`: what an operator asks at 3 a.m."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from models.errors import ModelError
+from models.registry import list_models
+from models.weights import verified_weights
+from pipeline import migrations
+from pipeline.report_fonts import missing_fonts
+from server.errors import CommandFailed
+from server.installation import owner_connection
+from server.serve import with_database
+from server.settings import Settings
+
+_FREE_BYTES_MIN = 5 << 30
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: None when it is well, else what is wrong and what to do."""
+
+    name: str
+    look: Callable[[], str | None]
+
+
+def examine(settings: Settings) -> bool:
+    """Print each check with its verdict; True when all are well."""
+    console = Console()
+    healthy = True
+    with with_database(settings) as ready:
+        for check in _checks(ready):
+            try:
+                problem = check.look()
+            except Exception as error:  # a check that cannot look is a finding, not a crash
+                problem = f"{type(error).__name__}: {error}"
+            healthy = healthy and problem is None
+            console.print(f"{'ok     ' if problem is None else 'PROBLEM'} {check.name}", highlight=False)
+            if problem is not None:
+                console.print(f"        {problem}", highlight=False, markup=False)
+    return healthy
+
+
+def _checks(settings: Settings) -> list[Check]:
+    return [
+        Check("the database answers and is up to date", lambda: _database(settings)),
+        Check("the data directory has room", lambda: _room(settings)),
+        Check("the models are whole", lambda: _models(settings)),
+        Check("fonts for reports are installed", missing_fonts),
+        Check("the DICOM port answers", lambda: _port(settings.dicom_host, settings.dicom_port)),
+        Check("the portal answers", lambda: _port(settings.http_host, settings.http_port)),
+        Check("no study has failed in the last day", lambda: _failed_studies(settings)),
+        Check("no delivery waits for more than ten minutes", lambda: _waiting_deliveries(settings)),
+    ]
+
+
+def _database(settings: Settings) -> str | None:
+    pending = migrations.pending(settings.database_url)
+    return f"{len(pending)} migrations are missing: run `radmeter migrate`" if pending else None
+
+
+def _room(settings: Settings) -> str | None:
+    free = shutil.disk_usage(settings.data_directory).free
+    if free < _FREE_BYTES_MIN:
+        return f"{free >> 20} MiB left in {settings.data_directory}: make room before C-STORE is refused"
+    return None
+
+
+def _models(settings: Settings) -> str | None:
+    try:
+        for manifest in list_models(settings.data_directory):
+            verified_weights(manifest)
+    except ModelError as error:
+        return f"{error}: add the model again"
+    return None
+
+
+def _port(host: str, port: int) -> str | None:
+    with suppress(OSError), socket.create_connection((host, port), timeout=2):
+        return None
+    return f"nothing answers on {host}:{port}: is `radmeter serve` running?"
+
+
+def _failed_studies(settings: Settings) -> str | None:
+    return _count(
+        settings,
+        "SELECT count(*) AS n FROM study WHERE status = 'failed' AND updated_at > now() - interval '1 day'",
+        "{} studies failed: the work list shows each reason",
+    )
+
+
+def _waiting_deliveries(settings: Settings) -> str | None:
+    return _count(
+        settings,
+        "SELECT count(*) AS n FROM study WHERE status = 'encoded' AND updated_at < now() - interval '10 minutes'",
+        "{} studies wait for their destination: check that the PACS accepts C-STORE from us",
+    )
+
+
+def _count(settings: Settings, query: str, sentence: str) -> str | None:
+    with owner_connection(settings.database_url) as conn:
+        row = conn.execute(query).fetchone()
+    number = row["n"] if row else 0
+    return sentence.format(number) if number else None
+
+
+def print_status(settings: Settings) -> None:
+    """Studies by status and the queue, over all tenants."""
+    if not settings.data_directory.exists():
+        raise CommandFailed(f"there is no installation in {settings.data_directory}")
+    table = Table("what", "how many")
+    with with_database(settings) as ready, owner_connection(ready.database_url) as conn:
+        for row in conn.execute("SELECT status, count(*) AS n FROM study GROUP BY status ORDER BY status"):
+            table.add_row(f"studies {row['status']}", str(row["n"]))
+        for row in conn.execute(
+            "SELECT status::text AS status, count(*) AS n FROM procrastinate_jobs GROUP BY status ORDER BY status"
+        ):
+            table.add_row(f"jobs {row['status']}", str(row["n"]))
+        waiting = conn.execute("SELECT count(*) AS n FROM result_object WHERE acknowledged_at IS NULL").fetchone()
+        table.add_row("objects not yet acknowledged", str(waiting["n"] if waiting else 0))
+    Console().print(table)
