@@ -1,0 +1,133 @@
+"""The portal as one ASGI application."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import psycopg_pool
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from pipeline.errors import StudyNotFound
+from portal import health
+from portal.auth import SignIn, create_first_admin
+from portal.context import PortalContext
+from portal.errors import InvalidInput, NotSignedIn, PageNotFound, PortalError, TooManyAttempts
+from portal.guard import Guard
+from portal.pages import sign_in, worklist
+from portal.render import page
+from portal.requests import is_htmx
+
+__all__ = ["PortalContext", "create_app", "create_first_admin"]
+
+log = logging.getLogger("radmeter.portal")
+
+STATIC = Path(__file__).resolve().parent / "static"
+PAGES = (sign_in, worklist, health)
+
+
+def create_app(context: PortalContext) -> FastAPI:
+    """The portal over one database and one data folder."""
+    # FastAPI's own documentation pages load their scripts from elsewhere; `portal/api` has its own.
+    app = FastAPI(title="radmeter", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.context = context
+    app.state.sign_in = SignIn(context.database, context.session_hours)
+    app.state.static_version = _static_version()
+    for module in PAGES:
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    _answer_errors(app)
+    health.register_studies(context.registry, context.database)
+    app.add_middleware(Guard, registry=context.registry, is_secure=context.cookie_secure)
+    return app
+
+
+def _static_version() -> str:
+    """Changes with the static files, so that browsers fetch them anew after an update."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """The one table from errors to HTTP."""
+
+    def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, StudyNotFound):
+            error = PageNotFound()
+        # DataError: text that PostgreSQL cannot hold, such as a NUL
+        if isinstance(error, RequestValidationError | psycopg.DataError):
+            error = InvalidInput()
+        if isinstance(error, HTTPException):
+            error = _of_status(error)
+        assert isinstance(error, PortalError)
+        return _answer_portal_error(request, error)
+
+    for kind in (PortalError, StudyNotFound, RequestValidationError, psycopg.DataError, HTTPException):
+        app.add_exception_handler(kind, answer)
+    for database_error in (psycopg.OperationalError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
+        app.add_exception_handler(database_error, _answer_database_down)
+    app.add_exception_handler(Exception, _answer_own_mistake)
+
+
+def _of_status(error: HTTPException) -> PortalError:
+    """Starlette's own errors (no such route, method not allowed) as ours."""
+    ours = PageNotFound() if error.status_code == 404 else PortalError(str(error.detail))
+    ours.status = error.status_code  # type: ignore[misc]  # the instance's own, not the class's
+    return ours
+
+
+def _is_api(request: Request) -> bool:
+    return request.url.path.startswith("/api/")
+
+
+def _answer_portal_error(request: Request, error: PortalError) -> Response:
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, TooManyAttempts) else {}
+    if _is_api(request):
+        if isinstance(error, NotSignedIn):
+            headers["WWW-Authenticate"] = "Bearer"
+        body = {"error": {"code": error.code, "message": str(error)}}
+        return JSONResponse(body, error.status, headers)
+    if isinstance(error, NotSignedIn):
+        return _to_sign_in(request)
+    response = page(request, "error.html", status_code=error.status, message=str(error))
+    response.headers.update(headers)
+    return response
+
+
+def _to_sign_in(request: Request) -> Response:
+    """Pages that a person may come back to are named in `next`; a fragment sends the whole page away."""
+    if is_htmx(request):
+        return Response(status_code=401, headers={"HX-Redirect": "/sign-in"})
+    target = "/sign-in"
+    if request.method == "GET" and request.url.path != "/":
+        target += "?next=" + quote(request.url.path)
+    return RedirectResponse(target, 303)
+
+
+def _answer_database_down(request: Request, error: Exception) -> Response:
+    log.error("database_unavailable", extra={"error": type(error).__name__})
+    message = "The service is not ready. Try again in a moment."
+    headers = {"Retry-After": "5"}
+    if _is_api(request):
+        return JSONResponse({"error": {"code": "not_ready", "message": message}}, 503, headers)
+    response = page(request, "error.html", status_code=503, message=message)
+    response.headers.update(headers)
+    return response
+
+
+def _answer_own_mistake(request: Request, error: Exception) -> Response:
+    """The client learns that it was not its fault; the traceback is logged by the server."""
+    log.error("request_failed", extra={"error": type(error).__name__})
+    message = "Something went wrong on our side."
+    if _is_api(request):
+        return JSONResponse({"error": {"code": "internal", "message": message}}, 500)
+    return page(request, "error.html", status_code=500, message=message)

@@ -1,0 +1,96 @@
+"""What can be wrong with a request, each with the HTTP status it is answered with."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PortalError(Exception):
+    """A request cannot be answered as asked."""
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "bad_request"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+class NotSignedIn(PortalError):
+    """Sign in first."""
+
+    status = 401
+    code = "not_signed_in"
+
+
+class WrongNameOrPassword(PortalError):
+    """The name or the password is wrong."""
+
+    status = 401
+    code = "wrong_name_or_password"
+
+
+class TooManyAttempts(PortalError):
+    """Too many failed attempts to sign in. Wait and try again."""
+
+    status = 429
+    code = "too_many_attempts"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__()
+        self.retry_after_s = retry_after_s
+
+
+class RoleNotAllowed(PortalError):
+    """Your role does not include this page."""
+
+    status = 403
+    code = "role_not_allowed"
+
+
+class CrossSiteRequest(PortalError):
+    """The request came from another site and was not carried out."""
+
+    status = 403
+    code = "cross_site_request"
+
+
+class RequestTooLarge(PortalError):
+    """The request is larger than this server reads."""
+
+    status = 413
+    code = "request_too_large"
+
+
+class PageNotFound(PortalError):
+    """There is nothing here."""
+
+    status = 404
+    code = "not_found"
+
+
+class InvalidInput(PortalError):
+    """A value in the form or the query is not valid."""
+
+    status = 422
+    code = "invalid_input"
+
+
+class ActionConflict(PortalError):
+    """What was asked does not fit the present state."""
+
+    status = 409
+    code = "conflict"
+
+
+class UserExists(PortalError):
+    """A user of this name exists already."""
+
+    status = 409
+    code = "user_exists"
+
+
+class PasswordTooShort(PortalError):
+    """A password needs at least twelve characters."""
+
+    status = 422
+    code = "password_too_short"

@@ -1,0 +1,120 @@
+"""For machines that watch: is the process alive, is it ready, what does it measure."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+import psycopg
+import psycopg_pool
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CollectorRegistry, exposition
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pipeline.database import Database
+from pipeline.migrations import pending
+from pipeline.status import StudyStatus
+from portal.context import PortalContext
+from portal.requests import Context
+
+router = APIRouter(include_in_schema=False)
+
+MIGRATIONS_TRUSTED_S = 60.0
+
+
+@router.get("/healthz")
+def healthz() -> Response:
+    """The process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/readyz")
+def readyz(context: Context) -> Response:
+    """200 when studies can be taken in and shown, else 503; either way each check by name."""
+    checks: dict[str, Callable[[], str | None]] = {
+        "database": lambda: _database_problem(context.database),
+        "migrations": lambda: _migrations_problem(context.database.url),
+        "data_folder": lambda: _folder_problem(context),
+        **context.readiness_checks,
+    }
+    problems = {name: check() for name, check in checks.items()}
+    is_ready = not any(problems.values())
+    body = {
+        "status": "ready" if is_ready else "not ready",
+        "checks": {name: problem or "ok" for name, problem in problems.items()},
+    }
+    return JSONResponse(body, 200 if is_ready else 503, headers={} if is_ready else {"Retry-After": "5"})
+
+
+@router.get("/metrics")
+def metrics(context: Context) -> Response:
+    """Prometheus text. Nothing in it names a patient, a user or a UID."""
+    return PlainTextResponse(
+        exposition.generate_latest(context.registry), headers={"Content-Type": exposition.CONTENT_TYPE_LATEST}
+    )
+
+
+def _database_problem(database: Database) -> str | None:
+    try:
+        with database.system_transaction() as conn:
+            conn.execute("SELECT 1")
+    except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed) as error:
+        return f"the database does not answer ({type(error).__name__})"
+    return None
+
+
+_applied_until: dict[str, float] = {}
+_applied_lock = threading.Lock()
+
+
+def _migrations_problem(url: str) -> str | None:
+    """Asked often: that nothing is missing is remembered for a while, that something is missing never."""
+    with _applied_lock:
+        if _applied_until.get(url, 0.0) > time.monotonic():
+            return None
+        try:
+            missing = pending(url)
+        except Exception as error:  # whatever driver yoyo uses raises its own
+            return f"the migrations cannot be read ({type(error).__name__})"
+        if missing:
+            return f"{len(missing)} migrations are not applied, first {missing[0]}"
+        _applied_until[url] = time.monotonic() + MIGRATIONS_TRUSTED_S
+        return None
+
+
+def _folder_problem(context: PortalContext) -> str | None:
+    try:
+        with tempfile.TemporaryFile(dir=context.data_root):
+            return None
+    except OSError as error:
+        return f"the data folder cannot be written ({type(error).__name__})"
+
+
+class StudiesByStatus(Collector):
+    """Gauge of studies by status over all tenants, asked of the database at each scrape."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def describe(self) -> Iterable[Metric]:
+        return [GaugeMetricFamily("radmeter_studies", "Studies by status.", labels=["status"])]
+
+    def collect(self) -> Iterable[Metric]:
+        gauge = GaugeMetricFamily("radmeter_studies", "Studies by status.", labels=["status"])
+        try:
+            with self._database.system_transaction() as conn:
+                rows = conn.execute("SELECT status, study_count FROM count_studies_by_status()").fetchall()
+        except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
+            return []  # the other measurements are worth most when the database is away
+        counts = {row["status"]: row["study_count"] for row in rows}
+        for status in StudyStatus:
+            gauge.add_metric([status.value], counts.get(status.value, 0))
+        return [gauge]
+
+
+def register_studies(registry: CollectorRegistry, database: Database) -> None:
+    registry.register(StudiesByStatus(database))

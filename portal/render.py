@@ -1,0 +1,157 @@
+"""Jinja2 templates into responses."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import jinja2
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from pipeline.status import StudyStatus
+from portal.context import EDITS_PEERS, ISSUES_STATEMENTS, SEES_MONEY, SEES_PEERS, SEES_STUDIES, Identity
+from portal.requests import browser_language, portal_context
+from portal.text import LANGUAGES, translator
+
+_ROOT = Path(__file__).resolve().parent
+# Reports and statements are printed and shown from one template, which lies with the code that fills it.
+_TEMPLATE_FOLDERS = tuple(
+    _ROOT.parent / package / "templates" for package in ("portal", "pipeline", "billing")
+)
+
+STEPS = tuple(status for status in StudyStatus if status not in {StudyStatus.REJECTED, StudyStatus.FAILED})
+# status → (word, icon, tone): never colour alone
+STATUS_LOOK = {
+    "receiving": ("Receiving", "arrow-in", "progress"),
+    "assembled": ("Assembled", "clock", "progress"),
+    "routed": ("Routed", "clock", "progress"),
+    "decoded": ("Decoded", "clock", "progress"),
+    "inferred": ("Analysed", "clock", "progress"),
+    "encoded": ("Encoded", "arrow-out", "progress"),
+    "delivered": ("Delivered", "check", "good"),
+    "rejected": ("Not analysed", "bar", "warning"),
+    "failed": ("Failed", "cross", "bad"),
+}
+DECISION_LOOK = {
+    "billable": ("charged", "check", "good"),
+    "not_billable": ("not charged", "bar", "plain"),
+    "quarantined": ("held for review", "clock", "warning"),
+}
+KIND_WORDS = {
+    "result_delivered": "result delivered",
+    "seen_again": "seen again",
+    "refused": "refused",
+    "failed": "failed",
+}
+
+
+def _size(value: int) -> str:
+    """Bytes as text with a binary unit, three significant digits."""
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            return f"{amount:.0f} {unit}" if amount >= 100 or unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    raise AssertionError
+
+
+def _duration(value: int | None) -> str:
+    """Milliseconds as text."""
+    if value is None:
+        return ""
+    return f"{value} ms" if value < 1000 else f"{value / 1000:.1f} s"
+
+
+def _dicom_date(value: str | None) -> str:
+    """DA text (YYYYMMDD) with hyphens; anything else as it is (PS3.5 section 6.2)."""
+    text = value or ""
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdecimal() else text
+
+
+def _person_name(value: str | None) -> str:
+    """PN text for the eye: the first component group with letters, family name first (PS3.5 6.2.1)."""
+    for group in (value or "").split("="):
+        parts = [part.strip() for part in group.split("^")]
+        if any(parts):
+            given = " ".join(part for part in parts[1:] if part)
+            return f"{parts[0]}, {given}" if parts[0] and given else parts[0] or given
+    return ""
+
+
+@lru_cache(maxsize=1)
+def environment() -> jinja2.Environment:
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([str(folder) for folder in _TEMPLATE_FOLDERS]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters.update(size=_size, duration=_duration, dicom_date=_dicom_date, person_name=_person_name)
+    env.globals.update(
+        STATUS_LOOK=STATUS_LOOK,
+        DECISION_LOOK=DECISION_LOOK,
+        KIND_WORDS=KIND_WORDS,
+        STEPS=[status.value for status in STEPS],
+    )
+    return env
+
+
+def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
+    """(path, word, page) of the pages that this person's role includes."""
+    pages = []
+    if identity.may(SEES_STUDIES):
+        pages.append(("/", "Work list", "worklist"))
+    if identity.may(SEES_MONEY):
+        pages.append(("/usage", "Usage", "usage"))
+        pages.append(("/statements", "Statements", "statements"))
+    if identity.may(SEES_PEERS):
+        pages.append(("/peers", "Peers", "peers"))
+    pages.append(("/models", "Models", "models"))
+    return pages
+
+
+def home_of(identity: Identity) -> str:
+    """Where a person lands after signing in."""
+    return _navigation(identity)[0][0]
+
+
+def page(request: Request, template: str, *, status_code: int = 200, **values: Any) -> HTMLResponse:
+    """Render a template with what every page needs: who is asking, the language, times in the local zone."""
+    context = portal_context(request)
+    identity: Identity | None = getattr(request.state, "identity", None)
+    language = identity.language if identity else browser_language(request)
+    zone = ZoneInfo(context.time_zone)
+
+    def local(value: datetime | date | None) -> str:
+        if isinstance(value, datetime):
+            return value.astimezone(zone).strftime("%Y-%m-%d %H:%M")
+        return value.isoformat() if value else ""
+
+    html = (
+        environment()
+        .get_template(template)
+        .render(
+            request_path=request.url.path,
+            identity=identity,
+            navigation=_navigation(identity) if identity else [],
+            home=home_of(identity) if identity else "/",
+            may_edit_peers=identity is not None and identity.may(EDITS_PEERS),
+            may_issue=identity is not None and identity.may(ISSUES_STATEMENTS),
+            may_see_studies=identity is not None and identity.may(SEES_STUDIES),
+            may_see_money=identity is not None and identity.may(SEES_MONEY),
+            language=LANGUAGES[language],
+            _=translator(language),
+            local=local,
+            clock=lambda value: value.astimezone(zone).strftime("%H:%M:%S"),
+            iso=lambda value: value.astimezone(UTC).isoformat(timespec="seconds") if value else "",
+            time_zone=context.time_zone,
+            static_version=request.app.state.static_version,
+            **values,
+        )
+    )
+    return HTMLResponse(html, status_code)
