@@ -1,0 +1,1 @@
+"""From usage to money: usage events, decisions, contracts, pricing, rating, statements, ledger. No DICOM."""

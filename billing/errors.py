@@ -1,0 +1,129 @@
+"""What can go wrong between usage and money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class BillingError(Exception):
+    """Usage could not be turned into money."""
+
+
+class CurrencyUnknown(BillingError, ValueError):
+    """The text is not an active ISO 4217 currency code."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(f"not an ISO 4217 currency: {code[:20]!r}")
+        self.code = code
+
+
+class CurrencyMismatch(BillingError, ValueError):
+    """Amounts of two currencies cannot be added or compared."""
+
+    def __init__(self, left: str, right: str) -> None:
+        super().__init__(f"{left} and {right} do not mix")
+
+
+class AllocationImpossible(BillingError, ValueError):
+    """An amount cannot be shared out over weights that are negative or sum to zero."""
+
+
+class InvalidUsageEvent(BillingError, ValueError):
+    """A usage event was built with a value it cannot hold."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"usage event, {field}: {problem}")
+        self.field = field
+
+
+class IdentifierInUsage(InvalidUsageEvent):
+    """A field of a usage event holds something shaped like a DICOM UID; billing holds opaque references only."""
+
+    def __init__(self, field: str) -> None:
+        # The value itself is not repeated: errors end in logs.
+        super().__init__(field, "looks like a UID; only opaque references may enter billing")
+
+
+class UsageEventConflict(BillingError):
+    """This event id was recorded before with another payload; the first stays as it is."""
+
+    def __init__(self, source: str, event_id: str) -> None:
+        super().__init__(f"event {event_id!r} of source {source!r} was recorded before with another payload")
+        self.source = source
+        self.event_id = event_id
+
+
+class UsageEventNotFound(BillingError, LookupError):
+    """No usage event has this source and id for this tenant."""
+
+
+class NotQuarantined(BillingError):
+    """Only an event whose current decision is `quarantined` can be decided again."""
+
+
+@dataclass(frozen=True, order=True)
+class ContractProblem:
+    """One thing that is wrong in a contract file. line: from 1."""
+
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}"
+
+
+class ContractError(BillingError, ValueError):
+    """A contract file cannot be used; `problems` says where and why, all at once."""
+
+    def __init__(self, problems: list[ContractProblem]) -> None:
+        self.problems = sorted(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class ContractNotFound(BillingError, LookupError):
+    """No contract has this id for this tenant, or none of its versions was in force then."""
+
+
+class ContractOverlap(BillingError):
+    """Two contracts of a tenant would price the same product at the same time."""
+
+    def __init__(self, product: str, other: str) -> None:
+        super().__init__(f"product {product!r} is already priced by contract {other!r}")
+        self.product = product
+        self.other = other
+
+
+class ContractVersionRefused(BillingError):
+    """A new version may change prices and terms from a period's start on, and nothing that was billed."""
+
+
+class StatementNotFound(BillingError, LookupError):
+    """No statement has this id for this tenant."""
+
+
+class PeriodNotEnded(BillingError):
+    """A period is billed after its end, unless it is closed early on purpose."""
+
+
+class PeriodOutsideContract(BillingError):
+    """The contract was not in force in this period."""
+
+
+class QuarantineNotEmpty(BillingError):
+    """Events of the period still wait for a decision; release or dismiss them first."""
+
+    def __init__(self, event_count: int) -> None:
+        super().__init__(f"{event_count} usage event(s) of the period are in quarantine")
+        self.event_count = event_count
+
+
+class StatementIsNegative(BillingError):
+    """The corrections exceed the period's lines: the account waits for a person, nothing is clamped."""
+
+
+class EntryNotAllowed(BillingError):
+    """A journal entry does not balance or does not have the shape of its template."""
+
+
+class PdfNotRendered(BillingError):
+    """The process that renders the PDF failed or took too long."""

@@ -1,0 +1,83 @@
+"""Sentences for people: why an event was charged or not, and how a line came to its amount."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+REASONS: dict[str, dict[str, str]] = {
+    "first_delivery": {
+        "en": "Delivered and acknowledged for the first time",
+        "zh": "首次交付并已获接收方确认",
+    },
+    "already_charged": {
+        "en": "The same clinical question was charged before",
+        "zh": "同一临床问题此前已计费",
+    },
+    "seen_again": {
+        "en": "The same study was received again; nothing new was made",
+        "zh": "重复收到同一检查，未产生新结果",
+    },
+    "refused": {
+        "en": "The input was unfit for the product and was refused",
+        "zh": "输入不符合产品要求，已拒绝",
+    },
+    "failed": {"en": "The analysis could not be completed", "zh": "分析未能完成"},
+    "no_contract": {
+        "en": "No contract covers this product at this time",
+        "zh": "该时间没有涵盖该产品的合同",
+    },
+    "test_peer": {"en": "Sent by a test system", "zh": "由测试系统发送"},
+    "shadow": {"en": "Ran in shadow mode", "zh": "影子模式运行"},
+    "clock_ahead": {
+        "en": "The event's time lies in the future; it waits for a person",
+        "zh": "事件时间在未来，等待人工处理",
+    },
+    "dismissed": {"en": "Dismissed by a person after quarantine", "zh": "隔离后由人工确认不计费"},
+}
+
+_LINES: dict[str, dict[str, str]] = {
+    "per_unit": {"en": "{quantity} × {unit_price}", "zh": "{quantity} × {unit_price}"},
+    "flat": {"en": "Fee for the period", "zh": "本期固定费用"},
+    "flat_prorated": {
+        "en": "Fee of {fee} for {days} of {full_days} days",
+        "zh": "固定费用 {fee}，按 {days}/{full_days} 天计",
+    },
+    "graduated": {
+        "en": "Tier {tier}, units above {above} up to {up_to}: {quantity} × {unit_price}",
+        "zh": "第 {tier} 档（{above} 以上至 {up_to}）：{quantity} × {unit_price}",
+    },
+    "graduated_open": {
+        "en": "Tier {tier}, units above {above}: {quantity} × {unit_price}",
+        "zh": "第 {tier} 档（{above} 以上）：{quantity} × {unit_price}",
+    },
+    "volume": {
+        "en": "All units at the price of tier {tier}: {quantity} × {unit_price}",
+        "zh": "全部按第 {tier} 档计价：{quantity} × {unit_price}",
+    },
+    "package": {
+        "en": "{quantity} units in {packages} package(s) of {size}, each {unit_price}",
+        "zh": "{quantity} 个单位，{packages} 包（每包 {size}），每包 {unit_price}",
+    },
+    "free_allowance": {
+        "en": "Free allowance: {quantity} of {allowance} in each period",
+        "zh": "免费额度：每期 {allowance}，本期使用 {quantity}",
+    },
+    "late_usage": {
+        "en": "Correction after late usage: now {now} ({quantity_now} units), billed before {before} ({quantity_before})",
+        "zh": "迟到用量更正：现为 {now}（{quantity_now}），此前已计 {before}（{quantity_before}）",
+    },
+}
+_FLAT_FEE = {"en": " + {flat_fee} for the tier", "zh": " + 档位费 {flat_fee}"}
+
+
+def reason(code: str, language: str) -> str:
+    """Why an event was or was not charged."""
+    return REASONS[code][language]
+
+
+def line(explanation: Mapping[str, str], language: str) -> str:
+    """How a line's amount came about. `explanation`: `code` and the values that its sentence needs."""
+    sentence = _LINES[explanation["code"]][language]
+    if explanation.get("flat_fee"):
+        sentence += _FLAT_FEE[language]
+    return sentence.format(**explanation)

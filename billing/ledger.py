@@ -1,0 +1,181 @@
+"""Ledger: double entry, append-only, one hash chain per tenant."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from billing.errors import EntryNotAllowed
+from billing.money import Money
+from billing.statement_record import Statement
+from billing.store import rows
+
+Connection = psycopg.Connection[Any]
+GENESIS = bytes(32)
+
+RECEIVABLE, REVENUE, TAX_PAYABLE = "receivable", "revenue", "tax_payable"
+TEMPLATES: dict[str, dict[str, int]] = {
+    # account → the sign its postings must have: debit +1, credit -1
+    "statement_issued": {RECEIVABLE: 1, REVENUE: -1, TAX_PAYABLE: -1},
+}
+"""The only shapes an entry may have: an entry that balances but books the wrong way round is refused."""
+
+
+@dataclass(frozen=True)
+class Posting:
+    """account: `name` or `name:detail`. amount: debit positive, credit negative."""
+
+    account: str
+    amount: Money
+
+
+@dataclass(frozen=True)
+class Entry:
+    """sequence: from 1 within the tenant. hash: SHA-256 over `prev_hash` and everything the entry says."""
+
+    sequence: int
+    hash: bytes
+
+
+def entry_of_statement(statement: Statement) -> tuple[Posting, ...]:
+    """Receivable against revenue and tax; nothing for a statement of zero."""
+    postings = [
+        Posting(f"{RECEIVABLE}:{statement.buyer.id}", statement.total),
+        Posting(REVENUE, -statement.subtotal),
+        *(Posting(f"{TAX_PAYABLE}:{_account_detail(tax.name)}", -tax.tax) for tax in statement.taxes),
+    ]
+    return tuple(posting for posting in postings if posting.amount)
+
+
+def post(
+    conn: Connection,
+    tenant: str,
+    *,
+    template: str,
+    idempotency_key: str,
+    reference: str,
+    postings: Sequence[Posting],
+    effective_at: datetime,
+    booked_at: datetime,
+) -> Entry:
+    """Book one entry at the end of the tenant's chain; the same key again returns the first entry.
+
+    Waits for another transaction that books for this tenant. Raises `EntryNotAllowed`.
+    """
+    require_template(template, postings)
+    conn.execute(_INSERT_HEAD, {"tenant": tenant, "hash": GENESIS})
+    head = rows(conn, _LOCK_HEAD, {"tenant": tenant})[0]
+    known = rows(conn, _ENTRY_BY_KEY, {"tenant": tenant, "idempotency_key": idempotency_key})
+    if known:
+        return _same_entry(conn, tenant, known[0], template, postings)
+    sequence, prev_hash = head["sequence"] + 1, bytes(head["hash"])
+    values = {
+        "tenant": tenant,
+        "sequence": sequence,
+        "idempotency_key": idempotency_key,
+        "template": template,
+        "reference": reference,
+        "effective_at": effective_at,
+        "booked_at": booked_at,
+        "prev_hash": prev_hash,
+    }
+    digest = entry_hash(values, [(p.account, p.amount.currency, p.amount.amount_minor) for p in postings])
+    for position, posting in enumerate(postings, start=1):
+        conn.execute(
+            _INSERT_POSTING,
+            {
+                "tenant": tenant,
+                "sequence": sequence,
+                "position": position,
+                "account": posting.account,
+                "currency": posting.amount.currency,
+                "amount_minor": posting.amount.amount_minor,
+            },
+        )
+    conn.execute(_INSERT_ENTRY, {**values, "hash": digest})
+    return Entry(sequence, digest)
+
+
+def require_template(template: str, postings: Sequence[Posting]) -> None:
+    """Raise `EntryNotAllowed` unless the postings balance and fit the template."""
+    signs = TEMPLATES.get(template)
+    if signs is None:
+        raise EntryNotAllowed(f"no template {template!r}")
+    sums: dict[str, int] = {}
+    for posting in postings:
+        sign = signs.get(posting.account.split(":")[0], 0)
+        if posting.amount.amount_minor * sign <= 0:
+            raise EntryNotAllowed(f"{template}: {posting.account} cannot take {posting.amount}")
+        currency = posting.amount.currency
+        sums[currency] = sums.get(currency, 0) + posting.amount.amount_minor
+    if len(postings) < 2 or any(sums.values()):
+        raise EntryNotAllowed(f"{template}: the postings do not sum to zero")
+
+
+def entry_hash(entry: dict[str, Any], postings: Sequence[tuple[str, str, int]]) -> bytes:
+    """SHA-256 over the previous hash, then the entry and its postings as canonical JSON."""
+    content = {
+        "tenant": entry["tenant"],
+        "sequence": entry["sequence"],
+        "idempotency_key": entry["idempotency_key"],
+        "template": entry["template"],
+        "reference": entry["reference"],
+        "effective_at": entry["effective_at"].timestamp(),
+        "booked_at": entry["booked_at"].timestamp(),
+        "postings": [list(posting) for posting in postings],
+    }
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(bytes(entry["prev_hash"]) + text.encode()).digest()
+
+
+def check(conn: Connection, tenant: str) -> list[str]:
+    """Every broken invariant of the tenant's books, one sentence each, naming the row; empty when sound."""
+    from billing.ledger_check import find_problems  # it reads what this module writes
+
+    return find_problems(conn, tenant)
+
+
+def _same_entry(
+    conn: Connection, tenant: str, known: dict[str, Any], template: str, postings: Sequence[Posting]
+) -> Entry:
+    stored = rows(conn, POSTINGS_OF, {"tenant": tenant, "sequence": known["sequence"]})
+    before = [(row["account"], row["currency"], row["amount_minor"]) for row in stored]
+    after = [(p.account, p.amount.currency, p.amount.amount_minor) for p in postings]
+    if known["template"] != template or before != after:
+        raise EntryNotAllowed(f"{known['idempotency_key']!r} was booked before with other postings")
+    return Entry(known["sequence"], bytes(known["hash"]))
+
+
+def _account_detail(name: str) -> str:
+    """A tax's name as part of an account: letters, digits, a few signs."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in " %._-") else "_" for c in name) or "_"
+
+
+_INSERT_HEAD = """
+INSERT INTO billing.ledger_head (tenant, sequence, hash) VALUES (%(tenant)s, 0, %(hash)s) ON CONFLICT DO NOTHING
+"""
+_LOCK_HEAD = "SELECT sequence, hash FROM billing.ledger_head WHERE tenant = %(tenant)s FOR UPDATE"
+_ENTRY_BY_KEY = """
+SELECT sequence, idempotency_key, template, hash FROM billing.journal_entry
+WHERE tenant = %(tenant)s AND idempotency_key = %(idempotency_key)s
+"""
+_INSERT_POSTING = """
+INSERT INTO billing.posting (tenant, entry_sequence, position, account, currency, amount_minor)
+VALUES (%(tenant)s, %(sequence)s, %(position)s, %(account)s, %(currency)s, %(amount_minor)s)
+"""
+_INSERT_ENTRY = """
+INSERT INTO billing.journal_entry (tenant, sequence, idempotency_key, template, reference, effective_at, booked_at,
+    prev_hash, hash)
+VALUES (%(tenant)s, %(sequence)s, %(idempotency_key)s, %(template)s, %(reference)s, %(effective_at)s, %(booked_at)s,
+    %(prev_hash)s, %(hash)s)
+"""
+POSTINGS_OF = """
+SELECT account, currency, amount_minor FROM billing.posting
+WHERE tenant = %(tenant)s AND entry_sequence = %(sequence)s ORDER BY position
+"""

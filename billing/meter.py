@@ -1,0 +1,230 @@
+"""Meter: record once what happened, and decide once whether it may be charged.
+
+The event, its decision and the claim of the case key are written in the caller's transaction, together
+with the fact they speak of; they stand or fall with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from billing import explain
+from billing.decide import POLICY, Decision, Outcome, Reason, decide
+from billing.errors import NotQuarantined, UsageEventConflict, UsageEventNotFound
+from billing.lock import lock_for_recording
+from billing.usage import UsageEvent, plain
+
+Connection = psycopg.Connection[Any]
+
+
+def case_key(secret: bytes, study_instance_uid: str, product: str, question: str) -> str:
+    """HMAC-SHA256 (hex) that names a case to billing; only the holder of `secret` can tell which study it is.
+
+    question: the clinical request, or the digest of the series read; another question is another case.
+    """
+    parts = (study_instance_uid, product, question)
+    message = b"".join(len(part.encode()).to_bytes(4) + part.encode() for part in parts)
+    return hmac.new(secret, message, hashlib.sha256).hexdigest()
+
+
+def record(conn: Connection, event: UsageEvent, *, received_at: datetime | None = None) -> Decision:
+    """Record `event` and decide about it; the same event again returns the first decision.
+
+    received_at: when billing heard of it; now, unless a test's clock says otherwise.
+    Raises `UsageEventConflict` where the id is known with another payload.
+    """
+    received_at = received_at or datetime.now(UTC)
+    lock_for_recording(conn, event.tenant)
+    sequence = _insert_event(conn, event, received_at)
+    if sequence is None:
+        return _first_decision(conn, event)
+    claim = _Claim(conn, event, sequence, 1, "policy", received_at, _find_version(conn, event))
+    outcome, reason = decide(event, received_at, has_contract=claim.version is not None)
+    return claim.write(outcome, reason)
+
+
+def release(conn: Connection, tenant: str, source: str, event_id: str, decided_by: str) -> Decision:
+    """Decide a quarantined event by the policy after all, on a person's word."""
+    claim = _quarantined(conn, tenant, source, event_id, decided_by)
+    has_contract = claim.version is not None
+    outcome, reason = decide(claim.event, claim.decided_at, has_contract=has_contract, is_clock_checked=False)
+    return claim.write(outcome, reason)
+
+
+def dismiss(conn: Connection, tenant: str, source: str, event_id: str, decided_by: str) -> Decision:
+    """Decide that a quarantined event is not charged, on a person's word."""
+    return _quarantined(conn, tenant, source, event_id, decided_by).write(
+        Outcome.NOT_BILLABLE, Reason.DISMISSED
+    )
+
+
+_INSERT_EVENT = """
+INSERT INTO billing.usage_event (tenant, source, event_id, kind, product, quantity, occurred_at, received_at,
+    study_ref, case_key, dimensions, evidence, payload_hash)
+VALUES (%(tenant)s, %(source)s, %(event_id)s, %(kind)s, %(product)s, %(quantity)s, %(occurred_at)s, %(received_at)s,
+    %(study_ref)s, %(case_key)s, %(dimensions)s, %(evidence)s, %(payload_hash)s)
+ON CONFLICT (tenant, source, event_id) DO NOTHING
+RETURNING ingest_sequence
+"""
+
+_FIND_VERSION = """
+SELECT contract_id, version FROM (
+    SELECT DISTINCT ON (v.contract_id) v.contract_id, v.version FROM billing.contract_version v
+    WHERE v.tenant = %(tenant)s AND v.effective_at <= %(occurred_at)s
+    ORDER BY v.contract_id, v.effective_at DESC
+) in_force
+JOIN billing.contract_rate r USING (contract_id, version)
+WHERE r.tenant = %(tenant)s AND r.product = %(product)s
+ORDER BY contract_id LIMIT 1
+"""
+
+_INSERT_DECISION = """
+INSERT INTO billing.event_decision (tenant, ingest_sequence, kind, revision, outcome, reason_code, explanation,
+    policy, contract_id, contract_version, case_key, decided_by, decided_at)
+VALUES (%(tenant)s, %(ingest_sequence)s, %(kind)s, %(revision)s, %(outcome)s, %(reason_code)s, %(explanation)s,
+    %(policy)s, %(contract_id)s, %(contract_version)s, %(case_key)s, %(decided_by)s, %(decided_at)s)
+ON CONFLICT (tenant, contract_id, case_key) WHERE outcome = 'billable' DO NOTHING
+RETURNING decision_sequence
+"""
+
+_FIRST_DECISION = """
+SELECT e.payload_hash, d.outcome, d.reason_code, d.explanation, d.case_key, d.contract_id
+FROM billing.usage_event e JOIN billing.event_decision d USING (tenant, ingest_sequence)
+WHERE e.tenant = %(tenant)s AND e.source = %(source)s AND e.event_id = %(event_id)s AND d.revision = 1
+"""
+
+_CURRENT = """
+SELECT e.*, d.revision, d.outcome FROM billing.usage_event e
+JOIN billing.event_decision d USING (tenant, ingest_sequence)
+WHERE e.tenant = %(tenant)s AND e.source = %(source)s AND e.event_id = %(event_id)s
+ORDER BY d.revision DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """One event on its way to a decision. version: (contract id, version) that prices it, if any."""
+
+    conn: Connection
+    event: UsageEvent
+    sequence: int
+    revision: int
+    decided_by: str
+    decided_at: datetime
+    version: tuple[int, int] | None
+
+    def write(self, outcome: Outcome, reason: Reason) -> Decision:
+        """Write the decision; whoever comes second for a case key gets `already_charged`.
+
+        ON CONFLICT waits for a transaction that holds the same key, so two at once cannot both win.
+        """
+        if not self._insert(outcome, reason):
+            outcome, reason = Outcome.NOT_BILLABLE, Reason.ALREADY_CHARGED
+            assert self._insert(outcome, reason), "a decision that is not billable claims nothing"
+        contract_id = self.version[0] if self.version else None
+        return Decision(outcome, reason, explain.reason(reason, "en"), self.event.case_key, contract_id)
+
+    def _insert(self, outcome: Outcome, reason: Reason) -> bool:
+        contract_id, version = self.version or (None, None)
+        row = self.conn.execute(
+            _INSERT_DECISION,
+            {
+                "tenant": self.event.tenant,
+                "ingest_sequence": self.sequence,
+                "kind": str(self.event.kind),
+                "revision": self.revision,
+                "outcome": outcome,
+                "reason_code": reason,
+                "explanation": explain.reason(reason, "en"),
+                "policy": POLICY,
+                "contract_id": contract_id,
+                "contract_version": version,
+                "case_key": self.event.case_key,
+                "decided_by": self.decided_by,
+                "decided_at": self.decided_at,
+            },
+        ).fetchone()
+        return row is not None
+
+
+def _insert_event(conn: Connection, event: UsageEvent, received_at: datetime) -> int | None:
+    values = {
+        "tenant": event.tenant,
+        "source": event.source,
+        "event_id": event.event_id,
+        "kind": str(event.kind),
+        "product": event.product,
+        "quantity": plain(event.quantity),
+        "occurred_at": event.occurred_at,
+        "received_at": received_at,
+        "study_ref": event.study_ref,
+        "case_key": event.case_key,
+        "dimensions": Jsonb(dict(event.dimensions)),
+        "evidence": Jsonb(dict(event.evidence)),
+        "payload_hash": event.payload_hash,
+    }
+    with conn.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(_INSERT_EVENT, values).fetchone()
+    return None if row is None else int(row["ingest_sequence"])
+
+
+def _find_version(conn: Connection, event: UsageEvent) -> tuple[int, int] | None:
+    """(contract id, version) in force when the event occurred that prices its product."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        values = {"tenant": event.tenant, "occurred_at": event.occurred_at, "product": event.product}
+        row = cursor.execute(_FIND_VERSION, values).fetchone()
+    return None if row is None else (row["contract_id"], row["version"])
+
+
+def _first_decision(conn: Connection, event: UsageEvent) -> Decision:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        values = {"tenant": event.tenant, "source": event.source, "event_id": event.event_id}
+        row = cursor.execute(_FIRST_DECISION, values).fetchone()
+    assert row is not None, "an event and its decision are written together"
+    if bytes(row["payload_hash"]) != event.payload_hash:
+        raise UsageEventConflict(event.source, event.event_id)
+    return decision_of(row)
+
+
+def decision_of(row: dict[str, Any]) -> Decision:
+    """A decision from its row."""
+    reason = Reason(row["reason_code"])
+    return Decision(Outcome(row["outcome"]), reason, row["explanation"], row["case_key"], row["contract_id"])
+
+
+def event_of(row: dict[str, Any]) -> UsageEvent:
+    """A usage event from its row."""
+    return UsageEvent(
+        tenant=row["tenant"],
+        source=row["source"],
+        event_id=row["event_id"],
+        kind=row["kind"],
+        product=row["product"],
+        quantity=row["quantity"],
+        occurred_at=row["occurred_at"],
+        study_ref=row["study_ref"],
+        case_key=row["case_key"],
+        dimensions=row["dimensions"],
+        evidence=row["evidence"],
+    )
+
+
+def _quarantined(conn: Connection, tenant: str, source: str, event_id: str, decided_by: str) -> _Claim:
+    lock_for_recording(conn, tenant)
+    with conn.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(_CURRENT, {"tenant": tenant, "source": source, "event_id": event_id}).fetchone()
+    if row is None:
+        raise UsageEventNotFound(f"no usage event {event_id!r} of source {source!r}")
+    if row["outcome"] != Outcome.QUARANTINED:
+        raise NotQuarantined(f"event {event_id!r} is decided: {row['outcome']}")
+    event, now = event_of(row), datetime.now(UTC)
+    version = _find_version(conn, event)
+    return _Claim(conn, event, row["ingest_sequence"], row["revision"] + 1, decided_by, now, version)

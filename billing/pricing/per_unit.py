@@ -1,0 +1,28 @@
+"""Every unit costs the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import ClassVar
+
+from billing.pricing.part import WHOLE_PERIOD, PeriodShare, PricedPart
+from billing.usage import plain
+
+
+@dataclass(frozen=True)
+class PerUnit:
+    """unit_price: major units of the contract's currency, tax excluded."""
+
+    model: ClassVar[str] = "per_unit"
+    unit_price: Decimal
+
+    def price(self, quantity: Decimal, share: PeriodShare = WHOLE_PERIOD) -> tuple[PricedPart, ...]:
+        """quantity × unit price; `share` does not matter."""
+        del share
+        if not quantity:
+            return ()
+        explanation = {"code": "per_unit", "quantity": plain(quantity), "unit_price": f"{self.unit_price:f}"}
+        amount = Fraction(quantity) * Fraction(self.unit_price)
+        return (PricedPart("units", quantity, self.unit_price, amount, explanation),)

@@ -1,0 +1,30 @@
+"""Tiers, shared by graduated and volume pricing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True)
+class Tier:
+    """up_to: inclusive upper end in units; None for the last tier, which has none.
+
+    unit_price: major units for each unit; flat_fee: major units once, when the tier is reached.
+    """
+
+    up_to: Decimal | None
+    unit_price: Decimal
+    flat_fee: Decimal = Decimal(0)
+
+
+def find_tier_problem(tiers: tuple[Tier, ...]) -> str | None:
+    """Why these tiers cannot price every quantity; None when they can."""
+    if not tiers:
+        return "needs at least one tier"
+    if any(tier.up_to is None for tier in tiers[:-1]) or tiers[-1].up_to is not None:
+        return "every tier but the last needs up_to, the last must not have one"
+    ends = [tier.up_to for tier in tiers[:-1] if tier.up_to is not None]
+    if any(end <= 0 for end in ends) or any(a >= b for a, b in zip(ends, ends[1:], strict=False)):
+        return "up_to must rise from tier to tier"
+    return None

@@ -1,0 +1,288 @@
+"""Statement: preview it at any time, issue it once; both take the same path."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+
+from billing import aggregate, ledger, statement_record, store, tax
+from billing.correct import correct
+from billing.errors import PeriodNotEnded, PeriodOutsideContract, QuarantineNotEmpty, StatementIsNegative
+from billing.lock import lock_for_cutoff
+from billing.period import Period, periods_between
+from billing.rate import RATING_VERSION, RatedLine, Rating, digest_lines, rate
+from billing.statement_record import Statement, StatementLine
+from billing.store import StoredContract
+
+Connection = psycopg.Connection[Any]
+
+
+def draft(conn: Connection, tenant: str, contract_id: int, at: datetime | Period) -> Statement:
+    """The statement as it would be issued now, of the period that is or holds `at`; the issued one if there is.
+
+    Raises `ContractNotFound`, `PeriodOutsideContract`.
+    """
+    contract, period = _resolve(conn, tenant, contract_id, at)
+    issued = store.find_statement(conn, tenant, contract_id, period)
+    return issued or _compose(conn, tenant, contract, period, aggregate.last_decision(conn, tenant))
+
+
+def issue(
+    conn: Connection,
+    tenant: str,
+    contract_id: int,
+    at: datetime | Period,
+    *,
+    now: datetime | None = None,
+    close_early: bool = False,
+) -> Statement:
+    """Issue the statement of a period: number, lines, evidence and journal entry in one transaction.
+
+    The same contract and period again returns the statement that exists. close_early: bill a period that
+    has not ended; its later usage comes as a correction on the next statement.
+    Raises `PeriodNotEnded`, `QuarantineNotEmpty`, `StatementIsNegative` and what `draft` raises.
+    """
+    now = (now or datetime.now(UTC)).astimezone(UTC)
+    lock_for_cutoff(conn, tenant)
+    contract, period = _resolve(conn, tenant, contract_id, at)
+    issued = store.find_statement(conn, tenant, contract_id, period)
+    if issued is not None:
+        return issued
+    if now < period.end_at and not close_early:
+        raise PeriodNotEnded(f"the period ends on {period.ends_on}, midnight in {period.time_zone}")
+    statement = _compose(conn, tenant, contract, period, aggregate.last_decision(conn, tenant))
+    if statement.quarantined_count:
+        raise QuarantineNotEmpty(statement.quarantined_count)
+    if statement.total.amount_minor < 0:
+        raise StatementIsNegative(f"the statement would total {statement.total} {statement.currency}")
+    return _store_issued(conn, _number(conn, statement, contract, now))
+
+
+def unissued_periods(conn: Connection, tenant: str, contract_id: int, now: datetime) -> list[Period]:
+    """Ended periods of a contract that have no statement yet, in order."""
+    contract = store.contract_at(conn, tenant, contract_id, now)
+    terms = contract.contract
+    first = terms.period_of(now, contract.first_day)
+    assert first is not None, "the contract is in force now"
+    grid = periods_between(
+        datetime.min.replace(tzinfo=UTC), now, terms.time_zone, terms.anchor_day, contract.first_day
+    )
+    return [
+        period
+        for period in grid
+        if period.end_at <= now and store.find_statement(conn, tenant, contract_id, period) is None
+    ]
+
+
+def _resolve(
+    conn: Connection, tenant: str, contract_id: int, at: datetime | Period
+) -> tuple[StoredContract, Period]:
+    """The period, and the version in force in it: versions begin with periods, so there is one."""
+    instant = at.start_at if isinstance(at, Period) else at
+    contract = store.contract_at(conn, tenant, contract_id, instant)
+    period = contract.period_of(instant)
+    if period is None or (isinstance(at, Period) and at != period):
+        raise PeriodOutsideContract(f"contract {contract_id} has no such period")
+    return contract, period
+
+
+def _compose(conn: Connection, tenant: str, stored: StoredContract, period: Period, cutoff: int) -> Statement:
+    contract, contract_id = stored.contract, stored.contract_id
+    totals = aggregate.usage_totals(conn, tenant, contract_id, period, cutoff)
+    rating = rate(contract, period, totals)
+    lines, inputs = list(rating.lines), [rating.inputs_digest]
+    for late in aggregate.periods_with_late_usage(conn, tenant, contract_id, period, cutoff):
+        correction, correction_rating = _correct_period(conn, tenant, contract_id, late, cutoff)
+        lines += correction
+        inputs.append(correction_rating.inputs_digest)
+    tax_lines, taxes = tax.compute(lines, contract.currency)
+    numbered = enumerate(zip(lines, taxes, strict=True), start=1)
+    return Statement(
+        tenant=tenant,
+        contract_id=contract_id,
+        contract_name=contract.name,
+        contract_version=stored.version,
+        contract_sha256=contract.source_sha256,
+        seller=contract.seller,
+        buyer=contract.buyer,
+        currency=contract.currency,
+        period=period,
+        lines=tuple(StatementLine(number, line, line_tax) for number, (line, line_tax) in numbered),
+        taxes=tax_lines,
+        not_charged=aggregate.not_charged(conn, tenant, contract_id, period, cutoff),
+        charged_event_count=totals.event_count,
+        quarantined_count=aggregate.quarantined_count(conn, tenant, contract_id, period, cutoff),
+        cutoff_sequence=cutoff,
+        inputs_digest=_join_digests(inputs),
+        output_digest=digest_lines(lines),
+        payment_terms_days=contract.payment_terms_days,
+    )
+
+
+def _correct_period(
+    conn: Connection, tenant: str, contract_id: int, late: Period, cutoff: int
+) -> tuple[tuple[RatedLine, ...], Rating]:
+    """A billed period rated again under its own version of the contract, less what was billed."""
+    contract = store.contract_at(conn, tenant, contract_id, late.start_at).contract
+    rating = rate(contract, late, aggregate.usage_totals(conn, tenant, contract_id, late, cutoff))
+    return correct(contract, rating, aggregate.billed_lines(conn, tenant, contract_id, late)), rating
+
+
+def _number(conn: Connection, statement: Statement, contract: StoredContract, now: datetime) -> Statement:
+    """The next number of the seller; the row stays locked, so a rollback gives the number back."""
+    values = {"tenant": statement.tenant, "seller_id": statement.seller.id}
+    conn.execute(_INSERT_COUNTER, values)
+    sequence_number = store.rows(conn, _NEXT_NUMBER, values)[0]["last_number"]
+    # The tenant is part of the number: two tenants may hold a contract with the same seller.
+    number = f"{statement.seller.number_prefix}-{statement.tenant.upper()}-{sequence_number:06d}"
+    local_day = now.astimezone(ZoneInfo(statement.period.time_zone)).date()
+    return statement.evolve(
+        statement_id=store.rows(conn, _NEXT_ID, {})[0]["statement_id"],
+        number=number,
+        issued_at=now,
+        due_on=local_day + timedelta(days=contract.contract.payment_terms_days),
+        is_closed_early=now < statement.period.end_at,
+    )
+
+
+def _store_issued(conn: Connection, statement: Statement) -> Statement:
+    assert statement.number is not None
+    assert statement.issued_at is not None
+    text = statement_record.to_text(statement)
+    key = {"tenant": statement.tenant, "statement_id": statement.statement_id}
+    period = store.period_values(
+        statement.tenant, statement.contract_id, statement.period, statement.cutoff_sequence
+    )
+    conn.execute(
+        _INSERT_PERIOD,
+        {
+            **period,
+            "ends_on": statement.period.ends_on,
+            "full_days": statement.period.full_days,
+            "closed_at": statement.issued_at,
+        },
+    )
+    conn.cursor().executemany(_INSERT_LINE, [{**key, **_line_columns(line)} for line in statement.lines])
+    conn.execute(_INSERT_EVENTS, {**period, **key})
+    conn.execute(_INSERT_LATE_EVENTS, {**period, **key})
+    conn.execute(
+        _INSERT_STATEMENT,
+        {
+            **key,
+            **_header_columns(statement),
+            "document": text,
+            "document_sha256": statement_record.digest(text),
+        },
+    )
+    postings = ledger.entry_of_statement(statement)
+    if postings:
+        ledger.post(
+            conn,
+            statement.tenant,
+            template="statement_issued",
+            idempotency_key=f"statement:{statement.number}",
+            reference=statement.number,
+            postings=postings,
+            effective_at=statement.issued_at,
+            booked_at=statement.issued_at,
+        )
+    return statement
+
+
+def _header_columns(statement: Statement) -> dict[str, object]:
+    assert statement.number is not None
+    return {
+        "seller_id": statement.seller.id,
+        "sequence_number": int(statement.number.rsplit("-", 1)[1]),
+        "number": statement.number,
+        "contract_id": statement.contract_id,
+        "contract_version": statement.contract_version,
+        "period_start": statement.period.starts_on,
+        "currency": statement.currency,
+        "line_count": len(statement.lines),
+        "subtotal_minor": statement.subtotal.amount_minor,
+        "tax_minor": statement.tax.amount_minor,
+        "total_minor": statement.total.amount_minor,
+        "cutoff_sequence": statement.cutoff_sequence,
+        "inputs_digest": statement.inputs_digest,
+        "output_digest": statement.output_digest,
+        "rating_version": RATING_VERSION,
+        "issued_at": statement.issued_at,
+        "due_on": statement.due_on,
+    }
+
+
+def _line_columns(line: StatementLine) -> dict[str, object]:
+    rated = line.rated
+    return {
+        "line_number": line.number,
+        "line_key": rated.key,
+        "kind": rated.kind,
+        "product": rated.product,
+        "service_start": rated.service_start,
+        "service_end": rated.service_end,
+        "quantity": rated.quantity,
+        "exact_amount": str(rated.exact),
+        "amount_minor": rated.amount.amount_minor,
+        "tax_minor": line.tax.amount_minor,
+    }
+
+
+def _join_digests(digests: list[str]) -> str:
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+_INSERT_COUNTER = """
+INSERT INTO billing.statement_counter (tenant, seller_id, last_number) VALUES (%(tenant)s, %(seller_id)s, 0)
+ON CONFLICT DO NOTHING
+"""
+_NEXT_NUMBER = """
+UPDATE billing.statement_counter SET last_number = last_number + 1
+WHERE tenant = %(tenant)s AND seller_id = %(seller_id)s RETURNING last_number
+"""
+_NEXT_ID = "SELECT nextval('billing.statement_id') AS statement_id"
+_INSERT_PERIOD = """
+INSERT INTO billing.period
+    (tenant, contract_id, starts_on, ends_on, starts_at, ends_at, full_days, cutoff_sequence, closed_at)
+VALUES (%(tenant)s, %(contract_id)s, %(starts_on)s, %(ends_on)s, %(start_at)s, %(end_at)s, %(full_days)s, %(cutoff)s,
+    %(closed_at)s)
+"""
+_INSERT_LINE = """
+INSERT INTO billing.statement_line (tenant, statement_id, line_number, line_key, kind, product, service_start,
+    service_end, quantity, exact_amount, amount_minor, tax_minor)
+VALUES (%(tenant)s, %(statement_id)s, %(line_number)s, %(line_key)s, %(kind)s, %(product)s, %(service_start)s,
+    %(service_end)s, %(quantity)s, %(exact_amount)s, %(amount_minor)s, %(tax_minor)s)
+"""
+_INSERT_EVENTS = """
+INSERT INTO billing.statement_event (tenant, ingest_sequence, statement_id, service_start)
+SELECT d.tenant, d.ingest_sequence, %(statement_id)s, %(starts_on)s
+FROM billing.event_decision d JOIN billing.usage_event e USING (tenant, ingest_sequence)
+WHERE d.tenant = %(tenant)s AND d.contract_id = %(contract_id)s AND d.outcome = 'billable'
+  AND d.decision_sequence <= %(cutoff)s AND e.occurred_at >= %(start_at)s AND e.occurred_at < %(end_at)s
+"""
+_INSERT_LATE_EVENTS = """
+INSERT INTO billing.statement_event (tenant, ingest_sequence, statement_id, service_start)
+SELECT d.tenant, d.ingest_sequence, %(statement_id)s, p.starts_on
+FROM billing.period p
+JOIN billing.event_decision d ON d.tenant = p.tenant AND d.contract_id = p.contract_id
+    AND d.outcome = 'billable' AND d.decision_sequence > p.cutoff_sequence AND d.decision_sequence <= %(cutoff)s
+JOIN billing.usage_event e ON e.tenant = d.tenant AND e.ingest_sequence = d.ingest_sequence
+    AND e.occurred_at >= p.starts_at AND e.occurred_at < p.ends_at
+WHERE p.tenant = %(tenant)s AND p.contract_id = %(contract_id)s AND p.starts_on < %(starts_on)s
+  AND NOT EXISTS (
+    SELECT 1 FROM billing.statement_event s WHERE s.tenant = d.tenant AND s.ingest_sequence = d.ingest_sequence
+  )
+"""
+_INSERT_STATEMENT = """
+INSERT INTO billing.statement (statement_id, tenant, seller_id, sequence_number, number, contract_id,
+    contract_version, period_start, currency, line_count, subtotal_minor, tax_minor, total_minor, cutoff_sequence,
+    inputs_digest, output_digest, rating_version, document, document_sha256, issued_at, due_on)
+VALUES (%(statement_id)s, %(tenant)s, %(seller_id)s, %(sequence_number)s, %(number)s, %(contract_id)s,
+    %(contract_version)s, %(period_start)s, %(currency)s, %(line_count)s, %(subtotal_minor)s, %(tax_minor)s,
+    %(total_minor)s, %(cutoff_sequence)s, %(inputs_digest)s, %(output_digest)s, %(rating_version)s, %(document)s,
+    %(document_sha256)s, %(issued_at)s, %(due_on)s)
+"""

@@ -1,0 +1,84 @@
+"""A migrated database, connections as the portal and workers have them, and events to bill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from billing.usage import UsageEvent
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+TENANT = "hospital-a"
+
+Connection = psycopg.Connection[dict[str, Any]]
+Transact = Callable[..., AbstractContextManager[Connection]]
+
+
+@pytest.fixture
+def transact(migrated_url: str) -> Transact:
+    """`with transact() as conn`: one transaction under the role that obeys row-level security."""
+
+    @contextmanager
+    def transaction(tenant: str | None = TENANT) -> Iterator[Connection]:
+        with psycopg.connect(migrated_url, row_factory=dict_row) as conn:
+            conn.execute("SET LOCAL ROLE radmeter_app")
+            if tenant is not None:
+                conn.execute("SELECT set_config('radmeter.tenant', %s, true)", (tenant,))
+            yield conn
+
+    return transaction
+
+
+@pytest.fixture
+def owner(migrated_url: str) -> Iterator[Connection]:
+    """A connection as the owner of the tables, each statement its own transaction."""
+    with psycopg.connect(migrated_url, row_factory=dict_row, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
+def per_case() -> str:
+    return (EXAMPLES / "contract_per_case.yaml").read_text()
+
+
+@pytest.fixture
+def graduated() -> str:
+    return (EXAMPLES / "contract_graduated.yaml").read_text()
+
+
+@pytest.fixture
+def package() -> str:
+    return (EXAMPLES / "contract_package.yaml").read_text()
+
+
+# 2026-11-10 12:00 in Shanghai
+NOON = datetime(2026, 11, 10, 4, tzinfo=UTC)
+
+
+@pytest.fixture
+def make_event() -> Callable[..., UsageEvent]:
+    """`make_event(3)`: the third delivery, ten minutes after the second; any field can be given."""
+
+    def make(number: int, **changes: Any) -> UsageEvent:
+        values: dict[str, Any] = {
+            "tenant": TENANT,
+            "source": "test",
+            "event_id": f"delivery:{number}",
+            "kind": "result_delivered",
+            "product": "lung_nodule_ct",
+            "quantity": Decimal(1),
+            "occurred_at": NOON + timedelta(minutes=10 * number),
+            "study_ref": f"study-{number}",
+            "case_key": f"case-{number}",
+        }
+        return UsageEvent(**{**values, **changes})
+
+    return make
