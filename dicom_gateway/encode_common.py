@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterable
 from copy import deepcopy
 from datetime import datetime
 
 from highdicom import ContributingEquipment
+from pydicom.config import IGNORE, disable_value_validation
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.valuerep import PersonName
 
 from dicom_gateway import result_codes
+from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_gateway.result_context import NOT_REVIEWED, ResultContext
 
+# At INFO highdicom names the SOP Instance UIDs that it copies from; logs hold no identifiers.
+logging.getLogger("highdicom").setLevel(logging.WARNING)
+
 UNICODE = "ISO_IR 192"
+_TEXT = frozenset({"PN", "LO", "SH", "ST", "LT", "UC", "UT"})
+# pydicom 3.0.2 leaves the designation of ISO 2022 IR 58 (Chinese) in the text it decodes; in UTF-8 no
+# escape sequence has a meaning (PS3.5 section 6.1.2.5.3).
+_ESCAPE_SEQUENCE = re.compile(r"\x1b[\x20-\x2f]*[\x30-\x7e]")
 
 # Type 2 in every result: written empty when the source has none (PS3.3 C.7.1.1, C.7.2.1).
 _REQUIRED = (
@@ -71,7 +82,7 @@ def _bare_image(header: Dataset) -> Dataset:
 
 
 def contributing_equipment(context: ResultContext) -> ContributingEquipment:
-    """The model as processing equipment (IHE AIR; PS3.3 C.12.1.1.5)."""
+    """The model as processing equipment (IHE AIR 1.3; PS3.3 C.12.1)."""
     moment = context.local_created_at
     item = ContributingEquipment(
         manufacturer=context.publisher[:64],
@@ -104,6 +115,9 @@ def stamp(result: Dataset, context: ResultContext, kind: str) -> None:
 
     Text is decoded by pydicom with the source's character set and written as UTF-8.
     """
+    result.preamble = b"\0" * 128
+    result.file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    result.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     result.SpecificCharacterSet = UNICODE
     _copy_patient_and_study(result, context.source_headers[0])
     _stamp_times(result, context.local_created_at)
@@ -118,15 +132,18 @@ def stamp(result: Dataset, context: ResultContext, kind: str) -> None:
 
 
 def _copy_patient_and_study(result: Dataset, source: Dataset) -> None:
-    for keyword in (*_REQUIRED, *_OPTIONAL):
-        if keyword in source:
-            result.add(in_unicode(source[keyword]))
-        elif keyword in _REQUIRED:
-            setattr(result, keyword, "")
+    # What a source says of its patient is repeated even where it breaks the standard; validation
+    # would also write the offending value into the log.
+    with disable_value_validation():
+        for keyword in (*_REQUIRED, *_OPTIONAL):
+            if keyword in source:
+                result.add(in_unicode(source[keyword]))
+            elif keyword in _REQUIRED:
+                setattr(result, keyword, "")
 
 
 def in_unicode(element: DataElement) -> DataElement:
-    """A copy of `element` whose person names forget the character set they were read with."""
+    """A copy of `element` whose text has forgotten the character set it was read with."""
     copied = deepcopy(element)
     if copied.VR == "SQ":
         for item in copied.value or []:
@@ -139,12 +156,17 @@ def in_unicode(element: DataElement) -> DataElement:
 
 
 def _forget_encoding(element: DataElement) -> None:
-    if element.VR != "PN" or element.value is None:
+    if element.VR not in _TEXT or element.value is None:
         return
+    element.validation_mode = IGNORE
     if isinstance(element.value, PersonName | str):
-        element.value = str(element.value)
+        element.value = _plain(element.value)
     elif isinstance(element.value, Iterable):
-        element.value = [str(name) for name in element.value]
+        element.value = [_plain(value) for value in element.value]
+
+
+def _plain(value: object) -> str:
+    return _ESCAPE_SEQUENCE.sub("", str(value))
 
 
 def _stamp_times(result: Dataset, moment: datetime) -> None:

@@ -11,15 +11,12 @@ from dicom_gateway.encode_common import source_images, stamp
 from dicom_gateway.encode_errors import InvalidResultContext
 from dicom_gateway.result_context import NOT_REVIEWED, ResultContext
 
-_IMPLEMENTATION_CLASS_UID = "2.25.190268497112586402358105476915320853121"
-
 
 def encode_pdf(context: ResultContext, pdf: bytes) -> Dataset:
     """The bytes of `pdf` as an Encapsulated PDF Storage instance, ready to be written as a Part 10 file."""
     if not pdf.startswith(b"%PDF-"):
         raise InvalidResultContext("the report is not a PDF")
     result = Dataset()
-    result.preamble = b"\0" * 128
     result.file_meta = _file_meta(context)
     stamp(result, context, "PDF")
     _identify(result, context)
@@ -33,8 +30,6 @@ def _file_meta(context: ResultContext) -> FileMetaDataset:
     meta.MediaStorageSOPClassUID = EncapsulatedPDFStorage
     meta.MediaStorageSOPInstanceUID = context.uid("PDF instance")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = _IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = "RADMETER"
     return meta
 
 
