@@ -149,9 +149,8 @@ class StorageFull(DecodeError):
     is_transient = True
 
 
-ERRORS_BY_CODE: dict[str, type[DecodeError]] = {
-    error.code: error for error in (DecodeError, *DecodeError.__subclasses__())
-}
+_KINDS: list[type[DecodeError]] = [DecodeError, *DecodeError.__subclasses__()]
+ERRORS_BY_CODE: dict[str, type[DecodeError]] = {kind.code: kind for kind in _KINDS}
 
 
 def error_from_json(record: dict[str, Any]) -> DecodeError:

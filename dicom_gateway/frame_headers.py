@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from dicom_gateway import header_values as values
 
-# The attributes that inspecting and decoding read (PS3.3 C.7, C.8.2, C.8.15); all others are skipped unparsed.
+# The attributes that inspecting and decoding read (PS3.3 C.7, C.8.2, C.8.15); others are skipped unparsed.
 SPECIFIC_CHARACTER_SET = 0x00080005
 IMAGE_TYPE = 0x00080008
 SOP_CLASS_UID = 0x00080016

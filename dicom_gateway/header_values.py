@@ -13,14 +13,16 @@ from pydicom.dataset import Dataset
 TEXT_LENGTH_MAX = 400
 # Controls end lines, start terminal escapes and end C strings; bidirectional overrides and isolates and
 # the zero-width space make a name read as another one. Letters and joiners of every script pass.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u2060\u202a-\u202e\u2066-\u2069\u2028\u2029\ufeff\ud800-\udfff]")
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 _INTEGER_MAX = 2**31 - 1
 
 
 def raw_value(dataset: Dataset, tag: int) -> Any:
     """The element's value as the parser gives it; None when absent, empty or not convertible."""
     try:
-        element = dataset[tag] if tag in dataset else None
+        element = dataset.get(tag)
         return None if element is None else element.value
     except MemoryError:
         raise
@@ -87,7 +89,7 @@ def integer(dataset: Dataset, tag: int) -> int | None:
 def items(dataset: Dataset | None, tag: int) -> list[Dataset]:
     """The items of a sequence; an element that is no sequence has none."""
     value = raw_value(dataset, tag) if dataset is not None else None
-    if not _is_list(value):
+    if value is None or not _is_list(value):
         return []
     try:
         return [item for item in value if isinstance(item, Dataset)]

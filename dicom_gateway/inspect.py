@@ -129,7 +129,8 @@ def _read_some(paths: list[Path], records: list[dict[str, Any]], limits: ChildLi
 
 def _whole_lines(path: Path) -> list[str]:
     """A child that was killed may leave half a line."""
-    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    *whole, _rest = path.read_text(encoding="utf-8").split("\n")
+    return whole
 
 
 def _study(records: list[tuple[str, dict[str, Any]]]) -> InspectedStudy:
@@ -153,7 +154,7 @@ def _series(members: list[tuple[str, dict[str, Any]]]) -> Series:
 
 
 def _instance(location: str, record: dict[str, Any]) -> Instance:
-    fields = {
+    fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in record["instance"].items()
     }
     try:
@@ -173,8 +174,14 @@ def _merged(headers: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _contradictions(headers: list[dict[str, Any]]) -> tuple[str, ...]:
+    notes = []
     patient_count = len({record["patient"]["patient_id"] for record in headers})
-    return (f"the instances name {patient_count} different patients",) if patient_count > 1 else ()
+    if patient_count > 1:
+        notes.append(f"The instances name {patient_count} different patients.")
+    mislabelled = sum(record["meta_differs"] for record in headers)
+    if mislabelled:
+        notes.append(f"{mislabelled} files name another SOP Instance in their file meta information.")
+    return tuple(notes)
 
 
 def _series_order(series: Series) -> tuple[int, str]:

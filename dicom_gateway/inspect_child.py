@@ -33,24 +33,25 @@ def run(arguments: dict[str, Any]) -> dict[str, Any]:
 def _record(path: Path) -> dict[str, Any]:
     try:
         header = read_header(path, HEADER_TAGS)
-        _check_meta(header.meta, header.dataset)
-        return _describe(header.dataset) | {"transfer_syntax_uid": header.transfer_syntax_uid}
+        meta = {"transfer_syntax_uid": header.transfer_syntax_uid}
+        return _describe(header.dataset) | meta | _check_meta(header.meta, header.dataset)
     except FileUnreadable as error:
         return {"unreadable": str(error)}
     except MemoryError:
         return {"unreadable": "reading its header needs too much memory"}
 
 
-def _check_meta(meta: Dataset, dataset: Dataset) -> None:
-    """The file meta information must speak of the object that follows (PS3.10 table 7.1-1)."""
-    pairs = (
-        (_MEDIA_STORAGE_SOP_CLASS_UID, tags.SOP_CLASS_UID, "SOP Class"),
-        (_MEDIA_STORAGE_SOP_INSTANCE_UID, tags.SOP_INSTANCE_UID, "SOP Instance"),
-    )
-    for meta_tag, tag, name in pairs:
-        announced, found = values.uid(meta, meta_tag), values.uid(dataset, tag)
-        if announced and found and announced != found:
-            raise FileUnreadable(f"its file meta information names another {name} than its data set")
+def _check_meta(meta: Dataset, dataset: Dataset) -> dict[str, bool]:
+    """The file meta information should speak of the object that follows (PS3.10 table 7.1-1).
+
+    Another class is a mislabelled object and refused; another instance is common after de-identification
+    and told.
+    """
+    announced, found = values.uid(meta, _MEDIA_STORAGE_SOP_CLASS_UID), values.uid(dataset, tags.SOP_CLASS_UID)
+    if announced and found and announced != found:
+        raise FileUnreadable("its file meta information names another SOP Class than its data set")
+    instance = values.uid(meta, _MEDIA_STORAGE_SOP_INSTANCE_UID)
+    return {"meta_differs": instance not in ("", values.uid(dataset, tags.SOP_INSTANCE_UID))}
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:
