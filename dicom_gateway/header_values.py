@@ -16,6 +16,8 @@ TEXT_LENGTH_MAX = 400
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+# pydicom 3.0.2 leaves some designations of ISO 2022 in the text it decodes; they are not part of it.
+_ESCAPE_SEQUENCE = re.compile("\x1b[\x20-\x2f]*[\x30-\x7e]")
 _INTEGER_MAX = 2**31 - 1
 
 
@@ -45,7 +47,9 @@ def text(dataset: Dataset, tag: int) -> str:
 
 
 def clean(value: str) -> str:
-    shortened = value if len(value) <= TEXT_LENGTH_MAX else value[: TEXT_LENGTH_MAX - 1] + "…"
+    """One line of harmless text, at most `TEXT_LENGTH_MAX` characters."""
+    plain = _ESCAPE_SEQUENCE.sub("", value)
+    shortened = plain if len(plain) <= TEXT_LENGTH_MAX else plain[: TEXT_LENGTH_MAX - 1] + "…"
     return _UNSAFE.sub("\ufffd", shortened).strip()
 
 

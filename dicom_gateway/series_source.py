@@ -61,7 +61,7 @@ class Source:
         # A value of odd length is padded with one byte (PS3.5 section 7.1).
         if self.pixels.length_bytes != len(data) or len(data) not in (needed, needed + needed % 2):
             raise PixelDataUnreadable(
-                f"the pixel data of instance {self.number} has {len(data)} bytes where its header asks for {needed}"
+                f"the pixel data of instance {self.number} has {len(data)} bytes instead of {needed}"
             )
         return [data[start : start + size] for start in range(0, needed, size)]
 
