@@ -30,19 +30,33 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$digest" ] && "$venv/bin/python" -c
     exit 0
 fi
 
-is_new_enough() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1; }
+is_supported() { # is_supported PYTHON [NEWEST_MINOR]
+    "$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, ${2:-14}))" >/dev/null 2>&1
+}
 
 find_python() {
     # A name on PATH may be a shim that cannot start, so each one is asked, not only looked up.
-    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14}; do
-        if is_new_enough "$candidate"; then
-            "$candidate" -c 'import sys; print(sys.executable)'
-            return
-        fi
+    # 3.14 comes last: pyjpegls, which highdicom asks for, has no wheel for it yet and is compiled there.
+    for newest_minor in 13 14; do
+        for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14}; do
+            if is_supported "$candidate" "$newest_minor"; then
+                "$candidate" -c 'import sys; print(sys.executable)'
+                return
+            fi
+        done
     done
     echo "radmeter needs Python 3.11 to 3.14, and none of ${PYTHON:-python3, python3.11 … python3.14} is one." >&2
-    echo "On Debian 12 or Ubuntu 24.04: sudo apt-get install python3 python3-venv. Or name one: PYTHON=/path/to/python3.12 make setup" >&2
+    echo "On Debian 12 or Ubuntu 24.04: sudo apt-get install python3 python3-venv" >&2
+    echo "Or name one: PYTHON=/path/to/python3.12 make setup" >&2
     return 1
+}
+
+check_compiler() {
+    if "$1" -c 'import sys; sys.exit(sys.version_info < (3, 14))' && ! command -v c++ >/dev/null 2>&1; then
+        echo "With Python 3.14 one package has to be compiled. Run this once, then try again:" >&2
+        echo "    sudo apt-get install -y g++ python3-dev" >&2
+        return 1
+    fi
 }
 
 install_venv_module() { # Debian splits ensurepip off the interpreter
@@ -72,8 +86,9 @@ print(json.load(sys.stdin)["install"][0]["download_info"]["archive_info"]["hashe
     grep -q "sha256:$hash" requirements/train.txt
 }
 
-if ! { [ -x "$venv/bin/python" ] && is_new_enough "$venv/bin/python" && "$venv/bin/python" -m pip --version; } >/dev/null 2>&1; then
+if ! { [ -x "$venv/bin/python" ] && is_supported "$venv/bin/python" && "$venv/bin/python" -m pip --version; } >/dev/null 2>&1; then
     python="$(find_python)"
+    check_compiler "$python"
     "$python" -c 'import ensurepip, venv' 2>/dev/null || install_venv_module "$python"
     echo "Creating $venv with $("$python" --version)"
     rm -rf "$venv"

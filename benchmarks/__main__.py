@@ -1,0 +1,105 @@
+"""`make bench`: runs the benchmarks, prints one table, writes JSON with machine and commit.
+
+`make bench ARGS="receive rating"` runs some of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import machine
+
+BENCHMARKS = ("receive", "study_path", "rating")
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all without one"
+    )
+    names = parser.parse_args().names or list(BENCHMARKS)
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    console = Console()
+    report: dict[str, Any] = {
+        "machine": machine.facts(),
+        "commit": machine.commit(),
+        "results": {},
+        "failed": {},
+    }
+    for name in names:
+        console.print(f"running {name} …", style="dim")
+        began = time.monotonic()
+        try:
+            report["results"][name] = importlib.import_module(f"benchmarks.{name}").run()
+        except Exception as error:  # the others still run, and the exit code tells
+            traceback.print_exc()
+            report["failed"][name] = f"{type(error).__name__}: {error}"
+        console.print(f"  {time.monotonic() - began:.0f} s", style="dim")
+    console.print(table(report))
+    console.print(
+        f"written: {write(report).relative_to(Path.cwd())}" if report["results"] else "nothing measured"
+    )
+    for name, reason in report["failed"].items():
+        console.print(f"FAILED {name}: {reason}", style="red", markup=False)
+    return 1 if report["failed"] else 0
+
+
+def table(report: Mapping[str, Any]) -> Table:
+    """One row for each figure; its unit is the end of its name."""
+    facts, commit = report["machine"], report["commit"]
+    revision = commit["revision"] + (" + local changes" if commit["is_modified"] else "")
+    machine_name = f"{facts['cpu_model']}, {facts['core_count']} cores, load {facts['load_average_1min']}"
+    title = f"{machine_name}, commit {revision}"
+    drawn = Table(title=title, title_justify="left")
+    drawn.add_column("benchmark")
+    drawn.add_column("what")
+    drawn.add_column("figure", justify="right")
+    for name, result in report["results"].items():
+        for row, (what, value) in enumerate(leaves(result)):
+            drawn.add_row(name if row == 0 else "", what, shown(value))
+        drawn.add_section()
+    return drawn
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """("receive · radmeter · images_per_s", 678.0) for each figure in a nested result."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, str(key)))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from leaves(inner, (*path, str(position)))
+    else:
+        yield " · ".join(path), value
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def write(report: Mapping[str, Any]) -> Path:
+    """results/<date>-<commit>.json; a later run of the same commit on the same day replaces it."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{report['machine']['measured_at'][:10]}-{report['commit']['revision']}.json"
+    path.write_text(json.dumps(report, indent=2, default=str) + "\n")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
