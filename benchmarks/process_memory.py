@@ -28,7 +28,7 @@ class Measured:
 
 
 def measure(command: Sequence[str], environment: Mapping[str, str], log: Path, timeout_s: float) -> Measured:
-    """Run `command` to its end, its output to `log`. Memory is read from /proc: empty elsewhere than on Linux."""
+    """Run `command` to its end, its output to `log`. Memory comes from /proc: none but on Linux."""
     began = time.monotonic()
     peaks: dict[int, tuple[str, float]] = {}
     with log.open("wb") as sink:
