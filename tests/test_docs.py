@@ -88,6 +88,7 @@ class TestCommands:
 
     def test_every_radmeter_command_that_a_page_names_exists(self) -> None:
         import typer.main
+
         from server.cli import app
 
         commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
