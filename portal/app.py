@@ -15,13 +15,22 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from billing.errors import BillingError, ContractNotFound, PeriodOutsideContract, StatementNotFound
 from pipeline.errors import StudyNotFound
 from portal import health
+from portal.api import docs, money, studies
 from portal.auth import SignIn, create_first_admin
 from portal.context import PortalContext
-from portal.errors import InvalidInput, NotSignedIn, PageNotFound, PortalError, TooManyAttempts
+from portal.errors import (
+    ActionConflict,
+    InvalidInput,
+    NotSignedIn,
+    PageNotFound,
+    PortalError,
+    TooManyAttempts,
+)
 from portal.guard import Guard
-from portal.pages import sign_in, worklist
+from portal.pages import models, peers, sign_in, study, usage, worklist
 from portal.render import page
 from portal.requests import is_htmx
 
@@ -30,7 +39,7 @@ __all__ = ["PortalContext", "create_app", "create_first_admin"]
 log = logging.getLogger("radmeter.portal")
 
 STATIC = Path(__file__).resolve().parent / "static"
-PAGES = (sign_in, worklist, health)
+ROUTES = (sign_in, worklist, study, usage, peers, models, studies, money, docs, health)
 
 
 def create_app(context: PortalContext) -> FastAPI:
@@ -40,7 +49,7 @@ def create_app(context: PortalContext) -> FastAPI:
     app.state.context = context
     app.state.sign_in = SignIn(context.database, context.session_hours)
     app.state.static_version = _static_version()
-    for module in PAGES:
+    for module in ROUTES:
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _answer_errors(app)
@@ -61,8 +70,10 @@ def _answer_errors(app: FastAPI) -> None:
     """The one table from errors to HTTP."""
 
     def answer(request: Request, error: Exception) -> Response:
-        if isinstance(error, StudyNotFound):
+        if isinstance(error, StudyNotFound | StatementNotFound | ContractNotFound | PeriodOutsideContract):
             error = PageNotFound()
+        if isinstance(error, BillingError):
+            error = ActionConflict(type(error).__doc__)
         # DataError: text that PostgreSQL cannot hold, such as a NUL
         if isinstance(error, RequestValidationError | psycopg.DataError):
             error = InvalidInput()
@@ -71,7 +82,14 @@ def _answer_errors(app: FastAPI) -> None:
         assert isinstance(error, PortalError)
         return _answer_portal_error(request, error)
 
-    for kind in (PortalError, StudyNotFound, RequestValidationError, psycopg.DataError, HTTPException):
+    for kind in (
+        PortalError,
+        StudyNotFound,
+        BillingError,
+        RequestValidationError,
+        psycopg.DataError,
+        HTTPException,
+    ):
         app.add_exception_handler(kind, answer)
     for database_error in (psycopg.OperationalError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
         app.add_exception_handler(database_error, _answer_database_down)

@@ -34,6 +34,11 @@ class PortalContext:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     readiness_checks: dict[str, ReadinessCheck] = field(default_factory=dict)
 
+    @property
+    def results_root(self) -> Path:
+        """Where the encode step leaves reports: one folder for each study and revision."""
+        return self.data_root / "results"
+
 
 class Role(StrEnum):
     """What a person may see. Clinicians and operators see patients, finance sees money, admins both."""

@@ -24,10 +24,13 @@ def _is_number(text: str) -> bool:
     return digits.isascii() and digits.replace(".", "", 1).isdigit()
 
 
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """RFC 4180 text, every cell quoted, with the byte order mark that makes Excel read UTF-8."""
+def csv_text(header: Sequence[str] | None, rows: Iterable[Sequence[object]]) -> str:
+    """RFC 4180 text, every cell quoted. With the header comes the byte order mark that makes Excel read
+    UTF-8; without one it is the next part of a longer text."""
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-    writer.writerow(header)
+    if header is not None:
+        out.write("\ufeff")
+        writer.writerow(header)
     writer.writerows([guarded(value) for value in row] for row in rows)
-    return "\ufeff" + out.getvalue()
+    return out.getvalue()

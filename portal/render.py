@@ -12,6 +12,7 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from billing import explain
 from pipeline.status import StudyStatus
 from portal.context import EDITS_PEERS, ISSUES_STATEMENTS, SEES_MONEY, SEES_PEERS, SEES_STUDIES, Identity
 from portal.requests import browser_language, portal_context
@@ -150,6 +151,7 @@ def page(request: Request, template: str, *, status_code: int = 200, **values: A
             clock=lambda value: value.astimezone(zone).strftime("%H:%M:%S"),
             iso=lambda value: value.astimezone(UTC).isoformat(timespec="seconds") if value else "",
             time_zone=context.time_zone,
+            why=lambda decision: explain.reason(decision.reason_code.value, language),
             static_version=request.app.state.static_version,
             **values,
         )

@@ -44,7 +44,10 @@ def submit(
     except TooManyAttempts as error:
         minutes = -(-error.retry_after_s // 60)
         response = page(
-            request, "sign_in.html", status_code=error.status, **{**values, "problem": "wait", "minutes": minutes}
+            request,
+            "sign_in.html",
+            status_code=error.status,
+            **{**values, "problem": "wait", "minutes": minutes},
         )
         response.headers["Retry-After"] = str(error.retry_after_s)
         return response

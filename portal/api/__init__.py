@@ -1,0 +1,1 @@
+"""The REST API for programs, version 1, and its documentation."""

@@ -1,0 +1,195 @@
+"""What the API answers, field by field; OpenAPI is made from these."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from billing import statement_record
+from billing.statement_record import Statement
+from billing.store import RecordedUsage
+
+
+class Reason(BaseModel):
+    """Why a study has no result."""
+
+    code: str
+    text: str
+
+
+class StudySummary(BaseModel):
+    """One study. Patient data: `header` holds values of the source's DICOM headers."""
+
+    id: UUID = Field(description="our opaque study id, used in every address")
+    study_instance_uid: str
+    status: str = Field(
+        description="receiving, assembled, routed, decoded, inferred, encoded, delivered, rejected or failed"
+    )
+    revision: int = Field(description="goes up when late instances make the study run again")
+    reason: Reason | None = Field(description="only for rejected and failed studies")
+    ae_title: str = Field(description="who sent it")
+    header: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class StudyList(BaseModel):
+    """Studies, newest first. Pass `next_before` as `before` for the next page; null at the end."""
+
+    studies: list[StudySummary]
+    next_before: datetime | None
+
+
+class StudySearch(BaseModel):
+    """Search text travels in the body: it names patients, and addresses end up in logs."""
+
+    text: str = Field(
+        max_length=100, description="part of name, patient id, accession number, description or study id"
+    )
+    limit: int = Field(default=50, ge=1, le=500)
+
+
+class StudyEvent(BaseModel):
+    """One line of a study's timeline."""
+
+    at: datetime
+    event: str
+    revision: int
+    duration_ms: int | None
+    detail: dict[str, Any]
+
+
+class ModelIdentity(BaseModel):
+    """Which model made a result."""
+
+    name: str
+    version: str
+    weights_sha256: str
+
+
+class ResultObject(BaseModel):
+    """One DICOM object of a result and its delivery."""
+
+    kind: str = Field(description="SR, SEG or PDF")
+    sop_instance_uid: str
+    destination: str
+    attempts: int
+    dicom_status: int | None = Field(description="status of the last C-STORE answer (PS3.4 B.2.3)")
+    acknowledged_at: datetime | None
+
+
+class Result(BaseModel):
+    """What one model said about one revision of a study. Not reviewed by a physician."""
+
+    product: str
+    revision: int
+    model: ModelIdentity
+    findings: list[dict[str, Any]] = Field(
+        description="points are patient LPS in mm; lengths in mm, volumes in mm³, density in HU"
+    )
+    timing_s: dict[str, float]
+    created_at: datetime
+    objects: list[ResultObject]
+
+
+class StudyResult(BaseModel):
+    """status: `completed`, `in_progress`, `rejected` or `failed`; results are of the present revision."""
+
+    study_id: UUID
+    study_instance_uid: str
+    status: str
+    reason: Reason | None
+    results: list[Result]
+
+
+class Usage(BaseModel):
+    """A usage event and its current decision."""
+
+    sequence: int
+    kind: str = Field(description="result_delivered, seen_again, refused or failed")
+    product: str
+    quantity: str = Field(description="exact decimal number as text")
+    occurred_at: datetime
+    study_id: str
+    case_key: str
+    outcome: str = Field(description="billable, not_billable or quarantined")
+    reason_code: str
+    explanation: str
+    contract_id: int | None
+    statement_id: int | None
+
+    @classmethod
+    def of(cls, row: RecordedUsage) -> Usage:
+        event, decision = row.event, row.decision
+        return cls(
+            sequence=row.ingest_sequence,
+            kind=str(event.kind),
+            product=event.product,
+            quantity=f"{event.quantity:f}",
+            occurred_at=event.occurred_at,
+            study_id=event.study_ref,
+            case_key=event.case_key,
+            outcome=decision.outcome.value,
+            reason_code=decision.reason_code.value,
+            explanation=decision.explanation,
+            contract_id=decision.contract_id,
+            statement_id=row.statement_id,
+        )
+
+
+class UsageList(BaseModel):
+    """Usage, latest first. Pass `next_before` as `before` for the next page; null at the end."""
+
+    usage: list[Usage]
+    next_before: int | None
+
+
+class StatementSummary(BaseModel):
+    """An issued statement. Amounts are integer minor units of `currency` (ISO 4217)."""
+
+    statement_id: int
+    number: str
+    contract: str
+    period_start: date = Field(description="first local day")
+    period_end: date = Field(description="the local day after the last")
+    currency: str
+    subtotal_minor: int
+    tax_minor: int
+    total_minor: int
+    issued_at: datetime
+    due_on: date
+
+    @classmethod
+    def of(cls, statement: Statement) -> StatementSummary:
+        assert statement.statement_id is not None
+        assert statement.number is not None
+        assert statement.issued_at is not None
+        assert statement.due_on is not None
+        return cls(
+            statement_id=statement.statement_id,
+            number=statement.number,
+            contract=statement.contract_name,
+            period_start=statement.period.starts_on,
+            period_end=statement.period.ends_on,
+            currency=statement.currency,
+            subtotal_minor=statement.subtotal.amount_minor,
+            tax_minor=statement.tax.amount_minor,
+            total_minor=statement.total.amount_minor,
+            issued_at=statement.issued_at,
+            due_on=statement.due_on,
+        )
+
+
+class StatementDocument(StatementSummary):
+    """An issued statement with its lines, as it was issued."""
+
+    document: dict[str, Any] = Field(description="the statement's canonical record")
+
+    @classmethod
+    def of(cls, statement: Statement) -> StatementDocument:
+        summary = StatementSummary.of(statement)
+        return cls(**summary.model_dump(), document=json.loads(statement_record.to_text(statement)))

@@ -1,0 +1,120 @@
+"""One study: its report, its path, where its results went, and what was charged."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from billing import store as billing_store
+from pipeline import store
+from pipeline.database import Connection
+from pipeline.status import TERMINAL
+from pipeline.store import StudyRecord
+from portal.context import SEES_STUDIES, Identity, PortalContext
+from portal.errors import PageNotFound
+from portal.render import page
+from portal.report_files import ReportFiles, find_report
+from portal.requests import Context, is_htmx, parse_id, signed_in
+
+router = APIRouter(include_in_schema=False)
+
+Viewer = Annotated[Identity, Depends(signed_in(SEES_STUDIES))]
+
+# Events as people say them; an event without words here is shown by its name.
+EVENT_WORDS = {
+    "study_receiving": "Receiving",
+    "study_assembled": "All images received",
+    "study_routed": "Series chosen for the model",
+    "study_decoded": "Images read",
+    "study_inferred": "Model has run",
+    "study_encoded": "Report and DICOM objects made",
+    "study_delivered": "Results acknowledged by the destination",
+    "study_rejected": "Not analysed",
+    "study_failed": "Failed",
+    "study_seen_again": "Received again, unchanged: not analysed again, not charged",
+}
+
+
+@router.get("/studies/{study_id}")
+def show(request: Request, context: Context, identity: Viewer, study_id: str, seen: str = "") -> Response:
+    """The page. For htmx: nothing (204) until the status is another than `seen`, then a reload."""
+    with context.database.transaction(identity.tenant) as conn:
+        study = store.get_study(conn, identity.tenant, parse_id(study_id))
+        state = f"{study.status.value}-{study.revision}"
+        if is_htmx(request):
+            return Response(status_code=204, headers={} if seen == state else {"HX-Refresh": "true"})
+        values = _values(conn, study)
+    files = find_report(context.results_root, study)
+    return page(
+        request,
+        "study.html",
+        study=study,
+        state=state,
+        is_final=study.status in TERMINAL,
+        files=files,
+        is_outdated=files is not None and files.revision != study.revision,
+        image_source=lambda name: (
+            f"/studies/{study.id}/images/{name}?revision={files.revision if files else 1}"
+        ),
+        event_words=EVENT_WORDS,
+        **values,
+    )
+
+
+@router.get("/studies/{study_id}/images/{name}")
+def image(
+    context: Context,
+    identity: Viewer,
+    study_id: str,
+    name: str,
+    revision: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+) -> Response:
+    """One key image of the report."""
+    files = _files(context, identity, study_id, revision)
+    path = files.image(name)
+    if path is None:
+        raise PageNotFound
+    return FileResponse(path, media_type="image/png")
+
+
+@router.get("/studies/{study_id}/report.pdf")
+def report_pdf(
+    context: Context,
+    identity: Viewer,
+    study_id: str,
+    revision: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+) -> Response:
+    """The report as it was sent; its file name holds our id, not the patient's name."""
+    files = _files(context, identity, study_id, revision)
+    if files.pdf is None:
+        raise PageNotFound
+    return FileResponse(
+        files.pdf,
+        media_type="application/pdf",
+        filename=f"report-{parse_id(study_id)}-{files.revision}.pdf",
+        content_disposition_type="attachment",
+    )
+
+
+def _files(context: PortalContext, identity: Identity, study_id: str, revision: int | None) -> ReportFiles:
+    with context.database.transaction(identity.tenant) as conn:
+        study = store.get_study(conn, identity.tenant, parse_id(study_id))
+    files = find_report(context.results_root, study, revision)
+    if files is None:
+        raise PageNotFound
+    return files
+
+
+def _values(conn: Connection, study: StudyRecord) -> dict[str, Any]:
+    """What the page shows beside the report."""
+    events = store.study_events(conn, study.tenant, study.id)
+    return {
+        "events": events,
+        "arrivals": store.study_arrivals(conn, study.tenant, study.id),
+        "series": store.study_instances_summary(conn, study.tenant, study.id),
+        "results": store.results(conn, study.tenant, study.id, study.revision),
+        "objects": store.result_objects(conn, study.tenant, study.id),
+        "usage": billing_store.usage_for_study(conn, study.tenant, str(study.id)),
+    }
