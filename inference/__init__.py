@@ -1,0 +1,1 @@
+"""Running models: endpoints and the checks around them."""

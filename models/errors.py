@@ -1,0 +1,95 @@
+"""What can be wrong with a model or with what it is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ModelError(Exception):
+    """A model cannot be found, read or applied. `code` names the fact for programs."""
+
+    code = "MODEL_ERROR"
+
+
+class ModelNotFound(ModelError):
+    """No built-in or installed model has this name."""
+
+    code = "MODEL_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no model is called {name[:80]!r}")
+
+
+class InvalidManifest(ModelError):
+    """A manifest.toml lacks a key or holds a value of the wrong kind."""
+
+    code = "INVALID_MANIFEST"
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+
+
+class WeightsMissing(ModelError):
+    """The file that the manifest names as weights is not there."""
+
+    code = "WEIGHTS_MISSING"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"the model's weights are missing: {path}")
+
+
+class WeightsDigestMismatch(ModelError):
+    """The weights are not, byte for byte, those that the manifest names."""
+
+    code = "WEIGHTS_DIGEST_MISMATCH"
+
+    def __init__(self, path: Path, expected: str, actual: str) -> None:
+        super().__init__(f"{path} has SHA-256 {actual}, its manifest says {expected}: the model is refused")
+
+
+class UnfitInput(ModelError):
+    """The volume is not something this model may judge. It must never end as "no findings"."""
+
+    code = "UNFIT_INPUT"
+
+
+class LungsNotFound(UnfitInput):
+    """Nothing in the volume looks like a lung."""
+
+    code = "LUNGS_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__("no lungs were found in the volume, so it cannot be searched for lung nodules")
+
+
+class VolumeTooThin(UnfitInput):
+    """The volume has too few slices to hold a nodule's shape."""
+
+    code = "VOLUME_TOO_THIN"
+
+    def __init__(self, extent_mm: float, needed_mm: float) -> None:
+        super().__init__(f"the slices cover {extent_mm:.0f} mm, the model needs at least {needed_mm:.0f} mm")
+
+
+class InvalidBundle(ModelError):
+    """A bundle is not of a layout that can be read, or breaks a bound."""
+
+    code = "INVALID_BUNDLE"
+
+
+class ModelExists(ModelError):
+    """A model of this name is there already."""
+
+    code = "MODEL_EXISTS"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a model called {name!r} is installed already; remove its folder first")
+
+
+class TrainExtraMissing(ModelError):
+    """The work needs torch, which the extra `train` installs."""
+
+    code = "TRAIN_EXTRA_MISSING"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} needs the extra `train`: pip install 'radmeter[train]'")

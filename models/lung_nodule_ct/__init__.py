@@ -1,0 +1,1 @@
+"""Detection of lung nodules on chest CT, trained on synthetic phantoms."""

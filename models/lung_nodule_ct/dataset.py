@@ -1,0 +1,92 @@
+"""Phantoms on disk for training and evaluation: one .npz each, made by seed, kept out of the repository.
+
+python -m models.lung_nodule_ct.dataset --out DIR --split train --count 100 [--processes 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from models.lung_nodule_ct.phantom import Nodule, Phantom, make_phantom
+
+# The splits never share a seed. Training phantoms carry more nodules than a patient would.
+FIRST_SEED = {"train": 1_000, "validation": 4_000, "test": 5_000}
+NATIVE_PIXEL_MM = 0.7
+
+
+def phantom_of(split: str, index: int) -> Phantom:
+    """Phantom number `index` of a split.
+
+    Training phantoms have 1 mm pixels. The others have the 0.7 mm pixels of a usual chest CT, so that
+    they take the whole serving path.
+    """
+    seed = FIRST_SEED[split] + index
+    rng = np.random.default_rng([seed, 1])
+    if split == "train":
+        return make_phantom(seed, nodule_count=int(rng.integers(5, 13)))
+    thickness = float(rng.choice([0.6, 1.0, 1.0, 1.5, 2.0, 3.0]))
+    spacing = (max(0.6, thickness * 0.8), NATIVE_PIXEL_MM, NATIVE_PIXEL_MM)
+    return make_phantom(seed, spacing_mm=spacing, slice_thickness_mm=thickness)
+
+
+def write(path: Path, phantom: Phantom) -> None:
+    """Store a phantom; the file appears whole or not at all."""
+    temporary = path.with_suffix(".part.npz")
+    np.savez(
+        temporary,
+        voxels=phantom.voxels,
+        spacing_mm=np.array(phantom.spacing_mm),
+        centers=np.array([nodule.center_index for nodule in phantom.truth]).reshape(-1, 3),
+        diameters_mm=np.array([nodule.diameter_mm for nodule in phantom.truth]),
+        kinds=np.array([nodule.kind for nodule in phantom.truth], dtype="U16"),
+        seed=phantom.seed,
+    )
+    temporary.rename(path)
+
+
+def read(path: Path) -> Phantom:
+    """The inverse of `write`."""
+    with np.load(path) as stored:
+        z, y, x = (float(step) for step in stored["spacing_mm"])
+        rows = zip(stored["centers"], stored["diameters_mm"], stored["kinds"], strict=True)
+        truth = tuple(
+            Nodule((float(c[0]), float(c[1]), float(c[2])), float(diameter), str(kind))  # type: ignore[arg-type]
+            for c, diameter, kind in rows
+        )
+        return Phantom(stored["voxels"], (z, y, x), truth, int(stored["seed"]))
+
+
+def _make(task: tuple[Path, str, int]) -> Path:
+    folder, split, index = task
+    path = folder / f"{split}_{FIRST_SEED[split] + index}.npz"
+    if not path.exists():
+        write(path, phantom_of(split, index))
+    return path
+
+
+def generate(folder: Path, split: str, count: int, processes: int) -> Iterator[Path]:
+    """Make the first `count` phantoms of a split, skipping those already there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(_make, [(folder, split, index) for index in range(count)])
+
+
+def main() -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--split", choices=sorted(FIRST_SEED), required=True)
+    parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    made = sum(1 for _ in generate(options.out, options.split, options.count, options.processes))
+    parser.exit(message=f"{made} phantoms in {options.out}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Synthetic chest CTs with nodules of known place and size. They are made, not measured.
+
+python -m models.lung_nodule_ct.phantom --out DIR --split train --first-seed 1000 --count 80
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.lung_nodule_ct.phantom_anatomy import make_chest
+from models.lung_nodule_ct.phantom_lesions import Kind, draw_lookalikes, draw_nodules
+from models.lung_nodule_ct.phantom_scanner import draw_scanner, scan
+from models.lung_nodule_ct.phantom_vessels import draw_vessels_and_airways
+
+FIELD_MM = (240, 256, 320)
+
+
+@dataclass(frozen=True)
+class Nodule:
+    """A true nodule: centre as (slice, row, column) index with fractions, diameter in mm, kind."""
+
+    center_index: tuple[float, float, float]
+    diameter_mm: float
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """voxels: int16 HU (slice, row, column), slice 0 the most inferior; spacing in the same order."""
+
+    voxels: NDArray[np.int16]
+    spacing_mm: tuple[float, float, float]
+    truth: tuple[Nodule, ...]
+    seed: int
+
+
+def make_phantom(
+    seed: int,
+    *,
+    spacing_mm: tuple[float, float, float] | None = None,
+    slice_thickness_mm: float | None = None,
+    nodule_count: int | None = None,
+    field_mm: tuple[int, int, int] = FIELD_MM,
+) -> Phantom:
+    """A chest of its own for every seed. The same arguments always give the same voxels.
+
+    field_mm: extent along (slice, row, column). nodule_count: 0 to 8 at random when not given; fewer
+    are drawn when the lungs have no room for more.
+    """
+    rng = np.random.default_rng(seed)
+    scanner = draw_scanner(rng, spacing_mm, slice_thickness_mm)
+    chest = make_chest(rng, field_mm)
+    vessels = draw_vessels_and_airways(rng, chest)
+    draw_lookalikes(rng, chest)
+    count = int(rng.integers(0, 9)) if nodule_count is None else nodule_count
+    lesions = draw_nodules(rng, chest, vessels, count)
+    voxels = scan(rng, chest.hu, scanner)
+    step = np.array(scanner.spacing_mm)
+    truth = tuple(
+        Nodule(_triple(lesion.center / step), lesion.diameter_mm, lesion.kind) for lesion in lesions
+    )
+    return Phantom(voxels, scanner.spacing_mm, truth, seed)
+
+
+def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
+    return float(vector[0]), float(vector[1]), float(vector[2])

@@ -1,0 +1,81 @@
+"""From a CT volume to the boxes at 1 mm that the graph reads."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.errors import LungsNotFound, VolumeTooThin
+from models.model import ModelInput
+from models.ops.lung_mask import LungMask, find_lungs
+from models.ops.resample import resample_box
+from study.volume import Volume
+
+MARGIN_MM = 12.0
+# The graph's sides are multiples of 16; a shorter scan than this shows no whole nodule.
+SIDE_MULTIPLE, SIDE_MIN = 16, 32
+EXTENT_MIN_MM = 30.0
+# Above this many voxels the box is cut into slabs, so that memory stays under about 2.5 GB.
+SLAB_VOXELS_MAX = 24_000_000
+SLAB_OVERLAP = 64
+
+
+@dataclass(frozen=True)
+class Slab:
+    """One run of the graph: first slice and depth in the box, and the slices whose candidates count."""
+
+    first: int
+    depth: int
+    keep: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class LungBox:
+    """How the graph's grid lies in the volume.
+
+    start_index: volume index of the box's first voxel; step: volume voxels for each box voxel.
+    """
+
+    start_index: tuple[float, float, float]
+    step: tuple[float, float, float]
+    slabs: tuple[Slab, ...]
+    lungs: LungMask
+
+
+def preprocess(volume: Volume, spacing_mm: tuple[float, float, float]) -> ModelInput:
+    """Find the lungs and resample their box; raises `LungsNotFound` or `VolumeTooThin`."""
+    spacing = volume.spacing_mm
+    extent = (volume.voxels.shape[0] - 1) * spacing[0]
+    if extent < EXTENT_MIN_MM:
+        raise VolumeTooThin(extent, EXTENT_MIN_MM)
+    lungs = find_lungs(volume.voxels, spacing)
+    if lungs is None:
+        raise LungsNotFound
+    margin = tuple(int(np.ceil(MARGIN_MM / size)) for size in spacing)
+    limits = lungs.box((margin[0], margin[1], margin[2]), volume.voxels.shape)
+    step = tuple(out / size for out, size in zip(spacing_mm, spacing, strict=True))
+    start, shape = [], []
+    for (low, high), ratio in zip(limits, step, strict=True):
+        needed = (high - low) / ratio
+        side = max(SIDE_MIN, int(np.ceil(needed / SIDE_MULTIPLE)) * SIDE_MULTIPLE)
+        start.append(low - (side - needed) / 2 * ratio)
+        shape.append(side)
+    first, second, third = start
+    box = LungBox((first, second, third), (step[0], step[1], step[2]), cut_into_slabs(*shape), lungs)
+    voxels = resample_box(volume.voxels, box.start_index, box.step, (shape[0], shape[1], shape[2]))
+    batches = tuple({"hounsfield": voxels[None, slab.first : slab.first + slab.depth]} for slab in box.slabs)
+    return ModelInput(batches, box)
+
+
+def cut_into_slabs(slices: int, rows: int, columns: int, limit: int = SLAB_VOXELS_MAX) -> tuple[Slab, ...]:
+    """Slabs of equal depth along the slices, overlapping by `SLAB_OVERLAP` or a little more."""
+    if slices * rows * columns <= limit:
+        return (Slab(0, slices, (0, slices)),)
+    depth = max(2 * SLAB_OVERLAP, limit // (rows * columns) // SIDE_MULTIPLE * SIDE_MULTIPLE)
+    if depth >= slices:
+        return (Slab(0, slices, (0, slices)),)
+    firsts = [*list(range(0, slices - depth, depth - SLAB_OVERLAP)), slices - depth]
+    edges = [0, *((b + a + depth) // 2 for a, b in itertools.pairwise(firsts)), slices]
+    return tuple(Slab(first, depth, (edges[i], edges[i + 1])) for i, first in enumerate(firsts))

@@ -1,0 +1,1 @@
+"""Pure operations on arrays, one to a file."""
