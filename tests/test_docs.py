@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models.errors import UnfitInput
 from pipeline.status import StudyStatus
 from server.settings import Settings
 
@@ -74,6 +75,16 @@ class TestStatuses:
         page = (ROOT / "docs" / "statuses.md").read_text(encoding="utf-8")
         table = page.split("## Reason codes")[0]
         assert set(re.findall(r"(?m)^\| `(\w+)` \|", table)) == {status.value for status in StudyStatus}
+
+    def test_every_reason_code_is_explained_where_users_read(self) -> None:
+        """Decoding has its own page and its own test, beside its errors."""
+        page = (ROOT / "docs" / "statuses.md").read_text(encoding="utf-8")
+        raised = {error.code for error in (UnfitInput, *UnfitInput.__subclasses__())}
+        for path in (ROOT / "pipeline").glob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            raised |= set(re.findall(r'(?:Unfit|StudyFailed|StudyRefused)\(\s*"([A-Z_]+)"', text))
+        assert len(raised) > 5, "the codes are written in another way now"
+        assert {code for code in raised if not re.search(rf"(?m)^\| `{code}` \| \S", page)} == set()
 
 
 class TestCommands:
