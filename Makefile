@@ -8,6 +8,8 @@ VENV_TRAIN ?= .venv-train
 export VENV VENV_TRAIN
 # DCMTK leaves Nagle's algorithm on, which costs a delayed acknowledgement (about 50 ms) for every object sent.
 export TCP_NODELAY := 1
+# Debian keeps Orthanc and ldconfig in /usr/sbin, which is not on the PATH of a plain user.
+export PATH := $(PATH):/usr/sbin
 BIN := $(VENV)/bin
 
 help: ## list these commands
