@@ -18,6 +18,7 @@ from dicom_gateway.child_process import EXIT_OUT_OF_MEMORY
 # Name of a function -> module whose `run(arguments) -> answer` it is. Nothing else can be called.
 FUNCTIONS = {
     "inspect": "dicom_gateway.inspect_child",
+    "probe": "dicom_gateway.child_probe",
     "decode": "dicom_gateway.decode_child",
     "source_headers": "dicom_gateway.source_headers_child",
 }

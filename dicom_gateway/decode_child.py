@@ -74,6 +74,8 @@ def _decode(paths: list[Path], out_dir: Path, series_uid: str, volume_bytes_max:
 def _plan(series: SeriesSource) -> tuple[list[Frame], Stack, list[str]]:
     """The frames that make one regular stack, the stack, and what was left out."""
     frames, notes = _without_copies(list(series.frames))
+    if len({(frame.source.sop_instance_uid, frame.header.number) for frame in frames}) < len(frames):
+        raise DuplicateSlices("two different images of the series have the same SOP Instance UID")
     try:
         return frames, _stack(frames, series.tilt_tag_deg), notes
     except DuplicateSlices:
