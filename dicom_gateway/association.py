@@ -7,27 +7,15 @@ import socket
 import time
 
 from dicom_gateway.acceptor_settings import AcceptorSettings
-from dicom_gateway.command_set import (
-    C_CANCEL_RQ,
-    C_ECHO_RQ,
-    C_STORE_RQ,
-    COMMAND_SET_BYTES_MAX,
-    Command,
-    encode_response,
-    parse_command,
-)
 from dicom_gateway.connection import Connection
 from dicom_gateway.counters import Counters
+from dicom_gateway.dimse_service import DimseService
 from dicom_gateway.errors import (
     AssociationRefused,
     CalledAETitleNotRecognized,
     CallingAETitleNotRecognized,
     ConnectionLost,
     GatewayError,
-    InstanceRefused,
-    InvalidMessage,
-    MessageTooLong,
-    OperationNotSupported,
     PeerTooSlow,
     ProtocolViolation,
     TemporarilyUnavailable,
@@ -39,21 +27,16 @@ from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.negotiation import accepted_contexts, answer_contexts, check_request
 from dicom_gateway.peers import Peer
 from dicom_gateway.presentation_contexts import AcceptedContext
-from dicom_gateway.status import SUCCESS, status_of
-from dicom_gateway.store_message import StoreMessage
 from dicom_gateway.upper_layer import (
     A_ABORT,
     A_ASSOCIATE_RQ,
     A_RELEASE_RQ,
     ABORT_BY_PROVIDER,
-    COMMAND_FRAGMENT,
-    LAST_FRAGMENT,
     P_DATA_TF,
     AssociateRequest,
     encode_abort,
     encode_associate_accept,
     encode_associate_reject,
-    encode_command,
     encode_release_reply,
     parse_associate_request,
     presentation_data_values,
@@ -88,11 +71,6 @@ class Association:
         self._is_idle = True
         self._contexts: dict[int, AcceptedContext] = {}
         self._peer_pdu_length_max = 0
-        self._command = bytearray()
-        self._command_context_id = 0
-        self._request: Command | None = None
-        self._message: StoreMessage | None = None
-        self._data_set_bytes = 0
         self._message_began_at = 0.0
         self._acceptance = b""
 
@@ -171,20 +149,29 @@ class Association:
             raise TemporarilyUnavailable from error
         self._counters.add("associations_accepted")
         logger.info("association_accepted association=%d tenant=%s", association_id, peer.tenant)
+        service = DimseService(
+            peer,
+            association_id,
+            self._contexts,
+            self._peer_pdu_length_max,
+            self._settings.message_bytes_max,
+            self._store,
+            self._sink,
+            self._counters,
+        )
         how: AssociationEnd = "lost"
         try:
             self._connection.send(self._acceptance)
-            how, last_pdu = self._take_messages(peer, association_id)
+            how, last_pdu = self._take_messages(service)
             return last_pdu
         except ProtocolViolation:
             how = "aborted"
             raise
         finally:
-            if self._message is not None:
-                self._message.discard()
+            service.close()
             self._close_in_sink(association_id, peer, how)
 
-    def _take_messages(self, peer: Peer, association_id: int) -> tuple[AssociationEnd, bytes]:
+    def _take_messages(self, service: DimseService) -> tuple[AssociationEnd, bytes]:
         connection = self._connection
         limits = {
             P_DATA_TF: self._settings.pdu_length_max + _PDU_LENGTH_SLACK,
@@ -192,7 +179,7 @@ class Association:
             A_ABORT: 4,
         }
         while True:
-            self._is_idle = not self._command and self._request is None
+            self._is_idle = service.is_idle
             if self._is_draining and self._is_idle:
                 return "aborted", encode_abort(ABORT_BY_PROVIDER, _NOT_SPECIFIED)
             connection.wait(self._settings.idle_timeout_s if self._is_idle else self._settings.pdu_deadline_s)
@@ -206,83 +193,13 @@ class Association:
             pdu_type, body = connection.read_pdu(limits)
             if pdu_type == P_DATA_TF:
                 for context_id, control, fragment in presentation_data_values(body):
-                    self._take_fragment(peer, association_id, context_id, control, fragment)
+                    connection.send(service.take(context_id, control, fragment))
             elif pdu_type == A_ABORT:
                 return "aborted", b""
             elif was_idle:
                 return "released", encode_release_reply()
             else:
                 raise UnexpectedPDU(pdu_type)
-
-    def _take_fragment(
-        self, peer: Peer, association_id: int, context_id: int, control: int, fragment: memoryview
-    ) -> None:
-        if control & COMMAND_FRAGMENT:
-            self._take_command_fragment(peer, context_id, control, fragment)
-        else:
-            if self._request is None or context_id != self._command_context_id:
-                raise InvalidMessage("a data set arrives without its command")
-            self._data_set_bytes += len(fragment)
-            if self._data_set_bytes > self._settings.message_bytes_max:
-                raise MessageTooLong(self._settings.message_bytes_max)
-            if self._message is not None:
-                self._message.append(fragment)
-        is_last = bool(control & LAST_FRAGMENT)
-        request = self._request
-        if is_last and request is not None and not (control & COMMAND_FRAGMENT and request.has_data_set):
-            self._request = None
-            self._answer(request, association_id)
-
-    def _take_command_fragment(self, peer: Peer, context_id: int, control: int, fragment: memoryview) -> None:
-        if self._request is not None:
-            raise InvalidMessage("a command arrives inside a data set")
-        if self._command and context_id != self._command_context_id:
-            raise InvalidMessage("a command changes its presentation context")
-        if context_id not in self._contexts:
-            raise InvalidMessage("the presentation context was not accepted")
-        self._command_context_id = context_id
-        self._command += fragment
-        if len(self._command) > COMMAND_SET_BYTES_MAX:
-            raise InvalidMessage("a command set is too long")
-        if control & LAST_FRAGMENT:
-            command = parse_command(self._command)
-            self._command.clear()
-            self._begin(command, peer)
-
-    def _begin(self, command: Command, peer: Peer) -> None:
-        if command.is_response:
-            raise InvalidMessage("a response arrives although nothing was asked")
-        if command.command_field == C_CANCEL_RQ:
-            return  # nothing that we do can be cancelled, and a cancel has no response
-        if command.command_field == C_STORE_RQ and not command.has_data_set:
-            raise InvalidMessage("C-STORE without a data set")
-        self._request = command
-        self._data_set_bytes = 0
-        if command.command_field == C_STORE_RQ:
-            context = self._contexts[self._command_context_id]
-            self._message = StoreMessage(command, context, peer, self._store)
-
-    def _answer(self, request: Command, association_id: int) -> None:
-        status, comment = SUCCESS, ""
-        try:
-            if self._message is not None:
-                outcome, size_bytes = self._message.finish(self._sink, association_id)
-                self._counters.add(f"instances_{outcome.value}")
-                self._counters.add("bytes_stored", size_bytes)
-            elif request.command_field != C_ECHO_RQ:
-                raise OperationNotSupported("only C-ECHO and C-STORE are supported")
-        except InstanceRefused as refusal:
-            status, comment = status_of(refusal), str(refusal)
-            self._counters.add(f"instances_refused_{status:04X}H")
-            logger.warning(
-                "instance_refused association=%d status=%04XH reason=%s", association_id, status, refusal
-            )
-        finally:
-            if self._message is not None:
-                self._message.discard()
-                self._message = None
-        response = encode_response(request, status, comment)
-        self._connection.send(encode_command(self._command_context_id, response, self._peer_pdu_length_max))
 
     def _abort_for(self, error: GatewayError) -> bytes:
         self._counters.add("associations_aborted")

@@ -76,6 +76,9 @@ class Connection:
         return pdu_type, self._buffer[:length]
 
     def send(self, pdus: bytes) -> None:
+        """Send whole PDUs; nothing at all is nothing to send."""
+        if not pdus:
+            return
         try:
             self._socket.sendall(pdus)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

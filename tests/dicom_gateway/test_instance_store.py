@@ -1,0 +1,121 @@
+"""Instances on disk: where they lie, and that they are written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+from pathlib import Path
+
+import pydicom
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dicom_gateway.errors import OutOfResources, StoreLocationInvalid
+from dicom_gateway.instance_store import IncomingInstance, InstanceStore, locate, part10_header
+from tests.dicom_peers import ct_data_set
+
+HEADER = part10_header("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", "CT01")
+HOSTILE = ["../../etc/passwd", "/abs", "a\0b", "1." * 40, "%2e%2e", "..\\..", "", "é" * 70]
+
+
+def written(store: InstanceStore, data: bytes) -> IncomingInstance:
+    incoming = store.create(HEADER)
+    for start in range(0, len(data), 100):
+        incoming.append(memoryview(data)[start : start + 100])
+    return incoming
+
+
+class TestLocation:
+    @given(st.lists(st.text(), min_size=5, max_size=5))
+    @example(["../../etc/passwd"] * 5)
+    @example(["a\0/b"] * 5)
+    def test_any_text_gives_a_place_inside_the_store(self, parts: list[str]) -> None:
+        root = Path("/store")
+        location = locate(*parts)
+        path = InstanceStore(root).path_of(location)
+        assert path.resolve().is_relative_to(root)
+        assert len(location) == 2 + 1 + 64 + 1 + 64 + 4
+        assert set(location) <= set("0123456789abcdef/.dcm")
+
+    @given(st.lists(st.text(), min_size=5, max_size=5), st.lists(st.text(), min_size=5, max_size=5))
+    def test_different_identities_never_share_a_place(self, one: list[str], other: list[str]) -> None:
+        assert (locate(*one) == locate(*other)) == (one == other)
+
+    def test_where_a_part_ends_matters(self) -> None:
+        assert locate("t", "1.2", "3", "4", "5") != locate("t", "1.23", "", "4", "5")
+
+    @pytest.mark.parametrize("location", [*HOSTILE, "ab/../../x.dcm", locate(*"abcde") + "/..", "incoming/x"])
+    def test_a_location_from_elsewhere_is_refused(self, tmp_path: Path, location: str) -> None:
+        with pytest.raises(StoreLocationInvalid):
+            InstanceStore(tmp_path).path_of(location)
+
+
+class TestCommit:
+    def test_the_file_is_a_part_10_file_with_a_zero_preamble(self, tmp_path: Path) -> None:
+        store, data, location = InstanceStore(tmp_path), ct_data_set("1.2.3"), locate(*"abcde")
+        incoming = written(store, data)
+        assert incoming.sha256 == hashlib.sha256(data).hexdigest()
+        store.commit(incoming, location)
+        content = store.path_of(location).read_bytes()
+        assert content[:132] == bytes(128) + b"DICM"
+        assert content.endswith(data)
+        dataset = pydicom.dcmread(io.BytesIO(content))
+        assert dataset.file_meta.SourceApplicationEntityTitle == "CT01"
+        assert dataset.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+        assert dataset.file_meta.FileMetaInformationGroupLength == len(content) - len(data) - 144
+        assert dataset.SOPInstanceUID == "1.2.3"
+
+    def test_nothing_stays_in_incoming(self, tmp_path: Path) -> None:
+        store = InstanceStore(tmp_path)
+        store.commit(written(store, b"x" * 1000), locate(*"abcde"))
+        written(store, b"y" * 1000).discard()
+        assert list(tmp_path.rglob("*.part")) == []
+        store.close()
+        assert list((tmp_path / "incoming").iterdir()) == []
+
+    def test_the_same_object_again_keeps_the_first_file(self, tmp_path: Path) -> None:
+        store, location = InstanceStore(tmp_path), locate(*"abcde")
+        store.commit(written(store, b"x" * 1000), location)
+        first = store.path_of(location).stat().st_ino
+        store.commit(written(store, b"x" * 1000), location)
+        assert store.path_of(location).stat().st_ino == first
+        assert len(list(tmp_path.rglob("*.dcm"))) == 1
+
+    def test_quarantine_takes_a_file_out_of_its_study(self, tmp_path: Path) -> None:
+        store, location = InstanceStore(tmp_path), locate(*"abcde")
+        store.commit(written(store, b"x" * 1000), location)
+        target = store.quarantine(location)
+        assert target.parent == tmp_path / "quarantine"
+        assert target.read_bytes() == HEADER + b"x" * 1000
+        assert not store.path_of(location).exists()
+
+    def test_a_nearly_full_disk_takes_nothing_new(self, tmp_path: Path) -> None:
+        with pytest.raises(OutOfResources):
+            InstanceStore(tmp_path, free_bytes_min=1 << 60).create(HEADER)
+
+
+class TestIncomingFolders:
+    def test_what_a_dead_process_left_is_removed_and_a_living_one_is_spared(self, tmp_path: Path) -> None:
+        dead = tmp_path / "incoming" / "dead"
+        dead.mkdir(parents=True)
+        (dead / "lock").touch()
+        (dead / "x.part").write_bytes(b"half an instance")
+        living = InstanceStore(tmp_path)
+        kept = written(living, b"x")
+        other = InstanceStore(tmp_path)
+        other.create(HEADER).discard()
+        assert not dead.exists()
+        assert kept.path.exists()
+
+
+@pytest.mark.peer
+def test_dcmtk_reads_our_header(tmp_path: Path) -> None:
+    path = tmp_path / "x.dcm"
+    path.write_bytes(HEADER + ct_data_set("1.2.3"))
+    dump = subprocess.run(
+        ["dcmdump", "+W", str(tmp_path), str(path)], capture_output=True, text=True, check=True
+    )
+    assert "RADMETER" in dump.stdout
+    assert dump.stderr == ""
