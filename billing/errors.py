@@ -37,7 +37,7 @@ class InvalidUsageEvent(BillingError, ValueError):
 
 
 class IdentifierInUsage(InvalidUsageEvent):
-    """A field of a usage event holds something shaped like a DICOM UID; billing holds opaque references only."""
+    """A field of a usage event is shaped like a DICOM UID; billing holds opaque references only."""
 
     def __init__(self, field: str) -> None:
         # The value itself is not repeated: errors end in logs.
@@ -127,3 +127,10 @@ class EntryNotAllowed(BillingError):
 
 class PdfNotRendered(BillingError):
     """The process that renders the PDF failed or took too long."""
+
+
+class LanguageUnknown(BillingError, ValueError):
+    """A statement is written in English (en) or Chinese (zh)."""
+
+    def __init__(self, language: str) -> None:
+        super().__init__(f"no statement in language {language[:20]!r}")

@@ -63,8 +63,9 @@ _LINES: dict[str, dict[str, str]] = {
         "zh": "免费额度：每期 {allowance}，本期使用 {quantity}",
     },
     "late_usage": {
-        "en": "Correction after late usage: now {now} ({quantity_now} units), billed before {before} ({quantity_before})",
-        "zh": "迟到用量更正：现为 {now}（{quantity_now}），此前已计 {before}（{quantity_before}）",
+        "en": "After late usage: now {now} ({quantity_now} units), "
+        "billed before {before} ({quantity_before})",
+        "zh": "计入迟到用量：现为 {now}（{quantity_now}），此前已计 {before}（{quantity_before}）",
     },
 }
 _FLAT_FEE = {"en": " + {flat_fee} for the tier", "zh": " + 档位费 {flat_fee}"}

@@ -13,8 +13,8 @@ import psycopg
 
 from billing.errors import EntryNotAllowed
 from billing.money import Money
+from billing.queries import execute, one_row, rows
 from billing.statement_record import Statement
-from billing.store import rows
 
 Connection = psycopg.Connection[Any]
 GENESIS = bytes(32)
@@ -45,10 +45,14 @@ class Entry:
 
 def entry_of_statement(statement: Statement) -> tuple[Posting, ...]:
     """Receivable against revenue and tax; nothing for a statement of zero."""
+    taxes: dict[str, Money] = {}
+    for tax in statement.taxes:
+        account = f"{TAX_PAYABLE}:{_account_detail(tax.name)}"
+        taxes[account] = taxes.get(account, Money.zero(statement.currency)) - tax.tax
     postings = [
         Posting(f"{RECEIVABLE}:{statement.buyer.id}", statement.total),
         Posting(REVENUE, -statement.subtotal),
-        *(Posting(f"{TAX_PAYABLE}:{_account_detail(tax.name)}", -tax.tax) for tax in statement.taxes),
+        *(Posting(account, amount) for account, amount in taxes.items()),
     ]
     return tuple(posting for posting in postings if posting.amount)
 
@@ -69,9 +73,9 @@ def post(
     Waits for another transaction that books for this tenant. Raises `EntryNotAllowed`.
     """
     require_template(template, postings)
-    conn.execute(_INSERT_HEAD, {"tenant": tenant, "hash": GENESIS})
-    head = rows(conn, _LOCK_HEAD, {"tenant": tenant})[0]
-    known = rows(conn, _ENTRY_BY_KEY, {"tenant": tenant, "idempotency_key": idempotency_key})
+    execute(conn, "insert_head", {"tenant": tenant, "hash": GENESIS})
+    head = one_row(conn, "lock_head", {"tenant": tenant})
+    known = rows(conn, "entry_by_key", {"tenant": tenant, "idempotency_key": idempotency_key})
     if known:
         return _same_entry(conn, tenant, known[0], template, postings)
     sequence, prev_hash = head["sequence"] + 1, bytes(head["hash"])
@@ -87,8 +91,9 @@ def post(
     }
     digest = entry_hash(values, [(p.account, p.amount.currency, p.amount.amount_minor) for p in postings])
     for position, posting in enumerate(postings, start=1):
-        conn.execute(
-            _INSERT_POSTING,
+        execute(
+            conn,
+            "insert_posting",
             {
                 "tenant": tenant,
                 "sequence": sequence,
@@ -98,7 +103,7 @@ def post(
                 "amount_minor": posting.amount.amount_minor,
             },
         )
-    conn.execute(_INSERT_ENTRY, {**values, "hash": digest})
+    execute(conn, "insert_entry", {**values, "hash": digest})
     return Entry(sequence, digest)
 
 
@@ -144,7 +149,7 @@ def check(conn: Connection, tenant: str) -> list[str]:
 def _same_entry(
     conn: Connection, tenant: str, known: dict[str, Any], template: str, postings: Sequence[Posting]
 ) -> Entry:
-    stored = rows(conn, POSTINGS_OF, {"tenant": tenant, "sequence": known["sequence"]})
+    stored = rows(conn, "postings_of_entry", {"tenant": tenant, "sequence": known["sequence"]})
     before = [(row["account"], row["currency"], row["amount_minor"]) for row in stored]
     after = [(p.account, p.amount.currency, p.amount.amount_minor) for p in postings]
     if known["template"] != template or before != after:
@@ -155,27 +160,3 @@ def _same_entry(
 def _account_detail(name: str) -> str:
     """A tax's name as part of an account: letters, digits, a few signs."""
     return "".join(c if c.isascii() and (c.isalnum() or c in " %._-") else "_" for c in name) or "_"
-
-
-_INSERT_HEAD = """
-INSERT INTO billing.ledger_head (tenant, sequence, hash) VALUES (%(tenant)s, 0, %(hash)s) ON CONFLICT DO NOTHING
-"""
-_LOCK_HEAD = "SELECT sequence, hash FROM billing.ledger_head WHERE tenant = %(tenant)s FOR UPDATE"
-_ENTRY_BY_KEY = """
-SELECT sequence, idempotency_key, template, hash FROM billing.journal_entry
-WHERE tenant = %(tenant)s AND idempotency_key = %(idempotency_key)s
-"""
-_INSERT_POSTING = """
-INSERT INTO billing.posting (tenant, entry_sequence, position, account, currency, amount_minor)
-VALUES (%(tenant)s, %(sequence)s, %(position)s, %(account)s, %(currency)s, %(amount_minor)s)
-"""
-_INSERT_ENTRY = """
-INSERT INTO billing.journal_entry (tenant, sequence, idempotency_key, template, reference, effective_at, booked_at,
-    prev_hash, hash)
-VALUES (%(tenant)s, %(sequence)s, %(idempotency_key)s, %(template)s, %(reference)s, %(effective_at)s, %(booked_at)s,
-    %(prev_hash)s, %(hash)s)
-"""
-POSTINGS_OF = """
-SELECT account, currency, amount_minor FROM billing.posting
-WHERE tenant = %(tenant)s AND entry_sequence = %(sequence)s ORDER BY position
-"""

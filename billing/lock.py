@@ -12,14 +12,14 @@ from typing import Any
 
 import psycopg
 
+from billing.queries import rows
+
 Connection = psycopg.Connection[Any]
 
 
 def lock_for_recording(conn: Connection, tenant: str) -> None:
     """Many may record at once."""
-    conn.execute(
-        "SELECT pg_advisory_xact_lock_shared(hashtextextended('radmeter.billing:' || %s, 0))", (tenant,)
-    )
+    rows(conn, "lock_for_recording", {"tenant": tenant})
 
 
 def lock_for_cutoff(conn: Connection, tenant: str) -> None:
@@ -27,4 +27,4 @@ def lock_for_cutoff(conn: Connection, tenant: str) -> None:
 
     Needs READ COMMITTED: what is read next must see what committed while this waited.
     """
-    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('radmeter.billing:' || %s, 0))", (tenant,))
+    rows(conn, "lock_for_cutoff", {"tenant": tenant})

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from billing import explain
 from billing.decide import POLICY, Decision, Outcome, Reason, decide
 from billing.errors import NotQuarantined, UsageEventConflict, UsageEventNotFound
 from billing.lock import lock_for_recording
+from billing.queries import Row, first_row, one_row
 from billing.usage import UsageEvent, plain
 
 Connection = psycopg.Connection[Any]
@@ -66,49 +66,6 @@ def dismiss(conn: Connection, tenant: str, source: str, event_id: str, decided_b
     )
 
 
-_INSERT_EVENT = """
-INSERT INTO billing.usage_event (tenant, source, event_id, kind, product, quantity, occurred_at, received_at,
-    study_ref, case_key, dimensions, evidence, payload_hash)
-VALUES (%(tenant)s, %(source)s, %(event_id)s, %(kind)s, %(product)s, %(quantity)s, %(occurred_at)s, %(received_at)s,
-    %(study_ref)s, %(case_key)s, %(dimensions)s, %(evidence)s, %(payload_hash)s)
-ON CONFLICT (tenant, source, event_id) DO NOTHING
-RETURNING ingest_sequence
-"""
-
-_FIND_VERSION = """
-SELECT contract_id, version FROM (
-    SELECT DISTINCT ON (v.contract_id) v.contract_id, v.version FROM billing.contract_version v
-    WHERE v.tenant = %(tenant)s AND v.effective_at <= %(occurred_at)s
-    ORDER BY v.contract_id, v.effective_at DESC
-) in_force
-JOIN billing.contract_rate r USING (contract_id, version)
-WHERE r.tenant = %(tenant)s AND r.product = %(product)s
-ORDER BY contract_id LIMIT 1
-"""
-
-_INSERT_DECISION = """
-INSERT INTO billing.event_decision (tenant, ingest_sequence, kind, revision, outcome, reason_code, explanation,
-    policy, contract_id, contract_version, case_key, decided_by, decided_at)
-VALUES (%(tenant)s, %(ingest_sequence)s, %(kind)s, %(revision)s, %(outcome)s, %(reason_code)s, %(explanation)s,
-    %(policy)s, %(contract_id)s, %(contract_version)s, %(case_key)s, %(decided_by)s, %(decided_at)s)
-ON CONFLICT (tenant, contract_id, case_key) WHERE outcome = 'billable' DO NOTHING
-RETURNING decision_sequence
-"""
-
-_FIRST_DECISION = """
-SELECT e.payload_hash, d.outcome, d.reason_code, d.explanation, d.case_key, d.contract_id
-FROM billing.usage_event e JOIN billing.event_decision d USING (tenant, ingest_sequence)
-WHERE e.tenant = %(tenant)s AND e.source = %(source)s AND e.event_id = %(event_id)s AND d.revision = 1
-"""
-
-_CURRENT = """
-SELECT e.*, d.revision, d.outcome FROM billing.usage_event e
-JOIN billing.event_decision d USING (tenant, ingest_sequence)
-WHERE e.tenant = %(tenant)s AND e.source = %(source)s AND e.event_id = %(event_id)s
-ORDER BY d.revision DESC LIMIT 1
-"""
-
-
 @dataclass(frozen=True)
 class _Claim:
     """One event on its way to a decision. version: (contract id, version) that prices it, if any."""
@@ -134,8 +91,9 @@ class _Claim:
 
     def _insert(self, outcome: Outcome, reason: Reason) -> bool:
         contract_id, version = self.version or (None, None)
-        row = self.conn.execute(
-            _INSERT_DECISION,
+        row = first_row(
+            self.conn,
+            "insert_decision",
             {
                 "tenant": self.event.tenant,
                 "ingest_sequence": self.sequence,
@@ -151,7 +109,7 @@ class _Claim:
                 "decided_by": self.decided_by,
                 "decided_at": self.decided_at,
             },
-        ).fetchone()
+        )
         return row is not None
 
 
@@ -171,36 +129,32 @@ def _insert_event(conn: Connection, event: UsageEvent, received_at: datetime) ->
         "evidence": Jsonb(dict(event.evidence)),
         "payload_hash": event.payload_hash,
     }
-    with conn.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(_INSERT_EVENT, values).fetchone()
+    row = first_row(conn, "insert_event", values)
     return None if row is None else int(row["ingest_sequence"])
 
 
 def _find_version(conn: Connection, event: UsageEvent) -> tuple[int, int] | None:
     """(contract id, version) in force when the event occurred that prices its product."""
-    with conn.cursor(row_factory=dict_row) as cursor:
-        values = {"tenant": event.tenant, "occurred_at": event.occurred_at, "product": event.product}
-        row = cursor.execute(_FIND_VERSION, values).fetchone()
+    values = {"tenant": event.tenant, "occurred_at": event.occurred_at, "product": event.product}
+    row = first_row(conn, "find_version", values)
     return None if row is None else (row["contract_id"], row["version"])
 
 
 def _first_decision(conn: Connection, event: UsageEvent) -> Decision:
-    with conn.cursor(row_factory=dict_row) as cursor:
-        values = {"tenant": event.tenant, "source": event.source, "event_id": event.event_id}
-        row = cursor.execute(_FIRST_DECISION, values).fetchone()
-    assert row is not None, "an event and its decision are written together"
+    values = {"tenant": event.tenant, "source": event.source, "event_id": event.event_id}
+    row = one_row(conn, "first_decision", values)  # an event and its decision are written together
     if bytes(row["payload_hash"]) != event.payload_hash:
         raise UsageEventConflict(event.source, event.event_id)
     return decision_of(row)
 
 
-def decision_of(row: dict[str, Any]) -> Decision:
+def decision_of(row: Row) -> Decision:
     """A decision from its row."""
     reason = Reason(row["reason_code"])
     return Decision(Outcome(row["outcome"]), reason, row["explanation"], row["case_key"], row["contract_id"])
 
 
-def event_of(row: dict[str, Any]) -> UsageEvent:
+def event_of(row: Row) -> UsageEvent:
     """A usage event from its row."""
     return UsageEvent(
         tenant=row["tenant"],
@@ -219,8 +173,7 @@ def event_of(row: dict[str, Any]) -> UsageEvent:
 
 def _quarantined(conn: Connection, tenant: str, source: str, event_id: str, decided_by: str) -> _Claim:
     lock_for_recording(conn, tenant)
-    with conn.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(_CURRENT, {"tenant": tenant, "source": source, "event_id": event_id}).fetchone()
+    row = first_row(conn, "usage_by_id", {"tenant": tenant, "source": source, "event_id": event_id})
     if row is None:
         raise UsageEventNotFound(f"no usage event {event_id!r} of source {source!r}")
     if row["outcome"] != Outcome.QUARANTINED:

@@ -14,6 +14,7 @@ from billing.correct import correct
 from billing.errors import PeriodNotEnded, PeriodOutsideContract, QuarantineNotEmpty, StatementIsNegative
 from billing.lock import lock_for_cutoff
 from billing.period import Period, periods_between
+from billing.queries import execute, execute_many, one_row
 from billing.rate import RATING_VERSION, RatedLine, Rating, digest_lines, rate
 from billing.statement_record import Statement, StatementLine
 from billing.store import StoredContract
@@ -22,7 +23,7 @@ Connection = psycopg.Connection[Any]
 
 
 def draft(conn: Connection, tenant: str, contract_id: int, at: datetime | Period) -> Statement:
-    """The statement as it would be issued now, of the period that is or holds `at`; the issued one if there is.
+    """The statement of the period that is or holds `at`: the issued one, else as it would be issued now.
 
     Raises `ContractNotFound`, `PeriodOutsideContract`.
     """
@@ -135,13 +136,13 @@ def _correct_period(
 def _number(conn: Connection, statement: Statement, contract: StoredContract, now: datetime) -> Statement:
     """The next number of the seller; the row stays locked, so a rollback gives the number back."""
     values = {"tenant": statement.tenant, "seller_id": statement.seller.id}
-    conn.execute(_INSERT_COUNTER, values)
-    sequence_number = store.rows(conn, _NEXT_NUMBER, values)[0]["last_number"]
+    execute(conn, "insert_counter", values)
+    sequence_number = one_row(conn, "next_number", values)["last_number"]
     # The tenant is part of the number: two tenants may hold a contract with the same seller.
     number = f"{statement.seller.number_prefix}-{statement.tenant.upper()}-{sequence_number:06d}"
     local_day = now.astimezone(ZoneInfo(statement.period.time_zone)).date()
     return statement.evolve(
-        statement_id=store.rows(conn, _NEXT_ID, {})[0]["statement_id"],
+        statement_id=one_row(conn, "next_statement_id", {})["statement_id"],
         number=number,
         issued_at=now,
         due_on=local_day + timedelta(days=contract.contract.payment_terms_days),
@@ -157,8 +158,9 @@ def _store_issued(conn: Connection, statement: Statement) -> Statement:
     period = store.period_values(
         statement.tenant, statement.contract_id, statement.period, statement.cutoff_sequence
     )
-    conn.execute(
-        _INSERT_PERIOD,
+    execute(
+        conn,
+        "insert_period",
         {
             **period,
             "ends_on": statement.period.ends_on,
@@ -166,11 +168,12 @@ def _store_issued(conn: Connection, statement: Statement) -> Statement:
             "closed_at": statement.issued_at,
         },
     )
-    conn.cursor().executemany(_INSERT_LINE, [{**key, **_line_columns(line)} for line in statement.lines])
-    conn.execute(_INSERT_EVENTS, {**period, **key})
-    conn.execute(_INSERT_LATE_EVENTS, {**period, **key})
-    conn.execute(
-        _INSERT_STATEMENT,
+    execute_many(conn, "insert_line", [{**key, **_line_columns(line)} for line in statement.lines])
+    execute(conn, "insert_events", {**period, **key})
+    execute(conn, "insert_late_events", {**period, **key})
+    execute(
+        conn,
+        "insert_statement",
         {
             **key,
             **_header_columns(statement),
@@ -234,55 +237,3 @@ def _line_columns(line: StatementLine) -> dict[str, object]:
 
 def _join_digests(digests: list[str]) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-_INSERT_COUNTER = """
-INSERT INTO billing.statement_counter (tenant, seller_id, last_number) VALUES (%(tenant)s, %(seller_id)s, 0)
-ON CONFLICT DO NOTHING
-"""
-_NEXT_NUMBER = """
-UPDATE billing.statement_counter SET last_number = last_number + 1
-WHERE tenant = %(tenant)s AND seller_id = %(seller_id)s RETURNING last_number
-"""
-_NEXT_ID = "SELECT nextval('billing.statement_id') AS statement_id"
-_INSERT_PERIOD = """
-INSERT INTO billing.period
-    (tenant, contract_id, starts_on, ends_on, starts_at, ends_at, full_days, cutoff_sequence, closed_at)
-VALUES (%(tenant)s, %(contract_id)s, %(starts_on)s, %(ends_on)s, %(start_at)s, %(end_at)s, %(full_days)s, %(cutoff)s,
-    %(closed_at)s)
-"""
-_INSERT_LINE = """
-INSERT INTO billing.statement_line (tenant, statement_id, line_number, line_key, kind, product, service_start,
-    service_end, quantity, exact_amount, amount_minor, tax_minor)
-VALUES (%(tenant)s, %(statement_id)s, %(line_number)s, %(line_key)s, %(kind)s, %(product)s, %(service_start)s,
-    %(service_end)s, %(quantity)s, %(exact_amount)s, %(amount_minor)s, %(tax_minor)s)
-"""
-_INSERT_EVENTS = """
-INSERT INTO billing.statement_event (tenant, ingest_sequence, statement_id, service_start)
-SELECT d.tenant, d.ingest_sequence, %(statement_id)s, %(starts_on)s
-FROM billing.event_decision d JOIN billing.usage_event e USING (tenant, ingest_sequence)
-WHERE d.tenant = %(tenant)s AND d.contract_id = %(contract_id)s AND d.outcome = 'billable'
-  AND d.decision_sequence <= %(cutoff)s AND e.occurred_at >= %(start_at)s AND e.occurred_at < %(end_at)s
-"""
-_INSERT_LATE_EVENTS = """
-INSERT INTO billing.statement_event (tenant, ingest_sequence, statement_id, service_start)
-SELECT d.tenant, d.ingest_sequence, %(statement_id)s, p.starts_on
-FROM billing.period p
-JOIN billing.event_decision d ON d.tenant = p.tenant AND d.contract_id = p.contract_id
-    AND d.outcome = 'billable' AND d.decision_sequence > p.cutoff_sequence AND d.decision_sequence <= %(cutoff)s
-JOIN billing.usage_event e ON e.tenant = d.tenant AND e.ingest_sequence = d.ingest_sequence
-    AND e.occurred_at >= p.starts_at AND e.occurred_at < p.ends_at
-WHERE p.tenant = %(tenant)s AND p.contract_id = %(contract_id)s AND p.starts_on < %(starts_on)s
-  AND NOT EXISTS (
-    SELECT 1 FROM billing.statement_event s WHERE s.tenant = d.tenant AND s.ingest_sequence = d.ingest_sequence
-  )
-"""
-_INSERT_STATEMENT = """
-INSERT INTO billing.statement (statement_id, tenant, seller_id, sequence_number, number, contract_id,
-    contract_version, period_start, currency, line_count, subtotal_minor, tax_minor, total_minor, cutoff_sequence,
-    inputs_digest, output_digest, rating_version, document, document_sha256, issued_at, due_on)
-VALUES (%(statement_id)s, %(tenant)s, %(seller_id)s, %(sequence_number)s, %(number)s, %(contract_id)s,
-    %(contract_version)s, %(period_start)s, %(currency)s, %(line_count)s, %(subtotal_minor)s, %(tax_minor)s,
-    %(total_minor)s, %(cutoff_sequence)s, %(inputs_digest)s, %(output_digest)s, %(rating_version)s, %(document)s,
-    %(document_sha256)s, %(issued_at)s, %(due_on)s)
-"""

@@ -166,4 +166,5 @@ def _period(values: dict[str, Any]) -> Period:
 
 
 def _party(values: dict[str, Any]) -> Party:
-    return Party(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    lists = {key: tuple(values[key]) for key in ("address", "bank_details")}
+    return Party(**{**values, **lists})

@@ -50,16 +50,20 @@ def parse(text: str) -> tuple[Reader, YamlMap]:
     return reader, YamlMap(reader, node)
 
 
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
+
+
 def _refuse_aliases_and_depth(text: str) -> None:
     """Aliases can repeat themselves without end, nesting can exhaust the stack; a contract needs neither."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise ContractError([ContractProblem(event.start_mark.line + 1, "aliases (*) are not allowed")])
+            raise ContractError([ContractProblem(_line(event), "aliases (*) are not allowed")])
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > DEPTH_MAX:
-            raise ContractError([ContractProblem(event.start_mark.line + 1, "nested too deeply")])
+            raise ContractError([ContractProblem(_line(event), "nested too deeply")])
 
 
 class YamlMap:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,6 @@ def find_tier_problem(tiers: tuple[Tier, ...]) -> str | None:
     if any(tier.up_to is None for tier in tiers[:-1]) or tiers[-1].up_to is not None:
         return "every tier but the last needs up_to, the last must not have one"
     ends = [tier.up_to for tier in tiers[:-1] if tier.up_to is not None]
-    if any(end <= 0 for end in ends) or any(a >= b for a, b in zip(ends, ends[1:], strict=False)):
+    if any(end <= 0 for end in ends) or any(a >= b for a, b in pairwise(ends)):
         return "up_to must rise from tier to tier"
     return None

@@ -1,0 +1,57 @@
+"""Runs the named queries of `sql/queries.sql`: bound parameters only, rows as dicts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+Connection = psycopg.Connection[Any]
+Row = dict[str, Any]
+
+_FILE = Path(__file__).parent / "sql/queries.sql"
+_NAME = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
+
+
+@cache
+def load_queries() -> Mapping[str, bytes]:
+    """Every query by its name."""
+    _, *parts = _NAME.split(_FILE.read_text(encoding="utf-8"))
+    names, texts = parts[::2], parts[1::2]
+    assert len(names) == len(set(names)), "a query has one name"
+    return {name: text.strip().encode() for name, text in zip(names, texts, strict=True)}
+
+
+def rows(conn: Connection, name: str, values: Mapping[str, object]) -> list[Row]:
+    """All rows of a query, whatever the connection's own row factory."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(load_queries()[name], values).fetchall()
+
+
+def first_row(conn: Connection, name: str, values: Mapping[str, object]) -> Row | None:
+    """The first row of a query, None where there is none."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(load_queries()[name], values).fetchone()
+
+
+def one_row(conn: Connection, name: str, values: Mapping[str, object]) -> Row:
+    """The row of a query that always has one."""
+    row = first_row(conn, name, values)
+    assert row is not None, f"{name} returns a row"
+    return row
+
+
+def execute(conn: Connection, name: str, values: Mapping[str, object]) -> None:
+    """A query without rows."""
+    conn.execute(load_queries()[name], values)
+
+
+def execute_many(conn: Connection, name: str, values: Iterable[Mapping[str, object]]) -> None:
+    """A query without rows, for each of `values`."""
+    with conn.cursor() as cursor:
+        cursor.executemany(load_queries()[name], values)

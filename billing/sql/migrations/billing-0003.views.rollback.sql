@@ -1,0 +1,1 @@
+DROP VIEW billing.current_usage, billing.billable_usage;
