@@ -73,8 +73,13 @@ install_venv_module() { # Debian splits ensurepip off the interpreter
     fi
     command -v apt-get >/dev/null 2>&1 || { echo "This Python has no ensurepip; install its venv package." >&2; return 1; }
     echo "Installing $package"
-    "${as_root[@]}" apt-get -qq -o DPkg::Lock::Timeout=300 update
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 install -y "$package" >/dev/null
+    local log apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
+    log="$(mktemp)"
+    if ! { "${apt[@]}" update && "${apt[@]}" install -y "$package"; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        return 1
+    fi
+    rm -f "$log"
 }
 
 picks_cpu_torch() { # is the torch that pip, as configured here, would take one of the CPU builds in train.txt?
