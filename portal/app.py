@@ -11,12 +11,13 @@ import psycopg
 import psycopg_pool
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from billing.errors import BillingError, ContractNotFound, PeriodOutsideContract, StatementNotFound
 from pipeline.errors import StudyNotFound
+from pipeline.report import TEMPLATES
 from portal import health
 from portal.api import docs, money, studies
 from portal.auth import SignIn, create_first_admin
@@ -30,7 +31,7 @@ from portal.errors import (
     TooManyAttempts,
 )
 from portal.guard import Guard
-from portal.pages import models, peers, sign_in, study, usage, worklist
+from portal.pages import models, peers, sign_in, statements, study, usage, worklist
 from portal.render import page
 from portal.requests import is_htmx
 
@@ -39,7 +40,7 @@ __all__ = ["PortalContext", "create_app", "create_first_admin"]
 log = logging.getLogger("radmeter.portal")
 
 STATIC = Path(__file__).resolve().parent / "static"
-ROUTES = (sign_in, worklist, study, usage, peers, models, studies, money, docs, health)
+ROUTES = (sign_in, worklist, study, usage, statements, peers, models, studies, money, docs, health)
 
 
 def create_app(context: PortalContext) -> FastAPI:
@@ -51,6 +52,7 @@ def create_app(context: PortalContext) -> FastAPI:
     app.state.static_version = _static_version()
     for module in ROUTES:
         app.include_router(module.router)
+    app.add_api_route("/static/report.css", _report_style, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _answer_errors(app)
     health.register_studies(context.registry, context.database)
@@ -61,9 +63,14 @@ def create_app(context: PortalContext) -> FastAPI:
 def _static_version() -> str:
     """Changes with the static files, so that browsers fetch them anew after an update."""
     digest = hashlib.sha256()
-    for path in sorted(STATIC.iterdir()):
+    for path in [*sorted(STATIC.iterdir()), TEMPLATES / "report.css"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _report_style() -> Response:
+    """The style that the report brings, the same on the page and in print."""
+    return FileResponse(TEMPLATES / "report.css", media_type="text/css")
 
 
 def _answer_errors(app: FastAPI) -> None:

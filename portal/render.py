@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from billing import explain
+from pipeline import report_format
 from pipeline.status import StudyStatus
 from portal.context import EDITS_PEERS, ISSUES_STATEMENTS, SEES_MONEY, SEES_PEERS, SEES_STUDIES, Identity
 from portal.requests import browser_language, portal_context
@@ -67,22 +68,6 @@ def _duration(value: int | None) -> str:
     return f"{value} ms" if value < 1000 else f"{value / 1000:.1f} s"
 
 
-def _dicom_date(value: str | None) -> str:
-    """DA text (YYYYMMDD) with hyphens; anything else as it is (PS3.5 section 6.2)."""
-    text = value or ""
-    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdecimal() else text
-
-
-def _person_name(value: str | None) -> str:
-    """PN text for the eye: the first component group with letters, family name first (PS3.5 6.2.1)."""
-    for group in (value or "").split("="):
-        parts = [part.strip() for part in group.split("^")]
-        if any(parts):
-            given = " ".join(part for part in parts[1:] if part)
-            return f"{parts[0]}, {given}" if parts[0] and given else parts[0] or given
-    return ""
-
-
 @lru_cache(maxsize=1)
 def environment() -> jinja2.Environment:
     env = jinja2.Environment(
@@ -92,7 +77,12 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(size=_size, duration=_duration, dicom_date=_dicom_date, person_name=_person_name)
+    env.filters.update(
+        size=_size,
+        duration=_duration,
+        dicom_date=lambda value: report_format.dicom_date(value or ""),
+        person_name=lambda value: report_format.person_name(value or ""),
+    )
     env.globals.update(
         STATUS_LOOK=STATUS_LOOK,
         DECISION_LOOK=DECISION_LOOK,
@@ -150,6 +140,7 @@ def page(request: Request, template: str, *, status_code: int = 200, **values: A
             local=local,
             clock=lambda value: value.astimezone(zone).strftime("%H:%M:%S"),
             iso=lambda value: value.astimezone(UTC).isoformat(timespec="seconds") if value else "",
+            last_day=lambda end: end - timedelta(days=1),
             time_zone=context.time_zone,
             why=lambda decision: explain.reason(decision.reason_code.value, language),
             static_version=request.app.state.static_version,

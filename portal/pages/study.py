@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -10,8 +11,9 @@ from fastapi.responses import FileResponse
 from billing import store as billing_store
 from pipeline import store
 from pipeline.database import Connection
+from pipeline.report import report_values
 from pipeline.status import TERMINAL
-from pipeline.store import StudyRecord
+from pipeline.store import Row, StudyRecord
 from portal.context import SEES_STUDIES, Identity, PortalContext
 from portal.errors import PageNotFound
 from portal.render import page
@@ -33,7 +35,6 @@ EVENT_WORDS = {
     "study_delivered": "Results acknowledged by the destination",
     "study_rejected": "Not analysed",
     "study_failed": "Failed",
-    "study_seen_again": "Received again, unchanged: not analysed again, not charged",
 }
 
 
@@ -47,6 +48,13 @@ def show(request: Request, context: Context, identity: Viewer, study_id: str, se
             return Response(status_code=204, headers={} if seen == state else {"HX-Refresh": "true"})
         values = _values(conn, study)
     files = find_report(context.results_root, study)
+    if files is not None:
+        revision = files.revision
+        values |= report_values(
+            files.view,
+            identity.language,
+            lambda name: f"/studies/{study.id}/images/{name}?revision={revision}",
+        )
     return page(
         request,
         "study.html",
@@ -55,9 +63,6 @@ def show(request: Request, context: Context, identity: Viewer, study_id: str, se
         is_final=study.status in TERMINAL,
         files=files,
         is_outdated=files is not None and files.revision != study.revision,
-        image_source=lambda name: (
-            f"/studies/{study.id}/images/{name}?revision={files.revision if files else 1}"
-        ),
         event_words=EVENT_WORDS,
         **values,
     )
@@ -109,12 +114,24 @@ def _files(context: PortalContext, identity: Identity, study_id: str, revision: 
 
 def _values(conn: Connection, study: StudyRecord) -> dict[str, Any]:
     """What the page shows beside the report."""
-    events = store.study_events(conn, study.tenant, study.id)
     return {
-        "events": events,
-        "arrivals": store.study_arrivals(conn, study.tenant, study.id),
+        "timeline": _timeline(conn, study),
         "series": store.study_instances_summary(conn, study.tenant, study.id),
         "results": store.results(conn, study.tenant, study.id, study.revision),
         "objects": store.result_objects(conn, study.tenant, study.id),
         "usage": billing_store.usage_for_study(conn, study.tenant, str(study.id)),
     }
+
+
+def _timeline(conn: Connection, study: StudyRecord) -> list[tuple[datetime, Row | None, Row | None]]:
+    """(instant, arrival or None, event or None), oldest first."""
+    arrivals = store.study_arrivals(conn, study.tenant, study.id)
+    # An arrival that was seen again tells it itself.
+    events = [
+        event
+        for event in store.study_events(conn, study.tenant, study.id)
+        if event["event"] != "study_seen_again"
+    ]
+    lines: list[tuple[datetime, Row | None, Row | None]] = [(one["first_at"], one, None) for one in arrivals]
+    lines += [(one["at"], None, one) for one in events]
+    return sorted(lines, key=lambda line: line[0])

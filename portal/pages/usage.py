@@ -70,7 +70,7 @@ def csv_row(row: RecordedUsage) -> tuple[object, ...]:
     event, decision = row.event, row.decision
     return (
         row.ingest_sequence, event.occurred_at.isoformat(), row.received_at.isoformat(), str(event.kind),
-        event.product, event.quantity, decision.outcome.value, decision.reason_code.value, decision.explanation,
-        decision.contract_id, row.statement_id, event.study_ref, event.case_key,
+        event.product, event.quantity, decision.outcome.value, decision.reason_code.value,
+        decision.explanation, decision.contract_id, row.statement_id, event.study_ref, event.case_key,
         event.dimensions.get("sending_peer", ""), event.dimensions.get("revision", ""),
     )  # fmt: skip

@@ -1,0 +1,144 @@
+"""The portal in a real browser: what a radiologist and an accountant see, with screenshots to look at."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Page, expect, sync_playwright
+
+from portal.app import create_app
+from portal.context import Role
+from tests.portal.portal_site import PASSWORD, Site
+from tests.portal.seeds import busy_day
+
+pytestmark = pytest.mark.browser
+
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-artifacts/portal"
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture
+def portal_url(site: Site, free_port: int) -> Iterator[str]:
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(site.context), host="127.0.0.1", port=free_port, log_level="error")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{free_port}"
+    server.should_exit = True
+    thread.join(10)
+
+
+class Watched:
+    """A page whose console errors and requests are kept."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page, self.url = page, url
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        page.on(
+            "console", lambda message: self.errors.append(message.text) if message.type == "error" else None
+        )
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def screenshot(self, name: str) -> None:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+    def strangers(self) -> list[str]:
+        return [url for url in self.requests if not url.startswith((self.url + "/", "data:"))]
+
+
+@pytest.fixture
+def watched(portal_url: str) -> Iterator[Watched]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(30_000)
+        yield Watched(page, portal_url)
+        browser.close()
+
+
+def test_from_signing_in_to_the_report_and_the_statement(site: Site, watched: Watched) -> None:
+    study_id = busy_day(site, "alpha")
+    site.add_user("alpha", "anna", Role.ADMIN)
+    page = watched.page
+
+    page.goto(watched.url)
+    watched.screenshot("1-sign-in")
+    page.get_by_label("Name").fill("anna")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+
+    expect(page.get_by_role("heading", name="Work list")).to_be_visible()
+    expect(page.get_by_text("seen again, not charged")).to_be_visible()
+    watched.screenshot("2-work-list")
+
+    site.owner.execute("UPDATE study SET status = 'encoded' WHERE status = 'inferred'")
+    expect(page.get_by_text("step 6 of 7")).to_be_visible(timeout=15_000)  # htmx has fetched the table anew
+
+    page.get_by_role("link", name="LINDQVIST, JANE").click()
+    expect(page.get_by_text("AI result, not reviewed").first).to_be_visible()
+    picture = page.locator(".report img").first
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.complete && image.naturalWidth > 100")
+    watched.screenshot("3-report")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Report as PDF").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
+    assert study_id in download.value.suggested_filename
+
+    page.goto(f"{watched.url}/")
+    page.get_by_role("link", name="王小明").click()
+    expect(page.get_by_role("heading", name="This study was not analysed")).to_be_visible()
+    watched.screenshot("4-not-analysed")
+
+    page.get_by_role("link", name="Usage").click()
+    watched.screenshot("5-usage")
+    page.get_by_role("link", name="Statements").click()
+    watched.screenshot("6-statements")
+    page.locator("table a").first.click()
+    expect(page.get_by_text("This is a draft.")).to_be_visible()
+    watched.screenshot("7-draft")
+    page.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Issue statement").click()
+    expect(page.get_by_text("RM-ALPHA-000001").first).to_be_visible()
+    expect(page.get_by_text("CNY 212.00").first).to_be_visible()  # two cases of 100.00 and 6 % tax
+    watched.screenshot("8-statement")
+
+    for number, name in enumerate(("peers", "models"), start=9):
+        page.goto(f"{watched.url}/{name}")
+        watched.screenshot(f"{number}-{name}")
+    page.goto(f"{watched.url}/peers/edit")
+    watched.screenshot("11-peer-form")
+    page.goto(f"{watched.url}/api/docs")
+    watched.screenshot("12-api")
+
+    for scheme, width, language in (("dark", 1440, "en"), ("light", 390, "en"), ("light", 1440, "zh")):
+        site.owner.execute("UPDATE tenant SET language = %s WHERE tenant = 'alpha'", (language,))
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        for name, path in (
+            ("work-list", "/"),
+            ("report", f"/studies/{study_id}"),
+            ("statement", "/statements/1"),
+        ):
+            page.goto(watched.url + path)
+            watched.screenshot(f"{scheme}-{width}-{language}-{name}")
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
+
+    assert watched.errors == []
+    assert watched.strangers() == []
+    assert len(watched.requests) > 20
