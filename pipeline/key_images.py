@@ -21,6 +21,7 @@ _SIZE_PX = 480
 _CROP_MM_MIN = 50.0
 _MARK = (255, 208, 60)
 _TEXT = (235, 235, 235)
+_EDGE = (0, 0, 0)
 # Letters of the patient's sides along +x, -x, +y, -y, +z, -z of LPS (PS3.3 C.7.6.1.1.1).
 _LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
 
@@ -179,7 +180,8 @@ def _dashes(draw: ImageDraw.ImageDraw, ends: NDArray[np.float64]) -> None:
     steps = np.linspace(0.0, 1.0, 2 * count)
     points = ends[0] + steps[:, None] * (ends[1] - ends[0])
     for start, stop in zip(points[::2], points[1::2], strict=True):
-        draw.line([tuple(start), tuple(stop)], fill=_TEXT, width=1)
+        draw.line([tuple(start), tuple(stop)], fill=_EDGE, width=4)
+        draw.line([tuple(start), tuple(stop)], fill=_TEXT, width=2)
 
 
 def _draw_frame(draw: ImageDraw.ImageDraw, picture: Image.Image, plane: _Plane, mm_per_pixel: float) -> None:
@@ -197,7 +199,9 @@ def _draw_frame(draw: ImageDraw.ImageDraw, picture: Image.Image, plane: _Plane, 
     _text(draw, (8, height - 30), f"W {WINDOW_WIDTH_HU}  L {WINDOW_CENTER_HU}", 20, _TEXT)
     bar_mm = next((mm for mm in (100, 50, 20, 10, 5) if mm / mm_per_pixel < 0.3 * width), 5)
     x, y = width - 12, height - 12
-    draw.line([(x - bar_mm / mm_per_pixel, y), (x, y)], fill=_TEXT, width=3)
+    bar = [(x - bar_mm / mm_per_pixel, y), (x, y)]
+    draw.line(bar, fill=_EDGE, width=7)
+    draw.line(bar, fill=_TEXT, width=3)
     _text(draw, (x - bar_mm / mm_per_pixel, y - 28), f"{bar_mm} mm", 20, _TEXT)
 
 
@@ -211,4 +215,4 @@ def _text(
 ) -> None:
     """Text with a dark edge, so that it reads on bright bone too."""
     font = ImageFont.load_default(size)
-    draw.text(at, text, fill=colour, font=font, stroke_width=2, stroke_fill=(0, 0, 0))
+    draw.text(at, text, fill=colour, font=font, stroke_width=2, stroke_fill=_EDGE)

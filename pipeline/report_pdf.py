@@ -58,15 +58,16 @@ def print_in_child(html: str, images: dict[str, bytes]) -> bytes:
 def print_html(html: str, images: dict[str, bytes]) -> bytes:
     """The PDF of `html`. Called in the child."""
     import weasyprint
-    from weasyprint.urls import URLFetcherResponse, URLFetchingError
+    from weasyprint.urls import URLFetcher, URLFetcherResponse, URLFetchingError
 
-    def fetch(url: str, *_args: Any, **_options: Any) -> Any:
-        scheme, _, name = url.partition(":")
-        if scheme != "key-image" or name not in images:
-            raise URLFetchingError("a report fetches nothing but its own key images")
-        return URLFetcherResponse(url, images[name], {"Content-Type": "image/png"})
+    class KeyImageFetcher(URLFetcher):  # type: ignore[misc]  # WeasyPrint ships no types
+        def fetch(self, url: str, headers: Any = None) -> Any:  # noqa: ARG002  its caller passes them
+            scheme, _, name = url.partition(":")
+            if scheme != "key-image" or name not in images:
+                raise URLFetchingError("a report fetches nothing but its own key images")
+            return URLFetcherResponse(url, images[name], {"Content-Type": "image/png"})
 
-    document = weasyprint.HTML(string=html, url_fetcher=fetch)
+    document = weasyprint.HTML(string=html, url_fetcher=KeyImageFetcher())
     identifier = hashlib.sha256(html.encode()).hexdigest()[:32].encode()
     return bytes(document.write_pdf(pdf_identifier=identifier))
 
