@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import logging
@@ -32,6 +33,11 @@ def main() -> int:
         _die_with_parent(request["parent_pid"])
         _write_answer(Path(request["answer_path"]), _run(request["function"], request["arguments"]))
     except MemoryError:
+        return EXIT_OUT_OF_MEMORY
+    except OSError as error:
+        # What a memory map raises where an allocation raises MemoryError.
+        if error.errno != errno.ENOMEM:
+            raise
         return EXIT_OUT_OF_MEMORY
     return 0
 

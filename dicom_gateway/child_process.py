@@ -30,7 +30,7 @@ class ChildLimits:
     """What one child may use.
 
     memory_bytes: address space (RLIMIT_AS), libraries and thread stacks included: Python, numpy and the
-        codecs alone take about 300 MiB of it.
+        codecs alone take about 200 MiB of it.
     cpu_s: processor seconds of all its threads together (RLIMIT_CPU).
     wall_clock_s: seconds from start to answer, then the whole session of the child is killed.
     file_bytes: largest file that it may write (RLIMIT_FSIZE).

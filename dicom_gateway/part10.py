@@ -39,11 +39,13 @@ class FileUnreadable(ValueError):
 class PixelElement:
     """Where the value of Pixel Data lies in the (inflated) file.
 
-    length_bytes: as declared, None for undefined length (encapsulated).
+    length_bytes: as declared, None for undefined length (encapsulated). available_bytes: from the offset to
+    the end of the file.
     """
 
     offset: int
     length_bytes: int | None
+    available_bytes: int
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class _Guard:
     def __call__(self, tag: Any, _vr: str | None, length: int) -> bool:
         if tag > self._last_tag:
             if tag == PIXEL_DATA:
-                self.pixels = PixelElement(self._body.tell(), None if length == UNDEFINED_LENGTH else length)
+                here = self._body.tell()
+                declared = None if length == UNDEFINED_LENGTH else length
+                self.pixels = PixelElement(here, declared, self._size - here)
             return True
         # pydicom returns what is left of a value that is longer than the file, without a word.
         if length != UNDEFINED_LENGTH and length > self._size - self._body.tell():

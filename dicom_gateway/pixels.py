@@ -141,6 +141,9 @@ def decode_frame(encoded: bytes, pixel_format: PixelFormat, rescale: Rescale) ->
         # A padding value may lie outside Bits Stored, so it is looked for in all bits.
         whole = _low_bits(samples, max(bits, pixel_format.bits_allocated), pixel_format.is_signed)
         hounsfield[(whole >= low) & (whole <= high)] = PADDING_HU
+        if pixel_format.transfer_syntax_uid in LOSSY_SYNTAXES:
+            # Compression changed padding values too; what is less than air is padding.
+            np.maximum(hounsfield, PADDING_HU, out=hounsfield)
     return hounsfield
 
 

@@ -149,6 +149,8 @@ def _source(path: Path, header: Header, ordinal: int) -> Source:
         raise TransferSyntaxNotSupported(f"the transfer syntax of instance {number} is not supported")
     if header.pixels is None:
         raise PixelDataUnreadable(f"instance {number} has no pixel data")
+    if (header.pixels.length_bytes or 0) > header.pixels.available_bytes:
+        raise PixelDataUnreadable(f"the pixel data of instance {number} ends before its declared length")
     is_native = header.transfer_syntax_uid in NATIVE_SYNTAXES
     if is_native != (header.pixels.length_bytes is not None):
         raise PixelDataUnreadable(f"the pixel data of instance {number} contradicts its transfer syntax")
