@@ -16,7 +16,10 @@ PACKAGES = ("study", "models", "inference", "dicom_gateway", "billing", "pipelin
 MODEL_FILES = ("manifest.toml", "MODEL_CARD.md", "network.py", "preprocess.py", "postprocess.py")
 
 LINES_MAX = 300
-LONGER_FOR_A_REASON: dict[str, str] = {}
+LONGER_FOR_A_REASON: dict[str, str] = {
+    "tests/dicom_gateway/test_decode.py": "one case for each reason to refuse a series",
+    "tests/dicom_gateway/test_receive_attacks.py": "one attack after the other against the same acceptor",
+}
 """Path → why this file holds one thing although it is longer than LINES_MAX."""
 
 SIZE_MAX_BYTES = 20 * 1024 * 1024
