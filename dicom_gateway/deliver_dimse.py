@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _CONTEXTS_MAX = 128
 _PDU_LENGTH_MAX = 128 * 1024
+_LOOK_UP_S = 0.5
 _UNCOMPRESSED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
 
@@ -91,6 +94,8 @@ def send_instances(
 
     on_progress: called with each outcome as it is known.
     """
+    if not paths:
+        return []
     items = [_read_item(path) for path in paths]
     outcomes: list[DeliveryOutcome] = []
     with _association(destination, [item for item in items if isinstance(item, _Item)]) as link:
@@ -163,11 +168,34 @@ def _association(destination: Destination, items: Sequence[_Item]) -> Iterator[A
     if not link.is_established:
         yield _why_not_established(link) if connected.is_set() else "no connection to the peer"
         return
+    _notice_the_end_while_waiting(link, destination.dimse_timeout_s)
     try:
         yield link
     finally:
         with contextlib.suppress(Exception):
             link.release() if link.is_established else link.abort()
+
+
+def _notice_the_end_while_waiting(link: Any, timeout_s: float) -> None:
+    """Let a wait for a response end soon after the association has.
+
+    When a peer aborts between two messages, pynetdicom's own thread takes the mark that it leaves in the
+    queue of messages, and the sender would wait for the response until its timeout.
+    """
+    take_message, messages = link.dimse.get_msg, link.dimse.msg_queue
+
+    def get_msg(block: bool = False) -> Any:
+        if not block:
+            return take_message(block=False)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                return messages.get(timeout=_LOOK_UP_S)
+            if not link.is_established or not link.dul.is_alive():
+                break
+        return None, None
+
+    link.dimse.get_msg = get_msg
 
 
 def _contexts(items: Sequence[_Item]) -> list[Any]:
@@ -189,6 +217,8 @@ def _why_not_established(link: Any) -> str:
     if link.is_rejected:
         answer = link.acceptor.primitive
         return f"association rejected: {answer.reason_str}" if answer else "association rejected"
+    if link.rejected_contexts:
+        return "the peer accepts none of the SOP classes and transfer syntaxes"
     return "association aborted" if link.is_aborted else "no answer to the association request"
 
 
