@@ -1,4 +1,4 @@
-"""What a wheel must carry beside code: migrations, templates, weights. A missing one shows only after installing."""
+"""What a wheel carries beside code: migrations, templates, weights. Missing ones show only once installed."""
 
 from __future__ import annotations
 
