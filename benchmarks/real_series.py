@@ -9,12 +9,13 @@ say how well the model finds nodules; they say honestly what happens on them.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gzip
 import json
 import struct
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from inference.infer import run_model
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from models.errors import ModelError
 from models.registry import get_model
+from study.study import Instance, Series
 from study.volume import Volume
 
 
@@ -49,18 +51,21 @@ def main() -> None:
     options = parser.parse_args()
     model, endpoint = get_model(options.model), OnnxRuntimeEndpoint()
     records = []
-    for name, load, truths in cases(options.data):
+    for name, load, truths_of in cases(options.data):
         record: dict[str, Any] = {"case": name}
         try:
             volume = load()
-            record |= {"slices": volume.voxels.shape[0], "spacing_mm": [round(s, 3) for s in volume.spacing_mm]}
+            record |= {
+                "slices": volume.voxels.shape[0],
+                "spacing_mm": [round(s, 3) for s in volume.spacing_mm],
+            }
             started = time.perf_counter()
             result = run_model(model, volume, endpoint)
             record["seconds"] = round(time.perf_counter() - started, 2)
         except (ModelError, DecodeError) as error:
             record |= {"refused": error.code, "reason": str(error)}
         else:
-            record |= judged(result.findings, truths)
+            record |= judged(result.findings, truths_of(volume))
         records.append(record)
         print(json.dumps(record, indent=1))
     if options.json:
@@ -71,7 +76,9 @@ def judged(findings: Any, truths: list[Truth]) -> dict[str, Any]:
     """Which finding hits which lesion (centre within its radius), and what else is shown."""
     hits, used = [], set()
     for truth in truths:
-        distances = [float(np.linalg.norm(np.subtract(f.center_lps_mm, truth.center_lps_mm))) for f in findings]
+        distances = [
+            float(np.linalg.norm(np.subtract(f.center_lps_mm, truth.center_lps_mm))) for f in findings
+        ]
         within = [i for i, distance in enumerate(distances) if distance <= truth.diameter_mm / 2]
         used.update(within)
         best = within[0] if within else None
@@ -86,36 +93,47 @@ def judged(findings: Any, truths: list[Truth]) -> dict[str, Any]:
     return {"lesions": hits, "findings": len(findings), "other_findings": len(others), "other_scores": others}
 
 
-def cases(data: Path) -> Iterator[tuple[str, Any, list[Truth]]]:
+def cases(
+    data: Path,
+) -> Iterator[tuple[str, Callable[[], Volume], Callable[[Volume], list[Truth]]]]:
     """Name, loader and truth of every case."""
     lidc = json.loads((data / "ct_chest_lidc0314_1mm/ground_truth.json").read_text())["nodules"][0]
-    truth = [Truth("nodule", tuple(lidc["center_lps_mm"]), lidc["diameter_mm"])]
-    yield "ct_chest_lidc0314_1mm", lambda: dicom(data / "ct_chest_lidc0314_1mm/dicom"), truth
+    nodule = [Truth("nodule", tuple(lidc["center_lps_mm"]), lidc["diameter_mm"])]
+    yield "ct_chest_lidc0314_1mm", lambda: dicom(data / "ct_chest_lidc0314_1mm/dicom"), lambda _: nodule
     lesions = json.loads((data / "ct_chest_4dlung_113/ground_truth.json").read_text())["lesions"]
-    truth = [Truth(x["label"], tuple(x["center_lps_mm"]), x["equivalent_sphere_diameter_mm"]) for x in lesions]
-    yield "ct_chest_4dlung_113", lambda: dicom(data / "ct_chest_4dlung_113/dicom"), truth
+    tumours = [
+        Truth(x["label"], tuple(x["center_lps_mm"]), x["equivalent_sphere_diameter_mm"]) for x in lesions
+    ]
+    yield "ct_chest_4dlung_113", lambda: dicom(data / "ct_chest_4dlung_113/dicom"), lambda _: tumours
     boxes = json.loads((data / "ct_chest_lungdx_A0002/ground_truth.json").read_text())["boxes"]
     middle = np.mean([box["center_lps_mm"] for box in boxes], axis=0)
     width = max(max(b["box_px"][2] - b["box_px"][0], b["box_px"][3] - b["box_px"][1]) for b in boxes)
-    volume_pixel_mm = 0.7
-    truth = [Truth("tumour", (middle[0], middle[1], middle[2]), round(width * volume_pixel_mm, 1))]
-    yield "ct_chest_lungdx_A0002 (8 mm slices)", lambda: dicom(data / "ct_chest_lungdx_A0002/dicom"), truth
-    yield "ct_negative_abdomen_siemens", lambda: dicom(data / "ct_negative_abdomen_siemens/dicom"), []
+
+    def tumour(volume: Volume) -> list[Truth]:
+        return [Truth("tumour", (middle[0], middle[1], middle[2]), round(width * volume.spacing_mm[1], 1))]
+
+    yield "ct_chest_lungdx_A0002 (8 mm slices)", lambda: dicom(data / "ct_chest_lungdx_A0002/dicom"), tumour
+    yield (
+        "ct_negative_abdomen_siemens",
+        lambda: dicom(data / "ct_negative_abdomen_siemens/dicom"),
+        lambda _: [],
+    )
     nifti_path = data / "nifti_sources/ts_pulmonary_ct_cropped.nii.gz"
-    yield "ts_pulmonary_ct_cropped (no truth)", lambda: nifti(nifti_path), []
+    yield "ts_pulmonary_ct_cropped (no truth)", lambda: nifti(nifti_path), lambda _: []
 
 
 def dicom(folder: Path) -> Volume:
     """The largest series in a folder."""
-    files = [(path.name, path) for path in sorted(folder.iterdir())]
+    files = [(path.name, path) for path in sorted(folder.iterdir()) if path.is_file()]
     series = [one for found in inspect_files(files).studies for one in found.study.series]
-    largest = max(series, key=lambda one: len(one.instances))
+    if series:
+        largest = max(series, key=lambda one: len(one.instances))
+    else:  # the abdomen case comes without Study and Series Instance UID
+        slices = tuple(Instance(f"2.25.{n + 1}", "", "", name) for n, (name, _) in enumerate(files))
+        largest = Series("2.25.1", "CT", slices)
     with tempfile.TemporaryDirectory() as scratch:
         volume = decode_series(largest, folder, Path(scratch))
-        return Volume(
-            np.array(volume.voxels), volume.affine_mm, volume.slice_sop_instance_uids, volume.slice_frame_numbers,
-            volume.series_instance_uid, volume.frame_of_reference_uid, volume.slice_thickness_mm, volume.notes,
-        )  # fmt: skip
+        return dataclasses.replace(volume, voxels=np.array(volume.voxels))
 
 
 def nifti(path: Path) -> Volume:
@@ -130,7 +148,9 @@ def nifti(path: Path) -> Volume:
     lps = np.diag([-1.0, -1.0, 1.0]) @ sform
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = lps[:, [2, 1, 0]], lps[:, 3]
-    voxels = np.rint(values.astype(np.float64) * (slope or 1) + intercept).clip(-32768, 32767).astype(np.int16)
+    voxels = (
+        np.rint(values.astype(np.float64) * (slope or 1) + intercept).clip(-32768, 32767).astype(np.int16)
+    )
     uids = tuple(f"2.25.{n + 1}" for n in range(slices))
     return Volume(voxels, affine, uids, (1,) * slices, "2.25.1", "2.25.1")
 

@@ -10,6 +10,10 @@ from typing import Any
 
 from models.errors import InvalidManifest
 
+_TEXTS = (
+    "name", "version", "title", "publisher", "family", "intended_use", "clearance_status", "product_code",
+    "weights_file", "weights_sha256",
+)  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -96,8 +100,7 @@ def _parse(values: dict[str, Any], folder: Path) -> Manifest:
     needs = values["input"]
     z, y, x = (float(step) for step in values["spacing_mm"])
     return Manifest(
-        **{key: str(values[key]) for key in ("name", "version", "title", "publisher", "family", "intended_use",
-                                             "clearance_status", "product_code", "weights_file", "weights_sha256")},
+        **{key: str(values[key]) for key in _TEXTS},
         evaluation_file=str(values.get("evaluation_file", "")),
         spacing_mm=(z, y, x),
         operating_threshold=float(values["operating_threshold"]),
@@ -115,7 +118,7 @@ def _parse(values: dict[str, Any], folder: Path) -> Manifest:
         outputs={str(name): tuple(int(size) for size in shape) for name, shape in values["outputs"].items()},
         settings=dict(values.get("settings", {})),
         folder=folder,
-    )  # fmt: skip
+    )
 
 
 def _check(manifest: Manifest, path: Path) -> None:

@@ -195,7 +195,8 @@ def manifest_text(
     clearance = "Not cleared for clinical use: installed by the user from a MONAI bundle."
     values: dict[str, Any] = {
         "name": name, "version": config.version, "title": config.title,
-        "publisher": config.authors or "MONAI bundle", "family": "monai_retinanet", "product_code": "lung_nodule_ct",
+        "publisher": config.authors or "MONAI bundle", "family": "monai_retinanet",
+        "product_code": "lung_nodule_ct",
         "intended_use": config.intended_use or "Not stated by the bundle.", "clearance_status": clearance,
         "spacing_mm": [top, front, right], "operating_threshold": operating_threshold,
         "weights_file": "model.onnx", "weights_sha256": digest,

@@ -22,7 +22,8 @@ def load_network(checkpoint: Path) -> NoduleNet:
     """The network of a checkpoint, ready to evaluate."""
     network = NoduleNet()
     network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["weights"])
-    return network.eval()
+    network.eval()
+    return network
 
 
 def export(checkpoint: Path, out: Path) -> str:

@@ -28,7 +28,7 @@ def _convolution(inputs: int, outputs: int, stride: int = 1, size: int = 3) -> n
     )
 
 
-class Residual(nn.Module):
+class Residual(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """Two convolutions around a shortcut."""
 
     def __init__(self, channels: int) -> None:
@@ -42,7 +42,7 @@ class Residual(nn.Module):
         return functional.relu(features + self.second(self.first(features)))
 
 
-class NoduleNet(nn.Module):
+class NoduleNet(nn.Module):  # type: ignore[misc]
     """Windowed image (N, 1, D, H, W), sides multiples of 16, to (N, 5, D/2, H/2, W/2).
 
     Channels: centre logit; offset of the centre along (slice, row, column) in output voxels;
@@ -83,7 +83,7 @@ def window(hounsfield: Tensor) -> Tensor:
     return ((hounsfield - low) / (high - low)).clamp(0, 1)
 
 
-class Detector(nn.Module):
+class Detector(nn.Module):  # type: ignore[misc]
     """The graph that is served: int16 HU (N, D, H, W) at 1 mm to `candidates` peaks per image.
 
     Returns scores (N, K) in [0, 1], descending; centres (N, K, 3) as (slice, row, column) in input

@@ -67,8 +67,8 @@ def load_scene(path: Path, rng: np.random.Generator) -> Scene:
     voxels = resample_box(
         phantom.voxels, tuple(start.astype(float)), tuple(step), (int(size[0]), int(size[1]), int(size[2]))
     )
-    cells = [np.minimum((np.arange(0, n, 2) / s + o).astype(int) // k, m - 1)
-             for n, s, o, k, m in zip(size, spacing, start, lungs.stride, lungs.mask.shape, strict=True)]  # fmt: skip
+    sizes = zip(size, spacing, start, lungs.stride, lungs.mask.shape, strict=True)
+    cells = [np.minimum((np.arange(0, n, 2) / s + o).astype(int) // k, m - 1) for n, s, o, k, m in sizes]
     inside = lungs.mask[np.ix_(*cells)]
     bright = np.argwhere(inside & (voxels[::2, ::2, ::2] > BRIGHT_ABOVE_HU)) * 2
     anywhere = np.argwhere(inside) * 2

@@ -190,7 +190,7 @@ def _fissures(rng: np.random.Generator, chest: Chest) -> None:
         weight = np.clip(half + 0.5 - distance, 0, 1) * chest.lung
         weight *= upsample_by_two(complete.astype(np.float32), shape)
         everything = tuple(slice(None) for _ in range(3))
-        paint(chest.hu, everything, weight, float(rng.uniform(-550, -50)), "brighten")
+        paint(chest.hu, everything, np.asarray(weight, np.float32), float(rng.uniform(-550, -50)), "brighten")
 
 
 def _plaque(rng: np.random.Generator, chest: Chest, center: Vector) -> None:

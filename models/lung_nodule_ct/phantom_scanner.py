@@ -72,7 +72,7 @@ def _heart_motion(rng: np.random.Generator, chest_hu: Array) -> Array:
     grid = np.ogrid[tuple(slice(0, length) for length in chest_hu.shape)]
     far = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, center, (60, 75, 90), strict=True))
     share = np.clip(1.2 - far, 0, 0.5).astype(np.float32) * np.float32(rng.uniform(0.4, 1))
-    return chest_hu + (moved - chest_hu) * share
+    return np.asarray(chest_hu + (moved - chest_hu) * share, np.float32)
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...], scanner: Scanner) -> Array:
@@ -90,7 +90,7 @@ def _noise(rng: np.random.Generator, shape: tuple[int, ...], scanner: Scanner) -
         noise[first:] += (
             top[first:, None, None] * np.repeat(streaks, 24, axis=2)[:, :, : shape[2]] * rng.uniform(0.3, 1.2)
         )
-    return noise * np.clip(level, 0.6, 1.6) * np.float32(scanner.noise_hu)
+    return np.asarray(noise * np.clip(level, 0.6, 1.6) * np.float32(scanner.noise_hu), np.float32)
 
 
 def _linear(field: Array, axis: int, step: float, count: int) -> Array:
@@ -102,4 +102,4 @@ def _linear(field: Array, axis: int, step: float, count: int) -> Array:
     shape = [1, 1, 1]
     shape[axis] = count
     part = (position - low).astype(np.float32).reshape(shape)
-    return field.take(low, axis) * (1 - part) + field.take(low + 1, axis) * part
+    return np.asarray(field.take(low, axis) * (1 - part) + field.take(low + 1, axis) * part, np.float32)

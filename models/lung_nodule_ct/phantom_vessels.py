@@ -97,7 +97,7 @@ def _grow(rng: np.random.Generator, root: Vector, targets: NDArray[np.float64]) 
 def _pieces(rng: np.random.Generator, tree: _Tree, wiggle: float) -> list[Tube]:
     """Each edge as a curve that leaves in its parent's direction, cut into straight pieces."""
     directions = np.zeros_like(tree.points)
-    pieces = []
+    pieces: list[Tube] = []
     for index in tree.order[1:]:
         start, stop = tree.points[tree.parent[index]], tree.points[index]
         along = stop - start

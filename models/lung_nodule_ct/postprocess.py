@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from models.lung_nodule_ct.preprocess import LungBox
 from models.model import Arrays
@@ -27,7 +28,7 @@ def detections(outputs: Arrays, box: LungBox, volume: Volume, threshold: float) 
         keep[row] &= (centers[row, :, 0] >= slab.keep[0] - 0.5) & (centers[row, :, 0] < slab.keep[1] - 0.5)
     index = np.array(box.start_index) + centers[keep] * box.step
     score, diameter = scores[keep], diameters[keep]
-    inside = _in_lungs(index, box.lungs, volume.voxels.shape)
+    inside = _in_lungs(index, diameter, box.lungs, volume)
     index, score, diameter = index[inside], score[inside], diameter[inside]
     order = suppress_neighbours(index * volume.spacing_mm, diameter, score)
     return [
@@ -38,14 +39,20 @@ def detections(outputs: Arrays, box: LungBox, volume: Volume, threshold: float) 
     ]
 
 
-def _in_lungs(index: NDArray[np.float64], lungs: LungMask, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Whether each point lies in the volume and in the closed lung mask, one sample of it forgiven."""
-    within = ((index >= -0.5) & (index <= np.array(shape) - 0.5)).all(axis=1)
-    cells = np.rint(index / lungs.stride).astype(int)
-    near = np.zeros(len(index), bool)
-    for shift in np.ndindex(3, 3, 3):
-        moved = np.clip(cells + np.array(shift) - 1, 0, np.array(lungs.mask.shape) - 1)
-        near |= lungs.mask[tuple(moved.T)]
+def _in_lungs(
+    index: NDArray[np.float64], diameter_mm: NDArray[np.float64], lungs: LungMask, volume: Volume
+) -> NDArray[np.bool_]:
+    """Whether each point lies in the volume and its nodule would touch the lungs.
+
+    A large nodule at the chest wall may have its centre outside the mask, and one sample is forgiven.
+    """
+    if not len(index):
+        return np.zeros(0, np.bool_)
+    sample_mm = [step * size for step, size in zip(lungs.stride, volume.spacing_mm, strict=True)]
+    outside_mm = ndimage.distance_transform_edt(~lungs.mask, sampling=sample_mm)
+    cells = np.clip(np.rint(index / lungs.stride).astype(int), 0, np.array(lungs.mask.shape) - 1)
+    near = outside_mm[tuple(cells.T)] <= diameter_mm / 2 + max(sample_mm)
+    within = ((index >= -0.5) & (index <= np.array(volume.voxels.shape) - 0.5)).all(axis=1)
     return np.asarray(within & near, np.bool_)
 
 

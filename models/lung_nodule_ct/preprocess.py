@@ -44,8 +44,13 @@ class LungBox:
     lungs: LungMask
 
 
-def preprocess(volume: Volume, spacing_mm: tuple[float, float, float]) -> ModelInput:
-    """Find the lungs and resample their box; raises `LungsNotFound` or `VolumeTooThin`."""
+def preprocess(
+    volume: Volume, spacing_mm: tuple[float, float, float], slab_voxels_max: int = SLAB_VOXELS_MAX
+) -> ModelInput:
+    """Find the lungs and resample their box; raises `LungsNotFound` or `VolumeTooThin`.
+
+    spacing_mm: what the graph works at. slab_voxels_max: boxes above it are run in several slabs.
+    """
     spacing = volume.spacing_mm
     extent = (volume.voxels.shape[0] - 1) * spacing[0]
     if extent < EXTENT_MIN_MM:
@@ -63,14 +68,20 @@ def preprocess(volume: Volume, spacing_mm: tuple[float, float, float]) -> ModelI
         start.append(low - (side - needed) / 2 * ratio)
         shape.append(side)
     first, second, third = start
-    box = LungBox((first, second, third), (step[0], step[1], step[2]), cut_into_slabs(*shape), lungs)
+    box = LungBox(
+        (first, second, third),
+        (step[0], step[1], step[2]),
+        cut_into_slabs((shape[0], shape[1], shape[2]), slab_voxels_max),
+        lungs,
+    )
     voxels = resample_box(volume.voxels, box.start_index, box.step, (shape[0], shape[1], shape[2]))
     batches = tuple({"hounsfield": voxels[None, slab.first : slab.first + slab.depth]} for slab in box.slabs)
     return ModelInput(batches, box)
 
 
-def cut_into_slabs(slices: int, rows: int, columns: int, limit: int = SLAB_VOXELS_MAX) -> tuple[Slab, ...]:
+def cut_into_slabs(shape: tuple[int, int, int], limit: int) -> tuple[Slab, ...]:
     """Slabs of equal depth along the slices, overlapping by `SLAB_OVERLAP` or a little more."""
+    slices, rows, columns = shape
     if slices * rows * columns <= limit:
         return (Slab(0, slices, (0, slices)),)
     depth = max(2 * SLAB_OVERLAP, limit // (rows * columns) // SIDE_MULTIPLE * SIDE_MULTIPLE)

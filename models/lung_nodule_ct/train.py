@@ -129,7 +129,7 @@ class _Loop:
         )
         focal, regression = losses(output, *maps)
         self.optimizer.zero_grad(set_to_none=True)
-        (focal + REGRESSION_WEIGHT * regression).backward()  # type: ignore[no-untyped-call]
+        (focal + REGRESSION_WEIGHT * regression).backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimizer.step()
         self.steps += 1

@@ -19,7 +19,7 @@ def _prepare_torchvision() -> None:
     only that it imports, and suppresses boxes by itself. Declaring the operators is enough.
     """
     try:
-        import torchvision  # noqa: F401
+        import torchvision  # type: ignore[import-not-found]  # noqa: F401
     except (ImportError, RuntimeError):
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
@@ -27,7 +27,7 @@ def _prepare_torchvision() -> None:
         _prepare_torchvision.library = library  # type: ignore[attr-defined]  # kept alive with the function
 
 
-class _Graph(nn.Module):
+class _Graph(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """int16 HU (1, X, Y, Z) to logits (1, anchors, 1) and codes (1, anchors, 6), level after level."""
 
     def __init__(self, network: nn.Module, anchors_per_place: int, window_hu: tuple[float, float]) -> None:

@@ -92,7 +92,7 @@ class MonaiRetinaNet:
             (steps[0], steps[1], steps[2]),
             (shape[0], shape[1], shape[2]),
         )
-        turned = np.flip(box.transpose(axes), [axis for axis in range(3) if flipped[axis]])
+        turned = np.flip(box.transpose(axes), tuple(axis for axis in range(3) if flipped[axis]))
         starts = _window_starts(turned.shape, settings.window)
         batches = tuple(
             {
@@ -130,7 +130,8 @@ class MonaiRetinaNet:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Boxes above the threshold in voxels of the whole turned box, with their scores."""
         every = anchors(settings.window, settings.level_shapes, settings.scales, settings.base_shapes)
-        found, scores = [np.zeros((0, 6), np.float32)], [np.zeros(0, np.float32)]
+        found: list[NDArray[np.float32]] = [np.zeros((0, 6), np.float32)]
+        scores: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
         for row, at in enumerate(context.window_starts):
             logits = outputs["logits"][row, :, 0].astype(np.float32)
             score = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
@@ -139,8 +140,8 @@ class MonaiRetinaNet:
             boxes = decode(outputs["codes"][row, chosen].astype(np.float32), every[chosen])
             boxes = np.clip(boxes, 0, np.array(settings.window * 2, np.float32))
             whole = (boxes[:, 3:] - boxes[:, :3] > 0.5).all(axis=1)
-            found.append(boxes[whole] + np.array(at * 2, np.float32))
-            scores.append(score[chosen][whole])
+            found.append(np.asarray(boxes[whole] + np.array(at * 2), np.float32))
+            scores.append(np.asarray(score[chosen][whole], np.float32))
         return np.concatenate(found), np.concatenate(scores)
 
     def _place(self, box: NDArray[np.float32], context: WindowedBox) -> tuple[NDArray[np.float64], float]:
