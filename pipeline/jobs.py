@@ -4,51 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import procrastinate
-from procrastinate import BaseRetryStrategy, JobContext, PsycopgConnector, SyncPsycopgConnector
+from procrastinate import BaseRetryStrategy, JobContext, PsycopgConnector
 
 from pipeline import retry
 from pipeline.assemble_study import assemble_study
-from pipeline.database import APP_ROLE, Connection
+from pipeline.queue import CONNECTION, QUEUE, defer_assembly, deferring_app
 from pipeline.services import Services
-from pipeline.store import StudyRecord
 from pipeline.study_path import take_step
 
 log = logging.getLogger("radmeter.jobs")
 
-QUEUE = "studies"
 HEARTBEAT_S = 2.0
 STALLED_AFTER_S = 10.0
-_CONNECTION = {"options": f"-c role={APP_ROLE}", "application_name": "radmeter-queue"}
-
-
-def defer_step(app: procrastinate.App, conn: Connection, study: StudyRecord) -> None:
-    """Put the study's next step into the queue, in the caller's transaction."""
-    app.configure_task("take_step", queue=QUEUE, lock=str(study.id), connection=conn).defer(
-        tenant=study.tenant, study_id=str(study.id), revision=study.revision
-    )
-
-
-def defer_assembly(
-    app: procrastinate.App, conn: Connection, tenant: str, arrival_id: int, delay_s: float
-) -> None:
-    """Look after `delay_s` whether the arrival has fallen silent, in the caller's transaction."""
-    at = datetime.now(UTC) + timedelta(seconds=delay_s)
-    app.configure_task("assemble", queue=QUEUE, schedule_at=at, connection=conn).defer(
-        tenant=tenant, arrival_id=arrival_id
-    )
-
-
-def deferring_app(database_url: str) -> procrastinate.App:
-    """An app for processes that only put jobs into the queue (gateway, portal)."""
-    app = procrastinate.App(
-        connector=SyncPsycopgConnector(conninfo=database_url, kwargs=_CONNECTION, min_size=0, max_size=1)
-    )
-    app.open()
-    return app
 
 
 class _Retry(BaseRetryStrategy):
@@ -58,17 +29,21 @@ class _Retry(BaseRetryStrategy):
         self, *, exception: BaseException, job: procrastinate.jobs.Job
     ) -> procrastinate.RetryDecision | None:
         decision = retry.decide(exception, job.attempts)
+        event = "job_will_be_tried_again" if decision else "job_failed"
+        log.error(event, extra={"job": job.id, "error": type(exception).__name__}, exc_info=exception)
         return (
             procrastinate.RetryDecision(retry_in={"seconds": round(decision.delay_s)}) if decision else None
         )
 
 
 def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
-    """The app of a worker. `services_of(app)` builds the Services that its tasks use."""
+    """The app of a worker. `services_of(queue)` builds the Services that its tasks use."""
     app = procrastinate.App(
-        connector=PsycopgConnector(conninfo=database_url, kwargs=_CONNECTION, min_size=1, max_size=4)
+        connector=PsycopgConnector(conninfo=database_url, kwargs=CONNECTION, min_size=1, max_size=4)
     )
-    services: Services = services_of(app)
+    # Steps run in threads and put the next job into their own transaction, which wants the synchronous connector.
+    queue = deferring_app(database_url)
+    services: Services = services_of(queue)
 
     @app.task(name="take_step", queue=QUEUE, retry=_Retry(), pass_context=True)
     def _take_step(context: JobContext, tenant: str, study_id: str, revision: int) -> None:
@@ -80,7 +55,7 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
             services,
             tenant,
             arrival_id,
-            defer_again=lambda conn, delay_s: defer_assembly(app, conn, tenant, arrival_id, delay_s),
+            defer_again=lambda conn, delay_s: defer_assembly(queue, conn, tenant, arrival_id, delay_s),
         )
 
     return app

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import procrastinate
 
-from dicom_gateway.errors import CalledAETitleNotRecognized
 from dicom_gateway.instance_sink import AssociationEnd, ReceivedInstance, RecordOutcome
 from dicom_gateway.peers import Peer
 from pipeline.database import Connection, Database
-from pipeline.jobs import defer_assembly
+from pipeline.queue import defer_assembly
 
 
 class DatabaseSink:
@@ -17,14 +16,15 @@ class DatabaseSink:
     def __init__(self, database: Database, queue: procrastinate.App) -> None:
         self._database = database
         self._queue = queue
-        self._tenant_of: dict[int, str] = {}
+
+    def called_ae_title_exists(self, called_ae_title: str) -> bool:
+        with self._database.system_transaction() as conn:
+            row = conn.execute("SELECT called_ae_title_exists(%s) AS known", (called_ae_title,)).fetchone()
+        return row is not None and bool(row["known"])
 
     def find_peer(self, calling_ae_title: str, called_ae_title: str, remote_host: str) -> Peer | None:
         """The enabled peer of the tenant that owns `called_ae_title`, or None."""
         with self._database.system_transaction() as conn:
-            known = conn.execute("SELECT called_ae_title_exists(%s) AS known", (called_ae_title,)).fetchone()
-            if known is None or not known["known"]:
-                raise CalledAETitleNotRecognized(called_ae_title)
             row = conn.execute(
                 "SELECT * FROM find_peer(%s, %s)", (called_ae_title, calling_ae_title)
             ).fetchone()
@@ -46,7 +46,6 @@ class DatabaseSink:
                 (peer.tenant, peer.ae_title),
             ).fetchone()
         assert row is not None
-        self._tenant_of[row["id"]] = peer.tenant
         return int(row["id"])
 
     def record(self, association_id: int, peer: Peer, received: ReceivedInstance) -> RecordOutcome:
@@ -77,12 +76,11 @@ class DatabaseSink:
                 defer_assembly(self._queue, conn, peer.tenant, row["recorded_arrival_id"], peer.quiet_time_s)
         return outcome
 
-    def close_association(self, association_id: int, how: AssociationEnd) -> None:
-        tenant = self._tenant_of.pop(association_id)
-        with self._database.transaction(tenant) as conn:
+    def close_association(self, association_id: int, peer: Peer, how: AssociationEnd) -> None:
+        with self._database.transaction(peer.tenant) as conn:
             conn.execute(
                 "UPDATE association SET closed_at = now(), how = %s WHERE tenant = %s AND id = %s",
-                (how, tenant, association_id),
+                (how, peer.tenant, association_id),
             )
 
 

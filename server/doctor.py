@@ -124,6 +124,8 @@ def print_status(settings: Settings) -> None:
             "SELECT status::text AS status, count(*) AS n FROM procrastinate_jobs GROUP BY status ORDER BY status"
         ):
             table.add_row(f"jobs {row['status']}", str(row["n"]))
-        waiting = conn.execute("SELECT count(*) AS n FROM result_object WHERE acknowledged_at IS NULL").fetchone()
+        waiting = conn.execute(
+            "SELECT count(*) AS n FROM result_object WHERE acknowledged_at IS NULL"
+        ).fetchone()
         table.add_row("objects not yet acknowledged", str(waiting["n"] if waiting else 0))
     Console().print(table)

@@ -26,6 +26,8 @@ def prepare(settings: Settings) -> str | None:
     migrate(settings.database_url)
     with owner_connection(settings.database_url) as conn:
         create_tenant(conn, FIRST_TENANT, "Default", settings.called_ae_title)
+        # Associations that were open when this installation was killed.
+        conn.execute("UPDATE association SET closed_at = now(), how = 'lost' WHERE closed_at IS NULL")
         return create_first_admin(conn, FIRST_TENANT)
 
 

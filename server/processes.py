@@ -15,17 +15,9 @@ import time
 from dataclasses import dataclass, field
 from types import FrameType
 
-import uvicorn
-from portal.app import create_app
-
-from dicom_gateway.receive_dimse import Acceptor, AcceptorSettings
-from pipeline import jobs
-from pipeline.receive import DatabaseSink
-from portal.context import PortalContext
-from server import wiring
 from server.settings import Settings
-from server.telemetry import Metrics
 
+# Each role imports what it needs when it starts: a gateway process stays small without models and web pages.
 log = logging.getLogger("radmeter.server")
 
 ROLES = ("gateway", "worker", "portal")
@@ -35,15 +27,21 @@ _RESTART_DELAY_S = 1.0
 
 def run_gateway(settings: Settings) -> None:
     """Accept associations until SIGTERM, then finish the messages in progress."""
+    from dicom_gateway.acceptor_settings import AcceptorSettings
+    from dicom_gateway.receive_dimse import Acceptor
+    from pipeline.queue import deferring_app
+    from pipeline.receive import DatabaseSink
+    from server import wiring
+
     sink = DatabaseSink(
         wiring.database(settings, pool_size_max=min(settings.associations_max, 16)),
-        jobs.deferring_app(settings.database_url),
+        deferring_app(settings.database_url),
     )
     acceptor = Acceptor(
         AcceptorSettings(
             host=settings.dicom_host,
             port=settings.dicom_port,
-            store_root=wiring.folders(settings).instances,
+            storage_root=wiring.folders(settings).instances,
             message_bytes_max=settings.instance_bytes_max,
             associations_max=settings.associations_max,
             associations_per_host_max=settings.associations_per_host_max,
@@ -51,7 +49,7 @@ def run_gateway(settings: Settings) -> None:
         sink,
     )
 
-    def stop(signal_number: int, frame: FrameType | None) -> None:
+    def stop(_signal_number: int, _frame: FrameType | None) -> None:
         # From a thread: the accept loop, which runs in this one, must stay free to see the stop.
         threading.Thread(target=acceptor.stop, args=(settings.drain_s,), daemon=True).start()
 
@@ -63,6 +61,10 @@ def run_gateway(settings: Settings) -> None:
 
 def run_worker(settings: Settings) -> None:
     """Take steps until SIGTERM."""
+    from pipeline import jobs
+    from server import wiring
+    from server.telemetry import Metrics
+
     metrics = Metrics()
     app = jobs.worker_app(settings.database_url, lambda queue: wiring.services(settings, metrics, queue))
     log.info("worker_started")
@@ -71,11 +73,19 @@ def run_worker(settings: Settings) -> None:
 
 def run_portal(settings: Settings) -> None:
     """Serve pages, API, health and metrics until SIGTERM."""
+    import uvicorn
+
+    from portal.app import create_app
+    from portal.context import PortalContext
+    from server import wiring
+    from server.telemetry import collected_metrics
+
     context = PortalContext(
         database=wiring.database(settings, pool_size_max=8),
         data_root=settings.data_directory,
         session_hours=settings.session_hours,
         cookie_secure=settings.cookie_secure,
+        registry=collected_metrics(),
     )
     log.info("portal_started", extra={"port": settings.http_port})
     uvicorn.run(

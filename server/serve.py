@@ -41,8 +41,12 @@ def serve(settings: Settings, role: str) -> None:
     if role not in processes.ROLES:
         raise CommandFailed(f"no role {role!r}; there are all, {', '.join(processes.ROLES)}")
     if not settings.database_url:
-        raise CommandFailed("a single role needs RADMETER_DATABASE_URL; `radmeter serve` alone brings its own")
-    {"gateway": processes.run_gateway, "worker": processes.run_worker, "portal": processes.run_portal}[role](settings)
+        raise CommandFailed(
+            "a single role needs RADMETER_DATABASE_URL; `radmeter serve` alone brings its own"
+        )
+    {"gateway": processes.run_gateway, "worker": processes.run_worker, "portal": processes.run_portal}[role](
+        settings
+    )
 
 
 def _serve_all(settings: Settings) -> None:
@@ -57,6 +61,8 @@ def _serve_all(settings: Settings) -> None:
     with with_database(settings) as ready:
         password = prepare(ready)
         if password is not None:
-            typer.echo(f"First sign-in at http://{ready.http_host}:{ready.http_port}/  name: admin  password: {password}")
+            typer.echo(
+                f"First sign-in at http://{ready.http_host}:{ready.http_port}/  name: admin  password: {password}"
+            )
             typer.echo("This password is shown once.")
         Supervisor(ready).run()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess
 
 # Only these leave a log record beside its event name. Never UIDs, names or accession numbers.
 LOG_FIELDS = (
@@ -54,6 +55,17 @@ def configure_logging(level: str) -> None:
     # These quote names and UIDs of the objects they handle, or repeat our own events.
     for name in ("pydicom", "pynetdicom", "highdicom", "procrastinate", "weasyprint", "fontTools", "yoyo"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def collected_metrics() -> CollectorRegistry:
+    """A registry that sums the metrics of all processes of this installation.
+
+    They meet in the folder PROMETHEUS_MULTIPROC_DIR, which `radmeter serve` sets; alone, a process shows its own.
+    """
+    registry = CollectorRegistry()
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        multiprocess.MultiProcessCollector(registry)
+    return registry
 
 
 class Metrics:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 
 import procrastinate
-from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
-from models.registry import get_model
 
-from pipeline import jobs
 from pipeline.database import Database
+from pipeline.queue import defer_step
 from pipeline.services import Folders, Services
 from server.settings import Settings
 from server.telemetry import Metrics
@@ -29,11 +27,15 @@ def database(settings: Settings, *, pool_size_max: int) -> Database:
 
 def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Services:
     """What a worker's steps use."""
+    # Not at the top: gateway and portal have no use for ONNX Runtime's memory.
+    from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
+    from models.registry import get_model
+
     return Services(
         database=database(settings, pool_size_max=settings.worker_concurrency + 2),
         folders=folders(settings),
         endpoint=OnnxRuntimeEndpoint(threads=settings.inference_threads),
         get_model=functools.partial(get_model, data_directory=settings.data_directory),
-        defer_step=functools.partial(jobs.defer_step, app),
+        defer_step=functools.partial(defer_step, app),
         observe_step=metrics.observe_step,
     )

@@ -41,7 +41,9 @@ def _listen(port: int, folder: Path) -> None:
     entity.supported_contexts = AllStoragePresentationContexts
     entity.add_supported_context(Verification)
     entity.start_server(
-        ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda event: _store(event, folder))]
+        ("127.0.0.1", port),
+        block=False,
+        evt_handlers=[(evt.EVT_C_STORE, lambda event: _store(event, folder))],
     )
 
 

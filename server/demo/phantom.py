@@ -50,13 +50,17 @@ def _make(dicom: Path, truth_file: Path) -> None:
     # write_ct_series puts voxel (0, 0, 0) at the origin, columns to the left, rows to the back, slices up.
     truth = [
         TrueNodule(
-            center_lps_mm=_lps(nodule.center_index, phantom.spacing_mm), diameter_mm=nodule.diameter_mm, kind=nodule.kind
+            center_lps_mm=_lps(nodule.center_index, phantom.spacing_mm),
+            diameter_mm=nodule.diameter_mm,
+            kind=nodule.kind,
         )
         for nodule in phantom.truth
     ]
     truth_file.write_text(json.dumps([asdict(one) for one in truth]))
 
 
-def _lps(index: tuple[float, float, float], spacing_mm: tuple[float, float, float]) -> tuple[float, float, float]:
+def _lps(
+    index: tuple[float, float, float], spacing_mm: tuple[float, float, float]
+) -> tuple[float, float, float]:
     z, y, x = (float(value) for value in np.asarray(index) * np.asarray(spacing_mm))
     return x, y, z

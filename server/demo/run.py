@@ -105,7 +105,11 @@ def _stage(settings: Settings, console: Console) -> Iterator[Stage]:
     }
     with (settings.data_directory / "server.log").open("ab") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "server", "serve"], env=environment, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, "-m", "server", "serve"],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         _wait_until_ready(server, settings)

@@ -50,7 +50,10 @@ def watch(
 ) -> store.StudyRecord:
     """Show the study's steps until it has come to an end."""
     deadline = time.monotonic() + _TIMEOUT_S
-    with owner_connection(stage.settings.database_url) as conn, Live(console=console, refresh_per_second=8) as live:
+    with (
+        owner_connection(stage.settings.database_url) as conn,
+        Live(console=console, refresh_per_second=8) as live,
+    ):
         while time.monotonic() < deadline:
             progress = _progress(conn, since)
             conn.commit()
@@ -64,18 +67,23 @@ def watch(
         else:
             raise CommandFailed("the study did not come to an end in ten minutes; see server.log")
     if progress.arrival is not None and progress.arrival["outcome"] == "seen_again":
-        console.print("[bold]Seen again, not charged:[/bold] the same instances were here before; nothing ran.")
+        console.print(
+            "[bold]Seen again, not charged:[/bold] the same instances were here before; nothing ran."
+        )
     return progress.study
 
 
 def _progress(conn: Connection, since: datetime) -> Progress:
     arrival = conn.execute(
-        "SELECT * FROM arrival WHERE tenant = %s AND first_at >= %s ORDER BY id DESC LIMIT 1", (FIRST_TENANT, since)
+        "SELECT * FROM arrival WHERE tenant = %s AND first_at >= %s ORDER BY id DESC LIMIT 1",
+        (FIRST_TENANT, since),
     ).fetchone()
     if arrival is None:
         return Progress(None, None, [])
     study = store.get_study(conn, FIRST_TENANT, arrival["study_id"])
-    events = [one for one in store.study_events(conn, FIRST_TENANT, study.id) if one["at"] >= arrival["first_at"]]
+    events = [
+        one for one in store.study_events(conn, FIRST_TENANT, study.id) if one["at"] >= arrival["first_at"]
+    ]
     return Progress(study, arrival, events)
 
 
@@ -96,7 +104,9 @@ def _table(progress: Progress) -> Table:
         table.add_row(step, *_cells(events.get(step)))
     for end in ("rejected", "failed"):
         if end in events and progress.study is not None:
-            table.add_row(end, "[bold]ended[/bold]", "", f"{progress.study.reason_code}: {progress.study.reason_text}")
+            table.add_row(
+                end, "[bold]ended[/bold]", "", f"{progress.study.reason_code}: {progress.study.reason_text}"
+            )
     return table
 
 
@@ -111,7 +121,9 @@ def _cells(event: dict[str, Any] | None) -> tuple[str, str, str]:
     return "done", seconds, ", ".join(f"{name}: {detail[name]}" for name in sorted(shown))
 
 
-def show_result(stage: Stage, study: store.StudyRecord, truth: Sequence[TrueNodule], console: Console) -> None:
+def show_result(
+    stage: Stage, study: store.StudyRecord, truth: Sequence[TrueNodule], console: Console
+) -> None:
     """Findings, where the objects are, the report's URL, the usage event and the statement."""
     with owner_connection(stage.settings.database_url) as conn:
         results = store.results(conn, FIRST_TENANT, study.id)
@@ -132,7 +144,9 @@ def show_result(stage: Stage, study: store.StudyRecord, truth: Sequence[TrueNodu
 
 
 def _show_findings(findings: list[dict[str, Any]], truth: Sequence[TrueNodule], console: Console) -> None:
-    table = Table("no.", "score", "long × short mm", "mean mm", "volume mm³", "centre LPS mm", "truth", title="Findings")
+    table = Table(
+        "no.", "score", "long × short mm", "mean mm", "volume mm³", "centre LPS mm", "truth", title="Findings"
+    )
     unseen = list(truth)
     for finding in findings:
         match = _match(finding, unseen)

@@ -1,0 +1,97 @@
+"""Encode: each result becomes SR, SEG and PDF for the PACS, and a report for people."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from dicom_gateway.child_process import ChildError
+from dicom_gateway.decode import load_volume
+from dicom_gateway.encode_errors import EncodeError
+from dicom_gateway.source_headers import SourceHeaderUnreadable
+from pipeline import store
+from pipeline.database import Connection
+from pipeline.errors import StudyFailed
+from pipeline.report_file import save_report
+from pipeline.result_set import ResultSet, make_result_set
+from pipeline.services import Outcome, Services
+from pipeline.store import StudyRecord
+from pipeline.study_file import load_findings, load_study, write_durably
+
+
+def encode_study(services: Services, record: StudyRecord) -> Outcome:
+    """Write the result objects and the report of every routed model into the study's results folder."""
+    with services.database.transaction(record.tenant) as conn:
+        created_at = {
+            row["product"]: row["created_at"]
+            for row in store.results(conn, record.tenant, record.id, record.revision)
+        }
+        language = store.get_tenant(conn, record.tenant)["language"]
+        peer = store.get_peer(conn, record.tenant, record.ae_title)
+    destination = (peer and peer["result_destination"]) or record.ae_title
+    rows: list[dict[str, Any]] = []
+    for position, choice in enumerate(record.route):
+        product = choice["product"]
+        results = _make(services, record, choice, created_at[product], language)
+        # The first model's report is the study's report; further ones lie beside it under their product.
+        folder = services.folders.results_of(record)
+        save_report(folder if position == 0 else folder / product, results.view, results.pdf)
+        rows.extend(_write_objects(services, record, product, results))
+
+    def save(conn: Connection, study: StudyRecord) -> None:
+        for row in rows:
+            _insert_object(conn, study, row | {"destination": destination})
+
+    return Outcome(save=save, detail={"objects": [row["kind"] for row in rows]})
+
+
+def _make(
+    services: Services, record: StudyRecord, choice: dict[str, Any], created_at: Any, language: str
+) -> ResultSet:
+    work = services.folders.work_of(record)
+    try:
+        return make_result_set(
+            load_study(work),
+            load_volume(services.folders.volume_of(record, choice["series_instance_uid"])),
+            load_findings(work, choice["product"]),
+            services.get_model(choice["model"]).manifest,
+            study_id=str(record.id),
+            revision=record.revision,
+            created_at=created_at,
+            instances_root=services.folders.instances,
+            language=language,
+        )
+    except (EncodeError, SourceHeaderUnreadable, ChildError) as error:
+        raise StudyFailed(
+            "RESULT_NOT_ENCODED", f"The result cannot be written as DICOM objects: {error}"
+        ) from error
+
+
+def _write_objects(
+    services: Services, record: StudyRecord, product: str, results: ResultSet
+) -> list[dict[str, Any]]:
+    rows = []
+    for one in results.objects:
+        path = services.folders.results_of(record) / f"{product}.{one.kind.lower()}.dcm"
+        write_durably(path, one.content)
+        rows.append(
+            {
+                "sop_instance_uid": one.sop_instance_uid,
+                "product": product,
+                "kind": one.kind,
+                "location": str(path.relative_to(services.folders.results)),
+                "sha256": hashlib.sha256(one.content).hexdigest(),
+                "size_bytes": len(one.content),
+            }
+        )
+    return rows
+
+
+def _insert_object(conn: Connection, study: StudyRecord, row: dict[str, Any]) -> None:
+    conn.execute(
+        """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind, location, sha256,
+                                      size_bytes, destination)
+           VALUES (%(tenant)s, %(sop_instance_uid)s, %(study_id)s, %(revision)s, %(product)s, %(kind)s, %(location)s,
+                   %(sha256)s, %(size_bytes)s, %(destination)s)""",
+        row | {"tenant": study.tenant, "study_id": study.id, "revision": study.revision},
+    )

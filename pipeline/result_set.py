@@ -1,0 +1,103 @@
+"""The result set of one model on one series: SR, SEG, PDF and the report. Server and command line make it alike."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pydicom.filewriter import dcmwrite
+
+from dicom_gateway.encode_pdf import encode_pdf
+from dicom_gateway.encode_seg import encode_seg
+from dicom_gateway.encode_sr import encode_sr
+from dicom_gateway.result_context import ResultContext
+from dicom_gateway.source_headers import read_headers
+from models.manifest import Manifest
+from pipeline.report import build_report, render_report_pdf
+from pipeline.report_view import ReportView
+from pipeline.status import StudyStatus
+from study.findings import Finding
+from study.study import Study
+from study.volume import Volume
+
+
+@dataclass(frozen=True)
+class ResultObject:
+    """One encoded instance: kind SR, SEG or PDF, and its Part 10 bytes."""
+
+    kind: str
+    sop_instance_uid: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """Everything that leaves for the PACS and what people read."""
+
+    objects: tuple[ResultObject, ...]
+    view: ReportView
+    pdf: bytes
+
+
+def make_result_set(
+    study: Study,
+    volume: Volume,
+    findings: tuple[Finding, ...],
+    manifest: Manifest,
+    *,
+    study_id: str,
+    revision: int,
+    created_at: datetime,
+    instances_root: Path,
+    language: str,
+) -> ResultSet:
+    """Encode one result. The same arguments give the same bytes, so a repeated step repeats its objects.
+
+    instances_root: the folder that the instances' locations are relative to.
+    """
+    view = build_report(
+        study,
+        job_id=study_id,
+        created_at=created_at,
+        status=StudyStatus.INFERRED,
+        manifest=manifest,
+        volume=volume,
+        findings=findings,
+        revision=revision,
+    )
+    pdf = render_report_pdf(view, language)
+    context = ResultContext(
+        study_id=study_id,
+        source_headers=read_headers(_source_files(study, volume, instances_root)),
+        volume=volume,
+        findings=findings,
+        model_name=manifest.name,
+        model_version=manifest.version,
+        weights_sha256=manifest.weights_sha256,
+        publisher=manifest.publisher,
+        clearance_status=manifest.clearance_status,
+        intended_use=manifest.intended_use,
+        created_at=created_at,
+        revision=revision,
+        operating_threshold=manifest.operating_threshold,
+    )
+    encoded = {"SR": encode_sr(context), "SEG": encode_seg(context), "PDF": encode_pdf(context, pdf)}
+    objects = [_object(kind, dataset) for kind, dataset in encoded.items() if dataset is not None]
+    return ResultSet(tuple(objects), view, pdf)
+
+
+def _source_files(study: Study, volume: Volume, root: Path) -> Sequence[Path]:
+    """The files of the volume's slices in slice order, each once."""
+    series = next(one for one in study.series if one.series_instance_uid == volume.series_instance_uid)
+    location = {instance.sop_instance_uid: instance.location for instance in series.instances}
+    return [root / location[uid] for uid in dict.fromkeys(volume.slice_sop_instance_uids)]
+
+
+def _object(kind: str, dataset: Dataset) -> ResultObject:
+    buffer = io.BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return ResultObject(kind, str(dataset.SOPInstanceUID), buffer.getvalue())

@@ -1,0 +1,87 @@
+"""`radmeter models`: which models there are, and how one is added, trained, evaluated, exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from server.cli import explained_errors
+from server.settings import load_settings
+
+commands = typer.Typer(help="Models: list, show, add, train, evaluate, export.", no_args_is_help=True)
+GROUPS = {"models": commands}
+
+
+@commands.command("list")
+def list_models() -> None:
+    """Every model with its version and status of clearance."""
+    from models import registry
+
+    table = Table("name", "version", "publisher", "reads", "clearance")
+    with explained_errors():
+        for one in registry.list_models(load_settings().data_directory):
+            table.add_row(one.name, one.version, one.publisher, one.modality, one.clearance_status)
+    Console().print(table)
+
+
+@commands.command("show")
+def show(name: str) -> None:
+    """A model's card."""
+    from models import registry
+
+    with explained_errors():
+        manifest = registry.get_model(name, load_settings().data_directory).manifest
+        card = manifest.folder / "MODEL_CARD.md"
+        typer.echo(f"{manifest.name} {manifest.version}  weights {manifest.weights_sha256}")
+        typer.echo(f"{manifest.clearance_status}\n{manifest.intended_use}\n")
+        typer.echo(card.read_text() if card.is_file() else "(this model came without a card)")
+
+
+@commands.command("add")
+def add(
+    bundle: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a MONAI bundle, .zip")],
+) -> None:
+    """Add a MONAI bundle of the lung_nodule_ct_detection layout (needs the extra `train`)."""
+    from models.monai_bundle import add_bundle
+
+    with explained_errors():
+        manifest = add_bundle(bundle, load_settings().data_directory)
+    typer.echo(f"added {manifest.name} {manifest.version}; switch it on per tenant in `tenant.models`")
+
+
+_FORWARD = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def _forward(name: str, module: str, context: typer.Context) -> None:
+    """Hand all further arguments to the model's own command, which knows them."""
+    import runpy
+    import sys
+
+    with explained_errors():
+        folder = Path(__file__).resolve().parent.parent / "models" / name
+        if not (folder / f"{module}.py").is_file():
+            raise typer.BadParameter(f"{name} has no command {module}")
+        sys.argv = [f"radmeter models {module} {name}", *context.args]
+        runpy.run_module(f"models.{name}.{module}", run_name="__main__")
+
+
+@commands.command("train", context_settings=_FORWARD)
+def train(context: typer.Context, name: str) -> None:
+    """Train a model of this project (needs the extra `train`); --help after the name lists its options."""
+    _forward(name, "train", context)
+
+
+@commands.command("evaluate", context_settings=_FORWARD)
+def evaluate(context: typer.Context, name: str) -> None:
+    """Evaluate a model of this project on held-out data."""
+    _forward(name, "evaluate", context)
+
+
+@commands.command("export", context_settings=_FORWARD)
+def export(context: typer.Context, name: str) -> None:
+    """Export a checkpoint to ONNX (needs the extra `train`)."""
+    _forward(name, "export", context)
