@@ -78,6 +78,7 @@ class Rating:
 
 def rate(contract: Contract, period: Period, totals: UsageTotals) -> Rating:
     """Price a period's usage, in the contract's order of rates."""
+    assert totals.quantities.keys() <= contract.products, "billable products have a rate"
     lines: list[RatedLine] = []
     for item in contract.rates:
         quantity = totals.quantities.get(item.product, Decimal(0))

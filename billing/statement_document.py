@@ -36,7 +36,10 @@ def render_print_html(statement: Statement, language: str = "en") -> str:
 
 
 def render_pdf(statement: Statement, language: str = "en") -> bytes:
-    """The statement on A4 pages. WeasyPrint needs hundreds of MiB, so a process of its own renders and ends."""
+    """The statement on A4 pages.
+
+    WeasyPrint needs hundreds of MiB, so a process of its own renders and ends.
+    """
     command = [sys.executable, "-m", "billing.statement_pdf"]
     html = render_print_html(statement, language).encode()
     try:
@@ -52,7 +55,7 @@ def render_pdf(statement: Statement, language: str = "en") -> bytes:
 
 
 def render_csv(statement: Statement, language: str = "en") -> bytes:
-    """The lines, taxes and total, then what was not charged: UTF-8 with a byte order mark for spreadsheets."""
+    """Lines, taxes and total, then what was not charged: UTF-8 with the byte order mark that Excel needs."""
     words, currency = labels(language), statement.currency
     rows: list[Sequence[str]] = [_CSV_HEADING]
     for line in statement.lines:

@@ -52,7 +52,7 @@ LABELS: dict[str, dict[str, str]] = {
         "payment_reference": "Please give the statement number with the payment.",
         "not_a_tax_invoice": "This statement is not a tax invoice.",
         "closed_early": "This period was closed before its end; later usage comes as a correction.",
-        "no_patient_data": "Cases are listed by opaque reference in the case file that belongs to this statement.",
+        "no_patient_data": "The case file of this statement lists each case by an opaque reference.",
         "check": "Check digits of usage and lines",
         "page": "Page",
         "of": "of",
