@@ -1,1 +1,213 @@
-GROUPS: dict = {}
+"""`radmeter contract|usage|statement|ledger`: contracts, usage, statements and the books."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from billing import contract as contracts
+from billing import ledger, rate, statement, store, usage
+from billing import statement_document as document
+from server.cli import explained_errors
+from server.cli_admin import TenantOption, administration
+from server.errors import CommandFailed
+from server.installation import FIRST_TENANT
+
+contract_commands = typer.Typer(help="Contracts: check, simulate, add, list.", no_args_is_help=True)
+usage_commands = typer.Typer(help="Usage events.", no_args_is_help=True)
+statement_commands = typer.Typer(help="Statements: draft, issue, show, export.", no_args_is_help=True)
+ledger_commands = typer.Typer(help="The books.", no_args_is_help=True)
+GROUPS = {
+    "contract": contract_commands,
+    "usage": usage_commands,
+    "statement": statement_commands,
+    "ledger": ledger_commands,
+}
+
+FileArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
+DayOption = Annotated[str, typer.Option(help="a day of the period, YYYY-MM-DD; today without it")]
+LanguageOption = Annotated[str, typer.Option(help="en or zh")]
+
+
+@contract_commands.command("check")
+def check_contract(file: FileArgument) -> None:
+    """Check a contract file; each problem with its line."""
+    with explained_errors():
+        contract = contracts.load(file.read_text("utf-8"))
+    typer.echo(
+        f"{contract.name}: {contract.seller.name} to {contract.buyer.name}, {contract.currency}: well formed"
+    )
+
+
+@contract_commands.command("simulate")
+def simulate_contract(file: FileArgument, usage_csv: FileArgument) -> None:
+    """Price a usage file against a contract; nothing is stored."""
+    with explained_errors():
+        contract = contracts.load(file.read_text("utf-8"))
+        simulated = rate.simulate(contract, usage.read_csv(usage_csv.read_text("utf-8")))
+    table = Table("period", "product", "quantity", "amount", "how")
+    for rating in simulated.ratings:
+        for line in rating.lines:
+            amount = f"{line.amount} {contract.currency}"
+            table.add_row(
+                str(rating.period.starts_on),
+                line.product,
+                f"{line.quantity:f}",
+                amount,
+                line.explanation.text(),
+            )
+    console = Console()
+    console.print(table)
+    console.print(f"total without tax: {simulated.total} {contract.currency}", highlight=False)
+    for reason, count in simulated.not_charged.items():
+        console.print(f"not charged: {count} × {reason}", highlight=False)
+
+
+@contract_commands.command("add")
+def add_contract(file: FileArgument, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Store a contract, or the next version of the one with its name."""
+    with administration(tenant) as conn:
+        contract_id = store.add_contract(conn, tenant, file.read_text("utf-8"))
+    typer.echo(f"contract {contract_id}")
+
+
+@contract_commands.command("list")
+def list_contracts(tenant: TenantOption = FIRST_TENANT) -> None:
+    """The contracts of a tenant."""
+    table = Table("id", "name", "version", "buyer", "currency", "since")
+    with administration(tenant) as conn:
+        for one in store.list_contracts(conn, tenant):
+            what = one.contract
+            table.add_row(
+                str(one.contract_id),
+                what.name,
+                str(one.version),
+                what.buyer.name,
+                what.currency,
+                str(one.first_day),
+            )
+    Console().print(table)
+
+
+@usage_commands.command("export")
+def export_usage(
+    out: Annotated[Path, typer.Option(help="CSV file to write")],
+    tenant: TenantOption = FIRST_TENANT,
+) -> None:
+    """Every usage event with its decision as CSV; opaque references, no patient data."""
+    import csv
+
+    rows = 0
+    with administration(tenant) as conn, out.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            [
+                "occurred_at",
+                "kind",
+                "product",
+                "quantity",
+                "outcome",
+                "reason",
+                "study_ref",
+                "case_key",
+                "event_id",
+            ]
+        )
+        before: int | None = None
+        while page := store.list_usage(conn, tenant, limit=1000, before=before):
+            for one in page:
+                event, decision = one.event, one.decision
+                writer.writerow(
+                    [
+                        event.occurred_at.isoformat(),
+                        event.kind,
+                        event.product,
+                        usage.plain(event.quantity),
+                        decision.outcome,
+                        decision.reason_code,
+                        event.study_ref,
+                        event.case_key,
+                        event.event_id,
+                    ]
+                )
+            rows += len(page)
+            before = page[-1].ingest_sequence
+    typer.echo(f"{rows} usage events in {out}")
+
+
+@statement_commands.command("draft")
+def draft_statement(
+    contract_id: int,
+    day: DayOption = "",
+    tenant: TenantOption = FIRST_TENANT,
+    language: LanguageOption = "en",
+) -> None:
+    """The statement as it would be issued now; nothing is stored."""
+    with administration(tenant) as conn:
+        typer.echo(document.render_text(statement.draft(conn, tenant, contract_id, _instant(day)), language))
+
+
+@statement_commands.command("issue")
+def issue_statement(
+    contract_id: int,
+    day: DayOption = "",
+    tenant: TenantOption = FIRST_TENANT,
+    close_early: Annotated[bool, typer.Option(help="bill a period that has not ended")] = False,
+) -> None:
+    """Issue the statement of a period: number, lines and journal entry, once and for all."""
+    with administration(tenant) as conn:
+        issued = statement.issue(conn, tenant, contract_id, _instant(day), close_early=close_early)
+        typer.echo(document.render_text(issued))
+
+
+@statement_commands.command("show")
+def show_statement(
+    statement_id: int, tenant: TenantOption = FIRST_TENANT, language: LanguageOption = "en"
+) -> None:
+    """An issued statement."""
+    with administration(tenant) as conn:
+        typer.echo(document.render_text(store.get_statement(conn, tenant, statement_id), language))
+
+
+@statement_commands.command("export")
+def export_statement(
+    statement_id: int,
+    out: Annotated[Path, typer.Option(help="folder for PDF, CSV and the cases behind it")],
+    tenant: TenantOption = FIRST_TENANT,
+    language: LanguageOption = "en",
+) -> None:
+    """An issued statement as PDF and CSV, with one CSV row for each case behind it."""
+    with administration(tenant) as conn:
+        issued = store.get_statement(conn, tenant, statement_id)
+        cases = store.usage_of_statement(conn, tenant, statement_id)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"{issued.number}.pdf").write_bytes(document.render_pdf(issued, language))
+        (out / f"{issued.number}.csv").write_bytes(document.render_csv(issued, language))
+        (out / f"{issued.number}-cases.csv").write_bytes(document.render_case_csv(issued, cases, language))
+    typer.echo(f"{issued.number} written to {out}")
+
+
+@ledger_commands.command("check")
+def check_ledger(tenant: TenantOption = FIRST_TENANT) -> None:
+    """Verify every invariant of the books; names the row that breaks one."""
+    with administration(tenant) as conn:
+        problems = ledger.check(conn, tenant)
+        if problems:
+            raise CommandFailed("\n".join(problems))
+    typer.echo("the books are sound")
+
+
+def _instant(day: str) -> datetime:
+    """Noon UTC of the day, which lies in the same period in any zone unless the period turns that very day."""
+    if not day:
+        return datetime.now(UTC)
+    try:
+        return datetime.combine(date.fromisoformat(day), time(12), ZoneInfo("UTC"))
+    except ValueError:
+        raise CommandFailed(f"{day!r} is not a day, YYYY-MM-DD") from None

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from billing import statement
+from billing import statement, statement_document
 from billing import store as billing_store
 from pipeline import store
 from pipeline.database import Connection
@@ -133,9 +133,10 @@ def show_result(
             console.print(f"[bold]{study.status}[/bold] {study.reason_code}: {study.reason_text}")
         for path in sorted(stage.received.glob("*.dcm")):
             console.print(f"received by the PACS: {path}", highlight=False, soft_wrap=True)
-        for event in billing_store.usage_for_study(conn, FIRST_TENANT, str(study.id)):
+        for recorded in billing_store.usage_for_study(conn, FIRST_TENANT, str(study.id)):
+            decision = recorded.decision
             console.print(
-                f"usage event {event['kind']}: {event['outcome']} ({event['reason_code']}) {event['explanation']}",
+                f"usage event {recorded.event.kind}: {decision.outcome} ({decision.reason_code})",
                 highlight=False,
             )
         _show_statement(conn, console)
@@ -185,6 +186,7 @@ def _truth_cell(match: TrueNodule | None, has_truth: bool) -> str:
 
 
 def _show_statement(conn: Connection, console: Console) -> None:
-    for contract in billing_store.list_contracts(conn, FIRST_TENANT):
-        draft = statement.draft(conn, FIRST_TENANT, contract["contract_id"], datetime.now(UTC))
-        console.print(statement.as_text(draft), highlight=False, markup=False)
+    for stored in billing_store.list_contracts(conn, FIRST_TENANT):
+        draft = statement.draft(conn, FIRST_TENANT, stored.contract_id, datetime.now(UTC))
+        console.print()
+        console.print(statement_document.render_text(draft), highlight=False, markup=False)

@@ -1,0 +1,161 @@
+"""`radmeter analyze`: one study, no server: JSON, SR, SEG, PDF and PNG into a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dicom_gateway.decode import decode_series
+from dicom_gateway.decode_errors import DecodeError
+from dicom_gateway.inspect import InspectError, inspect_study
+from inference.errors import InferenceError
+from inference.infer import InferenceResult, run_model
+from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
+from models.errors import UnfitInput
+from models.model import Model
+from models.registry import get_model
+from pipeline.report import build_report, render_report_pdf
+from pipeline.result_set import make_result_set
+from pipeline.route import Route, choose
+from pipeline.status import StudyStatus
+from server.send import files_below
+from server.settings import load_settings
+from study.study import Study
+from study.volume import Volume
+
+
+class _Clock:
+    """Seconds of each step, as they end."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = self._last = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        now = time.perf_counter()
+        self.seconds[step], self._last = now - self._last, now
+
+    def total(self) -> float:
+        return time.perf_counter() - self._start
+
+
+def analyze(path: Path, out: Path, *, model_name: str, language: str) -> dict[str, Any]:
+    """Run the path of a study without a server; returns what it wrote as result.json.
+
+    The status is "completed", "rejected" (unfit input) or "failed", the last two with their reason.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    clock = _Clock()
+    model = get_model(model_name, load_settings().data_directory)
+    record: dict[str, Any] = {
+        "study_instance_uid": None,
+        "series_instance_uid": None,
+        "status": "failed",
+        "reason": None,
+        "model": {
+            "name": model.manifest.name,
+            "version": model.manifest.version,
+            "weights_sha256": model.manifest.weights_sha256,
+        },
+        "findings": [],
+        "timing_s": {},
+    }
+    try:
+        study = _inspect(path)
+        record["study_instance_uid"] = study.study_instance_uid
+        clock.lap("inspect")
+        _run(study, out, model, language, record, clock)
+    except _Refused as refused:
+        record |= {"status": "rejected", "reason": {"code": refused.code, "text": refused.text}}
+        _write_refusal(refused, out, language)
+    except InferenceError as error:
+        record["reason"] = {"code": "INFERENCE_FAILED", "text": str(error)}
+    record["timing_s"] = {step: round(seconds, 3) for step, seconds in clock.seconds.items()}
+    record["timing_s"]["total"] = round(clock.total(), 3)
+    (out / "result.json").write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
+    return record
+
+
+class _Refused(Exception):
+    """The input is unfit, with its reason and the study as far as it was read."""
+
+    def __init__(self, code: str, text: str, study: Study | None = None) -> None:
+        super().__init__(text)
+        self.code, self.text, self.study = code, text, study
+
+
+def _inspect(path: Path) -> Study:
+    files = files_below([path])
+    try:
+        return inspect_study([(str(file.absolute()), file) for file in files]).study
+    except InspectError as error:
+        raise _Refused("HEADERS_UNREADABLE", str(error)) from error
+
+
+def _run(study: Study, out: Path, model: Model, language: str, record: dict[str, Any], clock: _Clock) -> None:
+    route = choose(study, model.manifest)
+    if not isinstance(route, Route):
+        raise _Refused(route.code, route.text, study)
+    record["series_instance_uid"] = route.series_instance_uid
+    series = next(one for one in study.series if one.series_instance_uid == route.series_instance_uid)
+    with tempfile.TemporaryDirectory(prefix="radmeter-analyze-") as folder:
+        try:
+            volume = decode_series(series, Path("/"), Path(folder))
+            clock.lap("decode")
+            result = run_model(model, volume, OnnxRuntimeEndpoint())
+        except DecodeError as error:
+            raise _Refused(error.code, str(error), study) from error
+        except UnfitInput as error:
+            raise _Refused(error.code, str(error), study) from error
+        clock.seconds |= result.timing_s
+        clock.lap("model")
+        del clock.seconds["model"]  # its parts stand there already
+        _write_results(study, volume, result, model, out, language)
+        clock.lap("encode")
+    record["status"] = "completed"
+    record["findings"] = [finding.as_json() for finding in result.findings]
+
+
+def _write_results(
+    study: Study, volume: Volume, result: InferenceResult, model: Model, out: Path, language: str
+) -> None:
+    results = make_result_set(
+        study,
+        volume,
+        result.findings,
+        model.manifest,
+        study_id=_job_id(study.study_instance_uid),
+        revision=1,
+        created_at=datetime.now(UTC),
+        instances_root=Path("/"),
+        language=language,
+    )
+    for one in results.objects:
+        (out / f"{model.manifest.product_code}.{one.kind.lower()}.dcm").write_bytes(one.content)
+    (out / "report.pdf").write_bytes(results.pdf)
+    for image in results.view.key_images:
+        (out / image.name).write_bytes(image.png)
+
+
+def _write_refusal(refused: _Refused, out: Path, language: str) -> None:
+    """A refusal is something to read too."""
+    if refused.study is None:
+        return
+    view = build_report(
+        refused.study,
+        job_id=_job_id(refused.study.study_instance_uid),
+        created_at=datetime.now(UTC),
+        status=StudyStatus.REJECTED,
+        reason=(refused.code, refused.text),
+    )
+    (out / "report.pdf").write_bytes(render_report_pdf(view, language))
+
+
+def _job_id(*parts: str) -> str:
+    """A stable opaque id for a study that no server knows."""
+    return hashlib.sha256(chr(31).join(parts).encode()).hexdigest()[:12]
