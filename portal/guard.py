@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from urllib.parse import urlsplit
 
@@ -62,17 +63,19 @@ class Guard:
     def __init__(self, app: ASGIApp, registry: CollectorRegistry, *, is_secure: bool) -> None:
         self._app = app
         self._is_secure = is_secure
+        # Several processes together: the registry collects from their files, ours among them.
+        own = None if "PROMETHEUS_MULTIPROC_DIR" in os.environ else registry
         self._requests = Counter(
             "radmeter_http_requests",
             "Requests by route template.",
             ["method", "route", "status"],
-            registry=registry,
+            registry=own,
         )
         self._seconds = Histogram(
             "radmeter_http_request_seconds",
             "Time to answer, by route template.",
             ["route"],
-            registry=registry,
+            registry=own,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -105,10 +105,19 @@ def add_history(
     for index, outcome in enumerate(outcomes):
         arrival = site.owner.execute(
             """INSERT INTO arrival
-                 (tenant, study_id, ae_title, new_count, identical_count, closed_at, outcome, completion)
-               VALUES (%s, %s, 'PACS', %s, %s, now(), %s, 'quiet for 10 s after the association was released')
+                 (tenant, study_id, ae_title, first_at, new_count, identical_count, closed_at,
+                  outcome, completion)
+               VALUES (%s, %s, 'PACS', %s, %s, %s, now(), %s,
+                 'quiet for 10 s after the association was released')
                RETURNING id""",
-            (tenant, study_id, 120 if index == 0 else 0, 0 if index == 0 else 120, outcome),
+            (
+                tenant,
+                study_id,
+                now + timedelta(minutes=index),
+                120 if index == 0 else 0,
+                0 if index == 0 else 120,
+                outcome,
+            ),
         ).fetchone()
         assert arrival is not None
         if index == 0:
@@ -126,7 +135,7 @@ def add_history(
             (
                 tenant,
                 study_id,
-                now + timedelta(seconds=3 * index),
+                now + timedelta(seconds=3 * index + 12),
                 f"study_{name}",
                 (None, 412, 2310, 14820, 1630, 640)[index],
             ),

@@ -1,0 +1,232 @@
+"""A tenant sees only its own: every route, every id, every tenant; 404, never 403, for what is another's."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+
+from billing import statement
+from portal.app import ROUTES
+from portal.auth import create_api_key
+from portal.context import Role
+from tests.portal.portal_site import Site
+from tests.portal.seeds import add_contract, add_result, add_usage, write_report
+from tests.portal.test_pages import small_report
+
+TENANTS = ("alpha", "beta", "gamma")
+# Routes that show the same to everybody, or act on the session alone.
+OPEN = {
+    "/sign-in",
+    "/sign-out",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/api/openapi.json",
+    "/api/docs",
+}
+# POST routes with the fields that make them valid.
+POSTS = {"/search", "/peers", "/statements/issue", "/api/v1/studies/search"}
+
+
+@dataclass(frozen=True)
+class Owned:
+    """What one tenant has, and the mark that must never show anywhere else."""
+
+    tenant: str
+    mark: str
+    study_id: str
+    statement_id: int
+    contract_id: int
+    ae_title: str
+    image: str
+
+
+def fill(site: Site, tenant: str) -> Owned:
+    mark = f"MARK{tenant.upper()}"
+    header = {"patient_name": mark, "patient_id": mark, "accession_number": mark, "description": mark}
+    study_id = site.add_study(tenant, header=header)
+    view = small_report(study_id, patient_name=mark)
+    write_report(site, study_id, view, with_pdf=False)
+    pdf = site.context.results_root / study_id / "1/report.pdf"
+    pdf.write_bytes(b"%PDF-1.7 " + mark.encode())
+    add_result(site, tenant, study_id, [])
+    contract_id = add_contract(site, tenant)
+    add_usage(site, tenant, study_id)
+    with site.database.transaction(tenant) as conn:
+        issued = statement.issue(conn, tenant, contract_id, datetime.now(UTC), close_early=True)
+    ae_title = f"PEER{tenant.upper()}"
+    site.owner.execute(
+        "INSERT INTO peer (tenant, ae_title, host, port) VALUES (%s, %s, 'pacs.test', 104)",
+        (tenant, ae_title),
+    )
+    assert issued.statement_id is not None
+    return Owned(tenant, mark, study_id, issued.statement_id, contract_id, ae_title, view.key_images[0].name)
+
+
+def address(path: str, own: Owned) -> str:
+    """A route's template with one tenant's ids."""
+    values = {"study_id": own.study_id, "statement_id": str(own.statement_id), "name": own.image}
+    filled = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
+    query = {
+        "/peers/edit": f"?ae_title={own.ae_title}",
+        "/statements/draft": f"?contract_id={own.contract_id}&starts_on=2026-11-01",
+    }
+    return filled + query.get(path, "")
+
+
+def routes() -> list[tuple[str, set[str]]]:
+    """(path, methods) of every route."""
+    return [
+        (route.path, route.methods)
+        for module in ROUTES
+        for route in module.router.routes
+        if isinstance(route, APIRoute)
+    ]
+
+
+def get_routes() -> list[str]:
+    return sorted(path for path, methods in routes() if "GET" in methods and path not in OPEN)
+
+
+def test_every_route_is_either_covered_here_or_open_on_purpose() -> None:
+    paths = {path for path, _ in routes()}
+    posts = {path for path, methods in routes() if "POST" in methods}
+    assert paths > OPEN
+    assert posts - OPEN == POSTS
+    assert len(get_routes()) >= 20
+
+
+def test_no_tenant_sees_another_by_any_route_or_id(site: Site) -> None:
+    site.add_tenant("gamma")
+    owned = {tenant: fill(site, tenant) for tenant in TENANTS}
+    for reader in TENANTS:
+        people = site.signed_in(reader, Role.ADMIN)
+        with site.database.transaction(reader) as conn:
+            key = create_api_key(conn, reader, "property test")
+        program = TestClient(people.app, headers={"Authorization": f"Bearer {key}"}, follow_redirects=False)
+        for path in get_routes():
+            for owner in TENANTS:
+                for client in (people, program) if path.startswith("/api/") else (people,):
+                    check(client.get(address(path, owned[owner])), path, owned, reader, owner)
+
+
+def check(answer, path: str, owned: dict[str, Owned], reader: str, owner: str) -> None:
+    about_one = "{" in path or path == "/peers/edit"
+    if reader == owner or not about_one:
+        expected = {200} if path != "/statements/draft" else {200, 303, 404}
+    else:
+        expected = {404}
+    assert answer.status_code in expected, (path, reader, owner, answer.status_code)
+    for tenant in owned.keys() - {reader}:
+        other = owned[tenant]
+        for secret in (other.mark, other.study_id, other.ae_title, f"-{tenant.upper()}-"):
+            if secret == other.study_id and owner == tenant:
+                continue  # an error page may not repeat it either, but the test put it into the address
+            assert secret.encode() not in answer.content, (path, reader, tenant)
+
+
+def test_no_tenant_changes_anything_of_another(site: Site) -> None:
+    mine, other = fill(site, "alpha"), fill(site, "beta")
+    client = site.signed_in("alpha", Role.ADMIN)
+    issue = client.post(
+        "/statements/issue",
+        data={"contract_id": other.contract_id, "starts_on": "2026-10-01", "close_early": "true"},
+    )
+    assert issue.status_code == 404
+    change = client.post(
+        "/peers",
+        data={
+            "original": other.ae_title,
+            "ae_title": other.ae_title,
+            "host": "evil",
+            "port": "1",
+            "quiet_time_s": "1",
+        },
+    )
+    assert change.status_code == 404
+    to_other = client.post(
+        "/peers",
+        data={
+            "ae_title": "NEW", "host": "h", "port": "1", "quiet_time_s": "1",
+            "result_destination": other.ae_title,
+        },
+    )  # fmt: skip
+    assert to_other.status_code == 422
+    found = client.post("/api/v1/studies/search", json={"text": "MARK"}).json()["studies"]
+    assert [study["id"] for study in found] == [mine.study_id]
+    hosts = site.owner.execute("SELECT tenant, host FROM peer ORDER BY tenant").fetchall()
+    assert {row["host"] for row in hosts} == {"pacs.test"}
+
+
+def test_row_level_security_stands_behind_the_queries(site: Site) -> None:
+    """Without any WHERE on the tenant, the role of the portal still sees one tenant alone."""
+    fill(site, "alpha")
+    fill(site, "beta")
+    for table in (
+        "study",
+        "portal_user",
+        "api_key",
+        "result_object",
+        "billing.usage_event",
+        "billing.statement",
+    ):
+        with site.database.transaction("alpha") as conn:
+            rows = conn.execute("SELECT tenant FROM " + table).fetchall()
+        assert {row["tenant"] for row in rows} <= {"alpha"}, table
+
+
+ROLES_OF = {
+    "/": {"admin", "clinician", "operator"},
+    "/studies/{study_id}": {"admin", "clinician", "operator"},
+    "/studies/{study_id}/report.pdf": {"admin", "clinician", "operator"},
+    "/studies/{study_id}/images/{name}": {"admin", "clinician", "operator"},
+    "/api/v1/studies": {"admin", "clinician", "operator"},
+    "/api/v1/studies/{study_id}": {"admin", "clinician", "operator"},
+    "/api/v1/studies/{study_id}/events": {"admin", "clinician", "operator"},
+    "/api/v1/studies/{study_id}/result": {"admin", "clinician", "operator"},
+    "/usage": {"admin", "finance"},
+    "/usage.csv": {"admin", "finance"},
+    "/statements": {"admin", "finance"},
+    "/statements/draft": {"admin", "finance"},
+    "/statements/{statement_id}": {"admin", "finance"},
+    "/statements/{statement_id}.pdf": {"admin", "finance"},
+    "/statements/{statement_id}.csv": {"admin", "finance"},
+    "/statements/{statement_id}/cases.csv": {"admin", "finance"},
+    "/api/v1/usage": {"admin", "finance"},
+    "/api/v1/statements": {"admin", "finance"},
+    "/api/v1/statements/{statement_id}": {"admin", "finance"},
+    "/peers": {"admin", "operator"},
+    "/peers/edit": {"admin"},
+    "/models": {"admin", "clinician", "finance", "operator"},
+}
+
+
+def test_each_role_reaches_its_pages_and_no_others(site: Site) -> None:
+    assert set(get_routes()) == set(ROLES_OF)
+    own = fill(site, "alpha")
+    for role in Role:
+        client = site.signed_in("alpha", role)
+        for path, roles in ROLES_OF.items():
+            code = client.get(address(path, own)).status_code
+            assert (code != 403) == (role.value in roles), (role, path, code)
+
+
+@pytest.mark.parametrize("role", [Role.CLINICIAN, Role.OPERATOR, Role.FINANCE])
+def test_only_admins_change_peers(site: Site, role: Role) -> None:
+    client = site.signed_in("alpha", role)
+    values = {"ae_title": "NEW", "host": "h", "port": "104", "quiet_time_s": "10"}
+    assert client.post("/peers", data=values).status_code == 403
+
+
+def test_money_pages_hold_no_patient_data(site: Site) -> None:
+    own = fill(site, "alpha")
+    client = site.signed_in("alpha", Role.FINANCE)
+    for path in ("/usage", "/usage.csv", "/statements", f"/statements/{own.statement_id}", "/api/v1/usage"):
+        text = client.get(path).text
+        assert own.mark not in text
+        assert "/studies/" not in text
