@@ -202,6 +202,10 @@ class Association:
                 raise UnexpectedPDU(pdu_type)
 
     def _abort_for(self, error: GatewayError) -> bytes:
+        if isinstance(error, ConnectionLost) and not self._acceptance:
+            # Load balancers and health checks connect and leave; that is not worth a line each.
+            logger.debug("connection_closed_unused host=%s", self.remote_host)
+            return b""
         self._counters.add("associations_aborted")
         logger.warning("association_aborted host=%s reason=%s", self.remote_host, error)
         if isinstance(error, ConnectionLost):
