@@ -6,9 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from dicom_gateway.assemble import ArrivalState, is_complete
-
 from billing import meter
+from dicom_gateway.assemble import ArrivalState, is_complete
 from pipeline import store
 from pipeline.database import Connection
 from pipeline.finish import usage_event

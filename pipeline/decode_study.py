@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dicom_gateway.decode import decode_series
-
 from dicom_gateway.decode_errors import DecodeError, DecoderCrashed, DecodeTimedOut, StorageFull
 from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.services import Outcome, Services

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from dicom_gateway.deliver_dimse import DeliveryOutcome, Destination, send_instances
-
 from pipeline import store
 from pipeline.errors import DeliveryIncomplete, PeerUnknown
 from pipeline.services import Outcome, Services

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from psycopg.types.json import Jsonb
+
 from dicom_gateway.decode import load_volume
 from inference.errors import InferenceError
 from inference.infer import InferenceResult, run_model
 from models.errors import UnfitInput
-from psycopg.types.json import Jsonb
-
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.services import Outcome, Services

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from models.manifest import InputRequirements, Manifest
 
+from models.manifest import InputRequirements, Manifest
 from study.study import Instance, Series, Study
 
 # Cosine of the largest angle between the slice normal and the body axis: about 25°, more than any gantry tilt in

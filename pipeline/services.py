@@ -10,7 +10,6 @@ from typing import Any
 
 from inference.endpoint import Endpoint
 from models.model import Model
-
 from pipeline.database import Connection, Database
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord

@@ -39,16 +39,14 @@ def _record(row: Row) -> StudyRecord:
     return StudyRecord(**{**row, "status": StudyStatus(row["status"])})
 
 
-_STUDY_COLUMNS = """id, tenant, study_instance_uid, ae_title, status, revision, reason_code, reason_text, header, route,
-    completion, created_at, updated_at"""
+_STUDY = """SELECT id, tenant, study_instance_uid, ae_title, status, revision, reason_code, reason_text, header,
+                   route, completion, created_at, updated_at
+            FROM study WHERE tenant = %s AND id::text = %s"""
 
 
 def get_study(conn: Connection, tenant: str, study_id: UUID | str) -> StudyRecord:
     """Raises `StudyNotFound`, for another tenant's study too."""
-    row = conn.execute(
-        "SELECT " + _STUDY_COLUMNS + " FROM study WHERE tenant = %s AND id::text = %s",
-        (tenant, str(study_id)),
-    ).fetchone()
+    row = conn.execute(_STUDY, (tenant, str(study_id))).fetchone()
     if row is None:
         raise StudyNotFound(str(study_id))
     return _record(row)
@@ -132,7 +130,8 @@ def list_studies(
         SELECT s.id, s.tenant, s.study_instance_uid, s.ae_title, s.status, s.revision, s.reason_code, s.reason_text,
                s.header, s.route, s.completion, s.created_at, s.updated_at,
                (SELECT count(*) FROM instance i WHERE i.study_id = s.id) AS instance_count,
-               (SELECT count(*) FROM arrival a WHERE a.study_id = s.id AND a.outcome = 'seen_again') AS seen_again_count,
+               (SELECT count(*) FROM arrival a
+                 WHERE a.study_id = s.id AND a.outcome = 'seen_again') AS seen_again_count,
                (SELECT sum(jsonb_array_length(r.findings)) FROM result r WHERE r.study_id = s.id AND r.revision =
                  (SELECT max(latest.revision) FROM result latest WHERE latest.study_id = s.id)) AS finding_count
         FROM study s
@@ -167,7 +166,8 @@ def study_events(conn: Connection, tenant: str, study_id: UUID | str) -> list[Ro
 def study_arrivals(conn: Connection, tenant: str, study_id: UUID | str) -> list[Row]:
     """What came in and when, oldest first, with counts and outcome."""
     return conn.execute(
-        """SELECT id, ae_title, first_at, last_at, new_count, identical_count, conflict_count, closed_at, outcome, completion
+        """SELECT id, ae_title, first_at, last_at, new_count, identical_count, conflict_count, closed_at, outcome,
+                  completion
            FROM arrival WHERE tenant = %s AND study_id::text = %s ORDER BY id""",
         (tenant, str(study_id)),
     ).fetchall()
@@ -176,7 +176,8 @@ def study_arrivals(conn: Connection, tenant: str, study_id: UUID | str) -> list[
 def study_instances_summary(conn: Connection, tenant: str, study_id: UUID | str) -> list[Row]:
     """One row for each series: modality, instances and bytes."""
     return conn.execute(
-        """SELECT series_instance_uid, min(modality) AS modality, count(*) AS instance_count, sum(size_bytes)::bigint AS size_bytes
+        """SELECT series_instance_uid, min(modality) AS modality, count(*) AS instance_count,
+                  sum(size_bytes)::bigint AS size_bytes
            FROM instance WHERE tenant = %s AND study_id::text = %s
            GROUP BY series_instance_uid ORDER BY count(*) DESC""",
         (tenant, str(study_id)),
@@ -211,8 +212,8 @@ def result_objects(
 ) -> list[Row]:
     """The encoded objects with their delivery state."""
     return conn.execute(
-        """SELECT sop_instance_uid, product, kind, revision, location, sha256, size_bytes, destination, attempts, dicom_status,
-                  last_error, acknowledged_at
+        """SELECT sop_instance_uid, product, kind, revision, location, sha256, size_bytes, destination, attempts,
+                  dicom_status, last_error, acknowledged_at
            FROM result_object WHERE tenant = %s AND study_id::text = %s AND (%s::int IS NULL OR revision = %s)
            ORDER BY revision DESC, product, kind DESC""",
         (tenant, str(study_id), revision, revision),
@@ -248,7 +249,8 @@ def save_peer(
 ) -> None:
     """Add the peer or change the one of the same AE title."""
     conn.execute(
-        """INSERT INTO peer (tenant, ae_title, host, port, quiet_time_s, result_destination, check_host, is_test, enabled)
+        """INSERT INTO peer (tenant, ae_title, host, port, quiet_time_s, result_destination, check_host, is_test,
+                             enabled)
            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
            ON CONFLICT (tenant, ae_title) DO UPDATE SET host = excluded.host, port = excluded.port,
              quiet_time_s = excluded.quiet_time_s, result_destination = excluded.result_destination,

@@ -1,9 +1,9 @@
 """The path of a study.
 
-receive → assemble → route → decode → infer → encode → deliver (and meter); rating and statements follow from the usage
-events. Receiving is `receive.py`, called by the acceptor; assembling is `assemble_study.py`, a job that waits for silence.
-Every later step is one durable job: it takes a study in one status and leaves it in the next. The step's result, the new
-status and the next job commit in one transaction, so a step that is killed is simply taken again.
+receive → assemble → route → decode → infer → encode → deliver (and meter); rating and statements follow from the
+usage events. Receiving is `receive.py`, called by the acceptor; assembling is `assemble_study.py`, a job that waits
+for silence. Every later step is one durable job: it takes a study in one status and leaves it in the next. The step's
+result, the new status and the next job commit in one transaction, so a step that is killed is simply taken again.
 """
 
 from __future__ import annotations

@@ -34,9 +34,12 @@ TenantOption = Annotated[str, typer.Option(help="the tenant it belongs to")]
 @contextmanager
 def administration(tenant: str) -> Iterator[Connection]:
     """A connection as the schema's owner, in one transaction, errors explained."""
-    with explained_errors(), with_database(load_settings()) as settings:
-        with owner_connection(settings.database_url, tenant) as conn:
-            yield conn
+    with (
+        explained_errors(),
+        with_database(load_settings()) as settings,
+        owner_connection(settings.database_url, tenant) as conn,
+    ):
+        yield conn
 
 
 @tenant_commands.command("add")

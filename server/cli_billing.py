@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from billing import contract as contracts
-from billing import ledger, rate, statement, store, usage
+from billing import explain, ledger, rate, statement, store, usage
 from billing import statement_document as document
 from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
@@ -60,7 +60,7 @@ def simulate_contract(file: FileArgument, usage_csv: FileArgument) -> None:
                 line.product,
                 f"{line.quantity:f}",
                 amount,
-                line.explanation.text(),
+                explain.line(line.explanation, "en"),
             )
     console = Console()
     console.print(table)
@@ -185,7 +185,7 @@ def export_statement(
     """An issued statement as PDF and CSV, with one CSV row for each case behind it."""
     with administration(tenant) as conn:
         issued = store.get_statement(conn, tenant, statement_id)
-        cases = store.usage_of_statement(conn, tenant, statement_id)
+        cases = store.usage_of_statement(conn, tenant, issued)
         out.mkdir(parents=True, exist_ok=True)
         (out / f"{issued.number}.pdf").write_bytes(document.render_pdf(issued, language))
         (out / f"{issued.number}.csv").write_bytes(document.render_csv(issued, language))

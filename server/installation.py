@@ -22,7 +22,7 @@ def owner_connection(database_url: str, tenant: str = FIRST_TENANT) -> Connectio
 
 
 def prepare(settings: Settings) -> str | None:
-    """Bring the database up to date and make the first tenant; returns the first admin's password when it was made now."""
+    """Bring the database up to date and make the first tenant; returns the first admin's password if new."""
     migrate(settings.database_url)
     with owner_connection(settings.database_url) as conn:
         create_tenant(conn, FIRST_TENANT, "Default", settings.called_ae_title)

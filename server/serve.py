@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import typer
 
+from pipeline.report_fonts import require_cjk_font
 from server.embedded_postgres import EmbeddedPostgres, running_url
 from server.errors import CommandFailed
 from server.settings import Settings
@@ -33,6 +34,7 @@ def with_database(settings: Settings) -> Iterator[Settings]:
 def serve(settings: Settings, role: str) -> None:
     """Run until SIGTERM or Ctrl-C."""
     configure_logging(settings.log_level)
+    require_cjk_font()  # a report that cannot be printed is found at the start, not after the inference
     if role == "all":
         _serve_all(settings)
         return

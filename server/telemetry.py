@@ -64,7 +64,7 @@ def collected_metrics() -> CollectorRegistry:
     """
     registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        multiprocess.MultiProcessCollector(registry)
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
 
 
@@ -74,8 +74,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.step_seconds = Histogram(
-            "radmeter_step_seconds", "Duration of the steps of a study's path", ("step", "gives"), registry=self.registry,
-            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+            "radmeter_step_seconds", "Duration of the steps of a study's path", ("step", "gives"),
+            registry=self.registry, buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
         )  # fmt: skip
         self.instances = Counter(
             "radmeter_instances_total", "Instances received", ("outcome",), registry=self.registry

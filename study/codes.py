@@ -14,7 +14,7 @@ class Code:
     meaning: str
 
 
-LUNG_NODULE = Code("427359005", "SCT", "Solitary nodule of lung")
+LUNG_NODULE = Code("786838002", "SCT", "Pulmonary nodule")
 LUNG = Code("39607008", "SCT", "Lung")
 CHEST = Code("43799004", "SCT", "Thorax")
 MILLIMETRE = Code("mm", "UCUM", "mm")

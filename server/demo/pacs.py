@@ -1,4 +1,4 @@
-"""Plays the PACS: sends a study by C-STORE and stores what comes back. An independent stack (pynetdicom), loopback only."""
+"""Plays the PACS: sends a study by C-STORE and stores what comes back (pynetdicom, loopback only)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """The tables of procrastinate, the queue that carries the steps of the path."""
 
+from typing import Any
+
 from procrastinate.schema import SchemaManager
 from yoyo import step
 
@@ -12,7 +14,7 @@ REVOKE ALL ON _yoyo_migration, _yoyo_log, _yoyo_version, yoyo_lock FROM radmeter
 """
 
 
-def apply(connection):
+def apply(connection: Any) -> None:
     cursor = connection.cursor()
     cursor.execute(SchemaManager.get_schema())
     cursor.execute(GRANTS)
