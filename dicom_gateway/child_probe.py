@@ -10,7 +10,7 @@ from typing import Any
 
 def run(arguments: dict[str, Any]) -> dict[str, Any]:
     """arguments: behaviour, and its amount where it has one."""
-    behaviour, amount = arguments["behaviour"], arguments.get("amount")
+    behaviour, amount = arguments["behaviour"], arguments.get("amount", 0)
     if behaviour == "allocate":
         return {"allocated_bytes": len(bytearray(amount))}
     if behaviour == "spin":

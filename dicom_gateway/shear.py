@@ -53,5 +53,4 @@ def _shift(image: NDArray[np.float32], shift: float, length: int, axis: int) -> 
     padded[tuple(target)] = image
     upper, lower = [slice(None)] * image.ndim, [slice(None)] * image.ndim
     lower[axis], upper[axis] = slice(1, None), slice(None, -1)
-    moved: NDArray[np.float32] = padded[tuple(lower)] * lower_weight + padded[tuple(upper)] * upper_weight
-    return moved
+    return np.asarray(padded[tuple(lower)] * lower_weight + padded[tuple(upper)] * upper_weight, np.float32)

@@ -16,7 +16,7 @@ DESCRIPTION_NAME = "volume.json"
 
 
 class VolumeNotDecoded(FileNotFoundError):
-    """The folder holds no whole decoded volume."""
+    """The folder holds no whole decoded volume, or a damaged one."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def load_volume(folder: Path) -> Volume:
     try:
         record: dict[str, Any] = json.loads((folder / DESCRIPTION_NAME).read_text(encoding="utf-8"))
         voxels = np.load(folder / VOXELS_NAME, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         raise VolumeNotDecoded(f"no decoded volume in {folder.name}") from error
     return Volume(
         voxels=voxels,

@@ -205,6 +205,13 @@ class TestLimits:
         with pytest.raises(ValueError, match="read-only"):
             volume.voxels[0, 0, 0] = 1
 
+    def test_voxels_that_were_cut_short_are_no_volume(self, tmp_path: Path) -> None:
+        decode(write(tmp_path / "in", ramp((3, 4, 4))), tmp_path / "out")
+        voxels = tmp_path / "out" / "voxels.npy"
+        voxels.write_bytes(voxels.read_bytes()[:-1])
+        with pytest.raises(VolumeNotDecoded):
+            load_volume(tmp_path / "out")
+
 
 def test_errors_survive_their_way_out_of_the_child() -> None:
     for code, kind in ERRORS_BY_CODE.items():
