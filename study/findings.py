@@ -63,8 +63,8 @@ class Finding:
     segment: Segment | None = None
 
     def __post_init__(self) -> None:
-        numbers = (*self.center_lps_mm, *self.bbox_lps_mm, self.long_axis_mm, self.short_axis_mm)
-        numbers += (self.mean_diameter_mm, self.volume_mm3, self.mean_hu, self.score)
+        numbers = [*self.center_lps_mm, *self.bbox_lps_mm, self.long_axis_mm, self.short_axis_mm]
+        numbers += [self.mean_diameter_mm, self.volume_mm3, self.mean_hu, self.score]
         if not all(math.isfinite(number) for number in numbers):
             raise InvalidFinding(f"finding {self.id} has a number that is not finite")
         if not 0.0 <= self.score <= 1.0:

@@ -117,8 +117,20 @@ def _cells(event: dict[str, Any] | None) -> tuple[str, str, str]:
     detail = event["detail"]
     if "explanation" in detail:
         return "done", seconds, " ".join(detail["explanation"])
-    shown = {"reason", "slices", "findings", "objects", "destination"} & detail.keys()
-    return "done", seconds, ", ".join(f"{name}: {detail[name]}" for name in sorted(shown))
+    return "done", seconds, _what(detail)
+
+
+def _what(detail: dict[str, Any]) -> str:
+    """The detail of a step in words."""
+    if "reason" in detail:
+        return str(detail["reason"])
+    if "slices" in detail:
+        return "; ".join([f"{detail['slices']} slices in Hounsfield units", *detail["notes"]])
+    if "findings" in detail:
+        return ", ".join(f"{product}: {count} findings" for product, count in detail["findings"].items())
+    if "destination" in detail:
+        return f"{detail['objects']} objects acknowledged by {detail['destination']}"
+    return ", ".join(detail.get("objects", []))
 
 
 def show_result(
