@@ -12,19 +12,46 @@ from torch import Tensor, nn
 OPSET = 18
 
 
-def _prepare_torchvision() -> None:
-    """Let MONAI's detection modules import beside a torch that torchvision was not built for.
+class _Layers(nn.ModuleDict):  # type: ignore[misc]  # torch is untyped here
+    """The first layers of a ResNet, up to the last one whose output is wanted.
 
-    `import torchvision` fails there because its compiled operators are not registered; MONAI needs
-    only that it imports, and suppresses boxes by itself. Declaring the operators is enough.
+    Names and order are those of the ResNet, so that a bundle's weights fit.
     """
-    try:
-        import torchvision  # type: ignore[import-not-found]  # noqa: F401
-    except (ImportError, RuntimeError):
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _prepare_torchvision.library = library  # type: ignore[attr-defined]  # kept alive with the function
+
+    def __init__(self, backbone: nn.Module, returned: list[str]) -> None:
+        super().__init__()
+        self.returned = returned
+        for name, layer in backbone.named_children():
+            self[name] = layer
+            if name == returned[-1]:
+                break
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        outputs = {}
+        features = image
+        for name, layer in self.items():
+            features = layer(features)
+            if name in self.returned:
+                outputs[name] = features
+        return outputs
+
+
+class _Pyramid(nn.Module):  # type: ignore[misc]
+    """ResNet with a feature pyramid, built without torchvision, which MONAI's own helper needs."""
+
+    out_channels = 256
+
+    def __init__(self, backbone: nn.Module, returned_layers: list[int]) -> None:
+        super().__init__()
+        from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
+
+        self.body = _Layers(backbone, [f"layer{number}" for number in sorted(returned_layers)])
+        width = backbone.in_planes // 8
+        channels = [width * 2 ** (number - 1) for number in sorted(returned_layers)]
+        self.fpn = FeaturePyramidNetwork(3, channels, self.out_channels, LastLevelMaxPool(3))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return list(self.fpn(self.body(image)).values())
 
 
 class _Graph(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -57,12 +84,11 @@ def build_network(
     depth: int, backbone: dict[str, Any], returned_layers: list[int], anchors: int
 ) -> nn.Module:
     """The network that the bundle's configuration describes, with random weights."""
-    _prepare_torchvision()
-    from monai.apps.detection.networks.retinanet_network import RetinaNet, resnet_fpn_feature_extractor
+    from monai.apps.detection.networks.retinanet_network import RetinaNet
     from monai.networks.nets import resnet
 
     body = getattr(resnet, f"resnet{depth}")(**backbone)
-    features = resnet_fpn_feature_extractor(body, 3, False, returned_layers, None)
+    features = _Pyramid(body, returned_layers)
     stride = backbone["conv1_t_stride"]
     divisible = [2 * side * 2 ** max(returned_layers) for side in stride]
     network: nn.Module = RetinaNet(
