@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.filereader import read_file_meta_info
 from pynetdicom import AE, _config, evt
 from pynetdicom.presentation import build_context
 
 from dicom_gateway.command_set import VERIFICATION_SOP_CLASS
+from dicom_gateway.errors import NotAPart10File
+from dicom_gateway.file_meta import FileMeta, read_file_meta
 from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_gateway.presentation_contexts import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dicom_gateway.status import SUCCESS, describe, is_stored
-from study.identifiers import AETitle, validate_uid
+from study.identifiers import AETitle
 
 # A file is read in pieces while it is sent, never decoded and encoded again.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -80,9 +81,7 @@ class DeliveryOutcome:
 @dataclass(frozen=True)
 class _Item:
     path: Path
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
+    meta: FileMeta
 
 
 def send_instances(
@@ -125,15 +124,9 @@ def echo(destination: Destination) -> str | None:
 
 def _read_item(path: Path) -> _Item | DeliveryOutcome:
     try:
-        meta = read_file_meta_info(path)
-        return _Item(
-            path,
-            validate_uid(str(meta.MediaStorageSOPClassUID)),
-            validate_uid(str(meta.MediaStorageSOPInstanceUID)),
-            validate_uid(str(meta.TransferSyntaxUID)),
-        )
-    except Exception as error:  # pydicom raises whatever the file provokes
-        return DeliveryOutcome("", None, False, f"not a DICOM Part 10 file ({type(error).__name__})", path)
+        return _Item(path, read_file_meta(path))
+    except NotAPart10File as error:
+        return DeliveryOutcome("", None, False, str(error), path)
 
 
 @contextlib.contextmanager
@@ -200,7 +193,7 @@ def _notice_the_end_while_waiting(link: Any, timeout_s: float) -> None:
 
 def _contexts(items: Sequence[_Item]) -> list[Any]:
     """One context for each pair in use, so that the peer answers for each syntax by itself."""
-    pairs = dict.fromkeys((item.sop_class_uid, item.transfer_syntax_uid) for item in items)
+    pairs = dict.fromkeys((item.meta.sop_class_uid, item.meta.transfer_syntax_uid) for item in items)
     others = [
         (sop_class_uid, other)
         for sop_class_uid, syntax in pairs
@@ -224,7 +217,7 @@ def _why_not_established(link: Any) -> str:
 
 def _send(item: _Item, link: Any) -> DeliveryOutcome:
     def failed(reason: str, status: int | None = None) -> DeliveryOutcome:
-        return DeliveryOutcome(item.sop_instance_uid, status, False, reason, item.path)
+        return DeliveryOutcome(item.meta.sop_instance_uid, status, False, reason, item.path)
 
     if isinstance(link, str):
         return failed(link)
@@ -233,13 +226,13 @@ def _send(item: _Item, link: Any) -> DeliveryOutcome:
     accepted = {
         syntax
         for context in link.accepted_contexts
-        if context.abstract_syntax == item.sop_class_uid
+        if context.abstract_syntax == item.meta.sop_class_uid
         for syntax in context.transfer_syntax
     }
     try:
-        if item.transfer_syntax_uid in accepted:
+        if item.meta.transfer_syntax_uid in accepted:
             response = link.send_c_store(item.path)
-        elif item.transfer_syntax_uid in _UNCOMPRESSED and accepted.intersection(_UNCOMPRESSED):
+        elif item.meta.transfer_syntax_uid in _UNCOMPRESSED and accepted.intersection(_UNCOMPRESSED):
             response = link.send_c_store(pydicom.dcmread(item.path))
         else:
             return failed("the peer does not accept this SOP class in this transfer syntax")
@@ -250,4 +243,4 @@ def _send(item: _Item, link: Any) -> DeliveryOutcome:
     status = int(response.Status)
     if not is_stored(status):
         return failed(f"{describe(status)} ({status:04X}H)", status)
-    return DeliveryOutcome(item.sop_instance_uid, status, True, None, item.path)
+    return DeliveryOutcome(item.meta.sop_instance_uid, status, True, None, item.path)

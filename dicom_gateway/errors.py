@@ -159,5 +159,9 @@ class DifferentInstanceStored(InstanceRefused):
     """Another object is already stored under this SOP Instance UID; the second is in quarantine."""
 
 
+class NotAPart10File(GatewayError):
+    """A file that should be sent is not DICOM Part 10, or does not say what it holds."""
+
+
 class StoreLocationInvalid(GatewayError):
     """A location does not point into the instance store."""

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dicom_gateway.errors import OutOfResources, StoreLocationInvalid
-from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _LOCATION = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}\.dcm", re.ASCII)
 _KNOWN_DIRECTORIES_MAX = 10_000
@@ -34,24 +33,6 @@ def locate(tenant: str, study_uid: str, series_uid: str, sop_instance_uid: str, 
     folder = _digest(tenant, study_uid)
     name = _digest(tenant, study_uid, series_uid, sop_instance_uid, sha256)
     return f"{folder[:2]}/{folder}/{name}.dcm"
-
-
-def part10_header(
-    sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str
-) -> bytes:
-    """Zero preamble, prefix and File Meta Information (PS3.10 section 7.1)."""
-    meta = b"".join(
-        (
-            struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\x00\x01",
-            _meta_element(0x0002, b"UI", sop_class_uid),
-            _meta_element(0x0003, b"UI", sop_instance_uid),
-            _meta_element(0x0010, b"UI", transfer_syntax_uid),
-            _meta_element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
-            _meta_element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
-            _meta_element(0x0016, b"AE", source_ae_title),
-        )
-    )
-    return bytes(128) + b"DICM" + struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(meta)) + meta
 
 
 class IncomingInstance:
@@ -218,10 +199,3 @@ def _digest(*parts: str) -> str:
     # Lengths keep ("a", "bc") and ("ab", "c") apart.
     data = b"".join(struct.pack("<I", len(part.encode())) + part.encode() for part in parts)
     return hashlib.sha256(data).hexdigest()
-
-
-def _meta_element(element: int, vr: bytes, value: str) -> bytes:
-    padding = b"\0" if vr == b"UI" else b" "
-    data = value.encode("ascii")
-    data += padding * (len(data) % 2)
-    return struct.pack("<HH2sH", 0x0002, element, vr, len(data)) + data

@@ -15,8 +15,9 @@ from dicom_gateway.errors import (
     OutOfResources,
     SOPClassDoesNotMatch,
 )
+from dicom_gateway.file_meta import part10_header
 from dicom_gateway.instance_sink import InstanceSink, ReceivedInstance, RecordOutcome
-from dicom_gateway.instance_store import IncomingInstance, InstanceStore, locate, part10_header
+from dicom_gateway.instance_store import IncomingInstance, InstanceStore, locate
 from dicom_gateway.peers import Peer
 from dicom_gateway.presentation_contexts import STORAGE_SOP_CLASSES, AcceptedContext
 from study.errors import InvalidUID

@@ -1,7 +1,10 @@
-"""An acceptor of our own on a free port."""
+"""An acceptor of our own on a free port; difficult cases made from a real series."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,3 +42,16 @@ def start_acceptor(tmp_path: Path) -> Iterator[StartAcceptor]:
 def acceptor(start_acceptor: StartAcceptor) -> RunningAcceptor:
     """An acceptor with default limits."""
     return start_acceptor()
+
+
+@pytest.fixture(scope="session")
+def made_cases(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Difficult series and hostile files, derived from a real series of eight slices."""
+    out = tmp_path_factory.mktemp("cases")
+    tool = shared_data.parent / "tools" / "make_cases.py"
+    source = shared_data / "ct_chest_lungdx_A0002" / "dicom"
+    subprocess.run(
+        [sys.executable, str(tool), str(source), str(out), "--slices", "8"],
+        check=True, capture_output=True, env=os.environ | {"PYTHONWARNINGS": "ignore"},
+    )  # fmt: skip
+    return out

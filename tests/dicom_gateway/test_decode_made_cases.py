@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,20 +14,6 @@ from dicom_gateway.inspect import inspect_files
 from study.study import Instance, Series
 from study.volume import Volume
 from tests.ct_files import decode, files, outcome
-
-
-@pytest.fixture(scope="session")
-def made_cases(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Difficult series and hostile files, derived from a real series of eight slices."""
-    out = tmp_path_factory.mktemp("cases")
-    tool = shared_data.parent / "tools" / "make_cases.py"
-    source = shared_data / "ct_chest_lungdx_A0002" / "dicom"
-    subprocess.run(
-        [sys.executable, str(tool), str(source), str(out), "--slices", "8"],
-        check=True, capture_output=True, env=os.environ | {"PYTHONWARNINGS": "ignore"},
-    )  # fmt: skip
-    return out
-
 
 SAME = "same volume"
 SERIES_CASES = {

@@ -13,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dicom_gateway.errors import OutOfResources, StoreLocationInvalid
-from dicom_gateway.instance_store import IncomingInstance, InstanceStore, locate, part10_header
+from dicom_gateway.file_meta import part10_header
+from dicom_gateway.instance_store import IncomingInstance, InstanceStore, locate
 from tests.dicom_peers import ct_data_set
 
 HEADER = part10_header("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", "CT01")

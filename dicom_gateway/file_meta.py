@@ -1,0 +1,90 @@
+"""File Meta Information (group 0002), written and read (PS3.10 section 7.1)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicom_gateway.errors import NotAPart10File
+from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from study.errors import InvalidUID
+from study.identifiers import validate_uid
+
+_PREAMBLE_BYTES = 128
+_PREFIX = b"DICM"
+_READ_BYTES_MAX = 64 * 1024
+_LONG_VRS = (b"OB", b"OW", b"UN", b"UT", b"SQ")
+
+_SOP_CLASS_UID = 0x0002
+_SOP_INSTANCE_UID = 0x0003
+_TRANSFER_SYNTAX_UID = 0x0010
+
+
+@dataclass(frozen=True)
+class FileMeta:
+    """What a C-STORE of the file needs to know; UIDs are valid by form."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+
+
+def part10_header(
+    sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str
+) -> bytes:
+    """Zero preamble, prefix and our File Meta Information, for a data set to follow."""
+    meta = b"".join(
+        (
+            struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\x00\x01",
+            _element(_SOP_CLASS_UID, b"UI", sop_class_uid),
+            _element(_SOP_INSTANCE_UID, b"UI", sop_instance_uid),
+            _element(_TRANSFER_SYNTAX_UID, b"UI", transfer_syntax_uid),
+            _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+            _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+            _element(0x0016, b"AE", source_ae_title),
+        )
+    )
+    group_length = struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(meta))
+    return bytes(_PREAMBLE_BYTES) + _PREFIX + group_length + meta
+
+
+def read_file_meta(path: Path) -> FileMeta:
+    """Read group 0002 of a file; raise `NotAPart10File` with a reason that holds no value of it."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_READ_BYTES_MAX)
+    except OSError as error:
+        raise NotAPart10File(f"cannot be opened ({error.strerror})") from None
+    if data[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] != _PREFIX:
+        raise NotAPart10File("not a DICOM Part 10 file")
+    values = _uids(data, _PREAMBLE_BYTES + 4)
+    try:
+        return FileMeta(*(validate_uid(values.get(element, "")) for element in _WANTED))
+    except InvalidUID:
+        raise NotAPart10File("file meta information lacks a valid UID") from None
+
+
+_WANTED = (_SOP_CLASS_UID, _SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID)
+
+
+def _uids(data: bytes, position: int) -> dict[int, str]:
+    values: dict[int, str] = {}
+    while position + 12 <= len(data):
+        group, element, vr, length = struct.unpack_from("<HH2sH", data, position)
+        if group != 0x0002:
+            break
+        position += 8
+        if vr in _LONG_VRS:
+            (length,) = struct.unpack_from("<I", data, position)
+            position += 4
+        if element in _WANTED:
+            values[element] = data[position : position + length].decode("latin-1").rstrip("\0 ")
+        position += length
+    return values
+
+
+def _element(element: int, vr: bytes, value: str) -> bytes:
+    data = value.encode("ascii")
+    data += (b"\0" if vr == b"UI" else b" ") * (len(data) % 2)
+    return struct.pack("<HH2sH", 0x0002, element, vr, len(data)) + data
