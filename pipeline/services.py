@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,10 @@ class Folders:
     def volume_of(self, study: StudyRecord, series_instance_uid: str) -> Path:
         """Folder of one decoded series; a UID never becomes a path."""
         return self.work_of(study) / hashlib.sha256(series_instance_uid.encode()).hexdigest()[:16]
+
+    def discard_work(self, study: StudyRecord) -> None:
+        """Remove the volumes and masks of a study that has come to an end; a repeated call does nothing."""
+        shutil.rmtree(self.work / str(study.id), ignore_errors=True)
 
     def results_of(self, study: StudyRecord) -> Path:
         return self.results / str(study.id) / str(study.revision)

@@ -22,7 +22,7 @@ from pipeline.finish import record_outcome
 from pipeline.infer_study import infer_study
 from pipeline.route_study import route_study
 from pipeline.services import Outcome, Services
-from pipeline.status import StudyStatus
+from pipeline.status import TERMINAL, StudyStatus
 from pipeline.store import StudyRecord
 
 log = logging.getLogger("radmeter.pipeline")
@@ -70,7 +70,16 @@ def take_step(services: Services, tenant: str, study_id: str, revision: int, *, 
         log.exception("step_gave_up", extra={"study": study_id, "step": step.name})
         text = f"The step “{step.name}” could not be done: {type(error).__name__}."
         outcome = Outcome(gives=StudyStatus.FAILED, reason=("STEP_GAVE_UP", text))
-    _commit(services, study, step, outcome, duration_ms=round((time.monotonic() - started) * 1000))
+    duration_ms = round((time.monotonic() - started) * 1000)
+    try:
+        _commit(services, study, step, outcome, duration_ms=duration_ms)
+    except Exception as error:
+        if retry.decide(error, attempts) is not None or outcome.gives is StudyStatus.FAILED:
+            raise
+        log.exception("outcome_not_saved", extra={"study": study_id, "step": step.name})
+        text = f"What the step “{step.name}” gave could not be saved: {type(error).__name__}."
+        failed = Outcome(gives=StudyStatus.FAILED, reason=("OUTCOME_NOT_SAVED", text))
+        _commit(services, study, step, failed, duration_ms=duration_ms)
 
 
 def _commit(
@@ -89,6 +98,8 @@ def _commit(
         record_outcome(conn, after, unchanged=outcome.unchanged)
         if gives in STEP_AFTER:
             services.defer_step(conn, after)
+    if gives in TERMINAL:
+        services.folders.discard_work(study)
     services.observe_step(step.name, gives.value, duration_ms / 1000)
     log.info(
         f"study_{gives.value}",

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from server.cli import explained_errors
+from server.cli_admin import TenantOption, administration
+from server.installation import FIRST_TENANT
 from server.settings import load_settings
 
 commands = typer.Typer(help="Models: list, show, add, train, evaluate, export.", no_args_is_help=True)
@@ -50,7 +52,31 @@ def add(
 
     with explained_errors():
         manifest = add_bundle(bundle, load_settings().data_directory)
-    typer.echo(f"added {manifest.name} {manifest.version}; switch it on per tenant in `tenant.models`")
+    typer.echo(
+        f"added {manifest.name} {manifest.version}; `radmeter models enable {manifest.name}` switches it on"
+    )
+
+
+@commands.command("enable")
+def enable(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Let a model read a tenant's studies from now on."""
+    from models import registry
+
+    with administration(tenant) as conn:
+        registry.get_model(name, load_settings().data_directory)
+        conn.execute(
+            "UPDATE tenant SET models = array_append(array_remove(models, %s), %s) WHERE tenant = %s",
+            (name, name, tenant),
+        )
+    typer.echo(f"{name} reads the studies of {tenant}")
+
+
+@commands.command("disable")
+def disable(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Stop a model from reading a tenant's studies."""
+    with administration(tenant) as conn:
+        conn.execute("UPDATE tenant SET models = array_remove(models, %s) WHERE tenant = %s", (name, tenant))
+    typer.echo(f"{name} no longer reads the studies of {tenant}")
 
 
 _FORWARD = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

@@ -58,6 +58,7 @@ def _checks(settings: Settings) -> list[Check]:
         Check("the DICOM port answers", lambda: _port(settings.dicom_host, settings.dicom_port)),
         Check("the portal answers", lambda: _port(settings.http_host, settings.http_port)),
         Check("no study has failed in the last day", lambda: _failed_studies(settings)),
+        Check("no job was given up", lambda: _dead_jobs(settings)),
         Check("no delivery waits for more than ten minutes", lambda: _waiting_deliveries(settings)),
     ]
 
@@ -94,6 +95,14 @@ def _failed_studies(settings: Settings) -> str | None:
         settings,
         "SELECT count(*) AS n FROM study WHERE status = 'failed' AND updated_at > now() - interval '1 day'",
         "{} studies failed: the work list shows each reason",
+    )
+
+
+def _dead_jobs(settings: Settings) -> str | None:
+    return _count(
+        settings,
+        "SELECT count(*) AS n FROM procrastinate_jobs WHERE status = 'failed'",
+        "{} jobs ended with an error of ours: send the log lines “job_failed” to the makers",
     )
 
 

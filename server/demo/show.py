@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -157,9 +158,9 @@ def show_result(
 
 
 def _show_findings(findings: list[dict[str, Any]], truth: Sequence[TrueNodule], console: Console) -> None:
-    table = Table(
-        "no.", "score", "long × short mm", "mean mm", "volume mm³", "centre LPS mm", "truth", title="Findings"
-    )
+    table = Table(title="Findings (mm, mm³; centre in patient LPS)", box=box.SIMPLE)
+    for heading in ("no.", "score", "long × short", "mean", "volume", "centre", "truth"):
+        table.add_column(heading, no_wrap=True)
     unseen = list(truth)
     for finding in findings:
         match = _match(finding, unseen)
