@@ -30,7 +30,7 @@ from portal.errors import (
     PortalError,
     TooManyAttempts,
 )
-from portal.guard import Guard
+from portal.guard import Guard, protect
 from portal.pages import models, peers, sign_in, statements, study, usage, worklist
 from portal.render import page
 from portal.requests import is_htmx
@@ -150,9 +150,15 @@ def _answer_database_down(request: Request, error: Exception) -> Response:
 
 
 def _answer_own_mistake(request: Request, error: Exception) -> Response:
-    """The client learns that it was not its fault; the traceback is logged by the server."""
+    """The client learns that it was not its fault; the traceback is logged by the server.
+
+    Starlette answers here from outside all middleware, so the headers are set once more.
+    """
     log.error("request_failed", extra={"error": type(error).__name__})
     message = "Something went wrong on our side."
     if _is_api(request):
-        return JSONResponse({"error": {"code": "internal", "message": message}}, 500)
-    return page(request, "error.html", status_code=500, message=message)
+        response: Response = JSONResponse({"error": {"code": "internal", "message": message}}, 500)
+    else:
+        response = page(request, "error.html", status_code=500, message=message)
+    protect(request.url.path, response.headers)
+    return response

@@ -57,6 +57,15 @@ def require_same_site(method: str, headers: Headers) -> None:
         raise CrossSiteRequest
 
 
+def protect(path: str, headers: MutableHeaders) -> None:
+    """Set the headers that every answer carries, where the answer has not set its own."""
+    for name, value in HEADERS.items():
+        headers.setdefault(name, value)
+    if not path.startswith("/static/"):
+        # Pages name patients: neither proxies nor the disk of a shared workstation keep them.
+        headers.setdefault("Cache-Control", "no-store")
+
+
 class Guard:
     """ASGI middleware around the whole portal."""
 
@@ -111,13 +120,9 @@ class Guard:
             await self._app(scope, _replay(body, receive), send)
 
     def _set_headers(self, path: str, headers: MutableHeaders) -> None:
-        for name, value in HEADERS.items():
-            headers.setdefault(name, value)
+        protect(path, headers)
         if self._is_secure:
             headers.setdefault("Strict-Transport-Security", "max-age=31536000")
-        if not path.startswith("/static/"):
-            # Pages name patients: neither proxies nor the disk of a shared workstation keep them.
-            headers.setdefault("Cache-Control", "no-store")
 
     def _observe(self, scope: Scope, status: int, duration_s: float) -> None:
         """The route's template stands for the path: neither metrics nor logs take what a client made up."""

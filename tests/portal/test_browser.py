@@ -40,6 +40,38 @@ def portal_url(site: Site, free_port: int) -> Iterator[str]:
     thread.join(10)
 
 
+# Text whose contrast with what lies behind it is under 4.5:1, or under 3:1 where it is large (WCAG 1.4.3).
+FAINT_TEXT = """() => {
+  const channels = colour => {
+    const context = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+    context.fillStyle = colour; context.fillRect(0, 0, 1, 1);
+    return context.getImageData(0, 0, 1, 1).data;
+  };
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const behind = element => {
+    for (let one = element; one; one = one.parentElement) {
+      const colour = channels(getComputedStyle(one).backgroundColor);
+      if (colour[3] > 250) return colour;
+    }
+    return [255, 255, 255, 255];
+  };
+  const own = node => [...node.childNodes].filter(n => n.nodeType === 3).map(n => n.data.trim()).join(" ").trim();
+  const faint = [];
+  for (const element of document.body.querySelectorAll("*")) {
+    const style = getComputedStyle(element);
+    if (!own(element) || style.visibility === "hidden" || !element.getClientRects().length) continue;
+    const [a, b] = [light(channels(style.color)), light(behind(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const size = parseFloat(style.fontSize), isLarge = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+    if (ratio < (isLarge ? 3 : 4.5)) faint.push(`${ratio.toFixed(2)} ${own(element).slice(0, 60)}`);
+  }
+  return faint;
+}"""
+
+
 class Watched:
     """A page whose console errors and requests are kept."""
 
@@ -54,6 +86,8 @@ class Watched:
         page.on("request", lambda request: self.requests.append(request.url))
 
     def screenshot(self, name: str) -> None:
+        """Keep a picture of the page to look at; every text on it must be readable."""
+        assert self.page.evaluate(FAINT_TEXT) == [], name
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
@@ -103,6 +137,7 @@ def test_from_signing_in_to_the_report_and_the_statement(site: Site, watched: Wa
     page.goto(f"{watched.url}/")
     page.get_by_role("link", name="王小明").click()
     expect(page.get_by_role("heading", name="This study was not analysed")).to_be_visible()
+    refused = page.url.removeprefix(watched.url)
     watched.screenshot("4-not-analysed")
 
     page.get_by_role("link", name="Usage").click()
@@ -130,11 +165,16 @@ def test_from_signing_in_to_the_report_and_the_statement(site: Site, watched: Wa
         site.owner.execute("UPDATE tenant SET language = %s WHERE tenant = 'alpha'", (language,))
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": 900})
-        for name, path in (
+        pages = (
             ("work-list", "/"),
             ("report", f"/studies/{study_id}"),
+            ("not-analysed", refused),
+            ("statements", "/statements"),
             ("statement", "/statements/1"),
-        ):
+            ("usage", "/usage"),
+            ("models", "/models"),
+        )
+        for name, path in pages:
             page.goto(watched.url + path)
             watched.screenshot(f"{scheme}-{width}-{language}-{name}")
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
