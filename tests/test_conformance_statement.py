@@ -1,0 +1,93 @@
+"""The conformance statement says what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dicom_gateway import errors
+from dicom_gateway.acceptor_settings import KIB, MIB, AcceptorSettings
+from dicom_gateway.deliver_dimse import Destination
+from dicom_gateway.errors import AssociationRefused
+from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_gateway.presentation_contexts import ABSTRACT_SYNTAXES, STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicom_gateway.status import STATUS_OF
+from server.settings import Settings
+
+TEXT = (Path(__file__).resolve().parent.parent / "docs" / "conformance_statement.md").read_text(
+    encoding="utf-8"
+)
+RECEIVE = TEXT[TEXT.index("## 3 RECEIVE") : TEXT.index("## 4 DELIVER")]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every table row."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.parametrize("uid", STORAGE_SOP_CLASSES)
+def test_every_storage_sop_class_stands_in_it(uid: str) -> None:
+    assert [STORAGE_SOP_CLASSES[uid], uid] in rows(RECEIVE)
+
+
+@pytest.mark.parametrize("uid", TRANSFER_SYNTAXES)
+def test_every_transfer_syntax_stands_in_it(uid: str) -> None:
+    assert [TRANSFER_SYNTAXES[uid], uid] in rows(RECEIVE)
+
+
+def test_it_promises_no_class_and_no_syntax_that_is_not_spoken() -> None:
+    promised = {row[1] for row in rows(RECEIVE) if len(row) == 2 and re.fullmatch(r"[0-9.]+", row[1])}
+    assert promised == set(ABSTRACT_SYNTAXES) - {"1.2.840.10008.1.1"} | set(TRANSFER_SYNTAXES)
+
+
+def test_every_status_stands_in_it_and_no_other() -> None:
+    stated = {int(row[0][:4], 16) for row in rows(RECEIVE) if re.fullmatch(r"[0-9A-F]{4}H", row[0])}
+    assert stated == {0, *STATUS_OF.values()}
+
+
+def test_every_reason_to_reject_stands_in_it() -> None:
+    refusals = [
+        kind()
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, AssociationRefused) and kind is not AssociationRefused
+    ]
+    stated = {
+        tuple(int(cell.split()[0]) for cell in row[1:])
+        for row in rows(RECEIVE)
+        if len(row) == 4 and row[1][:1].isdigit()
+    }
+    assert stated == {(refusal.result, refusal.source, refusal.reason) for refusal in refusals}
+
+
+def test_its_limits_are_the_defaults() -> None:
+    acceptor, settings = AcceptorSettings(storage_root=Path("/")), Settings()
+    limits = {row[0]: row[1] for row in rows(RECEIVE)}
+    assert limits["P-DATA-TF PDU that is received"] == f"{acceptor.pdu_length_max // KIB} KiB (announced)"
+    assert limits["A-ASSOCIATE-RQ PDU"] == f"{acceptor.association_request_bytes_max // KIB} KiB"
+    assert limits["data set"].endswith(f", {settings.instance_bytes_max >> 30} GiB")
+    assert limits["time from connection to A-ASSOCIATE-RQ"] == f"{acceptor.acse_timeout_s:g} s"
+    assert limits["time from the first to the last byte of a PDU"] == f"{acceptor.pdu_deadline_s:g} s"
+    assert (
+        limits["time from the first byte of a message to its last"]
+        == f"{acceptor.message_deadline_s / 3600:g} h"
+    )
+    assert limits["silence between messages"] == f"{acceptor.idle_timeout_s:g} s"
+    assert limits["associations"].endswith(f", {settings.associations_max}")
+    assert limits["associations from one address"].endswith(f", {settings.associations_per_host_max}")
+    assert limits["free space on the disk"] == f"{acceptor.free_bytes_min // MIB} MiB"
+
+
+def test_its_timeouts_of_delivery_are_the_defaults() -> None:
+    destination = Destination("host", 104, "A", "B")
+    stated = {row[0]: row[1] for row in rows(TEXT[TEXT.index("## 4 DELIVER") :])}
+    assert stated["TCP connection"] == f"{destination.connect_timeout_s:g} s"
+    assert stated["association negotiation"] == f"{destination.acse_timeout_s:g} s"
+    assert stated["response to each request"] == f"{destination.dimse_timeout_s:g} s"
+
+
+def test_our_names_stand_in_it() -> None:
+    assert IMPLEMENTATION_CLASS_UID in TEXT
+    assert IMPLEMENTATION_VERSION_NAME in TEXT
