@@ -52,11 +52,16 @@ def _store(event: Any, folder: Path) -> int:
     head = DicomBytesIO()
     head.write(bytes(128) + b"DICM")
     write_file_meta_info(head, event.file_meta)
-    digest = hashlib.sha256(str(event.request.AffectedSOPInstanceUID).encode()).hexdigest()[:12]
     modality = str(event.dataset.get("Modality", "OT"))
     kind = {"DOC": "PDF"}.get(modality, modality)
-    (folder / f"{kind}-{digest}.dcm").write_bytes(head.getvalue() + event.encoded_dataset(include_meta=False))
+    path = received_path(folder, kind, str(event.request.AffectedSOPInstanceUID))
+    path.write_bytes(head.getvalue() + event.encoded_dataset(include_meta=False))
     return 0x0000
+
+
+def received_path(folder: Path, kind: str, sop_instance_uid: str) -> Path:
+    """Where the PACS keeps an object: its kind and a digest, as a UID never becomes a path."""
+    return folder / f"{kind}-{hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:12]}.dcm"
 
 
 def _send(path: Path, port: int, called_ae_title: str) -> None:

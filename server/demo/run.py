@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import socket
@@ -14,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -154,7 +156,11 @@ def _prepare(stage: Stage) -> None:
             quiet_time_s=_QUIET_TIME_S,
         )
         if not billing_store.list_contracts(conn, FIRST_TENANT):
-            billing_store.add_contract(conn, FIRST_TENANT, CONTRACT.read_text())
+            this_month = datetime.now(UTC).strftime("%Y-%m-01")
+            text = re.sub(
+                r"(?m)^effective_from: .*$", f"effective_from: {this_month}", CONTRACT.read_text("utf-8")
+            )
+            billing_store.add_contract(conn, FIRST_TENANT, text)
         auth.set_password(conn, FIRST_TENANT, "admin", stage.password)
 
 

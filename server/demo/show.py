@@ -20,6 +20,7 @@ from billing import store as billing_store
 from pipeline import store
 from pipeline.database import Connection
 from pipeline.status import TERMINAL
+from server.demo.pacs import received_path
 from server.demo.phantom import TrueNodule
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT, owner_connection
@@ -144,8 +145,12 @@ def show_result(
             _show_findings(results[0]["findings"], truth, console)
         else:
             console.print(f"[bold]{study.status}[/bold] {study.reason_code}: {study.reason_text}")
-        for path in sorted(stage.received.glob("*.dcm")):
-            console.print(f"received by the PACS: {path}", highlight=False, soft_wrap=True)
+        for one in store.result_objects(conn, FIRST_TENANT, study.id):
+            path = received_path(stage.received, one["kind"], one["sop_instance_uid"])
+            if path.exists():
+                console.print(
+                    f"{one['kind']:<3} received by the PACS: {path}", highlight=False, soft_wrap=True
+                )
         for recorded in billing_store.usage_for_study(conn, FIRST_TENANT, str(study.id)):
             decision = recorded.decision
             console.print(
