@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 import struct
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
@@ -95,12 +96,14 @@ class InstanceStore:
         self._free_bytes_min = free_bytes_min
         self._durable = durable
         self._known_directories: set[Path] = set()
+        self._opening = threading.Lock()
         self._incoming: Path | None = None
         self._incoming_lock: BinaryIO | None = None
 
     def create(self, header: bytes) -> IncomingInstance:
         """Begin an instance; raise `OutOfResources` when the disk is nearly full."""
-        incoming = self._incoming or self._open_incoming()
+        with self._opening:
+            incoming = self._incoming or self._open_incoming()
         if self._free_bytes_min:
             space = os.statvfs(incoming)
             if space.f_bavail * space.f_frsize < self._free_bytes_min:
@@ -153,13 +156,16 @@ class InstanceStore:
         """This process's own folder, locked; folders of processes that died are removed."""
         parent = self.root / "incoming"
         parent.mkdir(parents=True, exist_ok=True)
-        own = parent / secrets.token_hex(8)
-        own.mkdir()
-        lock = (own / "lock").open("wb")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for other in parent.iterdir():
-            if other != own and _is_abandoned(other):
-                shutil.rmtree(other, ignore_errors=True)
+        # The outer lock: nobody judges a folder between its birth and its own lock.
+        with (parent / "lock").open("wb") as outer:
+            fcntl.flock(outer, fcntl.LOCK_EX)
+            own = parent / secrets.token_hex(8)
+            own.mkdir()
+            lock = (own / "lock").open("wb")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for other in parent.iterdir():
+                if other != own and other.is_dir() and _is_abandoned(other):
+                    shutil.rmtree(other, ignore_errors=True)
         self._incoming, self._incoming_lock = own, lock
         return own
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import stat
 import subprocess
+import threading
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -15,7 +19,7 @@ from hypothesis import strategies as st
 from dicom_gateway.errors import OutOfResources, StoreLocationInvalid
 from dicom_gateway.file_meta import part10_header
 from dicom_gateway.instance_store import IncomingInstance, InstanceStore, locate
-from tests.dicom_peers import ct_data_set
+from tests.dicom_peers import RawPeer, RunningAcceptor, ct_data_set
 
 HEADER = part10_header("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", "CT01")
 HOSTILE = ["../../etc/passwd", "/abs", "a\0b", "1." * 40, "%2e%2e", "..\\..", "", "é" * 70]
@@ -74,7 +78,7 @@ class TestCommit:
         written(store, b"y" * 1000).discard()
         assert list(tmp_path.rglob("*.part")) == []
         store.close()
-        assert list((tmp_path / "incoming").iterdir()) == []
+        assert [path.name for path in (tmp_path / "incoming").iterdir()] == ["lock"]
 
     def test_the_same_object_again_keeps_the_first_file(self, tmp_path: Path) -> None:
         store, location = InstanceStore(tmp_path), locate(*"abcde")
@@ -109,6 +113,56 @@ class TestIncomingFolders:
         other.create(HEADER).discard()
         assert not dead.exists()
         assert kept.path.exists()
+
+    def test_many_threads_share_one_folder(self, tmp_path: Path) -> None:
+        store = InstanceStore(tmp_path)
+        barrier = threading.Barrier(8)
+
+        def begin() -> None:
+            barrier.wait()
+            store.create(HEADER).discard()
+
+        threads = [threading.Thread(target=begin) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len([path for path in (tmp_path / "incoming").iterdir() if path.is_dir()]) == 1
+
+
+def test_an_answer_comes_after_file_folder_and_row_in_this_order(
+    acceptor: RunningAcceptor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 1 of the architecture: power loss after 0000H loses nothing."""
+    events: list[str] = []
+    fsync, rename, record = os.fsync, os.rename, acceptor.sink.record
+
+    def seen_fsync(descriptor: int) -> None:
+        events.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync file")
+        fsync(descriptor)
+
+    def seen_rename(source: Path, target: Path) -> None:
+        events.append("rename")
+        rename(source, target)
+
+    def seen_record(*arguments: Any) -> Any:
+        events.append("record")
+        return record(*arguments)
+
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(os, "rename", seen_rename)
+    monkeypatch.setattr(acceptor.sink, "record", seen_record)
+    with RawPeer(acceptor.port) as peer:
+        peer.associate()
+        assert peer.store(ct_data_set("1.2.3"), "1.2.3") == 0
+        events.append("answer")
+        assert peer.store(ct_data_set("1.2.4"), "1.2.4") == 0
+        peer.release()
+    first, second = events[: events.index("answer")], events[events.index("answer") + 1 :]
+    assert first[:2] == ["sync folder", "sync folder"], "the folders of a new study are durable first"
+    assert [event for event in first if event != "sync folder"] == ["sync file", "rename", "record"]
+    assert first[-2:] == ["sync folder", "record"]
+    assert second == ["sync file", "rename", "sync folder", "record"]
 
 
 @pytest.mark.peer
