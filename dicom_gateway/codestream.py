@@ -10,6 +10,9 @@ from itertools import pairwise
 _SOF_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _MARKERS_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _START_OF_SCAN = 0xDA
+_END_OF_IMAGE = b"\xff\xd9"
+# The end marker and the bytes that make the fragment's length even; some writers pad to four.
+_PADDED_END_BYTES = 8
 _J2K_START = b"\xff\x4f\xff\x51"
 # A JP2 file header around the codestream is against the standard but common; it is shorter than this.
 _J2K_SEARCH_BYTES = 1024
@@ -31,9 +34,14 @@ class FrameSize:
 
 
 def jpeg_frame_size(frame: bytes) -> FrameSize:
-    """From the start-of-frame segment of JPEG (ITU-T T.81 B.2.2) or JPEG-LS (T.87 C.2.2)."""
+    """From the start-of-frame segment of JPEG (ITU-T T.81 B.2.2) or JPEG-LS (T.87 C.2.2).
+
+    The end marker must be there: libjpeg fills what is missing of a shorter stream with grey, without a word.
+    """
     if frame[:2] != b"\xff\xd8":
         raise CodestreamInvalid("it does not start as JPEG")
+    if not frame[-_PADDED_END_BYTES:].rstrip(b"\x00\xff").endswith(_END_OF_IMAGE):
+        raise CodestreamInvalid("it ends before its end marker")
     at = 2
     while at + 4 <= len(frame):
         if frame[at] != 0xFF:

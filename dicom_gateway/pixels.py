@@ -58,11 +58,13 @@ NATIVE_SYNTAXES = frozenset(
 LOSSY_SYNTAXES = frozenset(map(str, (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)))
 _Decoder = Callable[[bytes], NDArray[Any]]
 _SizeReader = Callable[[bytes], FrameSize]
+# Lossless JPEG goes through libjpeg-turbo as well: the smaller decoders for it (liblj92) write out of bounds on
+# damaged streams.
 _CODECS: dict[str, tuple[_SizeReader, _Decoder]] = {
     str(JPEGBaseline8Bit): (jpeg_frame_size, imagecodecs.jpeg8_decode),
     str(JPEGExtended12Bit): (jpeg_frame_size, imagecodecs.jpeg8_decode),
-    str(JPEGLossless): (jpeg_frame_size, imagecodecs.ljpeg_decode),
-    str(JPEGLosslessSV1): (jpeg_frame_size, imagecodecs.ljpeg_decode),
+    str(JPEGLossless): (jpeg_frame_size, imagecodecs.jpeg8_decode),
+    str(JPEGLosslessSV1): (jpeg_frame_size, imagecodecs.jpeg8_decode),
     str(JPEGLSLossless): (jpeg_frame_size, imagecodecs.jpegls_decode),
     str(JPEGLSNearLossless): (jpeg_frame_size, imagecodecs.jpegls_decode),
     str(JPEG2000Lossless): (jpeg2000_frame_size, imagecodecs.jpeg2k_decode),
