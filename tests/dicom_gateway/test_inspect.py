@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import time
@@ -10,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dicom_gateway import header_values
+from dicom_gateway import header_values, inspect_child
 from dicom_gateway.child_process import ChildLimits
 from dicom_gateway.inspect import (
     InspectedStudy,
@@ -149,7 +150,7 @@ def test_a_file_that_ends_the_reading_process_costs_only_itself(tmp_path: Path) 
     first, last = write(tmp_path, ramp((2, 4, 4)))
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    found = inspect_study([(p.name, p) for p in (first, pipe, last)], ChildLimits(wall_clock_s=3.0))
+    found = inspect_study([(p.name, p) for p in (first, pipe, last)], ChildLimits(wall_clock_s=6.0))
     assert len(found.study.series[0].instances) == 2
     assert found.unreadable[0].location == "pipe"
     assert "did not survive" in found.unreadable[0].reason
@@ -216,6 +217,23 @@ def test_no_bytes_in_any_character_set_raise(charset: list[str], value: bytes) -
         assert len(text) <= header_values.TEXT_LENGTH_MAX
         assert not [character for character in text if ord(character) < 32]
         text.encode("utf-8")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.lists(st.tuples(st.integers(132, 1400), st.integers(0, 255)), min_size=1, max_size=12))
+def test_any_damage_to_a_header_ends_in_a_record_or_a_reason(
+    tmp_path: Path, changes: list[tuple[int, int]]
+) -> None:
+    (tmp_path / "in").mkdir(exist_ok=True)
+    path = write(tmp_path / "in", ramp((1, 4, 4)))[0]
+    data = bytearray(path.read_bytes())
+    for at, value in changes:
+        data[at % len(data)] = value
+    path.write_bytes(data)
+    record = inspect_child._record(path)
+    json.dumps(record, allow_nan=False)
+    assert ("unreadable" in record) != ("study" in record)
 
 
 class TestRealFiles:
