@@ -14,7 +14,7 @@ from billing.correct import correct
 from billing.errors import PeriodNotEnded, PeriodOutsideContract, QuarantineNotEmpty, StatementIsNegative
 from billing.lock import lock_for_cutoff
 from billing.period import Period, periods_between
-from billing.queries import execute, execute_many, one_row
+from billing.queries import execute, execute_many, one_row, rows
 from billing.rate import RATING_VERSION, RatedLine, Rating, digest_lines, rate
 from billing.statement_record import Statement, StatementLine
 from billing.store import StoredContract
@@ -65,18 +65,13 @@ def issue(
 
 def unissued_periods(conn: Connection, tenant: str, contract_id: int, now: datetime) -> list[Period]:
     """Ended periods of a contract that have no statement yet, in order."""
-    contract = store.contract_at(conn, tenant, contract_id, now)
-    terms = contract.contract
-    first = terms.period_of(now, contract.first_day)
-    assert first is not None, "the contract is in force now"
-    grid = periods_between(
-        datetime.min.replace(tzinfo=UTC), now, terms.time_zone, terms.anchor_day, contract.first_day
-    )
-    return [
-        period
-        for period in grid
-        if period.end_at <= now and store.find_statement(conn, tenant, contract_id, period) is None
-    ]
+    stored = store.contract_at(conn, tenant, contract_id, now)
+    terms = stored.contract
+    begin = datetime.min.replace(tzinfo=UTC)
+    grid = periods_between(begin, now, terms.time_zone, terms.anchor_day, stored.first_day)
+    values = {"tenant": tenant, "contract_id": contract_id}
+    billed = {row["starts_on"] for row in rows(conn, "billed_periods", values)}
+    return [period for period in grid if period.end_at <= now and period.starts_on not in billed]
 
 
 def _resolve(

@@ -207,6 +207,9 @@ WHERE tenant = %(tenant)s AND statement_id = %(statement_id)s
 SELECT statement_id, document FROM billing.statement
 WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s AND period_start = %(starts_on)s
 
+-- name: billed_periods
+SELECT starts_on FROM billing.period WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s
+
 -- name: insert_counter
 INSERT INTO billing.statement_counter (tenant, seller_id, last_number) VALUES (%(tenant)s, %(seller_id)s, 0)
 ON CONFLICT DO NOTHING

@@ -133,6 +133,13 @@ def test_postings_need_an_entry_and_a_booked_entry_takes_no_more(transact) -> No
         conn.rollback()
 
 
+def test_the_head_moves_only_with_an_entry(transact) -> None:
+    with transact() as conn:
+        book(conn, "k")
+    with transact() as conn, pytest.raises(psycopg.errors.RestrictViolation):
+        conn.execute("UPDATE billing.ledger_head SET sequence = sequence + 1")
+
+
 @pytest.fixture
 def books(transact, per_case: str, make_event: MakeEvent) -> None:
     """Three months, each with a statement and an entry."""

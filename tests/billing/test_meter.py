@@ -133,6 +133,31 @@ def test_at_once_from_twenty_sides_one_is_billable(
     assert sum(decision.is_billable for decision in decisions) == (20 if same_event else 1)
 
 
+def test_one_id_with_many_payloads_at_once_keeps_one_of_them(
+    transact, contract_id: int, make_event: MakeEvent
+) -> None:
+    barrier = threading.Barrier(20)
+    outcomes: list[str] = []
+
+    def deliver(number: int) -> None:
+        with transact() as conn:
+            barrier.wait()
+            try:
+                meter.record(conn, make_event(1, quantity=Decimal(number + 1)))
+                outcomes.append("recorded")
+            except UsageEventConflict:
+                outcomes.append("conflict")
+
+    threads = [threading.Thread(target=deliver, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["conflict"] * 19 + ["recorded"]
+    with transact() as conn:
+        assert len(store.list_usage(conn, TENANT)) == 1
+
+
 def test_an_event_from_the_future_waits_for_a_person(
     transact, contract_id: int, make_event: MakeEvent
 ) -> None:
