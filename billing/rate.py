@@ -137,7 +137,7 @@ def exact_decimal(value: Fraction) -> Decimal:
     """The Decimal of a fraction that has at most 6 decimals, as every sum of quantities has."""
     millionths = value * 10**6
     assert millionths.denominator == 1, "quantities have at most 6 decimals"
-    return Decimal(millionths.numerator).scaleb(-6)
+    return Decimal(plain(Decimal(millionths.numerator).scaleb(-6)))
 
 
 @dataclass(frozen=True)

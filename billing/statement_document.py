@@ -19,6 +19,7 @@ from billing.money import Money
 from billing.statement_record import Statement, StatementLine
 from billing.statement_text import labels, safe_cell
 from billing.store import RecordedUsage
+from billing.usage import plain
 
 _PACKAGE = Path(__file__).resolve().parent
 _PDF_TIMEOUT_S = 120
@@ -78,7 +79,7 @@ def render_case_csv(statement: Statement, cases: Iterable[RecordedUsage], langua
     for case in cases:
         event, decision = case.event, case.decision
         rows.append((
-            statement_text.local_time(event.occurred_at, zone), event.product, f"{event.quantity:f}",
+            statement_text.local_time(event.occurred_at, zone), event.product, plain(event.quantity),
             event.study_ref, event.case_key, event.source, event.event_id, str(event.kind),
             str(decision.outcome), str(decision.reason_code), explain.reason(decision.reason_code, language),
         ))  # fmt: skip
@@ -124,7 +125,7 @@ def _csv_line(statement: Statement, line: StatementLine, language: str) -> Seque
     price = "" if rated.unit_price is None else f"{rated.unit_price:f}"
     return (
         rated.kind, str(line.number), rated.product, f"{rated.title[language]}: {_explained(line, language)}",
-        rated.service_start.isoformat(), last_day.isoformat(), f"{rated.quantity:f}", rated.unit[language],
+        rated.service_start.isoformat(), last_day.isoformat(), plain(rated.quantity), rated.unit[language],
         price, f"{rated.amount.amount:f}", statement.currency,
     )  # fmt: skip
 
