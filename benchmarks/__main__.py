@@ -33,7 +33,7 @@ def main() -> int:
     unknown = set(names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     report: dict[str, Any] = {
         "machine": machine.facts(),
         "commit": machine.commit(),

@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_CT = ROOT.parent / "shared" / "data" / "ct_chest_lidc0314_1mm" / "dicom"
 _REPEATS = 3
 _TIMEOUT_S = 600.0
+# Shells, linkers and other helpers of a moment stay out of the table.
+_OF_NOTE_MIB = 20.0
 
 
 def run() -> dict[str, Any]:
@@ -25,7 +27,7 @@ def run() -> dict[str, Any]:
         folder = Path(name)
         study, source = _study(folder)
         return {
-            "input": {"source": source, "slice_count": sum(1 for path in study.rglob("*") if path.is_file())},
+            "input": {"source": source, "slice_count": sum(1 for path in study.rglob("*") if is_dicom(path))},
             "analyze": _analyze(study, folder),
             "server": _server(study, folder),
         }
@@ -50,7 +52,7 @@ def _analyze(study: Path, folder: Path) -> dict[str, Any]:
         peaks.append(measured.peak_rss_mib)
     return {
         "seconds": {step: round(statistics.median(run[step] for run in runs), 2) for step in runs[0]},
-        "peak_rss_mib": {kind: round(max(peak.get(kind, 0.0) for peak in peaks)) for kind in peaks[0]},
+        "peak_rss_mib": _of_note({kind: max(peak.get(kind, 0.0) for peak in peaks) for kind in peaks[0]}),
     }
 
 
@@ -62,5 +64,16 @@ def _server(study: Path, folder: Path) -> dict[str, Any]:
         raise RuntimeError(f"radmeter demo ended with {measured.exit_code}: {measured.output[-2000:]}")
     return {
         "seconds": {"start_to_statement_and_stop": round(measured.wall_s, 1)},
-        "peak_rss_mib": {kind: round(mib) for kind, mib in measured.peak_rss_mib.items()},
+        "peak_rss_mib": _of_note(measured.peak_rss_mib),
     }
+
+
+def _of_note(peak_rss_mib: dict[str, float]) -> dict[str, int]:
+    return {kind: round(mib) for kind, mib in peak_rss_mib.items() if mib >= _OF_NOTE_MIB}
+
+
+def is_dicom(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
