@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 import procrastinate
 
 from dicom_gateway.instance_sink import AssociationEnd, ReceivedInstance, RecordOutcome
@@ -92,7 +94,7 @@ def _quarantine(conn: Connection, tenant: str, study_id: object, received: Recei
             tenant,
             study_id,
             received.sop_instance_uid,
-            received.location,
+            f"quarantine/{PurePosixPath(received.location).name}",  # where the acceptor moves it
             received.sha256,
             "other bytes under a SOP Instance UID that was received before",
         ),

@@ -14,6 +14,7 @@ from rich.table import Table
 from billing import contract as contracts
 from billing import explain, ledger, rate, statement, store, usage
 from billing import statement_document as document
+from billing.statement_text import safe_cell
 from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
@@ -30,6 +31,9 @@ GROUPS = {
     "ledger": ledger_commands,
 }
 
+_USAGE_COLUMNS = (
+    "occurred_at", "kind", "product", "quantity", "outcome", "reason", "study_ref", "case_key", "event_id",
+)  # fmt: skip
 FileArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 DayOption = Annotated[str, typer.Option(help="a day of the period, YYYY-MM-DD; today without it")]
 LanguageOption = Annotated[str, typer.Option(help="en or zh")]
@@ -106,39 +110,20 @@ def export_usage(
     rows = 0
     with administration(tenant) as conn, out.open("w", newline="", encoding="utf-8-sig") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            [
-                "occurred_at",
-                "kind",
-                "product",
-                "quantity",
-                "outcome",
-                "reason",
-                "study_ref",
-                "case_key",
-                "event_id",
-            ]
-        )
+        writer.writerow(_USAGE_COLUMNS)
         before: int | None = None
         while page := store.list_usage(conn, tenant, limit=1000, before=before):
             for one in page:
-                event, decision = one.event, one.decision
-                writer.writerow(
-                    [
-                        event.occurred_at.isoformat(),
-                        event.kind,
-                        event.product,
-                        usage.plain(event.quantity),
-                        decision.outcome,
-                        decision.reason_code,
-                        event.study_ref,
-                        event.case_key,
-                        event.event_id,
-                    ]
-                )
+                writer.writerow([safe_cell(text) for text in _usage_row(one)])
             rows += len(page)
             before = page[-1].ingest_sequence
     typer.echo(f"{rows} usage events in {out}")
+
+
+def _usage_row(one: store.RecordedUsage) -> list[str]:
+    event, decision = one.event, one.decision
+    what = [event.occurred_at.isoformat(), event.kind, event.product, usage.plain(event.quantity)]
+    return [*what, decision.outcome, decision.reason_code, event.study_ref, event.case_key, event.event_id]
 
 
 @statement_commands.command("draft")

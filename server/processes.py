@@ -50,8 +50,7 @@ def run_gateway(settings: Settings) -> None:
     )
 
     def stop(_signal_number: int, _frame: FrameType | None) -> None:
-        # From a thread: the accept loop, which runs in this one, must stay free to see the stop.
-        threading.Thread(target=acceptor.stop, args=(settings.drain_s,), daemon=True).start()
+        acceptor.stop(settings.drain_s)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
