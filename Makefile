@@ -36,7 +36,7 @@ check: ## the whole gate: lint, format, types, import contracts, laws of the tre
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/test_tidy.py tests/test_docs.py tests/test_dockerfile.py
+	$(BIN)/python -m pytest -q tests/test_*.py
 
 format: ## apply the formatter and the fixes the linter is sure of
 	@scripts/setup.sh dev
