@@ -37,7 +37,8 @@ def assemble_study(
             defer_again(conn, max(0.2, _silence_left_s(arrival)))
             return
         study = store.lock_study(conn, tenant, arrival["study_id"])
-        if arrival["new_count"] == 0:
+        # A study without any instance of its own has only conflicts: the route step refuses it, visibly.
+        if arrival["new_count"] == 0 and study.status is not StudyStatus.RECEIVING:
             _close(conn, tenant, arrival_id, "seen_again", completion.reason)
             store.note(
                 conn, study, "study_seen_again", detail={"arrival": arrival_id, "reason": completion.reason}

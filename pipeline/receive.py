@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 import procrastinate
@@ -15,9 +16,15 @@ from pipeline.queue import defer_assembly
 class DatabaseSink:
     """Records received instances (the acceptor's `InstanceSink`). Called from many threads."""
 
-    def __init__(self, database: Database, queue: procrastinate.App) -> None:
+    def __init__(
+        self,
+        database: Database,
+        queue: procrastinate.App,
+        observe: Callable[[RecordOutcome], None] = lambda _outcome: None,
+    ) -> None:
         self._database = database
         self._queue = queue
+        self._observe = observe
 
     def called_ae_title_exists(self, called_ae_title: str) -> bool:
         with self._database.system_transaction() as conn:
@@ -76,6 +83,7 @@ class DatabaseSink:
                 _quarantine(conn, peer.tenant, row["recorded_study_id"], received)
             if row["is_new_arrival"]:
                 defer_assembly(self._queue, conn, peer.tenant, row["recorded_arrival_id"], peer.quiet_time_s)
+        self._observe(outcome)
         return outcome
 
     def close_association(self, association_id: int, peer: Peer, how: AssociationEnd) -> None:

@@ -23,6 +23,11 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
         rows = store.instances(conn, record.tenant, record.id)
         models = store.get_tenant(conn, record.tenant)["models"]
         earlier = store.results(conn, record.tenant, record.id)
+    if not rows:
+        raise StudyRefused(
+            "INSTANCES_IN_CONFLICT",
+            "Every instance that came carries a SOP Instance UID that was received before in another study.",
+        )
     inspected = _inspect(services, rows)
     save_study(services.folders.work_of(record), inspected.study)
     header = header_of(inspected.study)

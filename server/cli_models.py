@@ -87,12 +87,19 @@ def _forward(name: str, module: str, context: typer.Context) -> None:
     import runpy
     import sys
 
+    from models.errors import TrainExtraMissing
+
     with explained_errors():
         folder = Path(__file__).resolve().parent.parent / "models" / name
         if not (folder / f"{module}.py").is_file():
             raise typer.BadParameter(f"{name} has no command {module}")
         sys.argv = [f"radmeter models {module} {name}", *context.args]
-        runpy.run_module(f"models.{name}.{module}", run_name="__main__")
+        try:
+            runpy.run_module(f"models.{name}.{module}", run_name="__main__")
+        except ModuleNotFoundError as error:
+            if error.name not in ("torch", "monai", "onnx", "onnxscript"):
+                raise
+            raise TrainExtraMissing(f"`radmeter models {module}`") from None
 
 
 @commands.command("train", context_settings=_FORWARD)

@@ -32,10 +32,12 @@ def run_gateway(settings: Settings) -> None:
     from pipeline.queue import deferring_app
     from pipeline.receive import DatabaseSink
     from server import wiring
+    from server.telemetry import Metrics
 
     sink = DatabaseSink(
         wiring.database(settings, pool_size_max=min(settings.associations_max, 16)),
         deferring_app(settings.database_url),
+        Metrics().observe_instance,
     )
     acceptor = Acceptor(
         AcceptorSettings(

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess
 
+from dicom_gateway.instance_sink import RecordOutcome
+
 # Only these leave a log record beside its event name. Never UIDs, names or accession numbers.
 LOG_FIELDS = (
     "tenant", "study", "step", "duration_ms", "status", "reason", "peer", "association", "job", "process", "exit_code",
@@ -80,6 +82,9 @@ class Metrics:
         self.instances = Counter(
             "radmeter_instances_total", "Instances received", ("outcome",), registry=self.registry
         )
+
+    def observe_instance(self, outcome: RecordOutcome) -> None:
+        self.instances.labels(outcome.value).inc()
 
     def observe_step(self, step: str, gives: str, duration_s: float) -> None:
         self.step_seconds.labels(step, gives).observe(duration_s)
