@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from portal.app import create_app
 from portal.context import Role
 from tests.portal.portal_site import PASSWORD, Site
-from tests.portal.seeds import busy_day
+from tests.portal.seeds import add_contract, busy_day
 
 pytestmark = pytest.mark.browser
 
@@ -96,13 +96,18 @@ class Watched:
 
 
 @pytest.fixture
-def watched(portal_url: str) -> Iterator[Watched]:
+def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.set_default_timeout(30_000)
-        yield Watched(page, portal_url)
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def watched(portal_url: str, browser: Browser) -> Watched:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(30_000)
+    return Watched(page, portal_url)
 
 
 def test_from_signing_in_to_the_report_and_the_statement(site: Site, watched: Watched) -> None:
@@ -182,3 +187,42 @@ def test_from_signing_in_to_the_report_and_the_statement(site: Site, watched: Wa
     assert watched.errors == []
     assert watched.strangers() == []
     assert len(watched.requests) > 20
+
+
+def test_every_form_works_without_javascript(site: Site, portal_url: str, browser: Browser) -> None:
+    site.add_study("alpha")
+    add_contract(site, "alpha")
+    site.add_user("alpha", "anna", Role.ADMIN)
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.set_default_timeout(30_000)
+
+    page.goto(f"{portal_url}/models")
+    page.get_by_label("Name").fill("anna")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Models")).to_be_visible()  # back to where one wanted to go
+
+    page.goto(portal_url)
+    page.get_by_role("searchbox").fill("nobody")
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_text("No study matches.")).to_be_visible()
+    assert "nobody" not in page.url
+    page.get_by_role("link", name="Clear search").click()
+    expect(page.get_by_role("link", name="DOE, JANE")).to_be_visible()
+
+    page.goto(f"{portal_url}/peers/edit")
+    page.get_by_label("AE title").fill("PACS")
+    page.get_by_role("textbox", name="Host").fill("bad host")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Give a host name or an IP address.")).to_be_visible()
+    page.get_by_role("textbox", name="Host").fill("10.0.0.5")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("rowheader", name="PACS")).to_be_visible()
+
+    page.goto(f"{portal_url}/statements")
+    page.locator("table a").first.click()
+    page.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Issue statement").click()
+    expect(page.get_by_text("RM-ALPHA-000001").first).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 from fastapi.testclient import TestClient
 
-from portal.app import create_app
+from portal.app import STATIC, create_app
 from portal.rate_limit import FailureLimit
 from tests.portal.portal_site import Site
 
@@ -117,3 +118,9 @@ class TestFailureLimit:
         for number in range(1000):
             limit.failed(str(number))
         assert len(limit._failures) == 100
+
+
+def test_the_vendored_script_is_the_one_its_readme_names() -> None:
+    readme = (STATIC / "README.md").read_text("utf-8")
+    assert hashlib.sha256((STATIC / "htmx.min.js").read_bytes()).hexdigest() in readme
+    assert 'version:"2.0.11"' in (STATIC / "htmx.min.js").read_text("utf-8")

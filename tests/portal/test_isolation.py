@@ -15,8 +15,8 @@ from portal.app import ROUTES
 from portal.auth import create_api_key
 from portal.context import Role
 from tests.portal.portal_site import Site
+from tests.portal.report_seed import small_report
 from tests.portal.seeds import add_contract, add_result, add_usage, write_report
-from tests.portal.test_pages import small_report
 
 TENANTS = ("alpha", "beta", "gamma")
 # Routes that show the same to everybody, or act on the session alone.

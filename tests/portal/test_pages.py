@@ -5,23 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import uuid
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from pathlib import Path
 
 import jinja2
 import pytest
 
-from pipeline.report_view import (
-    FindingRow,
-    KeyImage,
-    ReportModel,
-    ReportState,
-    ReportView,
-    Review,
-    SeriesRead,
-)
 from portal import render
 from portal.context import Role
 from portal.csv_export import csv_text, guarded
@@ -31,186 +20,8 @@ from portal.pages.study import EVENT_WORDS
 from portal.render import DECISION_LOOK, KIND_WORDS, STATUS_LOOK, environment
 from portal.text import ZH
 from tests.portal.portal_site import Site
+from tests.portal.report_seed import small_report
 from tests.portal.seeds import add_contract, add_usage, write_report
-
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
-    "0000000a49444154789c6360000000020001e221bc330000000049454e44ae426082"
-)
-
-PAYLOADS = (
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "' autofocus onfocus=alert(1) x='",
-    "{{ 7 * 7 }}<b>bold</b>",
-    "</title></textarea><svg/onload=alert(1)>",
-    "javascript:alert(1)//<a href='javascript:alert(1)'>x</a>",
-)
-
-
-def small_report(study_id: str, patient_name: str = "DOE^JANE", text: str = "plain") -> ReportView:
-    """A report with one finding and one picture, every text of it from outside."""
-    return ReportView(
-        state=ReportState.FINDINGS,
-        review=Review.NOT_REVIEWED,
-        patient_name=patient_name,
-        patient_id=text,
-        patient_birth_date="19580312",
-        patient_sex="F",
-        patient_age="068Y",
-        accession_number=text,
-        study_date="20261120",
-        study_time="081500",
-        study_description=text,
-        institution=text,
-        created_at=datetime.now(UTC),
-        job_id=study_id,
-        revision=1,
-        model=ReportModel("lung_nodule_ct", "1.0.0", text, text, "ab" * 32, text, text, 0.5),
-        series=SeriesRead(text, 3, 120, 2.0, 2.0, text, text),
-        input_notes=(text,),
-        findings=(FindingRow(1, text, 0.9, 8.1, 6.5, 7.3, 278.0, 97, "1.2.3"),),
-        key_images=(KeyImage("finding-1-overview.png", PNG, text, 1, "overview", 1, 1),),
-    )
-
-
-class Tree(HTMLParser):
-    """Elements with the names of their attributes: what a payload must not be able to change."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, tuple[str, ...]]] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, tuple(name for name, _ in attrs)))
-
-
-def poisoned_site(site: Site, text: str) -> dict[str, str]:
-    """Pages whose every value from outside is `text`; page → HTML."""
-    tenant = f"t{uuid.uuid4().hex[:8]}"
-    site.add_tenant(tenant)
-    site.owner.execute("UPDATE tenant SET name = %s WHERE tenant = %s", (text, tenant))
-    header = {"patient_name": text, "patient_id": text, "accession_number": text, "description": text,
-              "study_date": text, "patient_sex": text, "patient_birth_date": text}  # fmt: skip
-    good = site.add_study(tenant, header=header, ae_title=text[:16])
-    bad = site.add_study(tenant, header=header, status="failed", reason_code=text, reason_text=text)
-    write_report(site, good, small_report(good, text, text), with_pdf=False)
-    for study_id in (good, bad):
-        site.owner.execute(
-            "INSERT INTO study_event (tenant, study_id, revision, event) VALUES (%s, %s, 1, %s)",
-            (tenant, study_id, text),
-        )
-        site.owner.execute(
-            """INSERT INTO arrival (tenant, study_id, ae_title, outcome, completion, closed_at)
-               VALUES (%s, %s, %s, 'assembled', %s, now())""",
-            (tenant, study_id, text, text),
-        )
-        site.owner.execute(
-            """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind,
-                 location, sha256, size_bytes, destination, attempts, last_error)
-               VALUES (%s, %s, %s, 1, %s, 'SR', 'x', 'x', 1, %s, 1, %s)""",
-            (tenant, uuid.uuid4().hex, study_id, text, text, text),
-        )
-    site.owner.execute(
-        "INSERT INTO peer (tenant, ae_title, host, port) VALUES (%s, %s, %s, 104)", (tenant, text[:16], text)
-    )
-    add_contract(site, tenant)
-    client = site.signed_in(tenant)
-    client.post("/search", data={"text": text[:100]})
-    pages = {"/": "/", "/?search=1": "/?search=1", "good": f"/studies/{good}", "bad": f"/studies/{bad}",
-             "/peers": "/peers", "/statements": "/statements", "/usage": "/usage"}  # fmt: skip
-    return {name: client.get(path).text for name, path in pages.items()}
-
-
-class TestInjection:
-    @pytest.mark.parametrize("payload", PAYLOADS)
-    def test_the_element_tree_does_not_depend_on_what_comes_from_outside(
-        self, site: Site, payload: str
-    ) -> None:
-        innocent = "x" * len(payload)
-        expected, actual = poisoned_site(site, innocent), poisoned_site(site, payload)
-        for name in expected:
-            assert Tree(actual[name]).elements == Tree(expected[name]).elements, name
-
-    def test_the_name_typed_at_sign_in_comes_back_as_text(self, site: Site) -> None:
-        answer = site.client().post("/sign-in", data={"name": PAYLOADS[1], "password": "x"})
-        clean = site.client().post("/sign-in", data={"name": "x", "password": "x"})
-        assert Tree(answer.text).elements == Tree(clean.text).elements
-
-    def test_a_search_cannot_use_wildcards_or_sql(self, site: Site) -> None:
-        site.add_study("alpha")
-        client = site.signed_in("alpha")
-        for text in ("%", "_", "' OR 1=1 --", "\\"):
-            client.post("/search", data={"text": text})
-            assert "DOE, JANE" not in client.get("/?search=1").text
-        client.post("/search", data={"text": "doe"})
-        assert "DOE, JANE" in client.get("/?search=1").text
-
-    def test_an_api_search_finds_by_accession_number(self, site: Site) -> None:
-        study_id = site.add_study("alpha")
-        found = site.signed_in("alpha").post("/api/v1/studies/search", json={"text": "A-1"}).json()
-        assert [study["id"] for study in found["studies"]] == [study_id]
-
-
-class TestSameSite:
-    @pytest.mark.parametrize(
-        ("headers", "expected"),
-        [
-            ({"Origin": "http://evil.test"}, 403),
-            ({"Origin": "null"}, 403),
-            ({"Origin": "http://portal.test", "Sec-Fetch-Site": "cross-site"}, 403),
-            ({"Origin": "http://portal.test", "Sec-Fetch-Site": "same-site"}, 403),
-            ({"Origin": "http://portal.test.evil.test"}, 403),
-            ({"Origin": "http://portal.test", "Sec-Fetch-Site": "same-origin"}, 303),
-            ({"Origin": "http://portal.test"}, 303),
-        ],
-    )
-    def test_a_change_is_taken_from_our_own_pages_alone(self, site: Site, headers, expected: int) -> None:
-        client = site.signed_in("alpha")
-        values = {
-            "ae_title": "NEW",
-            "host": "pacs.test",
-            "port": "104",
-            "quiet_time_s": "10",
-            "enabled": "true",
-        }
-        answer = client.post("/peers", data=values, headers=headers)
-        assert answer.status_code == expected
-        saved = site.owner.execute("SELECT count(*) AS n FROM peer").fetchone()
-        assert saved == {"n": 1 if expected == 303 else 0}
-
-    def test_a_cookie_without_any_origin_is_refused(self, site: Site) -> None:
-        client = site.signed_in("alpha")
-        del client.headers["Origin"]
-        assert client.post("/sign-out").status_code == 403
-
-    def test_a_large_body_is_not_read(self, site: Site) -> None:
-        answer = site.client().post("/sign-in", content=b"x" * (1024 * 1024 + 1))
-        assert answer.status_code == 413
-
-
-class TestHeaders:
-    @pytest.mark.parametrize(
-        "path", ["/", "/sign-in", "/nothing", "/static/style.css", "/healthz", "/api/v1/studies"]
-    )
-    def test_every_answer_carries_the_protective_headers(self, site: Site, path: str) -> None:
-        answer = site.client().get(path)
-        policy = answer.headers["content-security-policy"]
-        assert "default-src 'self'" in policy
-        assert "unsafe" not in policy
-        assert "frame-ancestors 'none'" in policy
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "same-origin"
-        if not path.startswith("/static"):
-            assert answer.headers["cache-control"] == "no-store"
-
-    def test_no_page_has_inline_scripts_styles_or_handlers(self, site: Site) -> None:
-        for name, html in poisoned_site(site, "plain").items():
-            for tag, attributes in Tree(html).elements:
-                assert tag != "style", name
-                assert tag != "script" or "src" in attributes, name
-                assert not [one for one in attributes if one.startswith("on") or one == "style"], (name, tag)
 
 
 class TestWorkList:
