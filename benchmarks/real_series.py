@@ -124,7 +124,7 @@ def cases(
 
 def dicom(folder: Path) -> Volume:
     """The largest series in a folder."""
-    files = [(path.name, path) for path in sorted(folder.iterdir()) if path.is_file()]
+    files = [(path.name, path) for path in sorted(folder.iterdir()) if is_part_10(path)]
     series = [one for found in inspect_files(files).studies for one in found.study.series]
     if series:
         largest = max(series, key=lambda one: len(one.instances))
@@ -134,6 +134,12 @@ def dicom(folder: Path) -> Volume:
     with tempfile.TemporaryDirectory() as scratch:
         volume = decode_series(largest, folder, Path(scratch))
         return dataclasses.replace(volume, voxels=np.array(volume.voxels))
+
+
+def is_part_10(path: Path) -> bool:
+    """Whether a file begins as DICOM Part 10 says; folders of the data hold other files too."""
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 def nifti(path: Path) -> Volume:

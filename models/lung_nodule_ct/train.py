@@ -178,12 +178,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=55)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start-from", type=Path)
+    parser.add_argument("--start-from", type=Path, help="continue from this checkpoint")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     train(
-        options.data, options.out, minutes=options.minutes, seed=options.seed,
+        options.data, options.out, minutes=options.minutes, seed=options.seed, threads=options.threads,
         start_from=options.start_from, learning_rate=options.learning_rate,
     )  # fmt: skip
 
