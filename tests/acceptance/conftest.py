@@ -1,0 +1,64 @@
+"""A small chest phantom that the model can read, as DICOM studies of their own, and a running server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from dicom_gateway.write_ct import write_ct_series
+from models.lung_nodule_ct.phantom import Phantom, make_phantom
+from study.study import Patient
+from tests.server_process import RunningServer
+
+
+@dataclass(frozen=True)
+class MadeStudy:
+    """A study on disk: one series of one phantom."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    study_instance_uid: str
+    patient: Patient
+
+
+MakeStudy = Callable[[str], MadeStudy]
+
+
+@pytest.fixture(scope="session")
+def phantom() -> Phantom:
+    """48 slices of 154 × 200, 120 mm of a chest: small enough for a quick run, lungs enough for the model."""
+    return make_phantom(7, spacing_mm=(2.5, 1.3, 1.3), nodule_count=3, field_mm=(120, 200, 260))
+
+
+@pytest.fixture(scope="session")
+def make_study(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> MakeStudy:
+    """`make_study("a")`: the phantom as a study of its own for each name."""
+
+    def make(name: str) -> MadeStudy:
+        folder = tmp_path_factory.mktemp("study")
+        patient = Patient(
+            patient_id=f"MARKER-{name}-ID", name=f"Marker^{name}", birth_date="19700101", sex="O"
+        )
+        files = write_ct_series(phantom.voxels, phantom.spacing_mm, folder, patient=patient, seed=name)
+        uid = str(pydicom.dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
+        return MadeStudy(folder, tuple(files), uid, patient)
+
+    return make
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., RunningServer]]:
+    """`start_server(WORKER_CONCURRENCY="4")`; every process is ended after the test, however it ends."""
+    servers: list[RunningServer] = []
+
+    def start(**options: str) -> RunningServer:
+        servers.append(RunningServer.new(**options))
+        return servers[-1].start()
+
+    yield start
+    for server in servers:
+        server.remove()
