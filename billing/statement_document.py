@@ -161,7 +161,9 @@ def _explained(line: StatementLine, language: str) -> str:
 
 def _line_note(line: StatementLine, language: str) -> str:
     rated = line.rated
-    quantity = f"{labels(language)['quantity']} {statement_text.number(rated.quantity)} ({rated.unit[language]})"
+    quantity = (
+        f"{labels(language)['quantity']} {statement_text.number(rated.quantity)} ({rated.unit[language]})"
+    )
     note = f"{quantity}: {_explained(line, language)}"
     if rated.kind == "correction":
         note += f", {statement_text.days(rated.service_start, rated.service_end, language)}"
