@@ -31,7 +31,7 @@ Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 
 LOWEST_SCORE = 0.01
 OPERATING_RATE = 0.25
-SIZES_MM = ((4.0, 6.0), (6.0, 10.0), (10.0, 31.0))
+SIZES_MM = {"under 6 mm": (0.0, 6.0), "6 to 10 mm": (6.0, 10.0), "10 mm and more": (10.0, np.inf)}
 
 
 def evaluate(
@@ -97,8 +97,8 @@ def _record(matches: Matches, split: str, threshold: float) -> dict[str, Any]:
     froc = matches.froc()
     at_one = matches.threshold_at(1.0)
     groups: dict[str, list[Match]] = {
-        f"{low:g} to {high:g} mm": [m for m in matches.nodules if low <= m.truth.diameter_mm < high]
-        for low, high in SIZES_MM
+        name: [m for m in matches.nodules if low <= m.truth.diameter_mm < high]
+        for name, (low, high) in SIZES_MM.items()
     }
     for kind in ("solid", "part-solid", "ground-glass"):
         groups[kind] = [m for m in matches.nodules if m.truth.kind == kind]
