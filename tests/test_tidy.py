@@ -16,7 +16,9 @@ PACKAGES = ("study", "models", "inference", "dicom_gateway", "billing", "pipelin
 MODEL_FILES = ("manifest.toml", "MODEL_CARD.md", "network.py", "preprocess.py", "postprocess.py")
 
 LINES_MAX = 300
-LONGER_FOR_A_REASON: dict[str, str] = {}
+LONGER_FOR_A_REASON: dict[str, str] = {
+    "tests/pipeline/test_study_path.py": "refusals, retries, kills and repeats of one path, on one set-up",
+}
 """Path → why this file holds one thing although it is longer than LINES_MAX."""
 
 SIZE_MAX_BYTES = 20 * 1024 * 1024
