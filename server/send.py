@@ -45,6 +45,7 @@ def send(paths: Sequence[Path], to: str, calling_ae_title: str) -> int:
         outcomes = send_instances(files, destination, on_progress=lambda _: progress.advance(task))
         failed: list[DeliveryOutcome] = [outcome for outcome in outcomes if not outcome.acknowledged]
         for outcome in failed[:20]:
-            progress.console.print(f"not accepted: {outcome.sop_instance_uid}: {outcome.error}", markup=False)
+            text = f"not accepted: {outcome.path}: {outcome.error}"
+            progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
         progress.console.print(f"{len(outcomes) - len(failed)} of {len(files)} accepted")
     return len(failed)
