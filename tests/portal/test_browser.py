@@ -128,6 +128,15 @@ def test_from_signing_in_to_the_report_and_the_statement(site: Site, watched: Wa
     site.owner.execute("UPDATE study SET status = 'encoded' WHERE status = 'inferred'")
     expect(page.get_by_text("step 6 of 7")).to_be_visible(timeout=15_000)  # htmx has fetched the table anew
 
+    page.get_by_role("link", name="SATO").click()
+    expect(page.get_by_role("heading", name="The result is not ready yet")).to_be_visible()
+    watched.screenshot("2-in-progress")
+    site.owner.execute("UPDATE study SET status = 'delivered' WHERE status = 'encoded'")
+    expect(page.get_by_text("Delivered").first).to_be_visible(
+        timeout=15_000
+    )  # the page has followed the study
+
+    page.get_by_role("link", name="Work list").first.click()
     page.get_by_role("link", name="LINDQVIST, JANE").click()
     expect(page.get_by_text("AI result, not reviewed").first).to_be_visible()
     picture = page.locator(".report img").first

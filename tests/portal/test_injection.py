@@ -5,8 +5,6 @@ from __future__ import annotations
 import uuid
 from html.parser import HTMLParser
 
-import pytest
-
 from tests.portal.portal_site import Site
 from tests.portal.report_seed import small_report
 from tests.portal.seeds import add_contract, write_report
@@ -71,14 +69,12 @@ def poisoned_site(site: Site, text: str) -> dict[str, str]:
 
 
 class TestInjection:
-    @pytest.mark.parametrize("payload", PAYLOADS)
-    def test_the_element_tree_does_not_depend_on_what_comes_from_outside(
-        self, site: Site, payload: str
-    ) -> None:
-        innocent = "x" * len(payload)
-        expected, actual = poisoned_site(site, innocent), poisoned_site(site, payload)
-        for name in expected:
-            assert Tree(actual[name]).elements == Tree(expected[name]).elements, name
+    def test_the_element_tree_does_not_depend_on_what_comes_from_outside(self, site: Site) -> None:
+        expected = poisoned_site(site, "x" * 40)
+        for payload in PAYLOADS:
+            actual = poisoned_site(site, payload)
+            for name in expected:
+                assert Tree(actual[name]).elements == Tree(expected[name]).elements, (name, payload)
 
     def test_the_name_typed_at_sign_in_comes_back_as_text(self, site: Site) -> None:
         answer = site.client().post("/sign-in", data={"name": PAYLOADS[1], "password": "x"})
@@ -101,31 +97,22 @@ class TestInjection:
 
 
 class TestSameSite:
-    @pytest.mark.parametrize(
-        ("headers", "expected"),
-        [
-            ({"Origin": "http://evil.test"}, 403),
-            ({"Origin": "null"}, 403),
-            ({"Origin": "http://portal.test", "Sec-Fetch-Site": "cross-site"}, 403),
-            ({"Origin": "http://portal.test", "Sec-Fetch-Site": "same-site"}, 403),
-            ({"Origin": "http://portal.test.evil.test"}, 403),
-            ({"Origin": "http://portal.test", "Sec-Fetch-Site": "same-origin"}, 303),
-            ({"Origin": "http://portal.test"}, 303),
-        ],
-    )
-    def test_a_change_is_taken_from_our_own_pages_alone(self, site: Site, headers, expected: int) -> None:
+    def test_a_change_is_taken_from_our_own_pages_alone(self, site: Site) -> None:
         client = site.signed_in("alpha")
-        values = {
-            "ae_title": "NEW",
-            "host": "pacs.test",
-            "port": "104",
-            "quiet_time_s": "10",
-            "enabled": "true",
-        }
-        answer = client.post("/peers", data=values, headers=headers)
-        assert answer.status_code == expected
-        saved = site.owner.execute("SELECT count(*) AS n FROM peer").fetchone()
-        assert saved == {"n": 1 if expected == 303 else 0}
+        values = {"ae_title": "NEW", "host": "pacs.test", "port": "104", "quiet_time_s": "10"}
+        ours = {"Origin": "http://portal.test"}
+        for foreign in (
+            {"Origin": "http://evil.test"},
+            {"Origin": "null"},
+            {"Origin": "http://portal.test.evil.test"},
+            {**ours, "Sec-Fetch-Site": "cross-site"},
+            {**ours, "Sec-Fetch-Site": "same-site"},
+        ):
+            assert client.post("/peers", data=values, headers=foreign).status_code == 403, foreign
+        assert site.owner.execute("SELECT 1 FROM peer").fetchall() == []
+        for number, own in enumerate((ours, {**ours, "Sec-Fetch-Site": "same-origin"})):
+            answer = client.post("/peers", data={**values, "ae_title": f"NEW{number}"}, headers=own)
+            assert answer.status_code == 303, own
 
     def test_a_cookie_without_any_origin_is_refused(self, site: Site) -> None:
         client = site.signed_in("alpha")
@@ -138,19 +125,17 @@ class TestSameSite:
 
 
 class TestHeaders:
-    @pytest.mark.parametrize(
-        "path", ["/", "/sign-in", "/nothing", "/static/style.css", "/healthz", "/api/v1/studies"]
-    )
-    def test_every_answer_carries_the_protective_headers(self, site: Site, path: str) -> None:
-        answer = site.client().get(path)
-        policy = answer.headers["content-security-policy"]
-        assert "default-src 'self'" in policy
-        assert "unsafe" not in policy
-        assert "frame-ancestors 'none'" in policy
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "same-origin"
-        if not path.startswith("/static"):
-            assert answer.headers["cache-control"] == "no-store"
+    def test_every_answer_carries_the_protective_headers(self, site: Site) -> None:
+        client = site.client()
+        for path in ("/", "/sign-in", "/nothing", "/static/style.css", "/healthz", "/api/v1/studies"):
+            headers = client.get(path).headers
+            policy = headers["content-security-policy"]
+            assert "default-src 'self'" in policy
+            assert "unsafe" not in policy
+            assert "frame-ancestors 'none'" in policy
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["referrer-policy"] == "same-origin"
+            assert path.startswith("/static") or headers["cache-control"] == "no-store"
 
     def test_no_page_has_inline_scripts_styles_or_handlers(self, site: Site) -> None:
         for name, html in poisoned_site(site, "plain").items():

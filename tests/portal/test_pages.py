@@ -21,7 +21,7 @@ from portal.render import DECISION_LOOK, KIND_WORDS, STATUS_LOOK, environment
 from portal.text import ZH
 from tests.portal.portal_site import Site
 from tests.portal.report_seed import small_report
-from tests.portal.seeds import add_contract, add_usage, write_report
+from tests.portal.seeds import add_contract, add_usage, lung_model, write_report
 
 
 class TestWorkList:
@@ -149,21 +149,20 @@ class TestPeers:
         assert client.post("/peers", data={**values, "host": "second"}).status_code == 422
         assert site.owner.execute("SELECT host FROM peer").fetchall() == [{"host": "first"}]
 
-    @pytest.mark.parametrize(
-        "wrong",
-        [
-            {"ae_title": ""}, {"ae_title": "A" * 17}, {"ae_title": "A\\B"}, {"host": ""}, {"host": "a b"},
-            {"host": "http://x/"}, {"port": "0"}, {"port": "65536"}, {"port": "x"}, {"port": "1e3"},
-            {"quiet_time_s": "0"}, {"quiet_time_s": "nan"}, {"quiet_time_s": "inf"},
-            {"result_destination": "NOBODY"},
-        ],
-    )  # fmt: skip
-    def test_a_wrong_value_comes_back_with_its_sentence(self, site: Site, wrong: dict[str, str]) -> None:
+    def test_a_wrong_value_comes_back_with_its_sentence(self, site: Site) -> None:
         client = site.signed_in("alpha")
-        values = {"ae_title": "PACS", "host": "pacs.test", "port": "104", "quiet_time_s": "10", **wrong}
-        answer = client.post("/peers", data=values)
-        assert answer.status_code == 422
-        assert 'aria-invalid="true"' in answer.text
+        right = {"ae_title": "PACS", "host": "pacs.test", "port": "104", "quiet_time_s": "10"}
+        for field, wrong in (
+            ("ae_title", ("", "A" * 17, "A\\B")),
+            ("host", ("", "a b", "http://x/")),
+            ("port", ("0", "65536", "x", "1e3", "١")),
+            ("quiet_time_s", ("0", "nan", "inf", "x")),
+            ("result_destination", ("NOBODY",)),
+        ):
+            for value in wrong:
+                answer = client.post("/peers", data={**right, field: value})
+                assert answer.status_code == 422, (field, value)
+                assert f'aria-describedby="{field}-problem"' in answer.text, (field, value)
         assert site.owner.execute("SELECT 1 FROM peer").fetchall() == []
 
 
@@ -191,6 +190,32 @@ class TestStatements:
         answer = site.signed_in("alpha").post("/statements/issue", data=values)
         assert answer.status_code == 409
         assert "A period is billed after its end" in answer.text
+
+
+class TestModels:
+    def test_an_installed_models_card_and_numbers_are_shown_as_text(self, site: Site) -> None:
+        folder = site.context.data_root / "models/theirs"
+        folder.mkdir(parents=True)
+        manifest = (lung_model().folder / "manifest.toml").read_text("utf-8")
+        (folder / "manifest.toml").write_text(
+            manifest.replace('name = "lung_nodule_ct"', 'name = "theirs"', 1)
+        )
+        (folder / "MODEL_CARD.md").write_text("# Card\n\nNot **cleared**. <script>alert(1)</script>\n")
+        values = {"cpm": 0.93456, "sensitivity": {"at_1_fp": 0.9}, "curve": [1, 2]}
+        (folder / lung_model().evaluation_file).write_text(json.dumps(values))
+        text = site.signed_in("alpha").get("/models").text
+        assert "<strong>cleared</strong>" in text
+        assert "<script>alert" not in text
+        assert "0.9346" in text
+        assert "sensitivity › at 1 fp" in text
+
+    def test_a_broken_manifest_is_said_and_does_not_break_the_page(self, site: Site) -> None:
+        folder = site.context.data_root / "models/broken"
+        folder.mkdir(parents=True)
+        (folder / "manifest.toml").write_text("name = ")
+        answer = site.signed_in("alpha").get("/models")
+        assert answer.status_code == 200
+        assert "INVALID_MANIFEST" in answer.text
 
 
 class TestWords:
