@@ -148,6 +148,7 @@ ZH = {
     "The service is not ready. Try again in a moment.": "服务暂时不可用，请稍后再试。",
     "Something went wrong on our side.": "服务器出现错误。",
     # further
+    "Nothing was sent.": "没有发送任何内容。",
     "The files of this report are no longer on the server. The PACS has the results.": "本报告的文件已不在服务器上，结果在 PACS 中。",
     "A model's description cannot be read; the server's log names it.": "某个模型的说明无法读取，详见服务器日志。",
     "Cases as CSV": "病例明细 CSV",
