@@ -86,6 +86,7 @@ def run_portal(settings: Settings) -> None:
         data_root=settings.data_directory,
         session_hours=settings.session_hours,
         cookie_secure=settings.cookie_secure,
+        time_zone=settings.time_zone,
         registry=collected_metrics(),
     )
     log.info("portal_started", extra={"port": settings.http_port})

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 from server.errors import SettingInvalid
 
@@ -60,6 +61,9 @@ class Settings:
         16, "ASSOCIATIONS_PER_HOST_MAX", "Associations open at a time from one address."
     )
     session_hours: int = _setting(12, "SESSION_HOURS", "How long a sign-in to the portal lasts.")
+    time_zone: str = _setting(
+        "UTC", "TIME_ZONE", "IANA time zone that the portal shows times in, Asia/Shanghai say."
+    )
     cookie_secure: bool = _setting(False, "COOKIE_SECURE", "true when the portal is reached by https only.")
     drain_s: float = _setting(
         30.0, "DRAIN_S", "Grace after SIGTERM for associations and steps in progress, in seconds."
@@ -74,6 +78,8 @@ class Settings:
             raise SettingInvalid("worker_concurrency", str(self.worker_concurrency), "1 to 64")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SettingInvalid("log_level", self.log_level, "DEBUG, INFO, WARNING or ERROR")
+        if self.time_zone not in available_timezones():
+            raise SettingInvalid("time_zone", self.time_zone, "no time zone of the IANA database")
         object.__setattr__(self, "data_directory", self.data_directory.expanduser().resolve())
 
     @property

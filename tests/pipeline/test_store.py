@@ -13,6 +13,9 @@ from pipeline.errors import StudyNotFound, TransitionNotAllowed
 from pipeline.status import StudyStatus
 from tests.pipeline.conftest import ALPHA, BETA, Clinic, make_instance
 
+# Their SECURITY DEFINER functions must work for an owner that is no superuser (pipeline-0005.ordinary-owner.sql).
+ASKED_BEFORE_THE_TENANT_IS_KNOWN = {"tenant", "peer", "portal_user", "portal_session", "api_key", "study"}
+
 
 def add_study(clinic: Clinic, uid: str, tenant: str = ALPHA, **header: str) -> str:
     """A study in the work list; returns our id."""
@@ -192,7 +195,8 @@ class TestTenants:
         assert [
             one["name"]
             for one in tables
-            if not (one["relrowsecurity"] and one["relforcerowsecurity"] and one["policies"])
+            if not (one["relrowsecurity"] and one["policies"])
+            or (not one["relforcerowsecurity"] and one["name"] not in ASKED_BEFORE_THE_TENANT_IS_KNOWN)
         ] == []
 
     def test_every_table_of_ours_has_a_tenant(self, clinic: Clinic) -> None:
