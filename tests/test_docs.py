@@ -118,3 +118,10 @@ class TestLinks:
     def test_every_local_link_leads_somewhere(self, page: Path) -> None:
         targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text(encoding="utf-8"))
         assert [target for target in targets if not (page.parent / target).exists()] == []
+
+    @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "README.md"])
+    def test_every_file_that_a_page_sends_the_reader_to_exists(self, name: str) -> None:
+        named = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", (ROOT / name).read_text(encoding="utf-8"))
+        inside = [path for path in named if (ROOT / path.split("/")[0]).is_dir()]
+        assert inside
+        assert [path for path in inside if not (ROOT / path).exists()] == []
