@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -25,6 +25,8 @@ app = typer.Typer(
 @contextmanager
 def explained_errors() -> Iterator[None]:
     """Turn what a user can mend into one line on stderr and exit code 1."""
+    import psycopg
+
     from billing.errors import BillingError
     from models.errors import ModelError
     from pipeline.errors import PipelineError
@@ -32,9 +34,25 @@ def explained_errors() -> Iterator[None]:
 
     try:
         yield
-    except (ServerError, BillingError, ModelError, PipelineError, StudyError, OSError) as error:
-        typer.echo(f"radmeter: {error}", err=True)
-        raise typer.Exit(1) from None
+    except (
+        ServerError,
+        BillingError,
+        ModelError,
+        PipelineError,
+        StudyError,
+        OSError,
+        UnicodeDecodeError,
+    ) as error:
+        _fail(str(error))
+    except psycopg.errors.UndefinedTable:
+        _fail("the database has no tables yet: run `radmeter migrate`")
+    except psycopg.Error as error:
+        _fail(error.diag.message_primary or str(error).strip())
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"radmeter: {message}", err=True)
+    raise typer.Exit(1) from None
 
 
 @app.command()

@@ -32,13 +32,16 @@ TenantOption = Annotated[str, typer.Option(help="the tenant it belongs to")]
 
 
 @contextmanager
-def administration(tenant: str) -> Iterator[Connection]:
+def administration(tenant: str, *, must_exist: bool = True) -> Iterator[Connection]:
     """A connection as the schema's owner, in one transaction, errors explained."""
     with (
         explained_errors(),
         with_database(load_settings()) as settings,
         owner_connection(settings.database_url, tenant) as conn,
     ):
+        known = conn.execute("SELECT 1 FROM tenant WHERE tenant = %s", (tenant,)).fetchone()
+        if must_exist and known is None:
+            raise CommandFailed(f"no tenant {tenant}")
         yield conn
 
 
@@ -50,7 +53,7 @@ def add_tenant(
     language: Annotated[str, typer.Option(help="en or zh")] = "en",
 ) -> None:
     """Make a tenant with its own called AE title."""
-    with administration(tenant) as conn:
+    with administration(tenant, must_exist=False) as conn:
         create_tenant(conn, tenant, name or tenant, AETitle(ae_title), language)
     typer.echo(f"tenant {tenant} answers as {ae_title}")
 

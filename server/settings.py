@@ -101,7 +101,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
     config = environment.get(_PREFIX + "CONFIG")
-    file_values = tomllib.loads(Path(config).read_text()) if config else {}
+    file_values = _read_file(Path(config)) if config else {}
     known = {setting.name for setting in fields(Settings)}
     for name in file_values:
         if name not in known:
@@ -113,6 +113,13 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         elif setting.name in file_values:
             values[setting.name] = _convert(setting.name, str(file_values[setting.name]), setting.default)
     return Settings(**values)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except ValueError as error:  # not TOML, or not text at all
+        raise SettingInvalid(_PREFIX + "CONFIG", str(path), str(error)) from None
 
 
 def _convert(name: str, text: str, default: Any) -> Any:

@@ -1,0 +1,104 @@
+"""Settings: from the environment, from a file, and refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from server.errors import SettingInvalid
+from server.settings import Settings, load_settings
+
+
+def test_without_any_variable_everything_has_its_default() -> None:
+    assert load_settings({}) == Settings()
+
+
+def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
+    other = {
+        "data_directory": "/data/radmeter",
+        "database_url": "postgresql://db/radmeter",
+        "dicom_host": "0.0.0.0",
+        "dicom_port": "104",
+        "http_host": "::1",
+        "http_port": "8081",
+        "called_ae_title": "AI",
+        "worker_concurrency": "3",
+        "inference_threads": "5",
+        "instance_bytes_max": "1048576",
+        "associations_max": "7",
+        "associations_per_host_max": "2",
+        "session_hours": "1",
+        "cookie_secure": "true",
+        "drain_s": "2.5",
+        "log_level": "WARNING",
+        "time_zone": "Europe/Paris",
+    }
+    named = {field.name: field.metadata["variable"] for field in dataclasses.fields(Settings)}
+    assert set(other) == set(named), "a new setting belongs into this test too"
+    loaded = load_settings({named[name]: value for name, value in other.items()})
+    for name, value in other.items():
+        assert str(getattr(loaded, name)).lower() == value.lower(), name
+        assert type(getattr(loaded, name)) is not str or isinstance(getattr(Settings(), name), str)
+
+
+def test_a_variable_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "radmeter.toml"
+    file.write_text('http_port = 9000\ndicom_port = 9001\ncookie_secure = true\nlog_level = "ERROR"\n')
+    loaded = load_settings({"RADMETER_CONFIG": str(file), "RADMETER_HTTP_PORT": "9002"})
+    assert (loaded.http_port, loaded.dicom_port, loaded.cookie_secure) == (9002, 9001, True)
+    assert (loaded.log_level, loaded.worker_concurrency) == ("ERROR", Settings().worker_concurrency)
+
+
+def test_an_unknown_name_in_the_file_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "radmeter.toml"
+    file.write_text("htp_port = 9000\n")
+    with pytest.raises(SettingInvalid, match="htp_port"):
+        load_settings({"RADMETER_CONFIG": str(file)})
+
+
+@pytest.mark.parametrize("content", [b"http_port = = 1", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_stops_the_start_with_its_name(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "radmeter.toml"
+    file.write_bytes(content)
+    with pytest.raises(SettingInvalid, match=r"radmeter\.toml"):
+        load_settings({"RADMETER_CONFIG": str(file)})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name"),
+    [
+        ("DICOM_PORT", "0", "dicom_port"),
+        ("DICOM_PORT", "65536", "dicom_port"),
+        ("HTTP_PORT", "http", "http_port"),
+        ("HTTP_PORT", "", "http_port"),
+        ("WORKER_CONCURRENCY", "0", "worker_concurrency"),
+        ("WORKER_CONCURRENCY", "2.5", "worker_concurrency"),
+        ("COOKIE_SECURE", "maybe", "cookie_secure"),
+        ("DRAIN_S", "soon", "drain_s"),
+        ("LOG_LEVEL", "LOUD", "log_level"),
+        ("TIME_ZONE", "Mars/Olympus", "time_zone"),
+    ],
+)
+def test_a_bad_value_stops_the_start_with_its_name(variable: str, value: str, name: str) -> None:
+    with pytest.raises(SettingInvalid, match=name) as raised:
+        load_settings({f"RADMETER_{variable}": value})
+    assert raised.value.name == name
+
+
+def test_the_home_directory_is_meant_by_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings({"RADMETER_DATA": "~/radmeter"}).data_directory == tmp_path / "radmeter"
+
+
+def test_settings_do_not_change_once_they_are_built() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().http_port = 1  # type: ignore[misc]
+
+
+def test_folders_lie_below_the_data_directory(tmp_path: Path) -> None:
+    settings = Settings(data_directory=tmp_path)
+    folders = (settings.instances_directory, settings.work_directory, settings.results_directory)
+    assert len(set(folders)) == 3
+    assert all(folder.parent == tmp_path for folder in folders)

@@ -1,0 +1,113 @@
+"""Logs and metrics: one JSON object a line, an allow-list of fields, no values in a traceback."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+
+from server.telemetry import LOG_FIELDS, JsonLines, Metrics, collected_metrics, configure_logging
+
+CANARY = "CANARY^MARY"
+
+
+def logged(message: str, level: int = logging.INFO, **options: Any) -> dict[str, Any]:
+    """What one record becomes."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines())
+    logger = logging.getLogger("radmeter.test")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        logger.log(level, message, **options)
+    finally:
+        logger.removeHandler(handler)
+    (line,) = stream.getvalue().splitlines()
+    record: dict[str, Any] = json.loads(line)
+    return record
+
+
+def test_a_record_is_one_json_object_with_instant_level_and_event() -> None:
+    line = logged("study_routed", extra={"tenant": "default", "study": "abc", "duration_ms": 12})
+    assert set(line) == {"at", "level", "logger", "event", "tenant", "study", "duration_ms"} | set(line)
+    assert (line["level"], line["event"], line["study"], line["duration_ms"]) == (
+        "info",
+        "study_routed",
+        "abc",
+        "12",
+    )
+    assert line["at"].endswith("+00:00")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["patient_name", "patient_id", "study_instance_uid", "accession_number", "path", "args_text", "uid"],
+)
+def test_a_field_outside_the_allow_list_is_left_out(name: str) -> None:
+    assert name not in LOG_FIELDS
+    line = logged("event", extra={name: CANARY})
+    assert CANARY not in json.dumps(line)
+
+
+def test_a_traceback_says_where_and_what_kind_and_quotes_nothing() -> None:
+    def fail(patient_name: str) -> None:
+        raise ValueError(f"cannot read {patient_name}")
+
+    try:
+        fail(CANARY)
+    except ValueError:
+        line = logged("step_gave_up", logging.ERROR, exc_info=True)
+    assert CANARY not in json.dumps(line)
+    assert line["exception"].startswith("ValueError at test_telemetry.py:")
+    assert "fail" in line["exception"]
+
+
+def test_the_cause_of_an_error_is_not_quoted_either() -> None:
+    try:
+        try:
+            raise KeyError(CANARY)
+        except KeyError as cause:
+            raise RuntimeError(CANARY) from cause
+    except RuntimeError:
+        line = logged("step_gave_up", logging.ERROR, exc_info=True, stack_info=True)
+    assert CANARY not in json.dumps(line)
+
+
+def test_a_line_break_does_not_begin_a_second_record() -> None:
+    line = logged('event\n{"level": "error", "event": "forged"}\x1b[2J')
+    assert line["event"].startswith("event\n")
+
+
+def test_libraries_that_quote_what_they_handle_are_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        configure_logging("DEBUG")
+        for name in ("pydicom", "pynetdicom", "pynetdicom.acse", "highdicom", "weasyprint", "procrastinate"):
+            logging.getLogger(name).error(CANARY)
+        logging.getLogger("radmeter.x").info("kept")
+    finally:
+        root.handlers[:], root.level = before
+    written = capsys.readouterr().err
+    assert "kept" in written
+    assert CANARY not in written
+
+
+def test_metrics_count_steps_by_name_and_outcome() -> None:
+    metrics = Metrics()
+    metrics.observe_step("infer", "inferred", 3.0)
+    metrics.observe_step("infer", "failed", 0.2)
+    text = generate_latest(metrics.registry).decode()
+    assert 'radmeter_step_seconds_count{gives="inferred",step="infer"} 1.0' in text
+    assert 'radmeter_step_seconds_bucket{gives="inferred",le="2.5",step="infer"} 0.0' in text
+    assert 'radmeter_step_seconds_count{gives="failed",step="infer"} 1.0' in text
+
+
+def test_alone_a_process_shows_its_own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    assert generate_latest(collected_metrics()) == b""
