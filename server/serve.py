@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -52,6 +54,8 @@ def serve(settings: Settings, role: str) -> None:
 
 
 def _serve_all(settings: Settings) -> None:
+    # Until the supervisor takes the signals: leave through the `finally` that stops the embedded PostgreSQL.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     metrics_folder = settings.data_directory / "metrics"
     shutil.rmtree(metrics_folder, ignore_errors=True)
     metrics_folder.mkdir(parents=True)

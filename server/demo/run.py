@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from billing import store as billing_store
@@ -138,10 +139,21 @@ def _wait_until_ready(server: subprocess.Popen[bytes], settings: Settings) -> No
         if server.poll() is not None:
             break
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=2) as answer:
-            if answer.status == 200:
+            if answer.status == 200 and _listens(server.pid, settings.http_port):
                 return
         time.sleep(0.2)
     raise CommandFailed(f"the server did not start; see {settings.data_directory / 'server.log'}")
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether the process or one of its children listens on the port: another server may have taken it."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    return any(
+        one.laddr.port == port
+        for process in family
+        for one in process.net_connections("tcp")
+        if one.status == psutil.CONN_LISTEN
+    )
 
 
 def _prepare(stage: Stage) -> None:
