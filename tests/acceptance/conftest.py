@@ -30,8 +30,8 @@ MakeStudy = Callable[[str], MadeStudy]
 
 @pytest.fixture(scope="session")
 def phantom() -> Phantom:
-    """48 slices of 154 × 200, 120 mm of a chest: small enough for a quick run, lungs enough for the model."""
-    return make_phantom(7, spacing_mm=(2.5, 1.3, 1.3), nodule_count=3, field_mm=(120, 200, 260))
+    """28 slices of 154 × 200, 70 mm of a chest: small enough for a quick run, lungs enough for the model."""
+    return make_phantom(7, spacing_mm=(2.5, 1.3, 1.3), nodule_count=3, field_mm=(70, 200, 260))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,404 @@
+"""Malformed, hostile and merely odd objects through one running server.
+
+After all of it the server is up, each study has ended where a person can see it and why, what was acknowledged is
+there, nothing lies outside the store, no patient is named in logs or metrics, and the next good study is served.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pydicom
+import pytest
+
+from dicom_gateway.deliver_dimse import Destination, echo, send_instances
+from dicom_gateway.write_ct import write_ct_series
+from pipeline.status import TERMINAL
+from study.study import Patient
+from tests.acceptance.conftest import MakeStudy
+from tests.acceptance.pacs import Pacs
+from tests.dicom_peers import RawPeer
+from tests.server_process import RunningServer
+
+CT, EXPLICIT = RawPeer.CT, RawPeer.EXPLICIT
+# What each difficult series ends with. Those that decode well come as far as the model, which finds no lungs in them.
+DECODED = "LUNGS_NOT_FOUND"
+SERIES_CODES = {
+    "plain": DECODED,
+    "shuffled_names_and_numbers": DECODED,
+    "reversed_instance_numbers": DECODED,
+    "one_missing": "MISSING_SLICES",
+    "ends_missing": "TOO_FEW_SLICES",
+    "same_instance_twice": DECODED,
+    "same_uid_other_pixels": DECODED,  # the second one is in quarantine
+    "same_position_twice": DECODED,
+    "spacing_jitter_1um": DECODED,
+    "spacing_doubles_half_way": "GEOMETRY_NOT_UNIFORM",
+    "no_positions": "GEOMETRY_INVALID",
+    "no_pixel_spacing": "GEOMETRY_INVALID",
+    "lying_slice_thickness": DECODED,
+    "no_rescale": "HU_UNKNOWN",
+    "two_frames_of_reference": "FRAMES_OF_REFERENCE_DIFFER",
+    "two_patients_in_one_series": "DIFFERENT_PATIENTS",
+    "single_slice": "TOO_FEW_SLICES",
+    "two_slices": "TOO_FEW_SLICES",
+    "body_part_head": "WRONG_BODY_PART",
+    "modality_mr": "WRONG_MODALITY",
+    "burned_in_phi": DECODED,
+    "quarantine_name_utf8": "TOO_FEW_SLICES",
+    "ts_rle": DECODED,
+    "ts_jpegls": DECODED,
+    "ts_jpeg_lossless_sv1": DECODED,
+    "ts_implicit": DECODED,
+}
+# Negotiation refuses these transfer syntaxes, so no study comes into being.
+NOT_SENT = {"ts_big_endian", "ts_deflated"}
+
+
+@pytest.fixture(scope="module")
+def cases(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The difficult cases, made from 28 small slices of a water phantom that claims to be a chest."""
+    folder = tmp_path_factory.mktemp("cases")
+    plane = np.hypot(*np.mgrid[-32:32, -32:32])
+    voxels = np.repeat(np.where(plane < 24, 0, -1000)[None], 28, axis=0).astype(np.int16)
+    voxels += np.arange(28, dtype=np.int16)[:, None, None]
+    source = folder / "source"
+    patient = Patient(patient_id="SOURCE", name="Source")
+    for path in write_ct_series(
+        voxels + np.int16(1024), (2.5, 5.0, 5.0), source, patient=patient, seed="water"
+    ):
+        data_set = pydicom.dcmread(path)
+        # Stored as most scanners do; DCMTK's lossy JPEG-LS takes unsigned pixels alone.
+        data_set.PixelRepresentation, data_set.RescaleIntercept = 0, "-1024"
+        data_set.save_as(path)
+    tool = shared_data.parent / "tools/make_cases.py"
+    made = folder / "made"
+    subprocess.run(
+        [sys.executable, str(tool), str(source), str(made), "--slices", "28"],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningServer]:
+    running = RunningServer.new(WORKER_CONCURRENCY="4", INFERENCE_THREADS="1", LOG_LEVEL="DEBUG")
+    running.start()
+    yield running
+    running.remove()
+
+
+@pytest.fixture(scope="module")
+def pacs(server: RunningServer) -> Iterator[Pacs]:
+    with Pacs.listening() as listening:
+        server.add_peer("PACS", listening.port)
+        yield listening
+
+
+class Sent:
+    """Everything that went out, and what the server said to it."""
+
+    def __init__(self) -> None:
+        self.acknowledged: dict[str, str] = {}
+        self.answers: Counter[str] = Counter()
+        self.markers: set[str] = set()
+
+    def note(self, sop_instance_uid: str, data_set: bytes, answer: int | str) -> None:
+        self.answers[f"{answer:04X}H" if isinstance(answer, int) else answer] += 1
+        if answer == 0:
+            # The first is kept, whatever comes later under its UID.
+            self.acknowledged.setdefault(sop_instance_uid, hashlib.sha256(data_set).hexdigest())
+
+    def mark(self, path: Path) -> None:
+        """Remember what may never appear in a log."""
+        try:
+            data_set = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+            values = [str(data_set.get("PatientName", "")), str(data_set.get("PatientID", ""))]
+        except Exception:  # whatever a broken file raises in pydicom: then it has no name to leak
+            return
+        self.markers |= {text for value in values if len(text := value.strip()) >= 5}
+
+
+@pytest.fixture(scope="module")
+def sent() -> Sent:
+    return Sent()
+
+
+def split(content: bytes) -> tuple[dict[int, str], bytes]:
+    """(UIDs of group 0002, data set) of a Part 10 file, however odd its meta information; (…, all) of any other."""
+    if content[128:132] != b"DICM":
+        return {}, content
+    position, uids = 132, {}
+    while content[position : position + 2] == b"\x02\x00":
+        number, vr, length = struct.unpack_from("<H2sH", content, position + 2)
+        start = position + 8
+        if vr in (b"OB", b"UN"):
+            (length,) = struct.unpack_from("<I", content, position + 8)
+            start = position + 12
+        uids[number] = content[start : start + length].rstrip(b"\0 ").decode("latin-1")
+        position = start + length
+    return uids, content[position:]
+
+
+def store_raw(
+    server: RunningServer, data_set: bytes, sop_class: str, syntax: str, sop_instance: str
+) -> int | str:
+    """A C-STORE by a sender that looks at nothing: the status, or in words how else the server ended it."""
+    try:
+        with RawPeer(server.dicom_port) as peer:
+            answer = peer.associate((sop_class, syntax), calling="PACS")
+            if answer[68:].split(b"\x21\x00", 1)[1][4] != 0:
+                return "context refused"
+            if data_set:
+                return peer.store(data_set, sop_instance, sop_class)
+            peer.store_request(sop_instance, sop_class)
+            peer.send(peer.fragment(2, b""))
+            return peer.read_status()
+    except ConnectionError:
+        return "aborted"
+    except AssertionError as error:
+        if "PDU 7" in str(error) or "PDU 0" in str(error):
+            return "aborted"
+        raise
+
+
+def send_raw(server: RunningServer, path: Path, sent: Sent) -> None:
+    """As the file says; if that is not negotiated, once more as if it were a plain CT image."""
+    sent.mark(path)
+    uids, data_set = split(path.read_bytes())
+    instance = uids.get(0x0003) or "1.2.3.4.5"
+    answer = store_raw(server, data_set, uids.get(0x0002) or CT, uids.get(0x0010) or EXPLICIT, instance)
+    if answer == "context refused":
+        sent.answers["context refused"] += 1
+        answer = store_raw(server, data_set, CT, EXPLICIT, instance)
+    sent.note(instance, data_set, answer)
+
+
+def require_echo(server: RunningServer) -> None:
+    assert echo(Destination("127.0.0.1", server.dicom_port, "RADMETER", "PACS")) is None
+
+
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom, about what the files hold
+class TestBadInput:
+    """In this order, on one server that is never started again."""
+
+    def test_files_that_no_scu_can_send_are_refused_by_name(
+        self, server: RunningServer, pacs: Pacs, shared_data: Path
+    ) -> None:
+        names = ["zipMR.gz", "no_meta.dcm", "ExplVR_LitEndNoMeta.dcm", "meta_missing_tsyntax.dcm"]
+        paths = [shared_data / "malformed_real" / name for name in names]
+        done = server.command(
+            "send", *paths, "--to", f"RADMETER@127.0.0.1:{server.dicom_port}", "--calling", "PACS"
+        )
+        assert done.returncode == 1
+        assert "0 of 4 accepted" in done.stdout
+        for name in names:
+            assert name in done.stdout
+        assert server.rows("SELECT 1 FROM study") == []
+
+    def test_malformed_files_of_the_field(
+        self, server: RunningServer, pacs: Pacs, shared_data: Path, sent: Sent
+    ) -> None:
+        for path in sorted((shared_data / "malformed_real").iterdir()):
+            send_raw(server, path, sent)
+        assert sent.answers["aborted"] == 0  # an association is worth keeping
+        assert sum(sent.answers.values()) >= 40
+        require_echo(server)
+
+    def test_hostile_single_files(self, server: RunningServer, pacs: Pacs, cases: Path, sent: Sent) -> None:
+        for path in sorted((cases / "bad").iterdir()):
+            send_raw(server, path, sent)
+        assert sent.answers["aborted"] == 0
+        require_echo(server)
+
+    def test_difficult_series(self, server: RunningServer, pacs: Pacs, cases: Path, sent: Sent) -> None:
+        destination = Destination("127.0.0.1", server.dicom_port, "RADMETER", "PACS")
+        for folder in sorted((cases / "series").iterdir()):
+            paths = sorted(folder.iterdir())
+            for path in paths:
+                sent.mark(path)
+            outcomes = send_instances(paths, destination)
+            for one in outcomes:
+                answer = one.status if one.status is not None else "not sent"
+                sent.note(one.sop_instance_uid, split(one.path.read_bytes())[1], answer)
+            if folder.name in NOT_SENT:
+                assert not any(one.acknowledged for one in outcomes)
+        require_echo(server)
+
+    def test_series_with_one_poisoned_slice(
+        self, server: RunningServer, pacs: Pacs, cases: Path, sent: Sent, tmp_path: Path
+    ) -> None:
+        """Enough slices to be routed, so that the decoder meets what was made for it."""
+        destination = Destination("127.0.0.1", server.dicom_port, "RADMETER", "PACS")
+        for number, poison in enumerate(POISONS):
+            paths = _poisoned(cases / "series/plain", tmp_path / poison, number, POISONS[poison])
+            for one in send_instances(paths, destination):
+                assert one.acknowledged, one.error
+                sent.note(one.sop_instance_uid, split(one.path.read_bytes())[1], 0)
+        require_echo(server)
+
+    def test_every_study_ends_where_a_person_sees_it_and_why(
+        self, server: RunningServer, cases: Path
+    ) -> None:
+        def all_have_ended() -> bool:
+            open_arrivals = server.rows("SELECT 1 FROM arrival WHERE closed_at IS NULL")
+            statuses = {row["status"] for row in server.rows("SELECT DISTINCT status FROM study")}
+            return not open_arrivals and statuses <= TERMINAL
+
+        server.wait(all_have_ended, 300, "all studies have ended")
+        studies = server.rows("SELECT * FROM study")
+        assert len(studies) > 80
+        for row in studies:
+            assert row["status"] == "rejected", (row["status"], row["reason_code"], row["reason_text"])
+            assert row["reason_code"]
+            assert len(row["reason_text"]) > 20
+        codes = {row["study_instance_uid"]: row["reason_code"] for row in studies}
+        ended = {
+            case: codes[str(pydicom.dcmread(next((cases / "series" / case).iterdir())).StudyInstanceUID)]
+            for case in SERIES_CODES
+        }
+        assert ended == SERIES_CODES
+        poisoned = {name: codes[_uid(number, "study")] for number, name in enumerate(POISONS)}
+        assert DECODED not in poisoned.values()
+        events = server.rows("SELECT kind, count(*) AS n FROM billing.usage_event GROUP BY kind")
+        assert events == [{"kind": "refused", "n": len(studies)}]
+        assert pacs_got_nothing(server)
+
+    def test_the_work_list_shows_them_and_runs_no_script(self, server: RunningServer) -> None:
+        with server.signed_in() as client:
+            page = client.get("/")
+            listed = client.get("/api/v1/studies?limit=500").json()["studies"]
+            for study in listed:
+                answer = client.get(f"/studies/{study['id']}")
+                assert answer.status_code == 200
+                assert study["reason"]["code"] in answer.text
+                assert "<script>alert" not in answer.text
+                assert "<img src=x" not in answer.text
+        assert page.status_code == 200
+        assert "<script>alert" not in page.text
+        assert len(listed) == len(server.rows("SELECT 1 FROM study"))
+
+    def test_nothing_acknowledged_is_lost(self, server: RunningServer, sent: Sent) -> None:
+        rows = {row["sop_instance_uid"]: row for row in server.rows("SELECT * FROM instance")}
+        assert len(sent.acknowledged) > 600
+        for uid, sha256 in sent.acknowledged.items():
+            assert rows[uid]["sha256"] == sha256
+            path = server.data / "instances" / rows[uid]["location"]
+            assert hashlib.sha256(split(path.read_bytes())[1]).hexdigest() == sha256
+
+    def test_no_file_lies_outside_the_store(self, server: RunningServer) -> None:
+        assert not Path("/tmp/pwned").exists()
+        known = {"data", "cwd", "tmp", "server.log", "server.out"}
+        assert {path.name for path in server.sandbox.iterdir()} == known
+        assert list((server.sandbox / "cwd").iterdir()) == []
+        # The embedded database keeps its lock, and its socket where the data folder's path is too long, in the
+        # folder for temporary files.
+        left = {path.name for path in (server.sandbox / "tmp").iterdir()}
+        assert {name for name in left if not name.startswith("runtime-")} <= {".lockfile"}
+        stored = {row["location"] for row in server.rows("SELECT location FROM instance")}
+        instances = server.data / "instances"
+        files = {str(path.relative_to(instances)) for path in instances.glob("??/*/*")}
+        assert files == stored
+        assert [path for path in instances.glob("incoming/*/*") if path.name != "lock"] == []
+
+    def test_neither_log_nor_metrics_name_a_patient(self, server: RunningServer, sent: Sent) -> None:
+        assert len(sent.markers) > 50
+        kept = server.log_path.read_text() + httpx.get(f"{server.url}/metrics").text
+        assert [marker for marker in sent.markers if marker in kept] == []
+        for row in server.rows("SELECT DISTINCT study_instance_uid AS uid FROM study"):
+            if len(row["uid"]) > 12:
+                assert row["uid"] not in kept
+
+    def test_no_process_had_to_be_started_again(self, server: RunningServer) -> None:
+        assert "process_ended" not in server.log_path.read_text()
+
+    def test_the_next_good_study_is_served(
+        self, server: RunningServer, pacs: Pacs, make_study: MakeStudy
+    ) -> None:
+        study = make_study("after-all-that")
+        destination = Destination("127.0.0.1", server.dicom_port, "RADMETER", "PACS")
+        assert all(one.acknowledged for one in send_instances(study.files, destination))
+        row = server.wait_for_end(study.study_instance_uid)
+        assert (row["status"], row["reason_code"]) == ("delivered", None)
+        assert len(pacs.received[study.study_instance_uid]) >= 2
+        assert server.stop() == 0
+
+
+def pacs_got_nothing(server: RunningServer) -> bool:
+    return server.rows("SELECT 1 FROM result_object") == []
+
+
+def _set(**values: Any) -> Callable[[pydicom.Dataset], None]:
+    def edit(data_set: pydicom.Dataset) -> None:
+        for name, value in values.items():
+            setattr(data_set, name, value)
+
+    return edit
+
+
+def _bomb(data_set: pydicom.Dataset) -> None:
+    data_set.Rows = data_set.Columns = 65535
+
+
+def _short(data_set: pydicom.Dataset) -> None:
+    data_set.PixelData = data_set.PixelData[:1000]
+
+
+def _garbage(data_set: pydicom.Dataset) -> None:
+    """JPEG-LS by name, noise by nature."""
+    data_set.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.80"
+    noise = hashlib.sha512(b"noise").digest() * 20
+    data_set.PixelData = pydicom.encaps.encapsulate([noise])
+    data_set["PixelData"].is_undefined_length = True
+
+
+def _no_pixels(data_set: pydicom.Dataset) -> None:
+    del data_set.PixelData
+
+
+POISONS: dict[str, Callable[[pydicom.Dataset], None]] = {
+    "rows and columns of 65535": _bomb,
+    "pixels too short": _short,
+    "noise as JPEG-LS": _garbage,
+    "no pixels": _no_pixels,
+    "two billion frames": _set(NumberOfFrames=2**31 - 1),
+    "no rows": _set(Rows=0),
+    "36 bits stored": _set(BitsStored=36),
+    "slope of 1e300": _set(RescaleSlope="1e300"),
+    "parallel axes": _set(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]),
+    "colour": _set(PhotometricInterpretation="RGB", SamplesPerPixel=3),
+}
+
+
+def _uid(number: int, kind: str) -> str:
+    return f"2.25.{int.from_bytes(hashlib.sha256(f'poison {number} {kind}'.encode()).digest()[:15])}"
+
+
+def _poisoned(
+    source: Path, folder: Path, number: int, poison: Callable[[pydicom.Dataset], None]
+) -> list[Path]:
+    """The plain series as a study of its own, its 15th slice spoilt."""
+    folder.mkdir()
+    paths = []
+    for index, path in enumerate(sorted(source.iterdir())):
+        data_set = pydicom.dcmread(path)
+        data_set.StudyInstanceUID, data_set.SeriesInstanceUID = _uid(number, "study"), _uid(number, "series")
+        uid = _uid(number, f"instance {index}")
+        data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = uid
+        if index == 14:
+            poison(data_set)
+        paths.append(folder / path.name)
+        data_set.save_as(paths[-1])
+    return paths
