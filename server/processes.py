@@ -112,7 +112,7 @@ class Supervisor:
         while not self._stopping.wait(0.3):
             for role, child in list(self._children.items()):
                 if child.poll() is not None:
-                    log.error("process_ended", extra={"process": role, "exit_code": child.returncode})
+                    log.error("process_ended", extra={"role": role, "exit_code": child.returncode})
                     time.sleep(_RESTART_DELAY_S)
                     self._children[role] = self._start(role)
         self._stop_children()

@@ -14,9 +14,8 @@ from dicom_gateway.instance_sink import RecordOutcome
 
 # Only these leave a log record beside its event name. Never UIDs, names or accession numbers.
 LOG_FIELDS = (
-    "tenant", "study", "step", "duration_ms", "status", "reason", "peer", "association", "job", "process", "exit_code",
-    "port", "model", "count", "error", "action", "method",
-    "route",
+    "tenant", "study", "step", "duration_ms", "status", "reason", "peer", "association", "job", "process", "role",
+    "exit_code", "port", "model", "count", "error", "action", "method", "route",
 )  # fmt: skip
 
 
