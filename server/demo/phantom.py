@@ -13,7 +13,7 @@ from models.lung_nodule_ct.phantom import make_phantom
 from study.study import Patient
 
 SEED = 20261
-SPACING_MM = (1.0, 0.68, 0.68)
+SPACING_MM = (1.0, 0.679, 0.679)
 FIELD_MM = (300, 348, 348)
 NODULE_COUNT = 6
 
