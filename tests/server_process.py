@@ -43,6 +43,7 @@ class RunningServer:
 
     def __post_init__(self) -> None:
         self.data = self.sandbox / "data"
+        self.postgres_folder = self.data / "postgres"
         for folder in (self.data, self.sandbox / "cwd", self.sandbox / "tmp"):
             folder.mkdir(parents=True, exist_ok=True)
         self.dicom_port, self.http_port = two_free_ports()
@@ -94,7 +95,7 @@ class RunningServer:
         if self.process is not None:
             self.process.wait(STOP_TIMEOUT_S)
         _, alive = psutil.wait_procs(victims, STOP_TIMEOUT_S)
-        assert not alive, f"processes that outlive SIGKILL: {alive}"
+        assert not living(alive), f"processes that outlive SIGKILL: {alive}"
         # What a process that was about to be killed had just started.
         for straggler in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -120,9 +121,9 @@ class RunningServer:
         return found
 
     def postmaster_pid(self) -> int | None:
-        """Process id of the installation's own database server, if it runs."""
+        """Process id of the installation's database server, if it runs."""
         with contextlib.suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
-            pid = int((self.data / "postgres/postmaster.pid").read_text().splitlines()[0])
+            pid = int((self.postgres_folder / "postmaster.pid").read_text().splitlines()[0])
             if psutil.Process(pid).name() == "postgres":
                 return pid
         return None
@@ -132,7 +133,7 @@ class RunningServer:
         assert self.process is not None
         for child in psutil.Process(self.process.pid).children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if child.cmdline()[-1] == role:
+                if child.cmdline()[-1:] == [role]:
                     return child
         raise AssertionError(f"no process of role {role}")
 
@@ -164,6 +165,8 @@ class RunningServer:
 
     @property
     def database_url(self) -> str:
+        if "DATABASE_URL" in self.options:
+            return self.options["DATABASE_URL"]
         url = running_url(Settings(data_directory=self.data))
         assert url is not None, "the embedded database does not run"
         return url
@@ -262,6 +265,16 @@ def radmeter(
         timeout=timeout_s,
         check=False,
     )
+
+
+def living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; a zombie only waits for the system to count it."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def two_free_ports() -> tuple[int, int]:
