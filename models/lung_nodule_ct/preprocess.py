@@ -17,8 +17,8 @@ MARGIN_MM = 12.0
 # The graph's sides are multiples of 16; a shorter scan than this shows no whole nodule.
 SIDE_MULTIPLE, SIDE_MIN = 16, 32
 EXTENT_MIN_MM = 30.0
-# Above this many voxels the box is cut into slabs, so that memory stays under about 2.5 GB.
-SLAB_VOXELS_MAX = 24_000_000
+# Above this many voxels the box is cut into slabs, so that memory stays under about 2 GB.
+SLAB_VOXELS_MAX = 48_000_000
 SLAB_OVERLAP = 64
 
 
