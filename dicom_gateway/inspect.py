@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,11 @@ class NothingReadable(InspectError):
     """No file of the set is a readable DICOM instance."""
 
     def __init__(self, unreadable: tuple[UnreadableFile, ...]) -> None:
-        super().__init__("no file is a readable DICOM instance")
+        sentence = "no file is a readable DICOM instance"
+        if unreadable:
+            reason, count = Counter(file.reason for file in unreadable).most_common(1)[0]
+            sentence += f" ({count} of {len(unreadable)}: {reason})"
+        super().__init__(sentence)
         self.unreadable = unreadable
 
 
