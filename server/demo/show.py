@@ -163,7 +163,7 @@ def show_result(
 
 
 def _show_findings(findings: list[dict[str, Any]], truth: Sequence[TrueNodule], console: Console) -> None:
-    table = Table(title="Findings (mm, mm³; centre in patient LPS)", box=box.SIMPLE)
+    table = Table(title="Findings (mm, mm³; centre in patient LPS)", box=box.SIMPLE, padding=(0, 1, 0, 0))
     for heading in ("no.", "score", "long × short", "mean", "volume", "centre", "truth"):
         table.add_column(heading, no_wrap=True)
     unseen = list(truth)
@@ -182,7 +182,7 @@ def _show_findings(findings: list[dict[str, Any]], truth: Sequence[TrueNodule], 
         )
     for nodule in unseen:
         place = ", ".join(f"{value:.0f}" for value in nodule.center_lps_mm)
-        table.add_row("—", "", "", "", "", place, f"missed: {nodule.kind} {nodule.diameter_mm:.1f} mm")
+        table.add_row("—", "", "", "", "", place, f"missed: {nodule.kind} {nodule.diameter_mm:.1f}")
     console.print(table)
     if not findings:
         console.print("The model marked nothing in this study.")
@@ -199,7 +199,7 @@ def _match(finding: dict[str, Any], truth: list[TrueNodule]) -> TrueNodule | Non
 
 def _truth_cell(match: TrueNodule | None, has_truth: bool) -> str:
     if match is not None:
-        return f"{match.kind} {match.diameter_mm:.1f} mm"
+        return f"{match.kind} {match.diameter_mm:.1f}"
     return "none here" if has_truth else "unknown"
 
 
