@@ -49,9 +49,10 @@ def analyze(path: Path, out: Path, *, model_name: str, language: str) -> dict[st
 
     The status is "completed", "rejected" (unfit input) or "failed", the last two with their reason.
     """
-    out.mkdir(parents=True, exist_ok=True)
     clock = _Clock()
     model = get_model(model_name, load_settings().data_directory)
+    out.mkdir(parents=True, exist_ok=True)
+    _remove_former_results(out, model.manifest.product_code)
     record: dict[str, Any] = {
         "study_instance_uid": None,
         "series_instance_uid": None,
@@ -79,6 +80,14 @@ def analyze(path: Path, out: Path, *, model_name: str, language: str) -> dict[st
     record["timing_s"]["total"] = round(clock.total(), 3)
     (out / "result.json").write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
     return record
+
+
+def _remove_former_results(out: Path, product: str) -> None:
+    """The findings of an earlier study must not lie beside the refusal of this one."""
+    objects = (f"{product}.{kind}.dcm" for kind in ("sr", "seg", "pdf"))
+    for pattern in (*objects, "finding-*.png", "report.pdf", "result.json"):
+        for path in out.glob(pattern):
+            path.unlink()
 
 
 class _Refused(Exception):
