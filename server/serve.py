@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -38,7 +39,8 @@ def serve(settings: Settings, role: str) -> None:
     configure_logging(settings.log_level)
     require_cjk_font()  # a report that cannot be printed is found at the start, not after the inference
     if role == "all":
-        _serve_all(settings)
+        with _sole_server(settings):
+            _serve_all(settings)
         return
     from server import processes
 
@@ -51,6 +53,18 @@ def serve(settings: Settings, role: str) -> None:
     {"gateway": processes.run_gateway, "worker": processes.run_worker, "portal": processes.run_portal}[role](
         settings
     )
+
+
+@contextmanager
+def _sole_server(settings: Settings) -> Iterator[None]:
+    """Two servers in one data directory would stop one another's database and share their metrics."""
+    settings.data_directory.mkdir(parents=True, exist_ok=True)
+    with (settings.data_directory / "server.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandFailed(f"another `radmeter serve` runs in {settings.data_directory}") from None
+        yield
 
 
 def _serve_all(settings: Settings) -> None:

@@ -154,7 +154,7 @@ REMNANTS = {"empty": "", "cut": "4711\n", "reused": "{own_pid}\n/x\n1\n5432\n/x\
 def test_the_embedded_database_is_started_again_and_stopped_with_the_server(
     start_server: StartServer, make_study: MakeStudy
 ) -> None:
-    """Killed, killed with the server in each state its lock file can be left in, and met by a command."""
+    """Killed; met by a command and by a second server; killed in each state its lock file can be left in."""
     server = start_server(INFERENCE_THREADS="1")
     with Pacs.listening() as pacs:
         server.add_peer("PACS", pacs.port)
@@ -169,6 +169,9 @@ def test_the_embedded_database_is_started_again_and_stopped_with_the_server(
         server.wait(lambda: server.postmaster_pid() not in (None, first), 30, "the database runs again")
         server.wait(lambda: server.readiness() == 200, 60, "it is ready again")
         assert server.command("peer", "list").returncode == 0
+        second = server.command("serve")
+        assert second.returncode == 1
+        assert "another `radmeter serve` runs" in second.stderr
         assert server.postmaster_pid() is not None
         row = server.wait_for_end(study.study_instance_uid)
         assert (row["status"], row["revision"]) == ("delivered", 1)
