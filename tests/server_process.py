@@ -208,14 +208,9 @@ class RunningServer:
     def add_peer(self, ae_title: str, port: int, *, quiet_time_s: float = 1.0, **values: Any) -> None:
         with owner_connection(self.database_url) as conn:
             store.save_peer(
-                conn,
-                FIRST_TENANT,
-                ae_title=ae_title,
-                host="127.0.0.1",
-                port=port,
-                quiet_time_s=quiet_time_s,
-                **values,
-            )
+                conn, FIRST_TENANT, ae_title=ae_title, host="127.0.0.1", port=port,
+                quiet_time_s=quiet_time_s, **values,
+            )  # fmt: skip
 
     def study(self, study_instance_uid: str) -> dict[str, Any]:
         """The row of the study, {} while there is none."""

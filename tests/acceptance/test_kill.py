@@ -197,17 +197,20 @@ def _half_sent(study: MadeStudy, server: RunningServer, outcomes: list[DeliveryO
 def test_killed_at_random_again_and_again(
     start_server: StartServer, make_study: MakeStudy, pacs: Pacs, seed: int
 ) -> None:
-    """Five deaths at random moments while three studies are on their way."""
+    """Five deaths at random moments, each soon after another study has come."""
     rng = random.Random(seed)
     server = start_server(WORKER_CONCURRENCY="3", INFERENCE_THREADS="1")
     add_contract(server)
     server.add_peer("PACS", pacs.port)
-    studies = [make_study(f"soak-{seed}-{number}") for number in range(3)]
-    outcomes = [outcome for study in studies for outcome in send(study, server)]
-    for _ in range(5):
-        time.sleep(rng.uniform(0.2, 18.0))
+    studies: list[MadeStudy] = []
+    outcomes: list[DeliveryOutcome] = []
+    for number in range(5):
+        studies.append(make_study(f"soak-{seed}-{number}"))
+        outcomes += send(studies[-1], server)
+        time.sleep(rng.uniform(0.2, 14.0))
         server.kill()
         server.start()
+    assert all(one.acknowledged for one in outcomes)
     require_acknowledged_kept(server, outcomes)
     for study in studies:
         server.wait_for_end(study.study_instance_uid)
