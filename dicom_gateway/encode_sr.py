@@ -1,7 +1,7 @@
 """Findings as a Comprehensive 3D SR after TID 1500 (PS3.16), one TID 1410 group for each finding.
 
-A finding with a segment has a second group after TID 1411 with the same tracking UID, which refers to the
-segment and holds what was measured on it. The first group always draws the finding on a source image, because
+Among several findings, one with a segment has a second group after TID 1411 with the same tracking UID, which
+refers to the segment and holds what was measured on it. The first group always draws the finding on a source image, because
 viewers show nothing for a group that only refers to a segment.
 """
 
@@ -100,6 +100,10 @@ def _imaging_measurements(context: ResultContext) -> ContainerContentItem:
         parameters=[f"weights_sha256={context.weights_sha256}"],
     )
     segments = {item.finding.id: item.number for item in segmented_findings(context)}
+    if len(context.findings) == 1:
+        # PixelMed's validator checks every group against TID 1410 when a document has one Image Region in all, so
+        # a lone finding keeps its volume in its planar group; its tracking UID still leads to the segment.
+        segments = {}
     for finding in context.findings:
         number = segments.get(finding.id)
         planar = planar_group(context, finding, algorithm, has_segment=number is not None)

@@ -18,7 +18,9 @@ from tests.result_builders import ball, read_source, result_context
 pytestmark = pytest.mark.peer
 
 CASES = ("ct_chest_lidc0314_1mm", "ct_chest_4dlung_113", "ct_chest_lungdx_A0002")
-OBJECTS = ("positive.sr", "positive.seg", "positive.pdf", "negative.sr", "negative.pdf")
+OBJECTS = (
+    "positive.sr", "positive.seg", "positive.pdf", "single.sr", "single.seg", "negative.sr", "negative.pdf",
+)  # fmt: skip
 PIXELMED_JARS = "pixelmed commons-codec commons-net jaxb-api javax.json slf4j-nop vecmath"
 
 
@@ -31,7 +33,7 @@ class Results(NamedTuple):
 def results(
     request: pytest.FixtureRequest, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Results:
-    """A positive result (segments, one finding without) and a negative one, written as files."""
+    """A positive result (segments, one finding without), one with a lone finding and a negative one, as files."""
     source, folder = shared_data / request.param / "dicom", tmp_path_factory.mktemp(request.param)
     headers, volume = read_source(source)
     middle = volume.to_lps_mm(np.asarray([volume.voxels.shape[0] / 2, 256.0, 200.0]))
@@ -40,7 +42,7 @@ def results(
         ball(volume, middle + np.array([60, 10, 5]), 8.0, id=2, score=0.7),
         ball(volume, middle + np.array([-20, 30, -15]), 25.0, id=3, score=0.55, segment=False),
     )
-    for name, found in (("positive", findings), ("negative", ())):
+    for name, found in (("positive", findings), ("single", findings[:1]), ("negative", ())):
         context = result_context(headers, volume, found)
         objects = {
             "sr": encode_sr(context),
@@ -84,7 +86,7 @@ def test_dcentvfy_finds_results_and_source_consistent(results: Results) -> None:
     assert rest == []
 
 
-@pytest.mark.parametrize("name", ["positive.sr", "negative.sr"])
+@pytest.mark.parametrize("name", ["positive.sr", "single.sr", "negative.sr"])
 def test_the_sr_follows_its_root_template(results: Results, name: str) -> None:
     jars = ":".join(f"/usr/share/java/{jar}.jar" for jar in PIXELMED_JARS.split())
     output = output_of(
