@@ -1,8 +1,8 @@
 """Findings as a Comprehensive 3D SR after TID 1500 (PS3.16), one TID 1410 group for each finding.
 
 Among several findings, one with a segment has a second group after TID 1411 with the same tracking UID, which
-refers to the segment and holds what was measured on it. The first group always draws the finding on a source image, because
-viewers show nothing for a group that only refers to a segment.
+refers to the segment and holds what was measured on it. The first group always draws the finding on a source
+image, because viewers show nothing for a group that only refers to a segment.
 """
 
 from __future__ import annotations

@@ -129,7 +129,10 @@ def _what(detail: dict[str, Any]) -> str:
     if "slices" in detail:
         return "; ".join([f"{detail['slices']} slices in Hounsfield units", *detail["notes"]])
     if "findings" in detail:
-        return ", ".join(f"{product}: {count} finding{'' if count == 1 else 's'}" for product, count in detail["findings"].items())
+        counts = detail["findings"].items()
+        return ", ".join(
+            f"{product}: {count} finding{'' if count == 1 else 's'}" for product, count in counts
+        )
     if "destination" in detail:
         return f"{detail['objects']} objects acknowledged by {detail['destination']}"
     return ", ".join(detail.get("objects", []))
