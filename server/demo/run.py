@@ -142,7 +142,9 @@ def _wait_until_ready(server: subprocess.Popen[bytes], settings: Settings) -> No
             if answer.status == 200 and _listens(server.pid, settings.http_port):
                 return
         time.sleep(0.2)
-    raise CommandFailed(f"the server did not start; see {settings.data_directory / 'server.log'}")
+    log = settings.data_directory / "server.log"
+    last_words = log.read_text("utf-8", errors="replace").strip().rpartition("\n")[2][:300]
+    raise CommandFailed(f"the server did not start; the end of {log} says: {last_words}")
 
 
 def _listens(pid: int, port: int) -> bool:
