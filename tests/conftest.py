@@ -8,7 +8,9 @@ import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -75,21 +77,35 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres_url: str) -> Iterator[str]:
     """URL of a fresh, empty database that is dropped after the test."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')
-    yield postgres_url.replace("/postgres?", f"/{name}?") if "?" in postgres_url else f"{postgres_url}/{name}"
-    with psycopg.connect(postgres_url, autocommit=True) as admin:
-        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with _fresh_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_url: str) -> Iterator[str]:
+    """Name of a database with the current schema, to copy: a tenth of the time of migrating for each test."""
+    from pipeline.migrations import migrate
+
+    with _fresh_database(postgres_url) as url:
+        migrate(url)
+        yield urlsplit(url).path.strip("/")
 
 
 @pytest.fixture
-def migrated_url(database_url: str) -> str:
-    """URL of a fresh database with the current schema."""
-    from pipeline.migrations import migrate
+def migrated_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """URL of a fresh database with the current schema that is dropped after the test."""
+    with _fresh_database(postgres_url, template=migrated_template) as url:
+        yield url
 
-    migrate(database_url)
-    return database_url
+
+@contextmanager
+def _fresh_database(postgres_url: str, template: str = "template1") -> Iterator[str]:
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    yield urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
