@@ -8,7 +8,6 @@ from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.services import Outcome, Services
 from pipeline.store import StudyRecord
 from pipeline.study_file import load_study
-from study.study import Series, Study
 
 
 def decode_study(services: Services, record: StudyRecord) -> Outcome:
@@ -17,7 +16,7 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
     notes: list[str] = []
     slice_count = 0
     for uid in sorted({choice["series_instance_uid"] for choice in record.route}):
-        series = series_of(study, uid)
+        series = study.series_of(uid)
         try:
             volume = decode_series(
                 series, services.folders.instances, services.folders.volume_of(record, uid)
@@ -31,7 +30,3 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
         notes.extend(volume.notes)
         slice_count += volume.voxels.shape[0]
     return Outcome(detail={"slices": slice_count, "notes": notes})
-
-
-def series_of(study: Study, series_instance_uid: str) -> Series:
-    return next(series for series in study.series if series.series_instance_uid == series_instance_uid)

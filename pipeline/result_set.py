@@ -92,7 +92,7 @@ def make_result_set(
 
 def _source_files(study: Study, volume: Volume, root: Path) -> Sequence[Path]:
     """The files of the volume's slices in slice order, each once."""
-    series = next(one for one in study.series if one.series_instance_uid == volume.series_instance_uid)
+    series = study.series_of(volume.series_instance_uid)
     location = {instance.sop_instance_uid: instance.location for instance in series.instances}
     return [root / location[uid] for uid in dict.fromkeys(volume.slice_sop_instance_uids)]
 

@@ -37,9 +37,7 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
     for name in models:
         chosen = choose(inspected.study, services.get_model(name).manifest)
         if isinstance(chosen, Route):
-            series = next(
-                s for s in inspected.study.series if s.series_instance_uid == chosen.series_instance_uid
-            )
+            series = inspected.study.series_of(chosen.series_instance_uid)
             choices.append(chosen.as_json() | {"input_digest": input_digest(series, digests)})
         else:
             misses.append(chosen)

@@ -111,7 +111,7 @@ def _run(study: Study, out: Path, model: Model, language: str, record: dict[str,
     if not isinstance(route, Route):
         raise _Refused(route.code, route.text, study)
     record["series_instance_uid"] = route.series_instance_uid
-    series = next(one for one in study.series if one.series_instance_uid == route.series_instance_uid)
+    series = study.series_of(route.series_instance_uid)
     with tempfile.TemporaryDirectory(prefix="radmeter-analyze-") as folder:
         try:
             volume = decode_series(series, Path("/"), Path(folder))

@@ -81,3 +81,10 @@ class Study:
 
     def __post_init__(self) -> None:
         validate_uid(self.study_instance_uid)
+
+    def series_of(self, series_instance_uid: str) -> Series:
+        """The series of that UID, which the study is known to have; raises LookupError when it has not."""
+        for series in self.series:
+            if series.series_instance_uid == series_instance_uid:
+                return series
+        raise LookupError("the study has no such series")
