@@ -13,9 +13,10 @@ from typing import Any
 from dicom_gateway.decode import decode_series
 from dicom_gateway.decode_errors import DecodeError
 from dicom_gateway.inspect import InspectError, inspect_study
+from inference.endpoint import Endpoint
 from inference.errors import InferenceError
 from inference.infer import InferenceResult, run_model
-from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
+from inference.onnxruntime_endpoint import PROVIDERS, OnnxRuntimeEndpoint
 from models.errors import UnfitInput
 from models.model import Model
 from models.registry import get_model
@@ -50,7 +51,9 @@ def analyze(path: Path, out: Path, *, model_name: str, language: str) -> dict[st
     The status is "completed", "rejected" (unfit input) or "failed", the last two with their reason.
     """
     clock = _Clock()
-    model = get_model(model_name, load_settings().data_directory)
+    settings = load_settings()
+    model = get_model(model_name, settings.data_directory)
+    endpoint = OnnxRuntimeEndpoint(settings.inference_threads, PROVIDERS[settings.inference_provider])
     out.mkdir(parents=True, exist_ok=True)
     _remove_former_results(out, model.manifest.product_code)
     record: dict[str, Any] = {
@@ -70,7 +73,7 @@ def analyze(path: Path, out: Path, *, model_name: str, language: str) -> dict[st
         study = _inspect(path)
         record["study_instance_uid"] = study.study_instance_uid
         clock.lap("inspect")
-        _run(study, out, model, language, record, clock)
+        _run(study, out, model, endpoint, language, record, clock)
     except _Refused as refused:
         record |= {"status": "rejected", "reason": {"code": refused.code, "text": refused.text}}
         _write_refusal(refused, out, language)
@@ -106,7 +109,15 @@ def _inspect(path: Path) -> Study:
         raise _Refused("HEADERS_UNREADABLE", str(error)) from error
 
 
-def _run(study: Study, out: Path, model: Model, language: str, record: dict[str, Any], clock: _Clock) -> None:
+def _run(
+    study: Study,
+    out: Path,
+    model: Model,
+    endpoint: Endpoint,
+    language: str,
+    record: dict[str, Any],
+    clock: _Clock,
+) -> None:
     route = choose(study, model.manifest)
     if not isinstance(route, Route):
         raise _Refused(route.code, route.text, study)
@@ -116,7 +127,7 @@ def _run(study: Study, out: Path, model: Model, language: str, record: dict[str,
         try:
             volume = decode_series(series, Path("/"), Path(folder))
             clock.lap("decode")
-            result = run_model(model, volume, OnnxRuntimeEndpoint())
+            result = run_model(model, volume, endpoint)
         except DecodeError as error:
             raise _Refused(error.code, str(error), study) from error
         except UnfitInput as error:

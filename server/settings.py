@@ -51,6 +51,9 @@ class Settings:
     inference_threads: int = _setting(
         0, "INFERENCE_THREADS", "Threads of ONNX Runtime; 0 = one for each core."
     )
+    inference_provider: str = _setting(
+        "cpu", "INFERENCE_PROVIDER", "What runs the models: cpu, or cuda with the extra `gpu`."
+    )
     instance_bytes_max: int = _setting(
         2 << 30,
         "INSTANCE_BYTES_MAX",
@@ -76,6 +79,8 @@ class Settings:
                 raise SettingInvalid(name, str(getattr(self, name)), "a port is 1 to 65535")
         if not 1 <= self.worker_concurrency <= 64:
             raise SettingInvalid("worker_concurrency", str(self.worker_concurrency), "1 to 64")
+        if self.inference_provider not in ("cpu", "cuda"):
+            raise SettingInvalid("inference_provider", self.inference_provider, "cpu or cuda")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SettingInvalid("log_level", self.log_level, "DEBUG, INFO, WARNING or ERROR")
         if self.time_zone not in available_timezones():

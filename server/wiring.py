@@ -28,13 +28,13 @@ def database(settings: Settings, *, pool_size_max: int) -> Database:
 def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Services:
     """What a worker's steps use."""
     # Not at the top: gateway and portal have no use for ONNX Runtime's memory.
-    from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
+    from inference.onnxruntime_endpoint import PROVIDERS, OnnxRuntimeEndpoint
     from models.registry import get_model
 
     return Services(
         database=database(settings, pool_size_max=settings.worker_concurrency + 2),
         folders=folders(settings),
-        endpoint=OnnxRuntimeEndpoint(threads=settings.inference_threads),
+        endpoint=OnnxRuntimeEndpoint(settings.inference_threads, PROVIDERS[settings.inference_provider]),
         get_model=functools.partial(get_model, data_directory=settings.data_directory),
         defer_step=functools.partial(defer_step, app),
         observe_step=metrics.observe_step,

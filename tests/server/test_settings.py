@@ -26,6 +26,7 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "called_ae_title": "AI",
         "worker_concurrency": "3",
         "inference_threads": "5",
+        "inference_provider": "cuda",
         "instance_bytes_max": "1048576",
         "associations_max": "7",
         "associations_per_host_max": "2",
@@ -102,3 +103,8 @@ def test_folders_lie_below_the_data_directory(tmp_path: Path) -> None:
     folders = (settings.instances_directory, settings.work_directory, settings.results_directory)
     assert len(set(folders)) == 3
     assert all(folder.parent == tmp_path for folder in folders)
+
+
+def test_an_unknown_inference_provider_stops_the_start() -> None:
+    with pytest.raises(SettingInvalid, match="inference_provider"):
+        load_settings({"RADMETER_INFERENCE_PROVIDER": "cdua"})
