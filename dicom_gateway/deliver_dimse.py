@@ -6,60 +6,26 @@ two uncompressed encodings. What a peer does wrong is an outcome, never an excep
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import queue
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pydicom
-from pynetdicom import AE, _config, evt
 from pynetdicom.presentation import build_context
 
 from dicom_gateway.command_set import VERIFICATION_SOP_CLASS
 from dicom_gateway.errors import NotAPart10File
 from dicom_gateway.file_meta import FileMeta, read_file_meta
-from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_gateway.presentation_contexts import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from dicom_gateway.scu_association import Destination, open_association
 from dicom_gateway.status import SUCCESS, describe, is_stored
-from study.identifiers import AETitle
-
-# A file is read in pieces while it is sent, never decoded and encoded again.
-_config.STORE_SEND_CHUNKED_DATASET = True
-# Its own handlers would format every PDU for a log that must not hold patient data.
-_config.LOG_HANDLER_LEVEL = "none"
 
 logger = logging.getLogger(__name__)
 
 _CONTEXTS_MAX = 128
-_PDU_LENGTH_MAX = 128 * 1024
-_LOOK_UP_S = 0.5
 _UNCOMPRESSED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where to send, under which names, and how long to wait for what.
-
-    dimse_timeout_s: for each response; archives index before they answer.
-    """
-
-    host: str
-    port: int
-    called_ae_title: str
-    calling_ae_title: str
-    connect_timeout_s: float = 10.0
-    acse_timeout_s: float = 30.0
-    dimse_timeout_s: float = 120.0
-
-    def __post_init__(self) -> None:
-        AETitle(self.called_ae_title)
-        AETitle(self.calling_ae_title)
 
 
 @dataclass(frozen=True)
@@ -97,7 +63,8 @@ def send_instances(
         return []
     items = [_read_item(path) for path in paths]
     outcomes: list[DeliveryOutcome] = []
-    with _association(destination, [item for item in items if isinstance(item, _Item)]) as link:
+    contexts = _contexts([item for item in items if isinstance(item, _Item)])
+    with open_association(destination, contexts) as link:
         for item in items:
             outcome = item if isinstance(item, DeliveryOutcome) else _send(item, link)
             outcomes.append(outcome)
@@ -110,7 +77,7 @@ def send_instances(
 
 def echo(destination: Destination) -> str | None:
     """Ask the peer for a C-ECHO; None when it answers, else the reason as a sentence."""
-    with _association(destination, []) as link:
+    with open_association(destination, _contexts([])) as link:
         if isinstance(link, str):
             return link
         try:
@@ -129,68 +96,6 @@ def _read_item(path: Path) -> _Item | DeliveryOutcome:
         return DeliveryOutcome("", None, False, str(error), path)
 
 
-@contextlib.contextmanager
-def _association(destination: Destination, items: Sequence[_Item]) -> Iterator[Any]:
-    """An open association, or the sentence that says why there is none."""
-    connected = threading.Event()
-
-    def on_open(event: Any) -> None:
-        connected.set()
-        # Nagle's algorithm would hold the last bytes of each message for about 40 ms.
-        event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    entity = AE(ae_title=destination.calling_ae_title)
-    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    entity.connection_timeout = destination.connect_timeout_s
-    entity.acse_timeout = destination.acse_timeout_s
-    entity.dimse_timeout = destination.dimse_timeout_s
-    entity.network_timeout = destination.dimse_timeout_s
-    try:
-        link = entity.associate(
-            destination.host,
-            destination.port,
-            contexts=_contexts(items),
-            ae_title=destination.called_ae_title,
-            max_pdu=_PDU_LENGTH_MAX,
-            evt_handlers=[(evt.EVT_CONN_OPEN, on_open)],
-        )
-    except Exception as error:
-        yield f"no association: {type(error).__name__}"
-        return
-    if not link.is_established:
-        yield _why_not_established(link) if connected.is_set() else "no connection to the peer"
-        return
-    _notice_the_end_while_waiting(link, destination.dimse_timeout_s)
-    try:
-        yield link
-    finally:
-        with contextlib.suppress(Exception):
-            link.release() if link.is_established else link.abort()
-
-
-def _notice_the_end_while_waiting(link: Any, timeout_s: float) -> None:
-    """Let a wait for a response end soon after the association has.
-
-    When a peer aborts between two messages, pynetdicom's own thread takes the mark that it leaves in the
-    queue of messages, and the sender would wait for the response until its timeout.
-    """
-    take_message, messages = link.dimse.get_msg, link.dimse.msg_queue
-
-    def get_msg(block: bool = False) -> Any:
-        if not block:
-            return take_message(block=False)
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            with contextlib.suppress(queue.Empty):
-                return messages.get(timeout=_LOOK_UP_S)
-            if not link.is_established or not link.dul.is_alive():
-                break
-        return None, None
-
-    link.dimse.get_msg = get_msg
-
-
 def _contexts(items: Sequence[_Item]) -> list[Any]:
     """One context for each pair in use, so that the peer answers for each syntax by itself."""
     pairs = dict.fromkeys((item.meta.sop_class_uid, item.meta.transfer_syntax_uid) for item in items)
@@ -204,15 +109,6 @@ def _contexts(items: Sequence[_Item]) -> list[Any]:
     if not pairs:
         pairs = {(VERIFICATION_SOP_CLASS, IMPLICIT_VR_LITTLE_ENDIAN): None}
     return [build_context(sop_class, syntax) for sop_class, syntax in list(pairs)[:_CONTEXTS_MAX]]
-
-
-def _why_not_established(link: Any) -> str:
-    if link.is_rejected:
-        answer = link.acceptor.primitive
-        return f"association rejected: {answer.reason_str}" if answer else "association rejected"
-    if link.rejected_contexts:
-        return "the peer accepts none of the SOP classes and transfer syntaxes"
-    return "association aborted" if link.is_aborted else "no answer to the association request"
 
 
 def _send(item: _Item, link: Any) -> DeliveryOutcome:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dicom_gateway.deliver_dimse import DeliveryOutcome, Destination, send_instances
+from dicom_gateway.deliver_dimse import DeliveryOutcome, send_instances
+from dicom_gateway.scu_association import Destination
 from pipeline import store
 from pipeline.errors import DeliveryIncomplete, PeerUnknown
 from pipeline.services import Outcome, Services

@@ -9,10 +9,10 @@ import pytest
 
 from dicom_gateway import errors
 from dicom_gateway.acceptor_settings import KIB, MIB, AcceptorSettings
-from dicom_gateway.deliver_dimse import Destination
 from dicom_gateway.errors import AssociationRefused
 from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_gateway.presentation_contexts import ABSTRACT_SYNTAXES, STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicom_gateway.scu_association import Destination
 from dicom_gateway.status import STATUS_OF
 from server.settings import Settings
 

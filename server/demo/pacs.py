@@ -14,7 +14,8 @@ from pydicom.filewriter import write_file_meta_info
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 
-from dicom_gateway.deliver_dimse import Destination, send_instances
+from dicom_gateway.deliver_dimse import send_instances
+from dicom_gateway.scu_association import Destination
 from server.send import files_below
 
 AE_TITLE = "DEMO_PACS"

@@ -17,7 +17,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from dicom_gateway.deliver_dimse import Destination, echo, send_instances
+from dicom_gateway.deliver_dimse import echo, send_instances
+from dicom_gateway.scu_association import Destination
 from dicom_gateway.write_ct import write_ct_series
 from pipeline.status import TERMINAL
 from study.study import Patient

@@ -18,7 +18,8 @@ import pytest
 
 from billing import statement
 from billing import store as billing_store
-from dicom_gateway.deliver_dimse import DeliveryOutcome, Destination, send_instances
+from dicom_gateway.deliver_dimse import DeliveryOutcome, send_instances
+from dicom_gateway.scu_association import Destination
 from server.installation import FIRST_TENANT, owner_connection
 from tests.acceptance.conftest import MadeStudy, MakeStudy
 from tests.acceptance.pacs import Pacs

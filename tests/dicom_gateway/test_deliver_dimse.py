@@ -16,7 +16,8 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from dicom_gateway.deliver_dimse import DeliveryOutcome, Destination, echo, send_instances
+from dicom_gateway.deliver_dimse import DeliveryOutcome, echo, send_instances
+from dicom_gateway.scu_association import Destination
 from tests.dicom_peers import MemorySink, RunningAcceptor, StartAcceptor, data_set_of
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
