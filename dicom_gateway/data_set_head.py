@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dicom_gateway.errors import DataSetHeadUnreadable
-from dicom_gateway.presentation_contexts import IMPLICIT_VR_LITTLE_ENDIAN
+from dicom_gateway.transfer_syntaxes import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
 SOP_CLASS_UID = 0x0008_0016
 SOP_INSTANCE_UID = 0x0008_0018
@@ -33,8 +33,9 @@ _WINDOW_BYTES = 16 * 1024
 # PS3.5 table 7.1-1: these have a 32-bit length after two reserved bytes
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-_TAG = struct.Struct("<HH")
-_LENGTH = struct.Struct("<I")
+# A tag, a 16-bit and a 32-bit length
+_LITTLE_ENDIAN = (struct.Struct("<HH"), struct.Struct("<H"), struct.Struct("<I"))
+_BIG_ENDIAN = (struct.Struct(">HH"), struct.Struct(">H"), struct.Struct(">I"))
 
 ReadAt = Callable[[int, int], bytes]
 """Bytes at (offset, count) of the data set; fewer only at its end."""
@@ -53,8 +54,7 @@ class DataSetHead:
 
 def read_head(read_at: ReadAt, size_bytes: int, transfer_syntax_uid: str) -> DataSetHead:
     """Read the head of a data set of `size_bytes`; raise `DataSetHeadUnreadable` if that is impossible."""
-    reader = _HeadReader(read_at, size_bytes, explicit=transfer_syntax_uid != IMPLICIT_VR_LITTLE_ENDIAN)
-    values = reader.read()
+    values = _HeadReader(read_at, size_bytes, transfer_syntax_uid).read()
     return DataSetHead(
         sop_class_uid=values.get(SOP_CLASS_UID, ""),
         sop_instance_uid=values.get(SOP_INSTANCE_UID, ""),
@@ -67,10 +67,12 @@ def read_head(read_at: ReadAt, size_bytes: int, transfer_syntax_uid: str) -> Dat
 class _HeadReader:
     """Steps through elements with one small window over the data set."""
 
-    def __init__(self, read_at: ReadAt, size_bytes: int, explicit: bool) -> None:
+    def __init__(self, read_at: ReadAt, size_bytes: int, transfer_syntax_uid: str) -> None:
         self._read_at = read_at
         self._size = size_bytes
-        self._explicit = explicit
+        self._explicit = transfer_syntax_uid != IMPLICIT_VR_LITTLE_ENDIAN
+        is_big = transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
+        self._tag, self._short, self._long = _BIG_ENDIAN if is_big else _LITTLE_ENDIAN
         self._window = b""
         self._window_start = 0
         self._elements = 0
@@ -98,16 +100,16 @@ class _HeadReader:
         header = self._bytes(position, 12)
         if len(header) < 8:
             raise DataSetHeadUnreadable("an attribute is cut off")
-        group, element = _TAG.unpack_from(header)
+        group, element = self._tag.unpack_from(header)
         tag = group << 16 | element
         if not explicit or group == 0xFFFE:
-            return tag, b"", _LENGTH.unpack_from(header, 4)[0], position + 8
+            return tag, b"", self._long.unpack_from(header, 4)[0], position + 8
         vr = header[4:6]
         if vr in _SHORT_VRS:
-            return tag, vr, header[6] | header[7] << 8, position + 8
+            return tag, vr, self._short.unpack_from(header, 6)[0], position + 8
         if vr not in _LONG_VRS or len(header) < 12:
             raise DataSetHeadUnreadable("an attribute has no known value representation")
-        return tag, vr, _LENGTH.unpack_from(header, 8)[0], position + 12
+        return tag, vr, self._long.unpack_from(header, 8)[0], position + 12
 
     def _end(self, vr: bytes, length: int, start: int, explicit: bool, depth: int) -> int:
         """Offset after the value; values of undefined length are walked item by item."""

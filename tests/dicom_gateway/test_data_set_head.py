@@ -21,16 +21,16 @@ from dicom_gateway.data_set_head import DataSetHead, read_head
 from dicom_gateway.errors import DataSetHeadUnreadable
 from tests.dicom_peers import ct_data_set, data_set_of
 
-IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 
 
 def head_of(data: bytes, syntax: str = EXPLICIT) -> DataSetHead:
     return read_head(lambda offset, count: data[offset : offset + count], len(data), syntax)
 
 
-def encoded(dataset: Dataset, implicit: bool) -> bytes:
+def encoded(dataset: Dataset, syntax: str) -> bytes:
     target = pydicom.filebase.DicomBytesIO()
-    target.is_little_endian, target.is_implicit_VR = True, implicit
+    target.is_little_endian, target.is_implicit_VR = syntax != BIG_ENDIAN, syntax == IMPLICIT
     write_dataset(target, dataset)
     return target.getvalue()
 
@@ -49,14 +49,14 @@ def full_dataset() -> Dataset:
     return dataset
 
 
-@pytest.mark.parametrize("implicit", [True, False])
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG_ENDIAN])
 @pytest.mark.parametrize("undefined_length", [True, False])
-def test_sequences_and_private_attributes_are_stepped_over(implicit: bool, undefined_length: bool) -> None:
+def test_sequences_and_private_attributes_are_stepped_over(syntax: str, undefined_length: bool) -> None:
     dataset = full_dataset()
     dataset["ReferencedImageSequence"].is_undefined_length = undefined_length
     for item in dataset.ReferencedImageSequence:
         item.is_undefined_length_sequence_item = undefined_length
-    head = head_of(encoded(dataset, implicit), IMPLICIT if implicit else EXPLICIT)
+    head = head_of(encoded(dataset, syntax), syntax)
     assert head == DataSetHead("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "CT", "1.2.4", "1.2.5")
 
 

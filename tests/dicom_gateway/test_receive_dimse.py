@@ -38,6 +38,7 @@ SYNTAXES = {
     "JPEG extended": ("ct_enhanced_multiframe/CT0012.fragmented_no_bot_jpeg_baseline.51.dcm", "-xx"),
     "JPEG 2000 lossless": ("ts_ct/CT1_J2KR", "-xv"),
     "JPEG 2000": ("cxr/RG1_J2KI", "-xw"),
+    "explicit big endian": (pydicom.data.get_testdata_file("MR_small_bigendian.dcm", download=False), "-xb"),
     "RLE": ("ct_enhanced_multiframe/CT0012.not_fragmented_no_bot_rle.dcm", "-xr"),
 }
 

@@ -66,4 +66,4 @@ def test_names_tell_package_order_and_content() -> None:
             assert match is not None, path.name
             if not match[2]:
                 numbers.append(int(match[1]))
-        assert sorted(numbers) == list(range(1, len(numbers) + 1))
+        assert len(numbers) == len(set(numbers)), "a number is taken once; gaps do no harm"
