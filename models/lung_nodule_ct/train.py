@@ -180,12 +180,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start-from", type=Path, help="continue from this checkpoint")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--patch", type=int, default=64, help="side of a patch in voxels, a multiple of 16")
+    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     train(
         options.data, options.out, minutes=options.minutes, seed=options.seed, threads=options.threads,
-        start_from=options.start_from, learning_rate=options.learning_rate,
+        start_from=options.start_from, learning_rate=options.learning_rate, patch=options.patch,
+        batch_size=options.batch_size,
     )  # fmt: skip
 
 
