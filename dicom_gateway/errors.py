@@ -23,6 +23,14 @@ class PeerSilent(GatewayError):
     """The peer opened a connection or association and then said nothing for too long."""
 
 
+class TLSHandshakeFailed(GatewayError):
+    """No secure connection came about: no common version or suite, or a certificate that is not believed."""
+
+
+class TLSFilesUnusable(GatewayError):
+    """A certificate, key or list of authorities cannot be used."""
+
+
 class ProtocolViolation(GatewayError):
     """What arrived is not what PS3.8 or PS3.7 allow at this point; the association is aborted.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CARRIED = {".sql", ".onnx", ".toml", ".html", ".css", ".js", ".svg", ".md", ".json", ".yaml", ".py"}
+CARRIED = {".pem", ".sql", ".onnx", ".toml", ".html", ".css", ".js", ".svg", ".md", ".json", ".yaml", ".py"}
 
 
 @pytest.fixture(scope="module")
