@@ -37,7 +37,7 @@ class CountingSink:
         return 1
 
     def record(self, association_id: int, peer: Peer, received: ReceivedInstance) -> RecordOutcome:
-        known = self._digests.setdefault(received.sop_instance_uid, received.sha256) == received.sha256
+        known = self._digests.setdefault(received.sop_instance_uid, received.blake3) == received.blake3
         return RecordOutcome.STORED if known else RecordOutcome.CONFLICT
 
     def close_association(self, association_id: int, peer: Peer, how: AssociationEnd) -> None:
@@ -48,7 +48,7 @@ def radmeter(folder: Path, sink: InstanceSink, durable: bool = True) -> None:
     settings = AcceptorSettings(storage_root=folder / "instances", port=0)
     acceptor = Acceptor(settings, sink, durable=durable)
     signal.signal(signal.SIGTERM, lambda *_: acceptor.stop(grace_s=1))
-    print(acceptor.listen(), flush=True)
+    print(acceptor.listen()[0], flush=True)
     acceptor.serve_forever()
 
 

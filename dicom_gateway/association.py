@@ -7,7 +7,7 @@ import socket
 import time
 
 from dicom_gateway.acceptor_settings import AcceptorSettings
-from dicom_gateway.connection import Connection
+from dicom_gateway.connection import Connection, Handshake
 from dicom_gateway.counters import Counters
 from dicom_gateway.dimse_service import DimseService
 from dicom_gateway.errors import (
@@ -50,7 +50,10 @@ _PDU_LENGTH_SLACK = 12
 
 
 class Association:
-    """Runs in a thread of its own; holds one PDU and one open file at most."""
+    """Runs in a thread of its own; holds one buffer of PDUs and one open file at most.
+
+    handshake: run first, in that thread, so that a slow one holds up nobody else.
+    """
 
     def __init__(
         self,
@@ -60,8 +63,10 @@ class Association:
         store: InstanceStore,
         sink: InstanceSink,
         counters: Counters,
+        handshake: Handshake | None = None,
     ) -> None:
         self.remote_host = remote_host
+        self._handshake = handshake
         self._settings = settings
         self._store = store
         self._sink = sink
@@ -78,6 +83,8 @@ class Association:
         """Live from the first byte to the close of the connection; never raises."""
         last_pdu = b""
         try:
+            if self._handshake is not None:
+                self._connection.secure(self._handshake, self._settings.acse_timeout_s)
             peer = self._negotiate()
             last_pdu = self._serve(peer)
         except AssociationRefused as refusal:
@@ -182,7 +189,8 @@ class Association:
             self._is_idle = service.is_idle
             if self._is_draining and self._is_idle:
                 return "aborted", encode_abort(ABORT_BY_PROVIDER, _NOT_SPECIFIED)
-            connection.wait(self._settings.idle_timeout_s if self._is_idle else self._settings.pdu_deadline_s)
+            if self._is_idle:
+                connection.wait(self._settings.idle_timeout_s)
             was_idle, self._is_idle = self._is_idle, False
             if was_idle and self._is_draining:
                 continue

@@ -1,8 +1,8 @@
-"""One TCP connection, read and written in whole PDUs with a deadline for each.
+"""One TCP connection, plain or under TLS, read and written in whole PDUs with a deadline for each.
 
 A peer that sends a byte now and then outlives any timeout of a single `recv`; here the clock runs from a
-PDU's first byte to its last. A peer on time costs one wait and two reads for each PDU, and no copies:
-bodies are read into one buffer that every PDU reuses.
+PDU's first byte to its last. Whatever has arrived is taken in one read, and PDUs are handed out as views of that
+one buffer: a peer on time costs less than one system call for each PDU, and no copies.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import ssl
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from dicom_gateway.errors import (
     ConnectionLost,
@@ -24,11 +25,16 @@ from dicom_gateway.errors import (
 )
 from dicom_gateway.upper_layer import HEADER_BYTES, PDU_TYPES, parse_header
 
+Handshake = Callable[[socket.socket, float], socket.socket]
+"""(connected socket, seconds) → the socket to speak over. Takes no longer; raises a `GatewayError`."""
+
 _TIMEVAL = struct.Struct("ll")
-# A header later than this after the first byte makes its body's share of the deadline worth recomputing.
-_LATE_HEADER_S = 0.25
+# After this long the rest of a PDU's deadline is worth a system call to set.
+_LATE_S = 0.25
 _LINGER_S = 0.5
 _LINGER_BYTES_MAX = 4 * 1024 * 1024
+_BUFFER_BYTES = 256 * 1024
+_NOT_IN_TIME = (BlockingIOError, TimeoutError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Connection:
@@ -36,11 +42,11 @@ class Connection:
 
     def __init__(self, sock: socket.socket, pdu_deadline_s: float) -> None:
         self._socket = sock
+        self._tls: ssl.SSLSocket | None = None
         self._deadline_s = pdu_deadline_s
-        self._header = bytearray(HEADER_BYTES)
-        self._buffer = memoryview(bytearray(0))
-        # Blocking with kernel timeouts: MSG_WAITALL then reads a whole PDU in one system call, and
-        # SO_RCVTIMEO bounds that call as a whole, not each segment.
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._start = self._end = 0  # of what was received and not yet handed out
+        # Blocking with kernel timeouts: no poll before each read.
         sock.settimeout(None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._set_timeout(socket.SO_SNDTIMEO, pdu_deadline_s)
@@ -48,32 +54,42 @@ class Connection:
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
 
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The peer's certificate (DER); None without TLS or without one."""
+        return self._tls.getpeercert(binary_form=True) if self._tls is not None else None
+
+    def secure(self, handshake: Handshake, timeout_s: float) -> None:
+        """Go on over what the handshake makes of the socket."""
+        self._socket = handshake(self._socket, timeout_s)
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._tls = self._socket
+            # A record needs several reads of the kernel, so its timeouts bound nothing here; Python's do.
+            self._socket.settimeout(self._deadline_s)
+
     def wait(self, timeout_s: float) -> None:
         """Wait for the first byte of the next PDU, or for the end of the connection."""
+        if self._start < self._end or (self._tls is not None and self._tls.pending()):
+            return
         if not self._poll.poll(timeout_s * 1000):
             raise PeerSilent(f"nothing arrived for {timeout_s:g} s")
 
     def read_pdu(self, length_max: Mapping[int, int]) -> tuple[int, memoryview]:
-        """Type and body of the next PDU, whose first byte should be here already.
+        """Type and body of the next PDU; its deadline runs from this call.
 
         length_max: the longest body in bytes for each type that is expected now; checked on the header
             alone. The view is valid until the next call.
         """
-        started = time.monotonic()
-        self._receive(memoryview(self._header), HEADER_BYTES)
-        # Linux delays acknowledgements again as soon as it answers, and a sender that leaves Nagle's
-        # algorithm on then waits about 50 ms for each object.
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        pdu_type, length = parse_header(self._header)
+        began = time.monotonic()
+        if self._end - self._start < HEADER_BYTES:
+            self._receive(HEADER_BYTES, began)
+        pdu_type, length = parse_header(self._buffer, self._start)
         self._check(pdu_type, length, length_max)
-        if length > len(self._buffer):
-            self._buffer = memoryview(bytearray(max(length_max.values())))
-        elapsed_s = time.monotonic() - started
-        if elapsed_s < _LATE_HEADER_S:
-            self._receive(self._buffer, length)
-        else:
-            self._receive_late(length, self._deadline_s - elapsed_s)
-        return pdu_type, self._buffer[:length]
+        if self._end - self._start < HEADER_BYTES + length:
+            self._receive(HEADER_BYTES + length, began)
+        body = self._start + HEADER_BYTES
+        self._start = body + length
+        return pdu_type, self._buffer[body : self._start]
 
     def send(self, pdus: bytes) -> None:
         """Send whole PDUs; nothing at all is nothing to send."""
@@ -81,21 +97,18 @@ class Connection:
             return
         try:
             self._socket.sendall(pdus)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        except BlockingIOError:
+        except _NOT_IN_TIME:
             raise PeerTooSlow("the peer does not read what we send") from None
         except OSError:
             raise ConnectionLost("the connection broke while sending") from None
 
     def interrupt(self) -> None:
         """Wake a thread that waits for the peer; it sees the end of the connection."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RD)
+        self._shut(socket.SHUT_RD)
 
     def break_off(self) -> None:
         """End the connection under a thread that may be in the middle of anything."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self._shut(socket.SHUT_RDWR)
 
     def close(self, last_pdu: bytes = b"") -> None:
         """Send the last PDU if one is given, let the peer read it, and close.
@@ -112,9 +125,8 @@ class Connection:
 
     def _throw_away_rest(self) -> None:
         until, left = time.monotonic() + _LINGER_S, _LINGER_BYTES_MAX
-        scrap = bytearray(64 * 1024)
         while left > 0 and (seconds := until - time.monotonic()) > 0 and self._poll.poll(seconds * 1000):
-            count = self._socket.recv_into(scrap)
+            count = self._socket.recv_into(self._buffer)
             if count == 0:
                 return
             left -= count
@@ -127,30 +139,51 @@ class Connection:
         if length > length_max[pdu_type]:
             raise PDUTooLong(length, length_max[pdu_type])
 
-    def _receive_late(self, length: int, seconds: float) -> None:
-        self._set_timeout(socket.SO_RCVTIMEO, max(seconds, 0.001))
-        self._receive(self._buffer, length)
-        self._set_timeout(socket.SO_RCVTIMEO, self._deadline_s)
-
-    def _receive(self, view: memoryview, count: int) -> None:
-        if count == 0:
-            return
+    def _receive(self, count: int, began: float) -> None:
+        """Read on until the PDU that began at `_start` has `count` bytes here, or more."""
+        self._make_room(count)
+        is_late = False
         try:
-            received = self._socket.recv_into(view, count, socket.MSG_WAITALL)
-        except BlockingIOError:
+            while True:
+                # Linux delays an acknowledgement by 40 ms when it expects to answer, and a sender that leaves
+                # Nagle's algorithm on waits for it before it sends the rest: once for each object.
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+                received = self._socket.recv_into(self._buffer[self._end :])
+                if received == 0:
+                    raise ConnectionLost("the peer closed the connection")
+                self._end += received
+                if self._end - self._start >= count:
+                    break
+                elapsed_s = time.monotonic() - began
+                if elapsed_s >= _LATE_S:
+                    is_late = True
+                    self._set_timeout(socket.SO_RCVTIMEO, max(self._deadline_s - elapsed_s, 0.001))
+        except _NOT_IN_TIME:
             raise PeerTooSlow("a PDU did not arrive within its deadline") from None
         except OSError:
             raise ConnectionLost("the connection broke") from None
-        if received == count:
+        if is_late:
+            self._set_timeout(socket.SO_RCVTIMEO, self._deadline_s)
+
+    def _make_room(self, count: int) -> None:
+        """Let the buffer hold `count` bytes from `_start` on; `count` has been compared with its limit."""
+        if self._start + count <= len(self._buffer) and self._start < self._end:
             return
-        # Short: the peer closed, or the deadline passed with a part received. Only then is there an answer
-        # to a read that does not wait.
+        begun = self._buffer[self._start : self._end]
+        if count > len(self._buffer):
+            self._buffer = memoryview(bytearray(count))
+        self._buffer[: len(begun)] = begun
+        self._start, self._end = 0, len(begun)
+
+    def _shut(self, how: int) -> None:
+        # Not SSLSocket's own, which would leave the other thread to read the cipher text as it is.
         with contextlib.suppress(OSError):
-            if self._socket.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b"":
-                raise ConnectionLost("the peer closed the connection")
-        raise PeerTooSlow("a PDU did not arrive within its deadline")
+            socket.socket.shutdown(self._socket, how)
 
     def _set_timeout(self, option: int, seconds: float) -> None:
+        if self._tls is not None:
+            self._tls.settimeout(seconds)
+            return
         whole = int(seconds)
         self._socket.setsockopt(
             socket.SOL_SOCKET, option, _TIMEVAL.pack(whole, max(int((seconds - whole) * 1e6), 1))

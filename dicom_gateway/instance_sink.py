@@ -26,7 +26,7 @@ class ReceivedInstance:
     """An instance that lies durably in the instance store.
 
     location: where, relative to the store.
-    sha256: hex digest of the data set as received, without preamble and group 0002.
+    blake3: hex digest of the data set as received, without preamble and group 0002.
     size_bytes: of those same bytes.
     modality: as the data set says, "" where it says nothing.
     """
@@ -37,7 +37,7 @@ class ReceivedInstance:
     sop_class_uid: str
     transfer_syntax_uid: str
     location: str
-    sha256: str
+    blake3: str
     size_bytes: int
     modality: str
 

@@ -22,6 +22,8 @@ import threading
 from pathlib import Path
 from typing import BinaryIO
 
+import blake3
+
 from dicom_gateway.errors import OutOfResources, StoreLocationInvalid
 
 _LOCATION = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}\.dcm", re.ASCII)
@@ -29,10 +31,10 @@ _KNOWN_DIRECTORIES_MAX = 10_000
 _FILE_MODE = 0o640
 
 
-def locate(tenant: str, study_uid: str, series_uid: str, sop_instance_uid: str, sha256: str) -> str:
+def locate(tenant: str, study_uid: str, series_uid: str, sop_instance_uid: str, blake3: str) -> str:
     """Where an instance lies, relative to the store. Pure; any text is safe."""
     folder = _digest(tenant, study_uid)
-    name = _digest(tenant, study_uid, series_uid, sop_instance_uid, sha256)
+    name = _digest(tenant, study_uid, series_uid, sop_instance_uid, blake3)
     return f"{folder[:2]}/{folder}/{name}.dcm"
 
 
@@ -44,11 +46,11 @@ class IncomingInstance:
         self.size_bytes = 0
         self._unwritten_header = header
         self._header_bytes = len(header)
-        self._digest = hashlib.sha256()
+        self._digest = blake3.blake3()
         self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, _FILE_MODE)
 
     @property
-    def sha256(self) -> str:
+    def blake3(self) -> str:
         return self._digest.hexdigest()
 
     def append(self, fragment: memoryview) -> None:

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 from dicom_gateway.acceptor_settings import AcceptorSettings
 from dicom_gateway.association import Association
@@ -20,6 +21,7 @@ from dicom_gateway.counters import Counters
 from dicom_gateway.errors import AssociationRefused, TemporarilyUnavailable, TooManyAssociations
 from dicom_gateway.instance_sink import AssociationEnd, InstanceSink, ReceivedInstance, RecordOutcome
 from dicom_gateway.instance_store import InstanceStore
+from dicom_gateway.listener import Listener
 from dicom_gateway.rejection_desk import RejectionDesk
 
 __all__ = [
@@ -27,29 +29,38 @@ __all__ = [
     "AcceptorSettings",
     "AssociationEnd",
     "InstanceSink",
+    "Listener",
     "ReceivedInstance",
     "RecordOutcome",
 ]
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG = 128
 _SWEEP_S = 0.5
 _EMERGENCY_PAUSE_S = 0.1
 
 
 class Acceptor:
-    """Listens on one port until it is stopped.
+    """Listens on its ports until it is stopped.
 
+    listeners: the ports; none given means the plain one of the settings.
     durable: False leaves out every fsync; only benchmarks do that.
     """
 
-    def __init__(self, settings: AcceptorSettings, sink: InstanceSink, *, durable: bool = True) -> None:
+    def __init__(
+        self,
+        settings: AcceptorSettings,
+        sink: InstanceSink,
+        *,
+        listeners: Sequence[Listener] = (),
+        durable: bool = True,
+    ) -> None:
+        self._listeners = tuple(listeners) or (Listener(settings.host, settings.port),)
+        self._sockets: tuple[socket.socket, ...] = ()
         self._settings = settings
         self._sink = sink
         self._store = InstanceStore(settings.storage_root, settings.free_bytes_min, durable=durable)
         self._counters = Counters()
-        self._listener: socket.socket | None = None
         self._selector = selectors.DefaultSelector()
         self._desk = RejectionDesk(self._selector)
         self._wake_receiver, self._wake_sender = socket.socketpair()
@@ -65,22 +76,17 @@ class Acceptor:
     def store(self) -> InstanceStore:
         return self._store
 
-    def listen(self) -> int:
-        """Bind and listen; returns the port. `serve_forever` calls it when nobody did."""
-        if self._listener is None:
-            settings = self._settings
-            family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-            address = (settings.host, settings.port)
-            self._listener = socket.create_server(address, family=family, backlog=_BACKLOG)
-            self._listener.setblocking(False)
-        return int(self._listener.getsockname()[1])
+    def listen(self) -> tuple[int, ...]:
+        """Bind and listen; returns the port of each listener. `serve_forever` calls it when nobody did."""
+        if not self._sockets:
+            self._sockets = tuple(listener.open() for listener in self._listeners)
+        return tuple(int(each.getsockname()[1]) for each in self._sockets)
 
     def serve_forever(self) -> None:
         """Accept until `stop`; returns when the last association has ended or the grace is over."""
-        port = self.listen()
-        assert self._listener is not None
-        logger.info("acceptor_listening host=%s port=%d", self._settings.host, port)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._listener)
+        for port, listener, listening in zip(self.listen(), self._listeners, self._sockets, strict=True):
+            logger.info("acceptor_listening host=%s port=%d", listener.host, port)
+            self._selector.register(listening, selectors.EVENT_READ, listener)
         self._selector.register(self._wake_receiver, selectors.EVENT_READ, self._wake_receiver)
         try:
             while not self._is_drained():
@@ -105,8 +111,9 @@ class Acceptor:
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(_SWEEP_S):
-            if key.data is self._listener:
-                self._accept()
+            if isinstance(key.data, Listener):
+                assert isinstance(key.fileobj, socket.socket)
+                self._accept(key.fileobj, key.data)
             elif key.data is self._wake_receiver:
                 with contextlib.suppress(BlockingIOError):
                     self._wake_receiver.recv(64)
@@ -114,10 +121,9 @@ class Acceptor:
                 self._desk.serve(key.data)
         self._desk.sweep(time.monotonic())
 
-    def _accept(self) -> None:
-        assert self._listener is not None
+    def _accept(self, listening: socket.socket, listener: Listener) -> None:
         try:
-            sock, address = self._listener.accept()
+            sock, address = listening.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as error:
@@ -131,7 +137,7 @@ class Acceptor:
             self._counters.add("associations_rejected")
             self._desk.turn_away(sock, refusal)
         else:
-            self._start(sock, host)
+            self._start(sock, host, listener)
 
     def _refusal_for(self, host: str) -> AssociationRefused | None:
         settings = self._settings
@@ -144,9 +150,11 @@ class Acceptor:
                 return TooManyAssociations()
         return None
 
-    def _start(self, sock: socket.socket, host: str) -> None:
+    def _start(self, sock: socket.socket, host: str, listener: Listener) -> None:
         try:
-            association = Association(sock, host, self._settings, self._store, self._sink, self._counters)
+            association = Association(
+                sock, host, self._settings, self._store, self._sink, self._counters, listener.handshake
+            )
         except OSError:  # the peer is gone already
             sock.close()
             return
@@ -199,8 +207,8 @@ class Acceptor:
         for thread in left.values():
             thread.join(timeout=1.0)
         self._desk.close()
-        if self._listener is not None:
-            self._listener.close()
+        for listening in self._sockets:
+            listening.close()
         self._selector.close()
         self._wake_sender.close()
         self._wake_receiver.close()

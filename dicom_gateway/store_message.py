@@ -115,7 +115,7 @@ class StoreMessage:
             raise SOPClassDoesNotMatch("SOP instance of command and data set differ")
 
     def _received(self, head: DataSetHead, incoming: IncomingInstance) -> ReceivedInstance:
-        sha256 = incoming.sha256
+        blake3 = incoming.blake3
         try:
             return ReceivedInstance(
                 study_instance_uid=head.study_instance_uid,
@@ -128,9 +128,9 @@ class StoreMessage:
                     head.study_instance_uid,
                     head.series_instance_uid,
                     head.sop_instance_uid,
-                    sha256,
+                    blake3,
                 ),
-                sha256=sha256,
+                blake3=blake3,
                 size_bytes=incoming.size_bytes,
                 modality=head.modality,
             )

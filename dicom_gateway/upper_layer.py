@@ -91,9 +91,9 @@ class AssociateRequest:
     reserved: bytes
 
 
-def parse_header(header: bytes | bytearray | memoryview) -> tuple[int, int]:
+def parse_header(data: bytes | bytearray | memoryview, offset: int = 0) -> tuple[int, int]:
     """PDU type and body length in bytes."""
-    pdu_type, length = _HEADER.unpack_from(header)
+    pdu_type, length = _HEADER.unpack_from(data, offset)
     return pdu_type, length
 
 

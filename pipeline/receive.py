@@ -73,7 +73,7 @@ class DatabaseSink:
                     received.transfer_syntax_uid,
                     received.modality,
                     received.location,
-                    received.sha256,
+                    received.blake3,
                     received.size_bytes,
                 ),
             ).fetchone()
@@ -96,14 +96,14 @@ class DatabaseSink:
 
 def _quarantine(conn: Connection, tenant: str, study_id: object, received: ReceivedInstance) -> None:
     conn.execute(
-        """INSERT INTO quarantined_instance (tenant, study_id, sop_instance_uid, location, sha256, reason)
+        """INSERT INTO quarantined_instance (tenant, study_id, sop_instance_uid, location, blake3, reason)
            VALUES (%s, %s, %s, %s, %s, %s)""",
         (
             tenant,
             study_id,
             received.sop_instance_uid,
             f"quarantine/{PurePosixPath(received.location).name}",  # where the acceptor moves it
-            received.sha256,
+            received.blake3,
             "other bytes under a SOP Instance UID that was received before",
         ),
     )

@@ -31,7 +31,7 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
     inspected = _inspect(services, rows)
     save_study(services.folders.work_of(record), inspected.study)
     header = header_of(inspected.study)
-    digests = {row["location"]: row["sha256"] for row in rows}
+    digests = {row["location"]: row["blake3"] for row in rows}
     choices: list[dict[str, Any]] = []
     misses = []
     for name in models:
@@ -67,9 +67,9 @@ def _inspect(services: Services, rows: list[dict[str, Any]]) -> InspectedStudy:
         raise StudyRefused("HEADERS_UNREADABLE", f"The instances cannot be read: {error}.") from error
 
 
-def input_digest(series: Series, sha256_of: dict[str, str]) -> str:
+def input_digest(series: Series, digest_of: dict[str, str]) -> str:
     """Digest of what a model reads: SOP Instance UIDs and contents, in a stable order."""
-    lines = sorted(f"{one.sop_instance_uid} {sha256_of[one.location]}" for one in series.instances)
+    lines = sorted(f"{one.sop_instance_uid} {digest_of[one.location]}" for one in series.instances)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -55,7 +55,7 @@ class MemorySink:
             first = self.received.setdefault(received.sop_instance_uid, received)
             if first is received:
                 outcome = RecordOutcome.STORED
-            elif first.sha256 == received.sha256:
+            elif first.blake3 == received.blake3:
                 outcome = RecordOutcome.IDENTICAL
             else:
                 outcome = RecordOutcome.CONFLICT

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+from blake3 import blake3
 
 from tests.dicom_peers import RawPeer
 from tests.server_process import RunningServer
@@ -29,7 +30,7 @@ class Sent:
         self.answers[f"{answer:04X}H" if isinstance(answer, int) else answer] += 1
         if answer == 0:
             # The first is kept, whatever comes later under its UID.
-            self.acknowledged.setdefault(sop_instance_uid, hashlib.sha256(data_set).hexdigest())
+            self.acknowledged.setdefault(sop_instance_uid, blake3(data_set).hexdigest())
 
     def mark(self, path: Path) -> None:
         """Remember what may never appear in a log."""

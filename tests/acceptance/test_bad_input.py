@@ -6,7 +6,6 @@ there, nothing lies outside the store, no patient is named in logs or metrics, a
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import httpx
 import numpy as np
 import pydicom
 import pytest
+from blake3 import blake3
 
 from dicom_gateway.deliver_dimse import echo, send_instances
 from dicom_gateway.scu_association import Destination
@@ -216,10 +216,10 @@ class TestBadInput:
     def test_nothing_acknowledged_is_lost(self, server: RunningServer, sent: Sent) -> None:
         rows = {row["sop_instance_uid"]: row for row in server.rows("SELECT * FROM instance")}
         assert len(sent.acknowledged) > 600
-        for uid, sha256 in sent.acknowledged.items():
-            assert rows[uid]["sha256"] == sha256
+        for uid, digest in sent.acknowledged.items():
+            assert rows[uid]["blake3"] == digest
             path = server.data / "instances" / rows[uid]["location"]
-            assert hashlib.sha256(split(path.read_bytes())[1]).hexdigest() == sha256
+            assert blake3(split(path.read_bytes())[1]).hexdigest() == digest
 
     def test_no_file_lies_outside_the_store(self, server: RunningServer) -> None:
         assert not Path("/tmp/pwned").exists()

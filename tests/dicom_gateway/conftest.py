@@ -27,7 +27,7 @@ def start_acceptor(tmp_path: Path) -> Iterator[StartAcceptor]:
         own_sink = sink or MemorySink()
         values = {"port": 0, "free_bytes_min": 0} | settings
         acceptor = Acceptor(AcceptorSettings(storage_root=root, **values), own_sink, durable=durable)
-        port = acceptor.listen()
+        (port,) = acceptor.listen()
         thread = threading.Thread(target=acceptor.serve_forever, name="acceptor", daemon=True)
         thread.start()
         running.append(RunningAcceptor(acceptor, own_sink, port, root, thread))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import stat
@@ -13,6 +12,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from blake3 import blake3
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -61,7 +61,7 @@ class TestCommit:
     def test_the_file_is_a_part_10_file_with_a_zero_preamble(self, tmp_path: Path) -> None:
         store, data, location = InstanceStore(tmp_path), ct_data_set("1.2.3"), locate(*"abcde")
         incoming = written(store, data)
-        assert incoming.sha256 == hashlib.sha256(data).hexdigest()
+        assert incoming.blake3 == blake3(data).hexdigest()
         store.commit(incoming, location)
         content = store.path_of(location).read_bytes()
         assert content[:132] == bytes(128) + b"DICM"

@@ -118,7 +118,7 @@ def make_instance(study: str = "1.2.3", number: int = 1, **changes: Any) -> Rece
         "sop_class_uid": CT,
         "transfer_syntax_uid": "1.2.840.10008.1.2.1",
         "location": f"{study}/{number}.dcm",
-        "sha256": f"{number:064d}",
+        "blake3": f"{number:064d}",
         "size_bytes": 1000,
         "modality": "CT",
     }

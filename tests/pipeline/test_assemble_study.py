@@ -162,7 +162,7 @@ class TestConflicts:
     def test_other_bytes_for_a_delivered_study_start_nothing(self, clinic: Clinic) -> None:
         """A billed input is never silently replaced."""
         delivered(clinic)
-        clinic.receive(make_instance(sha256="f" * 64, location="other"))
+        clinic.receive(make_instance(blake3="f" * 64, location="other"))
         clinic.fall_silent()
         clinic.assemble()
         study = clinic.study(make_instance())

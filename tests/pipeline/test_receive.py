@@ -45,7 +45,7 @@ class TestRecord:
             "sop_instance_uid",
             "series_instance_uid",
             "location",
-            "sha256",
+            "blake3",
             "size_bytes",
             "modality",
         ):
@@ -69,13 +69,13 @@ class TestRecord:
         self, clinic: Clinic
     ) -> None:
         first = make_instance()
-        other = make_instance(sha256="f" * 64, location="other.dcm")
+        other = make_instance(blake3="f" * 64, location="other.dcm")
         clinic.receive(first)
         assert clinic.receive(other) is RecordOutcome.CONFLICT
         (row,) = clinic.rows("SELECT * FROM instance")
-        assert (row["sha256"], row["location"]) == (first.sha256, first.location)
+        assert (row["blake3"], row["location"]) == (first.blake3, first.location)
         (kept_aside,) = clinic.rows("SELECT * FROM quarantined_instance")
-        assert kept_aside["sha256"] == other.sha256
+        assert kept_aside["blake3"] == other.blake3
         assert kept_aside["study_id"] == clinic.study(first).id
 
     def test_an_instance_that_moves_to_another_study_is_a_conflict_there(self, clinic: Clinic) -> None:
@@ -100,7 +100,7 @@ class TestRecord:
         clinic.fall_silent()
         clinic.assemble()
         jobs = len(clinic.jobs("assemble"))
-        result = make_instance(sop_instance_uid="2.25.1", sha256="a" * 64)
+        result = make_instance(sop_instance_uid="2.25.1", blake3="a" * 64)
         assert clinic.receive(result) is RecordOutcome.IDENTICAL
         assert len(clinic.rows("SELECT 1 FROM instance")) == 1
         assert len(clinic.rows("SELECT 1 FROM arrival")) == 1
@@ -144,7 +144,7 @@ class TestConcurrentSenders:
 
         def send(number: int) -> RecordOutcome:
             barrier.wait(20)
-            return clinic.receive(make_instance(sha256=f"{number:064x}", location=f"{number}.dcm"))
+            return clinic.receive(make_instance(blake3=f"{number:064x}", location=f"{number}.dcm"))
 
         with ThreadPoolExecutor(6) as pool:
             outcomes = list(pool.map(send, range(6), timeout=60))

@@ -246,7 +246,7 @@ def fill(clinic: Clinic) -> None:
     """A study with its rows in both hospitals."""
     for tenant in (ALPHA, BETA):
         clinic.receive(make_instance(), tenant)
-        clinic.receive(make_instance(sha256="f" * 64), tenant)
+        clinic.receive(make_instance(blake3="f" * 64), tenant)
         clinic.fall_silent()
         clinic.assemble(tenant)
         clinic.add_result_object(clinic.study(make_instance(), tenant), "2.25.1")

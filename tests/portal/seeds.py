@@ -123,7 +123,7 @@ def add_history(
         if index == 0:
             site.owner.execute(
                 """INSERT INTO instance (tenant, sop_instance_uid, study_id, series_instance_uid,
-                     sop_class_uid, transfer_syntax_uid, modality, location, sha256, size_bytes, arrival_id)
+                     sop_class_uid, transfer_syntax_uid, modality, location, blake3, size_bytes, arrival_id)
                    SELECT %s, %s || n::text, %s, '1.2.826.0.2', '1.2', '1.2', 'CT', 'x', 'x', 164840, %s
                    FROM generate_series(1, 120) AS n""",
                 (tenant, f"2.25.{uuid.uuid4().int}"[:50] + ".", study_id, arrival["id"]),
