@@ -173,3 +173,27 @@ class NotAPart10File(GatewayError):
 
 class StoreLocationInvalid(GatewayError):
     """A location does not point into the instance store."""
+
+
+class MultipartMalformed(GatewayError):
+    """A multipart body is not one: its boundaries or the head of a part contradict RFC 2046."""
+
+
+class SOPClassNotSupported(InstanceRefused):
+    """The SOP class is not one of those that are stored here."""
+
+
+class TransferSyntaxNotSupported(InstanceRefused):
+    """The transfer syntax of a file is not one of those that are stored here."""
+
+
+class FileUnreadable(InstanceRefused):
+    """What was sent is not a DICOM Part 10 file with complete file meta information."""
+
+
+class StudyDoesNotMatch(InstanceRefused):
+    """The instance belongs to another study than the one that the request names."""
+
+
+class InstanceTooLarge(InstanceRefused):
+    """The instance is larger than this server receives."""
