@@ -13,7 +13,8 @@ from study.identifiers import validate_uid
 
 _PREAMBLE_BYTES = 128
 _PREFIX = b"DICM"
-_READ_BYTES_MAX = 64 * 1024
+_LONGEST_HEADER = 12
+FILE_META_BYTES_MAX = 64 * 1024
 _LONG_VRS = (b"OB", b"OW", b"UN", b"UT", b"SQ")
 
 _SOP_CLASS_UID = 0x0002
@@ -23,7 +24,7 @@ _TRANSFER_SYNTAX_UID = 0x0010
 
 @dataclass(frozen=True)
 class FileMeta:
-    """What a C-STORE of the file needs to know; UIDs are valid by form."""
+    """What a C-STORE of the file needs to know."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -53,12 +54,45 @@ def read_file_meta(path: Path) -> FileMeta:
     """Read group 0002 of a file; raise `NotAPart10File` with a reason that holds no value of it."""
     try:
         with path.open("rb") as file:
-            data = file.read(_READ_BYTES_MAX)
+            scanned = scan_file_meta(file.read(FILE_META_BYTES_MAX))
     except OSError as error:
         raise NotAPart10File(f"cannot be opened ({error.strerror})") from None
-    if data[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] != _PREFIX:
+    if scanned is None:
+        raise NotAPart10File("ends before its data set begins")
+    return scanned[0]
+
+
+def scan_file_meta(start: bytes) -> tuple[FileMeta, int] | None:
+    """Group 0002 and the offset of the data set, UIDs valid by form; None when `start` must be longer.
+
+    The group is walked: its length in (0002,0000) is often wrong. More than `FILE_META_BYTES_MAX` bytes, or
+    what is not Part 10, raise `NotAPart10File`.
+    """
+    if len(start) < _PREAMBLE_BYTES + 4:
+        return None
+    if start[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] != _PREFIX:
         raise NotAPart10File("not a DICOM Part 10 file")
-    values = _uids(data, _PREAMBLE_BYTES + 4)
+    values: dict[int, str] = {}
+    position = _PREAMBLE_BYTES + 4
+    while position + _LONGEST_HEADER <= len(start):
+        group, element, vr, length = struct.unpack_from("<HH2sH", start, position)
+        if group != 0x0002:
+            return _valid(values), position
+        position += 8
+        if vr in _LONG_VRS:
+            (length,) = struct.unpack_from("<I", start, position)
+            position += 4
+        if element in _WANTED:
+            values[element] = start[position : position + length].decode("latin-1").rstrip("\0 ")
+        position += length
+        if position > FILE_META_BYTES_MAX:
+            raise NotAPart10File("file meta information is too long")
+    if len(start) >= FILE_META_BYTES_MAX:
+        raise NotAPart10File("file meta information is too long")
+    return None
+
+
+def _valid(values: dict[int, str]) -> FileMeta:
     try:
         return FileMeta(*(validate_uid(values.get(element, "")) for element in _WANTED))
     except InvalidUID:
@@ -66,22 +100,6 @@ def read_file_meta(path: Path) -> FileMeta:
 
 
 _WANTED = (_SOP_CLASS_UID, _SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID)
-
-
-def _uids(data: bytes, position: int) -> dict[int, str]:
-    values: dict[int, str] = {}
-    while position + 12 <= len(data):
-        group, element, vr, length = struct.unpack_from("<HH2sH", data, position)
-        if group != 0x0002:
-            break
-        position += 8
-        if vr in _LONG_VRS:
-            (length,) = struct.unpack_from("<I", data, position)
-            position += 4
-        if element in _WANTED:
-            values[element] = data[position : position + length].decode("latin-1").rstrip("\0 ")
-        position += length
-    return values
 
 
 def _element(element: int, vr: bytes, value: str) -> bytes:

@@ -78,16 +78,17 @@ class MultipartParser:
                 self._ignore(len(data) - position)
                 return
             if self._state is _State.HEAD:
-                end = self._head_end(data, position)
+                if data.startswith(b"--", position):
+                    self._state, position = _State.EPILOGUE, position + 2
+                    continue
+                end = _head_end(data, position)
                 if end is None:
                     self._held = data[position:]
                     return
-                if self._state is _State.CONTENT:
-                    yield PartBegins(_parse_head(data[position:end]))
-                    # The empty line's break also opens the boundary of a part that has no content at all.
-                    end, self._line_break_left = end - len(_CRLF), len(_CRLF)
-                position = end
-                continue
+                yield PartBegins(_parse_head(data[position:end]))
+                self._state = _State.CONTENT
+                # The empty line's break also opens the boundary of a part that has no content at all.
+                position, self._line_break_left = end - len(_CRLF), len(_CRLF)
             found = data.find(self._delimiter, position)
             until = found if found >= 0 else self._safe_end(data, position)
             if self._state is _State.PREAMBLE:
@@ -110,21 +111,6 @@ class MultipartParser:
         if self._state is not _State.EPILOGUE:
             raise MultipartMalformed("the body ends without its closing boundary")
 
-    def _head_end(self, data: bytes, position: int) -> int | None:
-        """After a boundary: where the head of the part ends, or the closing dashes; None for "not yet"."""
-        if data.startswith(b"--", position):
-            self._state = _State.EPILOGUE
-            return position + 2
-        end = data.find(_CRLF + _CRLF, position, position + HEAD_BYTES_MAX)
-        if end < 0:
-            if len(data) - position >= HEAD_BYTES_MAX:
-                raise MultipartMalformed(f"the head of a part is longer than {HEAD_BYTES_MAX} bytes")
-            return None
-        if data[position : data.index(_CRLF, position)].strip(b" \t"):
-            raise MultipartMalformed("something follows a boundary on its line")
-        self._state = _State.CONTENT
-        return end + 2 * len(_CRLF)
-
     def _safe_end(self, data: bytes, position: int) -> int:
         """Up to where nothing can belong to a boundary. It holds one line break, at its start."""
         tail = data.rfind(b"\r", max(position, len(data) - len(self._delimiter) + 1))
@@ -134,6 +120,18 @@ class MultipartParser:
         self._ignored += count
         if self._ignored > IGNORED_BYTES_MAX:
             raise MultipartMalformed(f"more than {IGNORED_BYTES_MAX} bytes lie outside of the parts")
+
+
+def _head_end(data: bytes, position: int) -> int | None:
+    """Where the head of a part ends that begins behind its boundary, None for "not yet"."""
+    end = data.find(_CRLF + _CRLF, position, position + HEAD_BYTES_MAX)
+    if end < 0:
+        if len(data) - position >= HEAD_BYTES_MAX:
+            raise MultipartMalformed(f"the head of a part is longer than {HEAD_BYTES_MAX} bytes")
+        return None
+    if data[position : data.index(_CRLF, position)].strip(b" \t"):
+        raise MultipartMalformed("something follows a boundary on its line")
+    return end + 2 * len(_CRLF)
 
 
 def _parse_head(data: bytes) -> dict[str, str]:

@@ -6,7 +6,6 @@ import errno
 import logging
 
 from dicom_gateway.command_set import Command
-from dicom_gateway.data_set_head import DataSetHead, read_head
 from dicom_gateway.errors import (
     DataSetHeadUnreadable,
     DifferentInstanceStored,
@@ -15,9 +14,10 @@ from dicom_gateway.errors import (
     OutOfResources,
     SOPClassDoesNotMatch,
 )
-from dicom_gateway.file_meta import part10_header
-from dicom_gateway.instance_sink import InstanceSink, ReceivedInstance, RecordOutcome
-from dicom_gateway.instance_store import IncomingInstance, InstanceStore, locate
+from dicom_gateway.file_meta import FileMeta, part10_header
+from dicom_gateway.identify_instance import identify
+from dicom_gateway.instance_sink import InstanceSink, RecordOutcome
+from dicom_gateway.instance_store import IncomingInstance, InstanceStore
 from dicom_gateway.peers import Peer
 from dicom_gateway.presentation_contexts import STORAGE_SOP_CLASSES, AcceptedContext
 from study.errors import InvalidUID
@@ -62,9 +62,10 @@ class StoreMessage:
         if self._refusal is not None or self._incoming is None:
             raise self._refusal or DataSetHeadUnreadable("the request has no data set")
         incoming = self._incoming
-        head = read_head(incoming.read_at, incoming.size_bytes, self._context.transfer_syntax_uid)
-        self._compare(head)
-        received = self._received(head, incoming)
+        announced = FileMeta(
+            self._command.sop_class_uid, self._command.sop_instance_uid, self._context.transfer_syntax_uid
+        )
+        received = identify(incoming, self._peer.tenant, announced)
         try:
             self._store.commit(incoming, received.location)
             outcome = sink.record(association_id, self._peer, received)
@@ -105,37 +106,6 @@ class StoreMessage:
             self._incoming = self._store.create(header)
         except OSError as error:
             self._refuse_for_resources(error)
-
-    def _compare(self, head: DataSetHead) -> None:
-        if not head.sop_class_uid or not head.sop_instance_uid:
-            raise DataSetHeadUnreadable("the data set does not identify itself")
-        if head.sop_class_uid != self._command.sop_class_uid:
-            raise SOPClassDoesNotMatch("SOP class of command and data set differ")
-        if head.sop_instance_uid != self._command.sop_instance_uid:
-            raise SOPClassDoesNotMatch("SOP instance of command and data set differ")
-
-    def _received(self, head: DataSetHead, incoming: IncomingInstance) -> ReceivedInstance:
-        blake3 = incoming.blake3
-        try:
-            return ReceivedInstance(
-                study_instance_uid=head.study_instance_uid,
-                series_instance_uid=head.series_instance_uid,
-                sop_instance_uid=head.sop_instance_uid,
-                sop_class_uid=head.sop_class_uid,
-                transfer_syntax_uid=self._context.transfer_syntax_uid,
-                location=locate(
-                    self._peer.tenant,
-                    head.study_instance_uid,
-                    head.series_instance_uid,
-                    head.sop_instance_uid,
-                    blake3,
-                ),
-                blake3=blake3,
-                size_bytes=incoming.size_bytes,
-                modality=head.modality,
-            )
-        except InvalidUID:
-            raise DataSetHeadUnreadable("Study or Series Instance UID is not a UID") from None
 
     def _refuse_for_resources(self, error: OSError | OutOfResources) -> None:
         self.discard()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import itertools
 import os
 import tracemalloc
 
@@ -36,7 +37,7 @@ def parse(body: bytes, boundary: str, cuts: list[int] | None = None) -> list[Par
     """The parts of a body fed in pieces that end at `cuts`."""
     parser, parts = MultipartParser(boundary), []
     edges = [0, *sorted(cut for cut in cuts or [] if cut < len(body)), len(body)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         for event in parser.feed(body[start:end]):
             if isinstance(event, PartBegins):
                 parts.append([dict(event.headers), b"", False])
@@ -115,7 +116,9 @@ class TestForms:
         assert parse(body, "b") == [({"content-type": 'application/dicom; transfer-syntax="1.2"'}, b"x")]
 
     def test_header_values_have_quoted_and_plain_parameters(self) -> None:
-        text = 'Multipart/Related; type="application/dicom"; boundary="a;\\"b" ;x=1;X=2; TYPE2=application/dicom'
+        text = (
+            'Multipart/Related; type="application/dicom"; boundary="a;\\"b" ;x=1;X=2; TYPE2=application/dicom'
+        )
         value, parameters = parse_header_value(text)
         assert value == "multipart/related"
         assert parameters == {
