@@ -11,8 +11,9 @@ import procrastinate
 from procrastinate import BaseRetryStrategy, JobContext, PsycopgConnector
 
 from pipeline import retry
+from pipeline.ask_counts import ask_counts
 from pipeline.assemble_study import assemble_study
-from pipeline.queue import CONNECTION, QUEUE, defer_assembly, deferring_app
+from pipeline.queue import ARCHIVE_QUEUE, CONNECTION, QUEUE, defer_assembly, deferring_app
 from pipeline.services import Services
 from pipeline.study_path import take_step
 
@@ -20,6 +21,7 @@ log = logging.getLogger("radmeter.jobs")
 
 HEARTBEAT_S = 2.0
 STALLED_AFTER_S = 10.0
+_ARCHIVE_CONCURRENCY = 2
 
 
 class _Retry(BaseRetryStrategy):
@@ -58,6 +60,10 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
             defer_again=lambda conn, delay_s: defer_assembly(queue, conn, tenant, arrival_id, delay_s),
         )
 
+    @app.task(name="ask_counts", queue=ARCHIVE_QUEUE, retry=_Retry())
+    def _ask_counts(tenant: str, study_id: str, attempt: int) -> None:
+        ask_counts(services.database, queue, tenant, study_id, attempt)
+
     return app
 
 
@@ -65,27 +71,41 @@ async def run_worker(app: procrastinate.App, *, concurrency: int, drain_s: float
     """Work until SIGTERM; a step that is not done within `drain_s` is left to another worker."""
     async with app.open_async():
         sweeper = asyncio.create_task(_free_stalled_jobs(app))
+        workers = [
+            asyncio.create_task(_work_on(app, QUEUE, concurrency, drain_s, takes_signals=True)),
+            asyncio.create_task(_work_on(app, ARCHIVE_QUEUE, _ARCHIVE_CONCURRENCY, drain_s)),
+        ]
         try:
-            await app.run_worker_async(
-                queues=[QUEUE],
-                concurrency=concurrency,
-                fetch_job_polling_interval=0.5,
-                update_heartbeat_interval=HEARTBEAT_S,
-                stalled_worker_timeout=STALLED_AFTER_S,
-                shutdown_graceful_timeout=drain_s,
-                delete_jobs="successful",
-            )
+            await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sweeper.cancel()
+            for task in (sweeper, *workers):
+                task.cancel()
+            ends = await asyncio.gather(*workers, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+
+async def _work_on(
+    app: procrastinate.App, queue: str, concurrency: int, drain_s: float, takes_signals: bool = False
+) -> None:
+    await app.run_worker_async(
+        queues=[queue],
+        concurrency=concurrency,
+        fetch_job_polling_interval=0.5,
+        update_heartbeat_interval=HEARTBEAT_S,
+        stalled_worker_timeout=STALLED_AFTER_S,
+        shutdown_graceful_timeout=drain_s,
+        delete_jobs="successful",
+        install_signal_handlers=takes_signals,
+    )
 
 
 async def _free_stalled_jobs(app: procrastinate.App) -> None:
     """Give the jobs of workers that have died back to the queue."""
     while True:
         try:
-            stalled = await app.job_manager.get_stalled_jobs(
-                queue=QUEUE, seconds_since_heartbeat=STALLED_AFTER_S
-            )
+            stalled = await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER_S)
             for job in stalled:
                 if job.id is not None:
                     log.warning("job_of_a_dead_worker_freed", extra={"job": job.id})

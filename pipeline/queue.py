@@ -11,6 +11,8 @@ from pipeline.database import APP_ROLE, Connection
 from pipeline.store import StudyRecord
 
 QUEUE = "studies"
+ARCHIVE_QUEUE = "archives"
+"""Questions to other machines, which may be slow: they hold up no step of a study."""
 CONNECTION = {"options": f"-c role={APP_ROLE}", "application_name": "radmeter-queue"}
 
 

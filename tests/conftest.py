@@ -17,7 +17,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
-PEER_PROGRAMS = ("storescu", "storescp", "echoscu", "dsrdump", "dciodvfy", "dcentvfy", "Orthanc", "java")
+PEER_PROGRAMS = (
+    "storescu",
+    "storescp",
+    "echoscu",
+    "dsrdump",
+    "dcmqrscp",
+    "dciodvfy",
+    "dcentvfy",
+    "Orthanc",
+    "java",
+)
 
 # DCMTK and Orthanc wait about 50 ms for each C-STORE with Nagle's algorithm on.
 os.environ["TCP_NODELAY"] = "1"

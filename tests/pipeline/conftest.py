@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import procrastinate
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -37,6 +38,7 @@ class Clinic:
     owner: Connection
     sink: DatabaseSink
     services: Services
+    queue: procrastinate.App
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
 
     def peer(self, tenant: str = ALPHA) -> Peer:
@@ -147,7 +149,7 @@ def clinic(migrated_url: str, tmp_path: Path) -> Iterator[Clinic]:
         get_model=_no_model,
         defer_step=lambda conn, study: defer_step(queue, conn, study),
     )
-    yield Clinic(database, owner, DatabaseSink(database, queue), services)
+    yield Clinic(database, owner, DatabaseSink(database, queue), services, queue)
     owner.close()
     queue.close()
     database.close()
