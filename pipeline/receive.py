@@ -10,6 +10,7 @@ import procrastinate
 from dicom_gateway.instance_sink import AssociationEnd, ReceivedInstance, RecordOutcome
 from dicom_gateway.peers import Peer
 from pipeline.database import Connection, Database
+from pipeline.look_again import look_after_association
 from pipeline.queue import defer_assembly
 
 
@@ -82,7 +83,7 @@ class DatabaseSink:
             if outcome is RecordOutcome.CONFLICT:
                 _quarantine(conn, peer.tenant, row["recorded_study_id"], received)
             if row["is_new_arrival"]:
-                defer_assembly(self._queue, conn, peer.tenant, row["recorded_arrival_id"], peer.quiet_time_s)
+                defer_assembly(self._queue, conn, peer.tenant, row["recorded_arrival_id"], 0.0)
         self._observe(outcome)
         return outcome
 
@@ -92,6 +93,7 @@ class DatabaseSink:
                 "UPDATE association SET closed_at = now(), how = %s WHERE tenant = %s AND id = %s",
                 (how, peer.tenant, association_id),
             )
+            look_after_association(self._queue, conn, peer.tenant, association_id)
 
 
 def _quarantine(conn: Connection, tenant: str, study_id: object, received: ReceivedInstance) -> None:
