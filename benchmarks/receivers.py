@@ -17,6 +17,7 @@ from benchmarks.store_sender import CALLED_AE_TITLE, CALLING_AE_TITLE, CT_IMAGE_
 from dicom_gateway.instance_sink import AssociationEnd, InstanceSink, ReceivedInstance, RecordOutcome
 from dicom_gateway.peers import Peer
 from dicom_gateway.receive_dimse import Acceptor, AcceptorSettings
+from dicom_gateway.user_information import NOTHING_SAID, UserInformation
 
 
 class CountingSink:
@@ -33,7 +34,7 @@ class CountingSink:
     def find_peer(self, calling_ae_title: str, called_ae_title: str, remote_host: str) -> Peer | None:
         return Peer(tenant="benchmark", ae_title=calling_ae_title, host=remote_host)
 
-    def open_association(self, peer: Peer) -> int:
+    def open_association(self, peer: Peer, requestor: UserInformation = NOTHING_SAID) -> int:
         return 1
 
     def record(self, association_id: int, peer: Peer, received: ReceivedInstance) -> RecordOutcome:

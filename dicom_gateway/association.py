@@ -24,9 +24,10 @@ from dicom_gateway.errors import (
 from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_gateway.instance_sink import AssociationEnd, InstanceSink
 from dicom_gateway.instance_store import InstanceStore
-from dicom_gateway.negotiation import accepted_contexts, answer_contexts, check_request
+from dicom_gateway.negotiation import accepted_contexts, answer_contexts, answer_roles, check_request
 from dicom_gateway.peers import Peer
 from dicom_gateway.presentation_contexts import AcceptedContext
+from dicom_gateway.service_desk import ServiceDesk
 from dicom_gateway.upper_layer import (
     A_ABORT,
     A_ASSOCIATE_RQ,
@@ -41,12 +42,15 @@ from dicom_gateway.upper_layer import (
     parse_associate_request,
     presentation_data_values,
 )
+from dicom_gateway.user_information import UserInformation
 
 logger = logging.getLogger(__name__)
 
 _NOT_SPECIFIED = 0  # A-ABORT reason
 # Some peers count the header into the maximum length, some do not (PS3.8 annex D.1).
 _PDU_LENGTH_SLACK = 12
+# A peer that waits for a report on another association releases this one first.
+_SILENCE_BEFORE_OUR_REQUEST_S = 1.0
 
 
 class Association:
@@ -64,9 +68,11 @@ class Association:
         sink: InstanceSink,
         counters: Counters,
         handshake: Handshake | None = None,
+        desk: ServiceDesk | None = None,
     ) -> None:
         self.remote_host = remote_host
         self._handshake = handshake
+        self._desk = desk
         self._settings = settings
         self._store = store
         self._sink = sink
@@ -75,7 +81,7 @@ class Association:
         self._is_draining = False
         self._is_idle = True
         self._contexts: dict[int, AcceptedContext] = {}
-        self._peer_pdu_length_max = 0
+        self._requestor = UserInformation()
         self._message_began_at = 0.0
         self._acceptance = b""
 
@@ -126,15 +132,17 @@ class Association:
             raise TemporarilyUnavailable from error
         if peer is None:
             raise CallingAETitleNotRecognized
-        answers = answer_contexts(request)
-        self._contexts = accepted_contexts(request, answers)
-        self._peer_pdu_length_max = request.pdu_length_max
+        answers = answer_contexts(request, has_desk=self._desk is not None)
+        roles = answer_roles(request, answers)
+        self._contexts = accepted_contexts(request, answers, roles)
+        self._requestor = request.user_information
         self._acceptance = encode_associate_accept(
             request,
             answers,
             self._settings.pdu_length_max,
             IMPLEMENTATION_CLASS_UID,
             IMPLEMENTATION_VERSION_NAME,
+            roles,
         )
         return peer
 
@@ -150,7 +158,7 @@ class Association:
     def _serve(self, peer: Peer) -> bytes:
         """Accept, then take messages until the end; returns the last PDU to send."""
         try:
-            association_id = self._sink.open_association(peer)
+            association_id = self._sink.open_association(peer, self._requestor)
         except Exception as error:
             logger.error("association_not_recorded error=%s", type(error).__name__)
             raise TemporarilyUnavailable from error
@@ -160,11 +168,12 @@ class Association:
             peer,
             association_id,
             self._contexts,
-            self._peer_pdu_length_max,
+            self._requestor.pdu_length_max,
             self._settings.message_bytes_max,
             self._store,
             self._sink,
             self._counters,
+            self._desk,
         )
         how: AssociationEnd = "lost"
         try:
@@ -190,6 +199,8 @@ class Association:
             if self._is_draining and self._is_idle:
                 return "aborted", encode_abort(ABORT_BY_PROVIDER, _NOT_SPECIFIED)
             if self._is_idle:
+                if service.has_request and not connection.is_readable(_SILENCE_BEFORE_OUR_REQUEST_S):
+                    connection.send(service.next_request())
                 connection.wait(self._settings.idle_timeout_s)
             was_idle, self._is_idle = self._is_idle, False
             if was_idle and self._is_draining:

@@ -69,10 +69,14 @@ class Connection:
 
     def wait(self, timeout_s: float) -> None:
         """Wait for the first byte of the next PDU, or for the end of the connection."""
-        if self._start < self._end or (self._tls is not None and self._tls.pending()):
-            return
-        if not self._poll.poll(timeout_s * 1000):
+        if not self.is_readable(timeout_s):
             raise PeerSilent(f"nothing arrived for {timeout_s:g} s")
+
+    def is_readable(self, timeout_s: float) -> bool:
+        """Whether something, or the end of the connection, arrives within this time."""
+        if self._start < self._end or (self._tls is not None and self._tls.pending()):
+            return True
+        return bool(self._poll.poll(timeout_s * 1000))
 
     def read_pdu(self, length_max: Mapping[int, int]) -> tuple[int, memoryview]:
         """Type and body of the next PDU; its deadline runs from this call.

@@ -31,8 +31,8 @@ _VALUE_BYTES_MAX = 256  # of a wanted value: a UID has 64
 _WINDOW_BYTES = 16 * 1024
 
 # PS3.5 table 7.1-1: these have a 32-bit length after two reserved bytes
-_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 # A tag, a 16-bit and a 32-bit length
 _LITTLE_ENDIAN = (struct.Struct("<HH"), struct.Struct("<H"), struct.Struct("<I"))
 _BIG_ENDIAN = (struct.Struct(">HH"), struct.Struct(">H"), struct.Struct(">I"))
@@ -105,9 +105,9 @@ class _HeadReader:
         if not explicit or group == 0xFFFE:
             return tag, b"", self._long.unpack_from(header, 4)[0], position + 8
         vr = header[4:6]
-        if vr in _SHORT_VRS:
+        if vr in SHORT_VRS:
             return tag, vr, self._short.unpack_from(header, 6)[0], position + 8
-        if vr not in _LONG_VRS or len(header) < 12:
+        if vr not in LONG_VRS or len(header) < 12:
             raise DataSetHeadUnreadable("an attribute has no known value representation")
         return tag, vr, self._long.unpack_from(header, 8)[0], position + 12
 

@@ -139,8 +139,15 @@ class TemporarilyUnavailable(AssociationRefused):
         super().__init__("temporary congestion", result=2, source=3, reason=1)
 
 
-class InstanceRefused(GatewayError):
-    """A C-STORE request ends in a failure status; the association lives on. See `status`."""
+class RequestRefused(GatewayError):
+    """A DIMSE request ends in a failure status; the association lives on. See `status`."""
+
+    error_id = 0
+    """Error ID (0000,0903) beside the status; 0 where the service class defines none."""
+
+
+class InstanceRefused(RequestRefused):
+    """A C-STORE request ends in a failure status."""
 
 
 class InvalidObjectInstance(InstanceRefused):
@@ -159,8 +166,8 @@ class OutOfResources(InstanceRefused):
     """Disk or database cannot take the instance now; the peer may send it again later."""
 
 
-class OperationNotSupported(InstanceRefused):
-    """The DIMSE operation is not one of C-ECHO and C-STORE."""
+class OperationNotSupported(RequestRefused):
+    """The SOP class of the presentation context does not have this operation, or we do not provide it."""
 
 
 class DifferentInstanceStored(InstanceRefused):

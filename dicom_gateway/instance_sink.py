@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from dicom_gateway.peers import Peer
+from dicom_gateway.user_information import NOTHING_SAID, UserInformation
 from study.identifiers import validate_uid
 
 AssociationEnd = Literal["released", "aborted", "lost"]
@@ -56,8 +57,8 @@ class InstanceSink(Protocol):
     def find_peer(self, calling_ae_title: str, called_ae_title: str, remote_host: str) -> Peer | None:
         """The peer that calls; None refuses it."""
 
-    def open_association(self, peer: Peer) -> int:
-        """Note that an association was accepted; returns its number."""
+    def open_association(self, peer: Peer, requestor: UserInformation = NOTHING_SAID) -> int:
+        """Note that an association was accepted, and what its requestor says of itself; returns its number."""
 
     def record(self, association_id: int, peer: Peer, received: ReceivedInstance) -> RecordOutcome:
         """Commit the instance's row. Its file is durable before this is called."""

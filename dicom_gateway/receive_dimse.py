@@ -23,6 +23,7 @@ from dicom_gateway.instance_sink import AssociationEnd, InstanceSink, ReceivedIn
 from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.listener import Listener
 from dicom_gateway.rejection_desk import RejectionDesk
+from dicom_gateway.service_desk import ServiceDesk
 
 __all__ = [
     "Acceptor",
@@ -44,6 +45,7 @@ class Acceptor:
     """Listens on its ports until it is stopped.
 
     listeners: the ports; none given means the plain one of the settings.
+    desk: keeps the books of commitments and procedure steps; without one, both are unknown to peers.
     durable: False leaves out every fsync; only benchmarks do that.
     """
 
@@ -53,12 +55,14 @@ class Acceptor:
         sink: InstanceSink,
         *,
         listeners: Sequence[Listener] = (),
+        desk: ServiceDesk | None = None,
         durable: bool = True,
     ) -> None:
         self._listeners = tuple(listeners) or (Listener(settings.host, settings.port),)
         self._sockets: tuple[socket.socket, ...] = ()
         self._settings = settings
         self._sink = sink
+        self._service_desk = desk
         self._store = InstanceStore(settings.storage_root, settings.free_bytes_min, durable=durable)
         self._counters = Counters()
         self._selector = selectors.DefaultSelector()
@@ -153,7 +157,14 @@ class Acceptor:
     def _start(self, sock: socket.socket, host: str, listener: Listener) -> None:
         try:
             association = Association(
-                sock, host, self._settings, self._store, self._sink, self._counters, listener.handshake
+                sock,
+                host,
+                self._settings,
+                self._store,
+                self._sink,
+                self._counters,
+                listener.handshake,
+                self._service_desk,
             )
         except OSError:  # the peer is gone already
             sock.close()

@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
+from dicom_gateway import service_errors
 from dicom_gateway.errors import (
     DataSetHeadUnreadable,
     DifferentInstanceStored,
-    InstanceRefused,
     InvalidObjectInstance,
     OperationNotSupported,
     OutOfResources,
+    RequestRefused,
     SOPClassDoesNotMatch,
 )
 
 SUCCESS = 0x0000
+INVALID_ATTRIBUTE_VALUE = 0x0106
+PROCESSING_FAILURE = 0x0110
 DUPLICATE_SOP_INSTANCE = 0x0111
+NO_SUCH_SOP_INSTANCE = 0x0112
+NO_SUCH_EVENT_TYPE = 0x0113
+INVALID_ARGUMENT_VALUE = 0x0115
 INVALID_OBJECT_INSTANCE = 0x0117
+NO_SUCH_SOP_CLASS = 0x0118
+CLASS_INSTANCE_CONFLICT = 0x0119
+MISSING_ATTRIBUTE = 0x0120
+SOP_CLASS_NOT_SUPPORTED = 0x0122
+NO_SUCH_ACTION_TYPE = 0x0123
+DUPLICATE_TRANSACTION_UID = 0x0131
 UNRECOGNIZED_OPERATION = 0x0211
+RESOURCE_LIMITATION = 0x0213
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
-STATUS_OF: dict[type[InstanceRefused], int] = {
+STATUS_OF: dict[type[RequestRefused], int] = {
     DifferentInstanceStored: DUPLICATE_SOP_INSTANCE,
     InvalidObjectInstance: INVALID_OBJECT_INSTANCE,
     OperationNotSupported: UNRECOGNIZED_OPERATION,
     OutOfResources: OUT_OF_RESOURCES,
     SOPClassDoesNotMatch: DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
     DataSetHeadUnreadable: CANNOT_UNDERSTAND,
+    service_errors.OperationOfAnotherSOPClass: SOP_CLASS_NOT_SUPPORTED,
+    service_errors.RequestUnreadable: INVALID_ARGUMENT_VALUE,
+    service_errors.RequestTooLarge: RESOURCE_LIMITATION,
+    service_errors.RequestNotCarriedOut: PROCESSING_FAILURE,
+    service_errors.SOPClassNotInContext: NO_SUCH_SOP_CLASS,
+    service_errors.NoSuchSOPInstance: NO_SUCH_SOP_INSTANCE,
+    service_errors.NoSuchActionType: NO_SUCH_ACTION_TYPE,
+    service_errors.NoSuchEventType: NO_SUCH_EVENT_TYPE,
+    service_errors.AttributeMissing: MISSING_ATTRIBUTE,
+    service_errors.AttributeValueInvalid: INVALID_ATTRIBUTE_VALUE,
+    service_errors.DuplicateTransactionUID: DUPLICATE_TRANSACTION_UID,
+    service_errors.ProcedureStepExists: DUPLICATE_SOP_INSTANCE,
+    service_errors.ProcedureStepIsFinal: PROCESSING_FAILURE,
 }
 
 
-def status_of(error: InstanceRefused) -> int:
+def status_of(error: RequestRefused) -> int:
     """The status to answer with; an error without its own entry is "cannot understand"."""
     return STATUS_OF.get(type(error), CANNOT_UNDERSTAND)
 
@@ -53,17 +79,17 @@ def describe(status: int) -> str:
 _MEANINGS = {
     SUCCESS: "stored",
     0x0105: "no such attribute",
-    0x0106: "invalid attribute value",
+    INVALID_ATTRIBUTE_VALUE: "invalid attribute value",
     DUPLICATE_SOP_INSTANCE: "another object has this SOP Instance UID",
-    0x0112: "no such object instance",
+    NO_SUCH_SOP_INSTANCE: "no such object instance",
     INVALID_OBJECT_INSTANCE: "invalid object instance",
-    0x0118: "no such SOP class",
-    0x0122: "SOP class not supported",
+    NO_SUCH_SOP_CLASS: "no such SOP class",
+    SOP_CLASS_NOT_SUPPORTED: "SOP class not supported",
     0x0124: "not authorized",
     0x0210: "duplicate invocation",
     UNRECOGNIZED_OPERATION: "unrecognized operation",
     0x0212: "mistyped argument",
-    0x0213: "resource limitation",
+    RESOURCE_LIMITATION: "resource limitation",
     0xB000: "stored with coerced attributes",
     0xB006: "stored without some elements",
     0xB007: "stored, data set does not match the SOP class",

@@ -11,6 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dicom_gateway.errors import InvalidPDU
+from dicom_gateway.user_information import (
+    NOTHING_SAID,
+    RoleSelection,
+    UserInformation,
+    encode_item,
+    encode_user_information,
+    items,
+    parse_user_information,
+)
 
 # PDU types (PS3.8 section 9.3.1)
 A_ASSOCIATE_RQ = 0x01
@@ -23,16 +32,13 @@ A_ABORT = 0x07
 PDU_TYPES = frozenset(range(A_ASSOCIATE_RQ, A_ABORT + 1))
 HEADER_BYTES = 6
 
-# Item types of A-ASSOCIATE-RQ and -AC (PS3.8 tables 9-12 to 9-20, PS3.7 annex D.3.3)
+# Item types of A-ASSOCIATE-RQ and -AC (PS3.8 tables 9-12 to 9-20)
 APPLICATION_CONTEXT_ITEM = 0x10
 PRESENTATION_CONTEXT_RQ_ITEM = 0x20
 PRESENTATION_CONTEXT_AC_ITEM = 0x21
 ABSTRACT_SYNTAX_ITEM = 0x30
 TRANSFER_SYNTAX_ITEM = 0x40
 USER_INFORMATION_ITEM = 0x50
-MAXIMUM_LENGTH_ITEM = 0x51
-IMPLEMENTATION_CLASS_UID_ITEM = 0x52
-IMPLEMENTATION_VERSION_NAME_ITEM = 0x55
 
 # Result of a presentation context (PS3.8 table 9-18)
 ACCEPTANCE = 0
@@ -50,7 +56,6 @@ ABORT_BY_PROVIDER = 2
 _CONTEXTS_MAX = 128  # identifiers are the odd numbers 1 to 255
 _TRANSFER_SYNTAXES_MAX = 128  # for one context; the standard registers about sixty
 _HEADER = struct.Struct(">BxI")
-_ITEM = struct.Struct(">BxH")
 _PDV = struct.Struct(">IBB")
 _FIXED_BYTES = 68  # of A-ASSOCIATE-RQ, before its items
 
@@ -79,7 +84,6 @@ class AssociateRequest:
 
     called_ae_title, calling_ae_title: as received, padding removed, not validated.
     reserved: the 64 bytes of AE titles and reserved field that the answer repeats.
-    pdu_length_max: the longest P-DATA-TF body the requestor reads; 0 means no limit.
     """
 
     protocol_version: int
@@ -87,7 +91,7 @@ class AssociateRequest:
     calling_ae_title: str
     application_context: str
     contexts: tuple[ProposedContext, ...]
-    pdu_length_max: int
+    user_information: UserInformation
     reserved: bytes
 
 
@@ -103,8 +107,8 @@ def parse_associate_request(body: memoryview) -> AssociateRequest:
         raise InvalidPDU("A-ASSOCIATE-RQ is shorter than its fixed fields")
     application_context = ""
     contexts: dict[int, ProposedContext] = {}
-    pdu_length_max = 0
-    for item_type, item in _items(body[_FIXED_BYTES:]):
+    user_information = NOTHING_SAID
+    for item_type, item in items(body[_FIXED_BYTES:]):
         if item_type == APPLICATION_CONTEXT_ITEM:
             application_context = _uid(item)
         elif item_type == PRESENTATION_CONTEXT_RQ_ITEM:
@@ -113,14 +117,14 @@ def parse_associate_request(body: memoryview) -> AssociateRequest:
                 raise InvalidPDU("a presentation context identifier is used twice")
             contexts[context.context_id] = context
         elif item_type == USER_INFORMATION_ITEM:
-            pdu_length_max = _pdu_length_max(item)
+            user_information = parse_user_information(item)
     return AssociateRequest(
         protocol_version=int.from_bytes(body[0:2], "big"),
         called_ae_title=_ae_title(body[4:20]),
         calling_ae_title=_ae_title(body[20:36]),
         application_context=application_context,
         contexts=tuple(contexts.values()),
-        pdu_length_max=pdu_length_max,
+        user_information=user_information,
         reserved=bytes(body[4:_FIXED_BYTES]),
     )
 
@@ -147,20 +151,19 @@ def encode_associate_accept(
     pdu_length_max: int,
     implementation_class_uid: str,
     implementation_version_name: str,
+    roles: tuple[RoleSelection, ...] = (),
 ) -> bytes:
     """A-ASSOCIATE-AC (PS3.8 table 9-17)."""
-    items = [_item(APPLICATION_CONTEXT_ITEM, APPLICATION_CONTEXT_NAME.encode())]
+    parts = [encode_item(APPLICATION_CONTEXT_ITEM, APPLICATION_CONTEXT_NAME.encode())]
     for context in contexts:
         head = bytes((context.context_id, 0, context.result, 0))
-        syntax = _item(TRANSFER_SYNTAX_ITEM, context.transfer_syntax.encode())
-        items.append(_item(PRESENTATION_CONTEXT_AC_ITEM, head + syntax))
-    user_information = (
-        _item(MAXIMUM_LENGTH_ITEM, struct.pack(">I", pdu_length_max))
-        + _item(IMPLEMENTATION_CLASS_UID_ITEM, implementation_class_uid.encode())
-        + _item(IMPLEMENTATION_VERSION_NAME_ITEM, implementation_version_name.encode())
+        syntax = encode_item(TRANSFER_SYNTAX_ITEM, context.transfer_syntax.encode())
+        parts.append(encode_item(PRESENTATION_CONTEXT_AC_ITEM, head + syntax))
+    user_information = encode_user_information(
+        request.user_information, pdu_length_max, implementation_class_uid, implementation_version_name, roles
     )
-    items.append(_item(USER_INFORMATION_ITEM, user_information))
-    return _pdu(A_ASSOCIATE_AC, struct.pack(">HH", 1, 0) + request.reserved + b"".join(items))
+    parts.append(encode_item(USER_INFORMATION_ITEM, user_information))
+    return _pdu(A_ASSOCIATE_AC, struct.pack(">HH", 1, 0) + request.reserved + b"".join(parts))
 
 
 def encode_associate_reject(result: int, source: int, reason: int) -> bytes:
@@ -180,27 +183,22 @@ def encode_abort(source: int, reason: int) -> bytes:
 
 def encode_command(context_id: int, command_set: bytes, pdu_length_max: int) -> bytes:
     """P-DATA-TF PDUs that carry one command set, none longer than the peer reads (0: no limit)."""
-    room = max(pdu_length_max - _PDV.size, 1) if pdu_length_max else len(command_set)
+    return _encode_fragments(context_id, command_set, pdu_length_max, COMMAND_FRAGMENT)
+
+
+def encode_data_set(context_id: int, data_set: bytes, pdu_length_max: int) -> bytes:
+    """P-DATA-TF PDUs that carry one data set, none longer than the peer reads (0: no limit)."""
+    return _encode_fragments(context_id, data_set, pdu_length_max, control=0)
+
+
+def _encode_fragments(context_id: int, data: bytes, pdu_length_max: int, control: int) -> bytes:
+    room = max(pdu_length_max - _PDV.size, 1) if pdu_length_max else len(data)
     pdus = []
-    for start in range(0, len(command_set), room):
-        fragment = command_set[start : start + room]
-        is_last = start + room >= len(command_set)
-        control = COMMAND_FRAGMENT | (LAST_FRAGMENT if is_last else 0)
-        pdus.append(_pdu(P_DATA_TF, _PDV.pack(len(fragment) + 2, context_id, control) + fragment))
+    for start in range(0, len(data), room):
+        fragment = data[start : start + room]
+        last = LAST_FRAGMENT if start + room >= len(data) else 0
+        pdus.append(_pdu(P_DATA_TF, _PDV.pack(len(fragment) + 2, context_id, control | last) + fragment))
     return b"".join(pdus)
-
-
-def _items(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    position, end = 0, len(data)
-    while position < end:
-        if end - position < _ITEM.size:
-            raise InvalidPDU("an item is cut off")
-        item_type, length = _ITEM.unpack_from(data, position)
-        position += _ITEM.size
-        if position + length > end:
-            raise InvalidPDU("an item is longer than what holds it")
-        yield item_type, data[position : position + length]
-        position += length
 
 
 def _proposed_context(item: memoryview) -> ProposedContext:
@@ -210,7 +208,7 @@ def _proposed_context(item: memoryview) -> ProposedContext:
         raise InvalidPDU("a presentation context identifier is even")
     abstract_syntax = ""
     transfer_syntaxes: list[str] = []
-    for item_type, value in _items(item[4:]):
+    for item_type, value in items(item[4:]):
         if item_type == ABSTRACT_SYNTAX_ITEM:
             abstract_syntax = _uid(value)
         elif item_type == TRANSFER_SYNTAX_ITEM:
@@ -218,15 +216,6 @@ def _proposed_context(item: memoryview) -> ProposedContext:
                 raise InvalidPDU(f"more than {_TRANSFER_SYNTAXES_MAX} transfer syntaxes in one context")
             transfer_syntaxes.append(_uid(value))
     return ProposedContext(item[0], abstract_syntax, tuple(transfer_syntaxes))
-
-
-def _pdu_length_max(user_information: memoryview) -> int:
-    for item_type, value in _items(user_information):
-        if item_type == MAXIMUM_LENGTH_ITEM:
-            if len(value) != 4:
-                raise InvalidPDU("the maximum length item is not four bytes long")
-            return int.from_bytes(value, "big")
-    return 0
 
 
 def _uid(value: memoryview) -> str:
@@ -238,10 +227,6 @@ def _uid(value: memoryview) -> str:
 
 def _ae_title(value: memoryview) -> str:
     return bytes(value).decode("latin-1").strip(" \0")
-
-
-def _item(item_type: int, value: bytes) -> bytes:
-    return _ITEM.pack(item_type, len(value)) + value
 
 
 def _pdu(pdu_type: int, body: bytes) -> bytes:

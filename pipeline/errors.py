@@ -44,3 +44,7 @@ class DeliveryIncomplete(PipelineError):
 
 class PeerUnknown(PipelineError):
     """The destination of the results is not among the tenant's peers."""
+
+
+class CommitmentNotReported(PipelineError):
+    """The peer did not take the result of its storage commitment; the report is tried again."""

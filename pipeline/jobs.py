@@ -10,7 +10,7 @@ from typing import Any
 import procrastinate
 from procrastinate import BaseRetryStrategy, JobContext, PsycopgConnector
 
-from pipeline import retry
+from pipeline import report_commitment, retry
 from pipeline.ask_counts import ask_counts
 from pipeline.assemble_study import assemble_study
 from pipeline.queue import ARCHIVE_QUEUE, CONNECTION, QUEUE, defer_assembly, deferring_app
@@ -63,6 +63,10 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     @app.task(name="ask_counts", queue=ARCHIVE_QUEUE, retry=_Retry())
     def _ask_counts(tenant: str, study_id: str, attempt: int) -> None:
         ask_counts(services.database, queue, tenant, study_id, attempt)
+
+    @app.task(name="report_commitment", queue=ARCHIVE_QUEUE, retry=_Retry())
+    def _report_commitment(tenant: str, ae_title: str, transaction_uid: str) -> None:
+        report_commitment.report(services.database, tenant, ae_title, transaction_uid)
 
     return app
 

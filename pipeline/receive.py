@@ -9,8 +9,8 @@ import procrastinate
 
 from dicom_gateway.instance_sink import AssociationEnd, ReceivedInstance, RecordOutcome
 from dicom_gateway.peers import Peer
+from dicom_gateway.user_information import NOTHING_SAID, UserInformation
 from pipeline.database import Connection, Database
-from pipeline.look_again import look_after_association
 from pipeline.queue import defer_assembly
 
 
@@ -49,11 +49,17 @@ class DatabaseSink:
             result_destination=row["result_destination"],
         )
 
-    def open_association(self, peer: Peer) -> int:
+    def open_association(self, peer: Peer, requestor: UserInformation = NOTHING_SAID) -> int:
         with self._database.transaction(peer.tenant) as conn:
             row = conn.execute(
-                "INSERT INTO association (tenant, ae_title) VALUES (%s, %s) RETURNING id",
-                (peer.tenant, peer.ae_title),
+                """INSERT INTO association (tenant, ae_title, implementation_class_uid, implementation_version_name)
+                   VALUES (%s, %s, %s, %s) RETURNING id""",
+                (
+                    peer.tenant,
+                    peer.ae_title,
+                    requestor.implementation_class_uid,
+                    requestor.implementation_version_name,
+                ),
             ).fetchone()
         assert row is not None
         return int(row["id"])
@@ -83,7 +89,7 @@ class DatabaseSink:
             if outcome is RecordOutcome.CONFLICT:
                 _quarantine(conn, peer.tenant, row["recorded_study_id"], received)
             if row["is_new_arrival"]:
-                defer_assembly(self._queue, conn, peer.tenant, row["recorded_arrival_id"], 0.0)
+                defer_assembly(self._queue, conn, peer.tenant, row["recorded_arrival_id"], peer.quiet_time_s)
         self._observe(outcome)
         return outcome
 
@@ -93,7 +99,6 @@ class DatabaseSink:
                 "UPDATE association SET closed_at = now(), how = %s WHERE tenant = %s AND id = %s",
                 (how, peer.tenant, association_id),
             )
-            look_after_association(self._queue, conn, peer.tenant, association_id)
 
 
 def _quarantine(conn: Connection, tenant: str, study_id: object, received: ReceivedInstance) -> None:

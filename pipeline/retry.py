@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from pipeline.errors import DeliveryIncomplete, PeerUnknown
+from pipeline.errors import CommitmentNotReported, DeliveryIncomplete, PeerUnknown
 from pipeline.report_errors import ReportError
 
 
@@ -28,7 +28,7 @@ _DELAY_S_MAX = 60.0
 
 def decide(error: BaseException, attempts: int) -> RetryDecision | None:
     """The retry after `attempts` earlier ones (0 = this was the first try), or None to give up."""
-    if isinstance(error, DeliveryIncomplete | PeerUnknown):
+    if isinstance(error, DeliveryIncomplete | PeerUnknown | CommitmentNotReported):
         return _back_off(attempts, _DELIVERY_ATTEMPTS_MAX, _DELIVERY_DELAY_S_MAX)
     if isinstance(error, OSError | MemoryError | ReportError | psycopg.OperationalError):
         return _back_off(attempts, ATTEMPTS_MAX, _DELAY_S_MAX)

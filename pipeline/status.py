@@ -11,7 +11,7 @@ class StudyStatus(StrEnum):
     """Where a study stands on its path."""
 
     RECEIVING = "receiving"
-    """Instances arrive; what is waited for is shown."""
+    """Instances arrive; the quiet time has not passed."""
     ASSEMBLED = "assembled"
     """The study is taken as complete; the reason is stored."""
     ROUTED = "routed"
@@ -34,8 +34,7 @@ TERMINAL = frozenset({StudyStatus.DELIVERED, StudyStatus.REJECTED, StudyStatus.F
 
 _S = StudyStatus
 TRANSITIONS: dict[StudyStatus, frozenset[StudyStatus]] = {
-    # Rejected at once: a person or the peer's policy discards what will not become complete.
-    _S.RECEIVING: frozenset({_S.ASSEMBLED, _S.REJECTED}),
+    _S.RECEIVING: frozenset({_S.ASSEMBLED}),
     # Delivered at once: late instances that do not change what the models read.
     _S.ASSEMBLED: frozenset({_S.ROUTED, _S.DELIVERED, _S.REJECTED, _S.FAILED}),
     _S.ROUTED: frozenset({_S.DECODED, _S.REJECTED, _S.FAILED}),

@@ -32,24 +32,26 @@ def run_gateway(settings: Settings) -> None:
     from dicom_gateway.receive_dimse import Acceptor
     from pipeline.queue import deferring_app
     from pipeline.receive import DatabaseSink
+    from pipeline.service_desk import DatabaseServiceDesk
     from server import wiring
     from server.telemetry import Metrics
 
-    sink = DatabaseSink(
-        wiring.database(settings, pool_size_max=min(settings.associations_max, 16)),
-        deferring_app(settings.database_url),
-        Metrics().observe_instance,
-    )
+    database = wiring.database(settings, pool_size_max=min(settings.associations_max, 16))
+    queue = deferring_app(settings.database_url)
+    instances = wiring.folders(settings).instances
+    sink = DatabaseSink(database, queue, Metrics().observe_instance)
+    desk = DatabaseServiceDesk(database, queue, lambda location: (instances / location).is_file())
     acceptor = Acceptor(
         AcceptorSettings(
             host=settings.dicom_host,
             port=settings.dicom_port,
-            storage_root=wiring.folders(settings).instances,
+            storage_root=instances,
             message_bytes_max=settings.instance_bytes_max,
             associations_max=settings.associations_max,
             associations_per_host_max=settings.associations_per_host_max,
         ),
         sink,
+        desk=desk,
     )
 
     def stop(_signal_number: int, _frame: FrameType | None) -> None:

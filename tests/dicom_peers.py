@@ -13,6 +13,7 @@ from pathlib import Path
 from dicom_gateway.instance_sink import AssociationEnd, ReceivedInstance, RecordOutcome
 from dicom_gateway.peers import Peer
 from dicom_gateway.receive_dimse import Acceptor
+from dicom_gateway.user_information import NOTHING_SAID, UserInformation
 
 CALLED_AE_TITLE = "RADMETER"
 
@@ -30,6 +31,7 @@ class MemorySink:
     received: dict[str, ReceivedInstance] = field(default_factory=dict)
     outcomes: list[RecordOutcome] = field(default_factory=list)
     opened: list[Peer] = field(default_factory=list)
+    requestors: list[UserInformation] = field(default_factory=list)
     closed: dict[int, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -43,9 +45,10 @@ class MemorySink:
             return None
         return Peer(tenant="clinic", ae_title=calling_ae_title, host=remote_host)
 
-    def open_association(self, peer: Peer) -> int:
+    def open_association(self, peer: Peer, requestor: UserInformation = NOTHING_SAID) -> int:
         self._raise_if_down()
         with self._lock:
+            self.requestors.append(requestor)
             self.opened.append(peer)
             return len(self.opened)
 

@@ -11,9 +11,14 @@ from dicom_gateway import errors
 from dicom_gateway.acceptor_settings import KIB, MIB, AcceptorSettings
 from dicom_gateway.errors import AssociationRefused
 from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicom_gateway.presentation_contexts import ABSTRACT_SYNTAXES, STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
+from dicom_gateway.presentation_contexts import (
+    ABSTRACT_SYNTAXES,
+    OTHER_SOP_CLASSES,
+    STORAGE_SOP_CLASSES,
+    TRANSFER_SYNTAXES,
+)
 from dicom_gateway.scu_association import Destination
-from dicom_gateway.status import STATUS_OF
+from dicom_gateway.status import CLASS_INSTANCE_CONFLICT, STATUS_OF
 from server.settings import Settings
 
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "conformance_statement.md").read_text(
@@ -40,12 +45,23 @@ def test_every_transfer_syntax_stands_in_it(uid: str) -> None:
 
 def test_it_promises_no_class_and_no_syntax_that_is_not_spoken() -> None:
     promised = {row[1] for row in rows(RECEIVE) if len(row) == 2 and re.fullmatch(r"[0-9.]+", row[1])}
-    assert promised == set(ABSTRACT_SYNTAXES) - {"1.2.840.10008.1.1"} | set(TRANSFER_SYNTAXES)
+    assert promised == set(ABSTRACT_SYNTAXES) | set(TRANSFER_SYNTAXES)
+
+
+@pytest.mark.parametrize("uid", OTHER_SOP_CLASSES)
+def test_every_other_sop_class_stands_in_it(uid: str) -> None:
+    assert [OTHER_SOP_CLASSES[uid], uid] in rows(RECEIVE)
 
 
 def test_every_status_stands_in_it_and_no_other() -> None:
-    stated = {int(row[0][:4], 16) for row in rows(RECEIVE) if re.fullmatch(r"[0-9A-F]{4}H", row[0])}
-    assert stated == {0, *STATUS_OF.values()}
+    events = {int(number, 16) for number in re.findall(r"answered with ([0-9A-F]{4})H", RECEIVE)}
+    stated = {
+        int(number, 16)
+        for row in rows(RECEIVE)
+        if re.fullmatch(r"[0-9A-F]{4}H(, [0-9A-F]{4}H)*", row[0])
+        for number in re.findall(r"([0-9A-F]{4})H", row[0])
+    }
+    assert stated | events == {0, CLASS_INSTANCE_CONFLICT, *STATUS_OF.values()}
 
 
 def test_every_reason_to_reject_stands_in_it() -> None:

@@ -37,7 +37,7 @@ class TestAssociateRequest:
         assert request.application_context == "1.2.840.10008.3.1.1.1"
         assert [context.context_id for context in request.contexts] == [1, 3]
         assert request.contexts[1].transfer_syntaxes == ("1.2.3",)
-        assert request.pdu_length_max == 16384
+        assert request.user_information.pdu_length_max == 16384
 
     @pytest.mark.parametrize("length", [0, 1, 67])
     def test_one_that_is_cut_off_is_refused(self, length: int) -> None:

@@ -26,7 +26,7 @@ CREATE TABLE storage_commitment (
     transaction_uid  text NOT NULL,
     -- [[SOP class UID, SOP instance UID], …] as asked for
     requested        jsonb NOT NULL,
-    -- {SOP instance UID: failure reason, a number of PS3.3 C.14.1.1}; what is not in it is committed
+    -- [[SOP class UID, SOP instance UID, failure reason of PS3.3 C.14.1.1], …]; what is not in it is committed
     failed           jsonb NOT NULL,
     created_at       timestamptz NOT NULL DEFAULT now(),
     attempts         integer NOT NULL DEFAULT 0,

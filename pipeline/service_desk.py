@@ -1,0 +1,48 @@
+"""The books of storage commitment and of procedure steps (the acceptor's `ServiceDesk`). Called from many threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import procrastinate
+
+from dicom_gateway.peers import Peer
+from dicom_gateway.procedure_step import ProcedureStep, ProcedureStepChange
+from dicom_gateway.service_errors import NoSuchSOPInstance
+from dicom_gateway.storage_commitment import CommitmentRequest, CommitmentResult
+from pipeline import commitment, procedure_steps
+from pipeline.database import Database
+
+
+class DatabaseServiceDesk:
+    """One transaction for each request.
+
+    is_kept: whether the file at a location of the instance store is there.
+    """
+
+    def __init__(self, database: Database, queue: procrastinate.App, is_kept: Callable[[str], bool]) -> None:
+        self._database = database
+        self._queue = queue
+        self._is_kept = is_kept
+
+    def commit(self, peer: Peer, request: CommitmentRequest) -> CommitmentResult:
+        with self._database.transaction(peer.tenant) as conn:
+            result = commitment.decide(conn, peer, request, self._is_kept)
+            commitment.defer_report(self._queue, conn, peer, request.transaction_uid)
+        return result
+
+    def commitment_was_reported(self, peer: Peer, transaction_uid: str) -> None:
+        with self._database.transaction(peer.tenant) as conn:
+            commitment.note_report(conn, peer.tenant, peer.ae_title, transaction_uid, error=None)
+
+    def take_commitment_result(self, peer: Peer, result: CommitmentResult) -> None:  # noqa: ARG002  # the port's names
+        """We have asked nobody so far."""
+        raise NoSuchSOPInstance("no commitment was asked for under this Transaction UID")
+
+    def begin_step(self, peer: Peer, step: ProcedureStep) -> None:
+        with self._database.transaction(peer.tenant) as conn:
+            procedure_steps.begin(conn, peer, step)
+
+    def change_step(self, peer: Peer, change: ProcedureStepChange) -> None:
+        with self._database.transaction(peer.tenant) as conn:
+            procedure_steps.change(conn, peer, change)
