@@ -121,7 +121,7 @@ def require_success(response: httpx.Response) -> None:
     if response.status_code not in (200, 204, 206):
         raise ServerRefused(f"the server answers {response.status_code}")
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise ServerRefused("the server compresses its answer although it was asked not to")
+        raise ServerRefused("the server compresses its answer")
 
 
 def study_path(keys: Mapping[str, str]) -> str:

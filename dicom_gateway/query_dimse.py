@@ -94,6 +94,9 @@ def why_no_answer(link: Any, ends_at: float, time_s: float) -> str:
     """The sentence for a response that did not come."""
     if time.monotonic() >= ends_at:
         return f"no complete answer within {time_s:g} s"
+    why_cut: str | None = getattr(link, "why_cut", None)
+    if why_cut is not None:
+        return why_cut
     return (
         "the peer sent no valid answer" if link.is_established else "the association ended before the answer"
     )

@@ -130,8 +130,15 @@ def cut(link: Any) -> None:
         link.abort()
 
 
+class _TooMuch(OSError):
+    """A limit is passed; pynetdicom takes an OSError as the end of the connection."""
+
+
 class _WatchedSocket:
-    """Takes the place of pynetdicom's `recv`, which reads whatever length a PDU announces."""
+    """Takes the place of pynetdicom's `recv`, which reads whatever length a PDU announces.
+
+    What ends the association is left on it as `why_cut`.
+    """
 
     def __init__(self, link: Any, limits: AnswerLimits) -> None:
         self._link = link
@@ -139,17 +146,37 @@ class _WatchedSocket:
         self._received = 0
         self._ends_at = time.monotonic() + limits.time_s if limits.time_s is not None else float("inf")
         link.dul.socket.socket.settimeout(limits.pdu_deadline_s)
-        link.dul.socket.recv = self.recv
+        link.dul.socket.recv = self._explained_recv
+        self._take_primitive = link.dimse.receive_primitive
+        link.dimse.receive_primitive = self._receive_primitive
 
-    def recv(self, count: int) -> bytearray:
+    def _receive_primitive(self, primitive: Any) -> None:
+        """A message that pynetdicom cannot read is aborted (PS3.8 AA-8) instead of ending its thread."""
+        try:
+            self._take_primitive(primitive)
+        except Exception:
+            self._link.why_cut = "the peer sent a message that cannot be read"
+            self._link.dul.event_queue.put("Evt19")
+
+    def _explained_recv(self, count: int) -> bytearray:
         """Exactly `count` bytes, fewer at the end of the connection; an OSError ends the association."""
+        try:
+            return self._recv(count)
+        except TimeoutError:
+            self._link.why_cut = "the peer was too slow"
+            raise
+        except _TooMuch as error:
+            self._link.why_cut = str(error)
+            raise
+
+    def _recv(self, count: int) -> bytearray:
         limits, message = self._limits, self._link.dimse.message
         begun = message.data_set.tell() + message.encoded_command_set.tell() if message is not None else 0
         self._received += count
         if count > limits.pdu_bytes_max:
-            raise OSError("a PDU is longer than we take")
+            raise _TooMuch("a PDU is longer than we take")
         if begun + count > limits.message_bytes_max or self._received > limits.total_bytes_max:
-            raise OSError("the peer sends more than we take")
+            raise _TooMuch("the peer sends more than we take")
         deadline = min(self._ends_at, time.monotonic() + limits.pdu_deadline_s)
         self._wait_for_room(deadline)
         connection = self._link.dul.socket.socket

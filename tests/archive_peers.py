@@ -155,3 +155,8 @@ def write_study(
             paths.append(folder / f"{dataset.SOPInstanceUID}.dcm")
             dataset.save_as(paths[-1], enforce_file_format=True)
     return paths
+
+
+def files_of(tmp_path: Path) -> list[Path]:
+    """Everything in the store of a retrieval: `store` below the folder of a test."""
+    return [path for path in (tmp_path / "store").rglob("*") if path.is_file() and path.name != "lock"]

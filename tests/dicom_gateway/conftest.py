@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from dicom_gateway.instance_store import InstanceStore
+from dicom_gateway.peers import Peer
 from dicom_gateway.receive_dimse import Acceptor, AcceptorSettings
+from dicom_gateway.retrieved_instances import RetrievedInstances, RetrieveLimits
 from tests.dicom_peers import MemorySink, RunningAcceptor, StartAcceptor
 
 __all__ = ["MemorySink", "RunningAcceptor", "StartAcceptor"]
@@ -42,6 +45,18 @@ def start_acceptor(tmp_path: Path) -> Iterator[StartAcceptor]:
 def acceptor(start_acceptor: StartAcceptor) -> RunningAcceptor:
     """An acceptor with default limits."""
     return start_acceptor()
+
+
+@pytest.fixture
+def taken(tmp_path: Path) -> Callable[..., RetrievedInstances]:
+    """Where a retrieval goes: a store below `tmp_path` and books in memory. Keyword arguments are limits."""
+    sink = MemorySink()
+
+    def make(study: str = "1.2.3", **limits: float) -> RetrievedInstances:
+        store = InstanceStore(tmp_path / "store", durable=False)
+        return RetrievedInstances(store, sink, Peer("clinic", "PACS"), study, RetrieveLimits(**limits))  # type: ignore[arg-type]
+
+    return make
 
 
 @pytest.fixture(scope="session")
