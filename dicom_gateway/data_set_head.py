@@ -33,9 +33,9 @@ _WINDOW_BYTES = 16 * 1024
 # PS3.5 table 7.1-1: these have a 32-bit length after two reserved bytes
 LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-# A tag, a 16-bit and a 32-bit length
-_LITTLE_ENDIAN = (struct.Struct("<HH"), struct.Struct("<H"), struct.Struct("<I"))
-_BIG_ENDIAN = (struct.Struct(">HH"), struct.Struct(">H"), struct.Struct(">I"))
+# A tag, a VR and a 16-bit length; a 32-bit length
+_LITTLE_ENDIAN = (struct.Struct("<HH2sH"), struct.Struct("<I"))
+_BIG_ENDIAN = (struct.Struct(">HH2sH"), struct.Struct(">I"))
 
 ReadAt = Callable[[int, int], bytes]
 """Bytes at (offset, count) of the data set; fewer only at its end."""
@@ -72,7 +72,7 @@ class _HeadReader:
         self._size = size_bytes
         self._explicit = transfer_syntax_uid != IMPLICIT_VR_LITTLE_ENDIAN
         is_big = transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
-        self._tag, self._short, self._long = _BIG_ENDIAN if is_big else _LITTLE_ENDIAN
+        self._start_of, self._long = _BIG_ENDIAN if is_big else _LITTLE_ENDIAN
         self._window = b""
         self._window_start = 0
         self._elements = 0
@@ -97,19 +97,20 @@ class _HeadReader:
         self._elements += 1
         if self._elements > _ELEMENTS_MAX:
             raise DataSetHeadUnreadable(f"more than {_ELEMENTS_MAX} attributes before the series")
-        header = self._bytes(position, 12)
-        if len(header) < 8:
-            raise DataSetHeadUnreadable("an attribute is cut off")
-        group, element = self._tag.unpack_from(header)
+        window, offset = self._window, position - self._window_start
+        if offset < 0 or offset + 12 > len(window):
+            window, offset = self._load(position), 0
+            if len(window) < 8:
+                raise DataSetHeadUnreadable("an attribute is cut off")
+        group, element, vr, short_length = self._start_of.unpack_from(window, offset)
         tag = group << 16 | element
         if not explicit or group == 0xFFFE:
-            return tag, b"", self._long.unpack_from(header, 4)[0], position + 8
-        vr = header[4:6]
+            return tag, b"", self._long.unpack_from(window, offset + 4)[0], position + 8
         if vr in SHORT_VRS:
-            return tag, vr, self._short.unpack_from(header, 6)[0], position + 8
-        if vr not in LONG_VRS or len(header) < 12:
+            return tag, vr, short_length, position + 8
+        if vr not in LONG_VRS or len(window) - offset < 12:
             raise DataSetHeadUnreadable("an attribute has no known value representation")
-        return tag, vr, self._long.unpack_from(header, 8)[0], position + 12
+        return tag, vr, self._long.unpack_from(window, offset + 8)[0], position + 12
 
     def _end(self, vr: bytes, length: int, start: int, explicit: bool, depth: int) -> int:
         """Offset after the value; values of undefined length are walked item by item."""
@@ -154,6 +155,12 @@ class _HeadReader:
     def _bytes(self, position: int, count: int) -> bytes:
         offset = position - self._window_start
         if offset < 0 or offset + count > len(self._window):
-            self._window = self._read_at(position, _WINDOW_BYTES)
-            self._window_start, offset = position, 0
+            self._load(position)
+            offset = 0
         return self._window[offset : offset + count]
+
+    def _load(self, position: int) -> bytes:
+        """The window, moved to begin at `position`."""
+        self._window = self._read_at(position, _WINDOW_BYTES)
+        self._window_start = position
+        return self._window

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from study.identifiers import validate_uid
 
 _PREAMBLE_BYTES = 128
 _PREFIX = b"DICM"
+_PREAMBLE_AND_PREFIX = bytes(_PREAMBLE_BYTES) + _PREFIX
 _LONGEST_HEADER = 12
 FILE_META_BYTES_MAX = 64 * 1024
 _LONG_VRS = (b"OB", b"OW", b"UN", b"UT", b"SQ")
@@ -35,19 +37,27 @@ def part10_header(
     sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str
 ) -> bytes:
     """Zero preamble, prefix and our File Meta Information, for a data set to follow."""
-    meta = b"".join(
+    before, after = _around_instance(sop_class_uid, transfer_syntax_uid, source_ae_title)
+    instance = _element(_SOP_INSTANCE_UID, b"UI", sop_instance_uid)
+    length = len(before) + len(instance) + len(after)
+    group_length = struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, length)
+    return _PREAMBLE_AND_PREFIX + group_length + before + instance + after
+
+
+@functools.lru_cache(maxsize=64)
+def _around_instance(
+    sop_class_uid: str, transfer_syntax_uid: str, source_ae_title: str
+) -> tuple[bytes, bytes]:
+    """The elements before and after (0002,0003), which is all that differs within a study."""
+    version = struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\x00\x01"
+    return version + _element(_SOP_CLASS_UID, b"UI", sop_class_uid), b"".join(
         (
-            struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\x00\x01",
-            _element(_SOP_CLASS_UID, b"UI", sop_class_uid),
-            _element(_SOP_INSTANCE_UID, b"UI", sop_instance_uid),
             _element(_TRANSFER_SYNTAX_UID, b"UI", transfer_syntax_uid),
             _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
             _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
             _element(0x0016, b"AE", source_ae_title),
         )
     )
-    group_length = struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(meta))
-    return bytes(_PREAMBLE_BYTES) + _PREFIX + group_length + meta
 
 
 def read_file_meta(path: Path) -> FileMeta:

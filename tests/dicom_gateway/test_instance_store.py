@@ -112,7 +112,7 @@ class TestIncomingFolders:
         other = InstanceStore(tmp_path)
         other.create(HEADER).discard()
         assert not dead.exists()
-        assert kept.path.exists()
+        assert Path(kept.path).exists()
 
     def test_many_threads_share_one_folder(self, tmp_path: Path) -> None:
         store = InstanceStore(tmp_path)
