@@ -15,6 +15,7 @@ from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.peers import Peer
 from dicom_gateway.receive_dimse import Acceptor, AcceptorSettings
 from dicom_gateway.retrieved_instances import RetrievedInstances, RetrieveLimits
+from dicom_gateway.service_desk import ServiceDesk
 from tests.dicom_peers import MemorySink, RunningAcceptor, StartAcceptor
 
 __all__ = ["MemorySink", "RunningAcceptor", "StartAcceptor"]
@@ -25,11 +26,18 @@ def start_acceptor(tmp_path: Path) -> Iterator[StartAcceptor]:
     """A function that starts an acceptor: keyword arguments are settings, `sink=` a sink of your own."""
     running: list[RunningAcceptor] = []
 
-    def start(sink: MemorySink | None = None, durable: bool = True, **settings: object) -> RunningAcceptor:
+    def start(
+        sink: MemorySink | None = None,
+        durable: bool = True,
+        desk: ServiceDesk | None = None,
+        **settings: object,
+    ) -> RunningAcceptor:
         root = tmp_path / f"store{len(running)}"
         own_sink = sink or MemorySink()
         values = {"port": 0, "free_bytes_min": 0} | settings
-        acceptor = Acceptor(AcceptorSettings(storage_root=root, **values), own_sink, durable=durable)
+        acceptor = Acceptor(
+            AcceptorSettings(storage_root=root, **values), own_sink, durable=durable, desk=desk
+        )
         (port,) = acceptor.listen()
         thread = threading.Thread(target=acceptor.serve_forever, name="acceptor", daemon=True)
         thread.start()
