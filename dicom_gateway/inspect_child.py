@@ -69,6 +69,7 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
                 referring_physician=tags.REFERRING_PHYSICIAN,
                 institution=tags.INSTITUTION_NAME,
             ),
+            **_request(dataset),
         },
         "patient": _texts(
             dataset,
@@ -89,6 +90,9 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
                 description=tags.SERIES_DESCRIPTION,
                 protocol_name=tags.PROTOCOL_NAME,
                 manufacturer=tags.MANUFACTURER,
+                manufacturer_model_name=tags.MANUFACTURER_MODEL_NAME,
+                station_name=tags.STATION_NAME,
+                contrast_bolus_agent=tags.CONTRAST_BOLUS_AGENT,
                 frame_of_reference_uid=tags.FRAME_OF_REFERENCE_UID,
             ),
         },
@@ -107,6 +111,16 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
             "acquisition_number": values.integer(dataset, tags.ACQUISITION_NUMBER),
         },
     }
+
+
+def _request(dataset: Dataset) -> dict[str, str]:
+    """What was asked for: of the image itself, else of its first request (PS3.3 table 10-9)."""
+    asked = values.first_item(dataset, tags.REQUEST_ATTRIBUTES_SEQUENCE) or Dataset()
+    wanted = {
+        "requested_procedure_description": tags.REQUESTED_PROCEDURE_DESCRIPTION,
+        "requested_procedure_priority": tags.REQUESTED_PROCEDURE_PRIORITY,
+    }
+    return {name: values.text(dataset, tag) or values.text(asked, tag) for name, tag in wanted.items()}
 
 
 def _valid_uid(dataset: Dataset, tag: int, name: str) -> str:

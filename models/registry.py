@@ -35,13 +35,15 @@ def list_models(data_directory: Path | None = None) -> list[Manifest]:
 
 
 def get_model(name: str, data_directory: Path | None = None) -> Model:
-    """The model called `name`. Its weights are checked when an endpoint opens them."""
-    for manifest in list_models(data_directory):
-        if manifest.name == name:
-            family = FAMILIES.get(manifest.family)
-            if family is None:
-                raise InvalidManifest(
-                    manifest.folder / "manifest.toml", f"unknown family {manifest.family!r}"
-                )
-            return family(manifest)
-    raise ModelNotFound(name)
+    """The model called `name`, or the first of that product; an endpoint checks its weights when it opens them."""
+    manifests = list_models(data_directory)
+    called = [one for one in manifests if one.name == name] or [
+        one for one in manifests if one.product_code == name
+    ]
+    if not called:
+        raise ModelNotFound(name)
+    manifest = called[0]
+    family = FAMILIES.get(manifest.family)
+    if family is None:
+        raise InvalidManifest(manifest.folder / "manifest.toml", f"unknown family {manifest.family!r}")
+    return family(manifest)

@@ -47,6 +47,9 @@ class Series:
     protocol_name: str = ""
     convolution_kernel: str = ""
     manufacturer: str = ""
+    manufacturer_model_name: str = ""
+    station_name: str = ""
+    contrast_bolus_agent: str = ""
     series_number: int | None = None
     frame_of_reference_uid: str = ""
 
@@ -78,6 +81,8 @@ class Study:
     description: str = ""
     referring_physician: str = ""
     institution: str = ""
+    requested_procedure_description: str = ""
+    requested_procedure_priority: str = ""
 
     def __post_init__(self) -> None:
         validate_uid(self.study_instance_uid)
