@@ -20,6 +20,13 @@ class StudyNotFound(PipelineError):
     """No study has this id for this tenant."""
 
 
+class NothingWaits(PipelineError):
+    """The study does not wait for anything that a person could decide about."""
+
+    def __init__(self, study_id: object) -> None:
+        super().__init__(f"study {study_id} does not wait: nothing is arriving")
+
+
 class StudyRefused(PipelineError):
     """The input is unfit: the study ends as rejected, with this code and sentence."""
 

@@ -130,6 +130,8 @@ def list_studies(
         SELECT s.id, s.tenant, s.study_instance_uid, s.ae_title, s.status, s.revision, s.reason_code, s.reason_text,
                s.header, s.route, s.completion, s.created_at, s.updated_at,
                (SELECT count(*) FROM instance i WHERE i.study_id = s.id) AS instance_count,
+               (SELECT a.decision FROM arrival a
+                 WHERE a.tenant = s.tenant AND a.study_id = s.id AND a.closed_at IS NULL) AS waiting,
                (SELECT count(*) FROM arrival a
                  WHERE a.study_id = s.id AND a.outcome = 'seen_again') AS seen_again_count,
                (SELECT sum(jsonb_array_length(r.findings)) FROM result r WHERE r.study_id = s.id AND r.revision =
@@ -167,7 +169,7 @@ def study_arrivals(conn: Connection, tenant: str, study_id: UUID | str) -> list[
     """What came in and when, oldest first, with counts and outcome."""
     return conn.execute(
         """SELECT id, ae_title, first_at, last_at, new_count, identical_count, conflict_count, closed_at, outcome,
-                  completion
+                  completion, decision
            FROM arrival WHERE tenant = %s AND study_id::text = %s ORDER BY id""",
         (tenant, str(study_id)),
     ).fetchall()

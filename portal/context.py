@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
+import procrastinate
 from prometheus_client import CollectorRegistry
 
 from pipeline.database import Database
+from pipeline.queue import deferring_app
 
 ReadinessCheck = Callable[[], str | None]
 """Returns None when all is well, else one sentence about what is not."""
@@ -34,6 +37,11 @@ class PortalContext:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     readiness_checks: dict[str, ReadinessCheck] = field(default_factory=dict)
 
+    @cached_property
+    def queue(self) -> procrastinate.App:
+        """For what a page asks the workers to do; connects when it is first used."""
+        return deferring_app(self.database.url)
+
     @property
     def results_root(self) -> Path:
         """Where the encode step leaves reports: one folder for each study and revision."""
@@ -50,6 +58,7 @@ class Role(StrEnum):
 
 
 SEES_STUDIES = frozenset({Role.ADMIN, Role.CLINICIAN, Role.OPERATOR})
+DECIDES_STUDIES = frozenset({Role.ADMIN, Role.OPERATOR})
 SEES_MONEY = frozenset({Role.ADMIN, Role.FINANCE})
 ISSUES_STATEMENTS = frozenset({Role.ADMIN, Role.FINANCE})
 SEES_PEERS = frozenset({Role.ADMIN, Role.OPERATOR})

@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 
 from billing import explain
 from pipeline import report_format
+from pipeline.completion_text import sentence
 from pipeline.status import StudyStatus
 from portal.context import EDITS_PEERS, ISSUES_STATEMENTS, SEES_MONEY, SEES_PEERS, SEES_STUDIES, Identity
 from portal.requests import browser_language, portal_context
@@ -143,6 +144,7 @@ def page(request: Request, template: str, *, status_code: int = 200, **values: A
             last_day=lambda end: end - timedelta(days=1),
             time_zone=context.time_zone,
             why=lambda decision: explain.reason(decision.reason_code.value, language),
+            completion_sentence=lambda decision: sentence(decision, language),
             static_version=request.app.state.static_version,
             **values,
         )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
+from fastapi.responses import FileResponse, RedirectResponse
 
 from billing import store as billing_store
+from dicom_gateway.arrival_evidence import Order
 from pipeline import store
+from pipeline.completion_text import sentence
 from pipeline.database import Connection
+from pipeline.errors import NothingWaits
+from pipeline.order_study import order_study
 from pipeline.report import report_values
 from pipeline.status import TERMINAL
 from pipeline.store import Row, StudyRecord
-from portal.context import SEES_STUDIES, Identity, PortalContext
+from portal.context import DECIDES_STUDIES, SEES_STUDIES, Identity, PortalContext
 from portal.errors import PageNotFound
 from portal.render import page
 from portal.report_files import ReportFiles, find_report
@@ -33,6 +39,9 @@ EVENT_WORDS = {
     "study_inferred": "Model has run",
     "study_encoded": "Report and DICOM objects made",
     "study_delivered": "Results acknowledged by the destination",
+    "study_process_ordered": "A person asked to process it now",
+    "study_discard_ordered": "A person asked to discard it",
+    "late_images_left_aside": "Late images were left aside",
     "study_rejected": "Not analysed",
     "study_failed": "Failed",
 }
@@ -43,7 +52,8 @@ def show(request: Request, context: Context, identity: Viewer, study_id: str, se
     """The page. For htmx: nothing (204) until the status is another than `seen`, then a reload."""
     with context.database.transaction(identity.tenant) as conn:
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
-        state = f"{study.status.value}-{study.revision}"
+        waiting = _waiting(conn, study, identity.language)
+        state = f"{study.status.value}-{study.revision}-{hashlib.sha256(waiting.encode()).hexdigest()[:8]}"
         if is_htmx(request):
             return Response(status_code=204, headers={} if seen == state else {"HX-Refresh": "true"})
         values = _values(conn, study)
@@ -60,12 +70,30 @@ def show(request: Request, context: Context, identity: Viewer, study_id: str, se
         "study.html",
         study=study,
         state=state,
-        is_final=study.status in TERMINAL,
+        waiting=waiting,
+        may_decide=identity.may(DECIDES_STUDIES),
+        is_final=study.status in TERMINAL and not waiting,
         files=files,
         is_outdated=files is not None and files.revision != study.revision,
         event_words=EVENT_WORDS,
         **values,
     )
+
+
+@router.post("/studies/{study_id}/order")
+def order(
+    context: Context,
+    identity: Annotated[Identity, Depends(signed_in(DECIDES_STUDIES))],
+    study_id: str,
+    wanted: Annotated[Order, Form()],
+) -> Response:
+    """Process or discard a study that waits."""
+    with context.database.transaction(identity.tenant) as conn:
+        study = store.get_study(conn, identity.tenant, parse_id(study_id))
+        # When it has just gone on by itself, the page shows that.
+        with contextlib.suppress(NothingWaits):
+            order_study(context.queue, conn, identity.tenant, study.id, wanted, by=identity.user_name)
+    return RedirectResponse(f"/studies/{study.id}", 303)
 
 
 @router.get("/studies/{study_id}/images/{name}")
@@ -121,6 +149,13 @@ def _values(conn: Connection, study: StudyRecord) -> dict[str, Any]:
         "objects": store.result_objects(conn, study.tenant, study.id),
         "usage": billing_store.usage_for_study(conn, study.tenant, str(study.id)),
     }
+
+
+def _waiting(conn: Connection, study: StudyRecord, language: str) -> str:
+    """What is waited for, as a sentence; empty when nothing arrives."""
+    arrivals = store.study_arrivals(conn, study.tenant, study.id)
+    still_open = [one for one in arrivals if one["closed_at"] is None]
+    return (sentence(still_open[-1]["decision"], language) or "…") if still_open else ""
 
 
 def _timeline(conn: Connection, study: StudyRecord) -> list[tuple[datetime, Row | None, Row | None]]:

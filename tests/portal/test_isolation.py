@@ -30,7 +30,7 @@ OPEN = {
     "/api/docs",
 }
 # POST routes with the fields that make them valid.
-POSTS = {"/search", "/peers", "/statements/issue", "/api/v1/studies/search"}
+POSTS = {"/studies/{study_id}/order", "/search", "/peers", "/statements/issue", "/api/v1/studies/search"}
 
 
 @dataclass(frozen=True)
