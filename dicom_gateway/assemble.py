@@ -1,63 +1,225 @@
-"""Assemble: when is a study complete? A pure decision, with the sentence that explains it.
+"""Assemble: is a study complete? A pure decision from everything that is known, with the reason that explains it.
 
-DICOM has no "end of study": a PACS may split one over associations, resend it, or go on after a pause. The
-rule here is quiet time since the last instance, per peer; what is known about the association is noted.
+DICOM has no "end of study": a PACS may split one over associations, send it again, or go on after a pause. A list
+(MPPS, the archive's counts) that is satisfied ends the wait, one that is not prolongs it; without a list a quiet time
+learned from the sender decides. `docs/decisions/0006-when-a-study-is-complete.md` has the rules and why.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from dicom_gateway.arrival_evidence import (
+    ArrivalEvidence,
+    AssociationState,
+    CompletionPolicy,
+    Counts,
+    ForcePolicy,
+    Order,
+    SeriesEvidence,
+)
+
+# An association that has just brought an instance is in the middle of something.
+SETTLE_S = 3.0
+# A series of which nothing has come after this silence is not sent to us (a PACS that routes some series only).
+ABSENT_WAIT_S = 150.0
+# A hole inside a series, and an archive that is itself being filled, are waited for this long.
+GAP_WAIT_S = 130.0
+# An archive that is not asked in time is done without.
+COUNTS_WAIT_S = 15.0
+# An archive that was ahead of us by more than what is in flight had the study before it began to send it.
+LEAD_MIN = 5
+LEAD_MIN_SHARE = 0.05
+# The silence after an association that broke off, or is still open, in quiet times: the sender is likely to go on.
+PATIENCE = 3.0
+# However far the next event is, look again after this time.
+_LOOK_AGAIN_MAX_S = 60.0
+
+
+Values = dict[str, str | int | float]
+
+
+class Verdict(StrEnum):
+    """What the decision is."""
+
+    COMPLETE = "complete"
+    WAIT = "wait"
+    DISCARD = "discard"
+    ASK = "ask"
+    """The force time is over and a person decides."""
+    READ_HEADERS = "read_headers"
+    """Decide again once the headers of what is here were read."""
 
 
 @dataclass(frozen=True)
-class ArrivalState:
-    """What is known about instances of one study that arrived together.
+class Reason:
+    """Why, as a stable code and the numbers of its sentence (`pipeline/completion_text.py` has the words)."""
 
-    last_instance_at: aware; when the last of them was recorded.
-    association_open: whether the association that brought it still lives.
-    association_ended: "released", "aborted" or "lost"; None while it is open.
-    """
-
-    last_instance_at: datetime
-    association_open: bool
-    association_ended: str | None
-    instance_count: int
-
-    def __post_init__(self) -> None:
-        if self.last_instance_at.tzinfo is None:
-            raise ValueError("last_instance_at must be an aware datetime")
-        if self.instance_count < 1:
-            raise ValueError("an arrival has at least one instance")
+    code: str
+    values: Values = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Completion:
-    """The decision that a study is complete. reason: one sentence, kept with the decision."""
+class Decision:
+    """The verdict and why. look_again_s: when time alone may change it; None when it is final."""
 
-    reason: str
-    instance_count: int
-    silence_s: float
-
-
-def is_complete(state: ArrivalState, now: datetime, quiet_time_s: float) -> Completion | None:
-    """Complete when no instance arrived for `quiet_time_s`; None while instances may still come.
-
-    A clock that went backwards only makes the study wait longer.
-    """
-    silence_s = (now - state.last_instance_at).total_seconds()
-    if silence_s < quiet_time_s:
-        return None
-    instances = "1 instance" if state.instance_count == 1 else f"{state.instance_count} instances"
-    reason = (
-        f"{instances}, then {silence_s:.1f} s without another (quiet time {quiet_time_s:g} s); {_end(state)}"
-    )
-    return Completion(reason, state.instance_count, silence_s)
+    verdict: Verdict
+    reason: Reason
+    look_again_s: float | None = None
 
 
-def _end(state: ArrivalState) -> str:
-    if state.association_open:
-        return "the association is still open"
-    if state.association_ended == "released":
-        return "the association was released"
-    return f"the association was {state.association_ended or 'lost'} before it was released"
+@dataclass(frozen=True)
+class _Obstacle:
+    """Something that is waited for, until the silence has lasted `until_s`. forced: going on then is not normal."""
+
+    reason: Reason
+    until_s: float
+    forced: bool = True
+
+
+def decide(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision:
+    """Whether the study is complete; the rules in order of precedence."""
+    if evidence.order is Order.PROCESS:
+        return Decision(Verdict.COMPLETE, Reason("person", _missing_values(evidence)))
+    if evidence.order is Order.DISCARD:
+        return Decision(Verdict.DISCARD, Reason("discarded_by_person"))
+    obstacles = list(_obstacles(evidence, policy))
+    for obstacle in obstacles:
+        if evidence.silence_s < obstacle.until_s:
+            return _wait(obstacle.reason, obstacle.until_s - evidence.silence_s)
+    if any(obstacle.forced for obstacle in obstacles):
+        return _force(next(one.reason for one in obstacles if one.forced), evidence, policy)
+    proof = None if obstacles else _proof(evidence)
+    if proof is not None:
+        if evidence.association is AssociationState.OPEN and evidence.silence_s < SETTLE_S:
+            return _wait(Reason("association_open"), SETTLE_S - evidence.silence_s)
+        return Decision(Verdict.COMPLETE, proof)
+    return _by_silence(evidence, policy)
+
+
+def complete_series(evidence: ArrivalEvidence, policy: CompletionPolicy) -> tuple[SeriesEvidence, ...]:
+    """The series that are whole by themselves while others still arrive: by list, or by silence without a hole."""
+
+    def is_whole(series: SeriesEvidence) -> bool:
+        if series.here == 0 or series.missing or series.missing_slices:
+            return False
+        if series.listed and evidence.steps_ended:
+            return True
+        if series.counted == series.here and _archive_is_ahead(evidence):
+            return True
+        return evidence.geometry_is_known and series.silence_s >= policy.quiet.seconds
+
+    return tuple(series for series in evidence.series if is_whole(series))
+
+
+def _obstacles(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Iterator[_Obstacle]:
+    """What says that more is to come, the most certain first."""
+    short = [series for series in evidence.series if series.missing and series.here]
+    if short:
+        yield _Obstacle(_waiting_for(short), policy.force_after_s)
+    for requirement in evidence.required_missing:
+        yield _Obstacle(Reason("required_series", {"series": requirement}), policy.force_after_s)
+    if evidence.steps_in_progress:
+        yield _Obstacle(
+            Reason("in_progress", {"images": evidence.instance_count}), policy.force_after_s, forced=False
+        )
+    absent = [series for series in evidence.series if series.missing and not series.here]
+    if absent:
+        yield _Obstacle(_waiting_for(absent), min(ABSENT_WAIT_S, policy.force_after_s), forced=False)
+    if evidence.archive_grew and evidence.counts is not Counts.NONE:
+        until_s = min(max(GAP_WAIT_S, policy.quiet.seconds), policy.force_after_s)
+        yield _Obstacle(
+            Reason("archive_is_filling", {"images": evidence.instance_count}), until_s, forced=False
+        )
+
+
+def _proof(evidence: ArrivalEvidence) -> Reason | None:
+    """A list that names everything that is to come, and all of it is here."""
+    listed = sum(series.listed for series in evidence.series)
+    if evidence.steps_ended and listed:
+        return Reason("mpps", {"images": listed})
+    counted = sum(series.counted or 0 for series in evidence.series)
+    if evidence.counts is Counts.FRESH and counted and _archive_is_ahead(evidence):
+        return Reason("counts", {"images": counted, "series": len(evidence.series)})
+    return None
+
+
+def _archive_is_ahead(evidence: ArrivalEvidence) -> bool:
+    """Whether the archive's counts are the end and not a mirror of what it has just passed on."""
+    counted = sum(series.counted or 0 for series in evidence.series)
+    return not evidence.archive_grew and evidence.archive_lead >= max(LEAD_MIN, LEAD_MIN_SHARE * counted)
+
+
+def _by_silence(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision:
+    """No list ends the wait: silence does, longer after a broken association, a hole or an unanswered question."""
+    quiet = policy.quiet
+    needed_s, reason = quiet.seconds, _quiet_reason("quiet_time", evidence, policy)
+    if evidence.association is not AssociationState.RELEASED:
+        needed_s = max(quiet.seconds, min(quiet.seconds * PATIENCE, policy.quiet_max_s))
+        reason = Reason(f"association_{evidence.association}", {"silence_s": evidence.silence_s})
+    if evidence.silence_s < needed_s:
+        return _wait(reason, needed_s - evidence.silence_s)
+    if evidence.counts is Counts.STALE and evidence.silence_s < needed_s + COUNTS_WAIT_S:
+        return _wait(Reason("asking_archive"), needed_s + COUNTS_WAIT_S - evidence.silence_s)
+    if not evidence.geometry_is_known:
+        return Decision(Verdict.READ_HEADERS, _quiet_reason("quiet", evidence, policy))
+    holed = [series for series in evidence.series if series.missing_slices]
+    if holed:
+        first = holed[0]
+        values = _label(first) | {"images": sum(one.missing_slices for one in holed)}
+        if evidence.silence_s < min(GAP_WAIT_S, policy.force_after_s):
+            return _wait(Reason("slice_gap", values), GAP_WAIT_S - evidence.silence_s)
+        return Decision(
+            Verdict.COMPLETE, Reason("gap_given_up", values | {"silence_s": round(evidence.silence_s)})
+        )
+    absent = sum(1 for series in evidence.series if series.missing and not series.here)
+    if absent:
+        return Decision(
+            Verdict.COMPLETE, Reason("not_sent", {"absent": absent, "silence_s": round(evidence.silence_s)})
+        )
+    return Decision(Verdict.COMPLETE, _quiet_reason("quiet", evidence, policy))
+
+
+def _quiet_reason(code: str, evidence: ArrivalEvidence, policy: CompletionPolicy) -> Reason:
+    quiet = policy.quiet
+    values: Values = {
+        "images": evidence.instance_count,
+        "silence_s": round(evidence.silence_s, 1),
+        "quiet_s": quiet.seconds,
+    }
+    if quiet.pause_s is None:
+        return Reason(code, values)
+    return Reason(f"{code}_learned", values | {"pause_s": quiet.pause_s, "studies": quiet.study_count})
+
+
+def _force(reason: Reason, evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision:
+    values = reason.values | {"silence_s": round(evidence.silence_s)}
+    code = "required" if reason.code == "required_series" else "missing"
+    if policy.force_policy is ForcePolicy.ASK:
+        return Decision(Verdict.ASK, Reason(f"ask_{code}", values), _LOOK_AGAIN_MAX_S)
+    if policy.force_policy is ForcePolicy.DISCARD:
+        return Decision(Verdict.DISCARD, Reason(f"discarded_{code}", values))
+    return Decision(Verdict.COMPLETE, Reason(f"forced_{code}", values))
+
+
+def _waiting_for(series: list[SeriesEvidence]) -> Reason:
+    """“waiting for 12 slices of series 4”; of several series the sum."""
+    values: Values = {"images": sum(one.missing for one in series), "series_count": len(series)}
+    if len(series) == 1:
+        return Reason("missing_of_series", values | _label(series[0]))
+    return Reason("missing_of_several", values)
+
+
+def _label(series: SeriesEvidence) -> Values:
+    return {"series": series.number if series.number is not None else "", "modality": series.modality}
+
+
+def _missing_values(evidence: ArrivalEvidence) -> Values:
+    missing = sum(one.missing + one.missing_slices for one in evidence.series)
+    return {"images": evidence.instance_count, "missing": missing}
+
+
+def _wait(reason: Reason, look_again_s: float) -> Decision:
+    return Decision(Verdict.WAIT, reason, min(max(look_again_s, 0.2), _LOOK_AGAIN_MAX_S))

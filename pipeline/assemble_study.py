@@ -1,80 +1,187 @@
-"""Assemble: when an arrival has fallen silent, decide what it was and store the reason."""
+"""Assemble: decide whether what arrives is a complete study, store why, and start its path or look again later."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from typing import Any
 
+from psycopg.types.json import Jsonb
+
 from billing import meter
-from dicom_gateway.assemble import ArrivalState, is_complete
+from dicom_gateway.assemble import Decision, Reason, Verdict, decide
+from dicom_gateway.inspect import InspectError, inspect_study
+from dicom_gateway.series_gaps import missing_slices
 from pipeline import store
+from pipeline.completion_evidence import ArrivalState, gather, lock_open_arrival
+from pipeline.completion_text import sentence
 from pipeline.database import Connection
-from pipeline.finish import usage_event
+from pipeline.finish import record_outcome, usage_event
+from pipeline.pauses import record_pause
 from pipeline.services import Services
 from pipeline.status import TERMINAL, StudyStatus
 
 # A study that is still on its way when more instances have come: look again after this time.
 _BUSY_DELAY_S = 2.0
+_SOON_S = 0.2
+_ASK_AGAIN_S = 60.0
+# Series whose evidence is stored with a decision; more of them are a peer's mistake or worse.
+_SERIES_KEPT = 200
+
+Row = dict[str, Any]
+DeferAgain = Callable[[Connection, float], None]
 
 
-def assemble_study(
-    services: Services, tenant: str, arrival_id: int, *, defer_again: Callable[[Connection, float], None]
+def assemble_study(services: Services, tenant: str, arrival_id: int, *, defer_again: DeferAgain) -> None:
+    """Close the arrival if it is complete, else look again later. The decision and what follows commit together."""
+    headers: Row | None = None
+    while True:
+        with services.database.transaction(tenant) as conn:
+            row = lock_open_arrival(conn, tenant, arrival_id)
+            if row is None:
+                return  # closed already by an earlier run of this job
+            state = gather(conn, row, headers)
+            decision = decide(state.evidence, state.policy)
+            wanted = _headers_wanted(conn, state, decision) if headers is None else []
+            if not wanted:
+                _act(services, conn, state, decision, defer_again)
+                return
+        # Outside the transaction, because instances wait for it.
+        headers = read_headers(services, wanted)
+
+
+def _headers_wanted(conn: Connection, state: ArrivalState, decision: Decision) -> list[Row]:
+    """The instances whose headers decide, or name the series that is waited for."""
+    unnamed = decision.reason.code == "missing_of_series" and decision.reason.values["series"] == ""
+    if decision.verdict is not Verdict.READ_HEADERS and not unnamed:
+        return []
+    rows = store.instances(conn, state.row["tenant"], state.row["study_id"])
+    if decision.verdict is Verdict.READ_HEADERS:
+        return rows
+    seen = state.memory.get("headers", {})
+    first = {row["series_instance_uid"]: row for row in reversed(rows)}
+    return [row for uid, row in first.items() if uid not in seen]
+
+
+def read_headers(services: Services, rows: list[Row]) -> Row:
+    """By Series Instance UID: how many headers were read, the Series Number, the slices missing among them.
+
+    Headers that cannot be read say nothing; the route step refuses them, with the reason.
+    """
+    facts: Row = {}
+    for row in rows:
+        fact = facts.setdefault(row["series_instance_uid"], {"here": 0, "number": None, "missing": 0})
+        fact["here"] += 1
+    files = [(row["location"], services.folders.instances / row["location"]) for row in rows]
+    with contextlib.suppress(InspectError):
+        for series in inspect_study(files).study.series:
+            if fact := facts.get(series.series_instance_uid):
+                fact |= {"number": series.series_number, "missing": missing_slices(series)}
+    return facts
+
+
+def _act(
+    services: Services, conn: Connection, state: ArrivalState, decision: Decision, defer_again: DeferAgain
 ) -> None:
-    """Close the arrival if it is complete, else look again later. All in one transaction."""
-    with services.database.transaction(tenant) as conn:
-        arrival = _lock_open_arrival(conn, tenant, arrival_id)
-        if arrival is None:
-            return  # closed already by an earlier run of this job
-        state = ArrivalState(
-            last_instance_at=arrival["last_at"],
-            association_open=arrival["how"] is None,
-            association_ended=arrival["how"],
-            instance_count=arrival["new_count"] + arrival["identical_count"] + arrival["conflict_count"],
-        )
-        completion = is_complete(state, arrival["now"], arrival["quiet_time_s"])
-        if completion is None:
-            defer_again(conn, max(0.2, _silence_left_s(arrival)))
-            return
-        study = store.lock_study(conn, tenant, arrival["study_id"])
+    row = state.row
+    study = store.lock_study(conn, row["tenant"], row["study_id"])
+    if decision.verdict is Verdict.READ_HEADERS:  # more came while they were read
+        decision = replace(decision, verdict=Verdict.WAIT, look_again_s=_SOON_S)
+    if decision.verdict in (Verdict.WAIT, Verdict.ASK):
+        _look_again(conn, state, decision, defer_again)
+    elif row["new_count"] == 0 and study.status is not StudyStatus.RECEIVING:
         # A study without any instance of its own has only conflicts: the route step refuses it, visibly.
-        if arrival["new_count"] == 0 and study.status is not StudyStatus.RECEIVING:
-            _close(conn, tenant, arrival_id, "seen_again", completion.reason)
-            store.note(
-                conn, study, "study_seen_again", detail={"arrival": arrival_id, "reason": completion.reason}
-            )
-            _record_seen_again(conn, study, arrival_id, arrival["now"])
-        elif study.status is StudyStatus.RECEIVING or study.status in TERMINAL:
-            _close(conn, tenant, arrival_id, "assembled", completion.reason)
-            conn.execute("UPDATE study SET completion = %s WHERE id = %s", (completion.reason, study.id))
-            revision = study.revision + (study.status is not StudyStatus.RECEIVING)
-            detail = {"reason": completion.reason, "instances": arrival["new_count"]}
-            after = store.advance(conn, study, StudyStatus.ASSEMBLED, detail=detail, revision=revision)
-            services.defer_step(conn, after)
+        reason = _close(conn, state, decision, "seen_again")
+        store.note(conn, study, "study_seen_again", detail={"arrival": row["id"], "reason": reason})
+        _record_seen_again(conn, study, row["id"], row["now"])
+    elif study.status is not StudyStatus.RECEIVING and study.status not in TERMINAL:
+        # Late instances wait for the end of the revision in progress.
+        _look_again(conn, state, Decision(Verdict.WAIT, Reason("busy"), _BUSY_DELAY_S), defer_again)
+    else:
+        _end(services, conn, state, decision, study, defer_again)
+
+
+def _end(
+    services: Services,
+    conn: Connection,
+    state: ArrivalState,
+    decision: Decision,
+    study: store.StudyRecord,
+    defer_again: DeferAgain,
+) -> None:
+    """The arrival is over: its study goes on its path, or nothing comes of it and the reason is shown."""
+    is_late = study.status in TERMINAL
+    if decision.verdict is Verdict.DISCARD:
+        reason = _close(conn, state, decision, "discarded")
+        if is_late:
+            store.note(conn, study, "late_images_left_aside", detail={"reason": reason})
         else:
-            defer_again(conn, _BUSY_DELAY_S)  # late instances wait for the end of the revision in progress
+            after = store.advance(conn, study, StudyStatus.REJECTED, reason=("DISCARDED", _capital(reason)))
+            record_outcome(conn, after, unchanged=False)
+        return
+    late = Reason("ask_late", {"images": state.row["new_count"]})
+    late_policy = store.get_tenant(conn, study.tenant)["late_policy"] if is_late else "run"
+    if late_policy == "ask" and state.evidence.order is None:
+        _look_again(conn, state, Decision(Verdict.ASK, late, _ASK_AGAIN_S), defer_again)
+    elif late_policy == "ignore" and state.evidence.order is None:
+        ignored = Decision(Verdict.DISCARD, Reason("late_ignored", late.values))
+        reason = _close(conn, state, ignored, "ignored")
+        store.note(conn, study, "late_images_left_aside", detail={"reason": reason})
+    else:
+        reason = _close(conn, state, decision, "assembled")
+        conn.execute(
+            "UPDATE study SET completion = %s WHERE tenant = %s AND id = %s", (reason, study.tenant, study.id)
+        )
+        record_pause(conn, study, state.row["ae_title"], state.modality)
+        detail = {"reason": reason, "instances": state.row["new_count"]}
+        revision = study.revision + is_late
+        after = store.advance(conn, study, StudyStatus.ASSEMBLED, detail=detail, revision=revision)
+        services.defer_step(conn, after)
 
 
-def _lock_open_arrival(conn: Connection, tenant: str, arrival_id: int) -> dict[str, Any] | None:
-    return conn.execute(
-        """SELECT a.*, s.how, clock_timestamp() AS now, coalesce(p.quiet_time_s, 10) AS quiet_time_s
-           FROM arrival a LEFT JOIN association s ON s.id = a.association_id
-           LEFT JOIN peer p ON p.tenant = a.tenant AND p.ae_title = a.ae_title
-           WHERE a.tenant = %s AND a.id = %s AND a.closed_at IS NULL FOR UPDATE OF a""",
-        (tenant, arrival_id),
-    ).fetchone()
+def _look_again(conn: Connection, state: ArrivalState, decision: Decision, defer_again: DeferAgain) -> None:
+    """Store what is waited for; queue the next look unless one that comes no later is queued already."""
+    row, delay_s = state.row, decision.look_again_s or _SOON_S
+    at = row["now"] + timedelta(seconds=delay_s)
+    is_due = row["look_at"] is None or row["look_at"] <= row["now"] or at < row["look_at"]
+    _store(conn, state, decision, at if is_due else row["look_at"])
+    if is_due:
+        defer_again(conn, delay_s)
 
 
-def _silence_left_s(arrival: dict[str, Any]) -> float:
-    silent_s: float = (arrival["now"] - arrival["last_at"]).total_seconds()
-    return float(arrival["quiet_time_s"]) - silent_s
-
-
-def _close(conn: Connection, tenant: str, arrival_id: int, outcome: str, reason: str) -> None:
+def _close(conn: Connection, state: ArrivalState, decision: Decision, outcome: str) -> str:
+    """Returns the reason as a sentence."""
+    reason = sentence(_store(conn, state, decision, None))
     conn.execute(
-        "UPDATE arrival SET closed_at = now(), outcome = %s, completion = %s WHERE tenant = %s AND id = %s",
-        (outcome, reason, tenant, arrival_id),
+        """UPDATE arrival SET closed_at = now(), outcome = %s, completion = %s, memory = '{}'
+           WHERE tenant = %s AND id = %s""",
+        (outcome, reason, state.row["tenant"], state.row["id"]),
     )
+    return reason
+
+
+def _store(conn: Connection, state: ArrivalState, decision: Decision, look_at: datetime | None) -> Row:
+    """The decision with the evidence that made it."""
+    evidence = asdict(state.evidence)
+    evidence["series"] = evidence["series"][:_SERIES_KEPT]
+    stored = {
+        "verdict": decision.verdict,
+        "code": decision.reason.code,
+        "values": decision.reason.values,
+        "association": state.evidence.association,
+        "evidence": evidence,
+    }
+    conn.execute(
+        "UPDATE arrival SET decision = %s, memory = %s, look_at = %s WHERE tenant = %s AND id = %s",
+        (Jsonb(stored), Jsonb(state.memory), look_at, state.row["tenant"], state.row["id"]),
+    )
+    return stored
+
+
+def _capital(sentence: str) -> str:
+    return f"{sentence[:1].upper()}{sentence[1:]}."
 
 
 def _record_seen_again(conn: Connection, study: store.StudyRecord, arrival_id: int, at: datetime) -> None:

@@ -11,6 +11,7 @@ from dicom_gateway.instance_sink import AssociationEnd, ReceivedInstance, Record
 from dicom_gateway.peers import Peer
 from dicom_gateway.user_information import NOTHING_SAID, UserInformation
 from pipeline.database import Connection, Database
+from pipeline.look_again import look_after_association
 from pipeline.queue import defer_assembly
 
 
@@ -89,7 +90,7 @@ class DatabaseSink:
             if outcome is RecordOutcome.CONFLICT:
                 _quarantine(conn, peer.tenant, row["recorded_study_id"], received)
             if row["is_new_arrival"]:
-                defer_assembly(self._queue, conn, peer.tenant, row["recorded_arrival_id"], peer.quiet_time_s)
+                defer_assembly(self._queue, conn, peer.tenant, row["recorded_arrival_id"], 0.0)
         self._observe(outcome)
         return outcome
 
@@ -99,6 +100,7 @@ class DatabaseSink:
                 "UPDATE association SET closed_at = now(), how = %s WHERE tenant = %s AND id = %s",
                 (how, peer.tenant, association_id),
             )
+            look_after_association(self._queue, conn, peer.tenant, association_id)
 
 
 def _quarantine(conn: Connection, tenant: str, study_id: object, received: ReceivedInstance) -> None:

@@ -11,7 +11,7 @@ class StudyStatus(StrEnum):
     """Where a study stands on its path."""
 
     RECEIVING = "receiving"
-    """Instances arrive; the quiet time has not passed."""
+    """Instances arrive; what is waited for is shown."""
     ASSEMBLED = "assembled"
     """The study is taken as complete; the reason is stored."""
     ROUTED = "routed"
@@ -34,7 +34,8 @@ TERMINAL = frozenset({StudyStatus.DELIVERED, StudyStatus.REJECTED, StudyStatus.F
 
 _S = StudyStatus
 TRANSITIONS: dict[StudyStatus, frozenset[StudyStatus]] = {
-    _S.RECEIVING: frozenset({_S.ASSEMBLED}),
+    # Rejected at once: a person or the peer's policy discards what will not become complete.
+    _S.RECEIVING: frozenset({_S.ASSEMBLED, _S.REJECTED}),
     # Delivered at once: late instances that do not change what the models read.
     _S.ASSEMBLED: frozenset({_S.ROUTED, _S.DELIVERED, _S.REJECTED, _S.FAILED}),
     _S.ROUTED: frozenset({_S.DECODED, _S.REJECTED, _S.FAILED}),

@@ -1,61 +1,210 @@
-"""When a study is complete."""
+"""When a study is complete: each rule of docs/decisions/0006 as the decision that it leads to."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_gateway.assemble import ArrivalState, is_complete
+from dicom_gateway.arrival_evidence import (
+    ArrivalEvidence,
+    AssociationState,
+    CompletionPolicy,
+    Counts,
+    ForcePolicy,
+    Order,
+    SeriesEvidence,
+)
+from dicom_gateway.assemble import Decision, Verdict, complete_series, decide
+from dicom_gateway.quiet_time import QuietTime
 
-NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-
-
-def state(how: str | None = "released", count: int = 12) -> ArrivalState:
-    return ArrivalState(NOON, association_open=how is None, association_ended=how, instance_count=count)
-
-
-@given(st.floats(-100, 100), st.floats(0, 60))
-def test_a_study_is_complete_exactly_when_it_has_been_quiet_long_enough(
-    silence_s: float, quiet_s: float
-) -> None:
-    now = NOON + timedelta(seconds=silence_s)
-    completion = is_complete(state(), now, quiet_s)
-    assert (completion is not None) == ((now - NOON).total_seconds() >= quiet_s)
+POLICY = CompletionPolicy(QuietTime(10.0), quiet_max_s=50.0, force_after_s=600.0)
 
 
-def test_the_reason_names_count_silence_and_rule() -> None:
-    completion = is_complete(state(), NOON + timedelta(seconds=10.04), 10)
-    assert completion is not None
-    assert completion.reason == (
-        "12 instances, then 10.0 s without another (quiet time 10 s); the association was released"
+def series(here: int = 100, **known: Any) -> SeriesEvidence:
+    return SeriesEvidence("1.2.4", number=4, modality="CT", here=here, **known)
+
+
+def evidence(*of: SeriesEvidence, silence_s: float = 0.0, **known: Any) -> ArrivalEvidence:
+    return ArrivalEvidence(
+        **{"instance_count": 100, "silence_s": silence_s, "series": of, "geometry_is_known": True, **known}
     )
 
 
-@pytest.mark.parametrize(
-    ("how", "words"),
-    [
-        (None, "still open"),
-        ("lost", "lost before"),
-        ("aborted", "aborted before"),
-        ("released", "was released"),
-    ],
-)
-def test_the_reason_tells_how_the_association_stands(how: str | None, words: str) -> None:
-    completion = is_complete(state(how, count=1), NOON + timedelta(seconds=11), 10)
-    assert completion is not None
-    assert words in completion.reason
-    assert completion.reason.startswith("1 instance,")
+def verdict(decision: Decision) -> tuple[str, str]:
+    return (decision.verdict.value, decision.reason.code)
 
 
-def test_a_clock_that_goes_backwards_only_waits() -> None:
-    assert is_complete(state(), NOON - timedelta(hours=1), 10) is None
+class TestWithoutLists:
+    @pytest.mark.parametrize(("silence_s", "expected"), [(0, "wait"), (9.9, "wait"), (10, "complete")])
+    def test_silence_ends_it_exactly_at_the_quiet_time(self, silence_s: float, expected: str) -> None:
+        assert decide(evidence(series(), silence_s=silence_s), POLICY).verdict == expected
+
+    def test_the_next_look_is_when_the_quiet_time_ends(self) -> None:
+        assert decide(evidence(series(), silence_s=3.0), POLICY).look_again_s == pytest.approx(7.0)
+
+    @pytest.mark.parametrize("state", ["open", "aborted", "lost"])
+    def test_an_association_that_was_not_released_is_given_three_quiet_times(self, state: str) -> None:
+        def at(silence_s: float) -> tuple[str, str]:
+            known = evidence(series(), silence_s=silence_s, association=AssociationState(state))
+            return verdict(decide(known, POLICY))
+
+        assert at(29.0) == ("wait", f"association_{state}")
+        assert at(31.0) == ("complete", "quiet")
+
+    def test_a_hole_in_a_series_is_waited_for_and_named(self) -> None:
+        holed = series(missing_slices=12)
+        waiting = decide(evidence(holed, silence_s=20.0), POLICY)
+        assert verdict(waiting) == ("wait", "slice_gap")
+        assert waiting.reason.values == {"series": 4, "modality": "CT", "images": 12}
+        assert verdict(decide(evidence(holed, silence_s=131.0), POLICY)) == ("complete", "gap_given_up")
+
+    def test_headers_are_read_only_when_silence_would_end_it(self) -> None:
+        unread = evidence(series(), silence_s=5.0, geometry_is_known=False)
+        assert decide(unread, POLICY).verdict is Verdict.WAIT
+        assert decide(replace(unread, silence_s=11.0), POLICY).verdict is Verdict.READ_HEADERS
+
+    def test_a_learned_quiet_time_says_what_it_was_learned_from(self) -> None:
+        policy = replace(POLICY, quiet=QuietTime(13.5, pause_s=9.0, study_count=40))
+        assert decide(evidence(series(), silence_s=12.0), policy).verdict is Verdict.WAIT
+        done = decide(evidence(series(), silence_s=14.0), policy)
+        assert done.reason.code == "quiet_learned"
+        assert done.reason.values["pause_s"] == 9.0
+        assert done.reason.values["studies"] == 40
 
 
-def test_times_without_a_zone_and_empty_arrivals_are_refused() -> None:
-    with pytest.raises(ValueError, match="aware"):
-        ArrivalState(datetime(2026, 3, 1), False, "released", 1)  # noqa: DTZ001
-    with pytest.raises(ValueError, match="at least one"):
-        state(count=0)
+class TestMpps:
+    def test_all_that_it_lists_is_here_so_nothing_is_waited_for(self) -> None:
+        known = evidence(series(listed=100, listed_here=100), steps_ended=1)
+        assert verdict(decide(known, POLICY)) == ("complete", "mpps")
+
+    def test_not_in_the_middle_of_an_association(self) -> None:
+        known = evidence(
+            series(listed=100, listed_here=100), steps_ended=1, association=AssociationState.OPEN
+        )
+        assert verdict(decide(known, POLICY)) == ("wait", "association_open")
+        assert decide(replace(known, silence_s=3.0), POLICY).verdict is Verdict.COMPLETE
+
+    def test_what_it_lists_and_is_not_here_is_waited_for_however_long_the_silence(self) -> None:
+        known = evidence(series(88, listed=100, listed_here=88), steps_ended=1, silence_s=599.0)
+        decision = decide(known, POLICY)
+        assert verdict(decision) == ("wait", "missing_of_series")
+        assert decision.reason.values["images"] == 12
+
+    def test_an_examination_in_progress_is_not_complete(self) -> None:
+        known = evidence(series(), steps_in_progress=1, silence_s=300.0)
+        assert verdict(decide(known, POLICY)) == ("wait", "in_progress")
+        assert verdict(decide(replace(known, silence_s=601.0), POLICY)) == ("complete", "quiet")
+
+    def test_a_listed_series_that_never_begins_is_given_up_before_the_force_time(self) -> None:
+        """Raw data that MPPS lists and nobody sends."""
+        raw = SeriesEvidence("1.2.9", listed=3)
+        known = evidence(series(listed=100, listed_here=100), raw, steps_ended=1, silence_s=100.0)
+        assert verdict(decide(known, POLICY)) == ("wait", "missing_of_series")
+        assert verdict(decide(replace(known, silence_s=151.0), POLICY)) == ("complete", "not_sent")
+
+
+class TestCounts:
+    AHEAD = evidence(series(counted=100), counts=Counts.FRESH, archive_lead=90)
+
+    def test_an_archive_that_was_ahead_of_us_and_has_no_more_ends_it(self) -> None:
+        assert verdict(decide(self.AHEAD, POLICY)) == ("complete", "counts")
+
+    def test_an_answer_from_before_the_last_image_does_not(self) -> None:
+        assert decide(replace(self.AHEAD, counts=Counts.STALE), POLICY).verdict is Verdict.WAIT
+
+    def test_an_archive_that_only_mirrors_what_we_have_does_not(self) -> None:
+        """It passes on what it has just got: its count is no end."""
+        assert decide(replace(self.AHEAD, archive_lead=2), POLICY).verdict is Verdict.WAIT
+
+    def test_an_archive_that_is_being_filled_is_given_longer_than_the_quiet_time(self) -> None:
+        filling = replace(self.AHEAD, archive_grew=True, silence_s=100.0)
+        assert verdict(decide(filling, POLICY)) == ("wait", "archive_is_filling")
+        assert decide(replace(filling, silence_s=131.0), POLICY).verdict is Verdict.COMPLETE
+
+    def test_what_it_has_more_is_waited_for(self) -> None:
+        known = evidence(series(counted=275), counts=Counts.STALE, silence_s=500.0)
+        assert decide(known, POLICY).reason.values["images"] == 175
+
+    def test_a_count_smaller_than_what_is_here_proves_and_forbids_nothing(self) -> None:
+        known = evidence(series(counted=60), counts=Counts.FRESH, archive_lead=0, silence_s=11.0)
+        assert verdict(decide(known, POLICY)) == ("complete", "quiet")
+
+    def test_an_archive_that_does_not_answer_is_done_without(self) -> None:
+        known = evidence(series(), counts=Counts.STALE, silence_s=11.0)
+        assert verdict(decide(known, POLICY)) == ("wait", "asking_archive")
+        assert decide(replace(known, silence_s=26.0), POLICY).verdict is Verdict.COMPLETE
+
+
+class TestForceTime:
+    SHORT = evidence(series(88, listed=100, listed_here=88), steps_ended=1, silence_s=600.0)
+
+    @pytest.mark.parametrize(
+        ("policy", "expected"),
+        [
+            ("process", ("complete", "forced_missing")),
+            ("discard", ("discard", "discarded_missing")),
+            ("ask", ("ask", "ask_missing")),
+        ],
+    )
+    def test_then_the_policy_decides_and_says_what_is_missing(
+        self, policy: str, expected: tuple[str, str]
+    ) -> None:
+        decision = decide(self.SHORT, replace(POLICY, force_policy=ForcePolicy(policy)))
+        assert verdict(decision) == expected
+        assert decision.reason.values["images"] == 12
+
+    def test_a_required_series_is_waited_for_until_then(self) -> None:
+        known = evidence(series(), silence_s=500.0, required_missing=("SliceThickness <= 1.5",))
+        assert verdict(decide(known, POLICY)) == ("wait", "required_series")
+        assert verdict(decide(replace(known, silence_s=601.0), POLICY)) == ("complete", "forced_required")
+
+    @pytest.mark.parametrize("order", list(Order))
+    def test_a_person_is_obeyed_at_once(self, order: Order) -> None:
+        decision = decide(replace(self.SHORT, silence_s=1.0, order=order), POLICY)
+        assert decision.verdict is {"process": Verdict.COMPLETE, "discard": Verdict.DISCARD}[order]
+
+
+class TestSeriesAlone:
+    def test_a_series_is_whole_by_its_list_while_others_arrive(self) -> None:
+        whole = series(listed=100, listed_here=100)
+        other = SeriesEvidence("1.2.5", here=3, listed=80, listed_here=3)
+        assert complete_series(evidence(whole, other, steps_ended=1), POLICY) == (whole,)
+
+    def test_a_series_is_whole_by_its_own_silence_unless_it_has_a_hole(self) -> None:
+        silent, holed = series(silence_s=11.0), series(silence_s=11.0, missing_slices=1)
+        active = SeriesEvidence("1.2.5", here=3, silence_s=0.2)
+        assert complete_series(evidence(silent, active), POLICY) == (silent,)
+        assert complete_series(evidence(holed, active), POLICY) == ()
+
+
+@given(
+    here=st.integers(1, 300), listed=st.integers(0, 300), counted=st.none() | st.integers(0, 400),
+    silence_s=st.floats(0, 599), counts=st.sampled_from(Counts), lead=st.integers(0, 300), grew=st.booleans(),
+    association=st.sampled_from(AssociationState), steps=st.integers(0, 2), in_progress=st.integers(0, 1),
+)  # fmt: skip
+def test_never_complete_before_the_force_time_while_a_list_lacks_an_image_of_a_begun_series(
+    here: int, listed: int, counted: int | None, silence_s: float, counts: Counts, lead: int, grew: bool,
+    association: AssociationState, steps: int, in_progress: int,
+) -> None:  # fmt: skip
+    one = series(here, listed=listed, listed_here=min(here, listed), counted=counted)
+    known = evidence(
+        one, silence_s=silence_s, counts=counts, archive_lead=lead, archive_grew=grew, association=association,
+        steps_ended=steps, steps_in_progress=in_progress,
+    )  # fmt: skip
+    decision = decide(known, POLICY)
+    if one.missing or in_progress:
+        assert decision.verdict is Verdict.WAIT
+    if decision.verdict is Verdict.WAIT:
+        assert decision.look_again_s is not None
+        assert 0 < decision.look_again_s <= 60
+
+
+def test_evidence_cannot_contradict_itself() -> None:
+    with pytest.raises(ValueError, match="listed"):
+        series(3, listed=5, listed_here=4)
+    with pytest.raises(ValueError, match="at least one instance"):
+        ArrivalEvidence(0, 0.0)

@@ -47,7 +47,7 @@ class TestQuietTime:
         study = clinic.study(make_instance())
         assert (study.status, study.revision) == ("assembled", 1)
         assert study.completion is not None
-        assert study.completion.startswith("2 instances, then 3600.")
+        assert study.completion.startswith("2 images, then quiet for 3600")
         assert study.completion.endswith("the association was aborted before it was released")
         (arrival,) = clinic.rows("SELECT * FROM arrival")
         assert (arrival["outcome"], arrival["completion"]) == ("assembled", study.completion)

@@ -1,0 +1,41 @@
+"""The quiet time that is learned from a sender's pauses is bounded, and no single study moves it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicom_gateway.quiet_time import PAUSE_MAX_S, SAMPLES_MIN, QuietTime, learn
+
+
+def test_too_few_studies_leave_the_configured_time() -> None:
+    assert learn([40.0] * (SAMPLES_MIN - 1), 10.0, 50.0) == QuietTime(10.0, None, SAMPLES_MIN - 1)
+
+
+def test_a_sender_that_pauses_is_given_half_as_long_again() -> None:
+    assert learn([9.0] * 212, 10.0, 50.0) == QuietTime(13.5, 9.0, 200)
+
+
+def test_a_sender_that_never_pauses_keeps_the_configured_time() -> None:
+    assert learn([0.1] * 100, 10.0, 50.0).seconds == 10.0
+
+
+def test_one_odd_study_in_twenty_changes_nothing() -> None:
+    assert learn([2.0] * 95 + [500.0] * 5, 10.0, 50.0) == learn([2.0] * 100, 10.0, 50.0)
+
+
+def test_images_added_an_hour_later_are_no_pause() -> None:
+    assert learn([PAUSE_MAX_S + 1] * 100, 10.0, 50.0).study_count == 0
+
+
+@given(st.lists(st.floats(0, 1e6), max_size=300), st.floats(0.1, 3600), st.floats(0.1, 3600))
+def test_it_is_never_shorter_than_configured_nor_longer_than_the_longest(
+    pauses: list[float], configured_s: float, max_s: float
+) -> None:
+    assert configured_s <= learn(pauses, configured_s, max_s).seconds <= max(configured_s, max_s)
+
+
+def test_a_quiet_time_is_positive() -> None:
+    with pytest.raises(ValueError, match="positive"):
+        QuietTime(0.0)
