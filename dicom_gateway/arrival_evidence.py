@@ -47,6 +47,7 @@ class Order(StrEnum):
 class SeriesEvidence:
     """One series that has arrived, or that a list says will.
 
+    series_instance_uid: empty for the whole study, where the archive counts nothing smaller.
     number: Series Number as far as headers were read, else None.
     here: instances that have arrived. silence_s: since the last of them, 0.0 while there is none.
     listed, listed_here: instances that MPPS lists, and those of them that have arrived.

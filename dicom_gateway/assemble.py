@@ -94,7 +94,10 @@ def decide(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision:
     proof = None if obstacles else _proof(evidence)
     if proof is not None:
         if evidence.association is AssociationState.OPEN and evidence.silence_s < SETTLE_S:
-            return _wait(Reason("association_open"), SETTLE_S - evidence.silence_s)
+            return _wait(
+                Reason("association_open", {"silence_s": round(evidence.silence_s, 1)}),
+                SETTLE_S - evidence.silence_s,
+            )
         return Decision(Verdict.COMPLETE, proof)
     return _by_silence(evidence, policy)
 
@@ -103,7 +106,7 @@ def complete_series(evidence: ArrivalEvidence, policy: CompletionPolicy) -> tupl
     """The series that are whole by themselves while others still arrive: by list, or by silence without a hole."""
 
     def is_whole(series: SeriesEvidence) -> bool:
-        if series.here == 0 or series.missing or series.missing_slices:
+        if not series.series_instance_uid or series.here == 0 or series.missing or series.missing_slices:
             return False
         if series.listed and evidence.steps_ended:
             return True
@@ -158,7 +161,7 @@ def _by_silence(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision
     needed_s, reason = quiet.seconds, _quiet_reason("quiet_time", evidence, policy)
     if evidence.association is not AssociationState.RELEASED:
         needed_s = max(quiet.seconds, min(quiet.seconds * PATIENCE, policy.quiet_max_s))
-        reason = Reason(f"association_{evidence.association}", {"silence_s": evidence.silence_s})
+        reason = Reason(f"association_{evidence.association}", {"silence_s": round(evidence.silence_s, 1)})
     if evidence.silence_s < needed_s:
         return _wait(reason, needed_s - evidence.silence_s)
     if evidence.counts is Counts.STALE and evidence.silence_s < needed_s + COUNTS_WAIT_S:
@@ -187,11 +190,13 @@ def _quiet_reason(code: str, evidence: ArrivalEvidence, policy: CompletionPolicy
     values: Values = {
         "images": evidence.instance_count,
         "silence_s": round(evidence.silence_s, 1),
-        "quiet_s": quiet.seconds,
+        "quiet_s": round(quiet.seconds, 1),
     }
     if quiet.pause_s is None:
         return Reason(code, values)
-    return Reason(f"{code}_learned", values | {"pause_s": quiet.pause_s, "studies": quiet.study_count})
+    return Reason(
+        f"{code}_learned", values | {"pause_s": round(quiet.pause_s, 1), "studies": quiet.study_count}
+    )
 
 
 def _force(reason: Reason, evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision:
@@ -207,6 +212,8 @@ def _force(reason: Reason, evidence: ArrivalEvidence, policy: CompletionPolicy) 
 def _waiting_for(series: list[SeriesEvidence]) -> Reason:
     """“waiting for 12 slices of series 4”; of several series the sum."""
     values: Values = {"images": sum(one.missing for one in series), "series_count": len(series)}
+    if any(not one.series_instance_uid for one in series):
+        return Reason("missing_of_study", {"images": max(one.missing for one in series)})
     if len(series) == 1:
         return Reason("missing_of_series", values | _label(series[0]))
     return Reason("missing_of_several", values)

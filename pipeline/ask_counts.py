@@ -17,6 +17,7 @@ from dicom_gateway.archive_match import Match, QueryLimits
 from pipeline import store
 from pipeline.archives import Archive, Source, archive_of
 from pipeline.database import Connection, Database
+from pipeline.look_again import look_again
 from pipeline.queue import ARCHIVE_QUEUE
 
 log = logging.getLogger("radmeter.archives")
@@ -66,6 +67,7 @@ def ask_counts(
     )
     with database.transaction(tenant) as conn:
         _save(conn, study, answer, archive.source if archive is not None else None, attempt)
+        look_again(queue, conn, tenant, study.id)
         if answer.state == "no_answer" and attempt < len(_DELAYS_S):
             defer_count(queue, conn, tenant, study.id, _DELAYS_S[attempt], attempt + 1)
     log.info("archive_asked", extra={"tenant": tenant, "study": study_id, "state": answer.state})

@@ -86,6 +86,8 @@ def _act(
     services: Services, conn: Connection, state: ArrivalState, decision: Decision, defer_again: DeferAgain
 ) -> None:
     row = state.row
+    if state.should_ask:
+        services.ask_counts(conn, row["tenant"], row["study_id"])
     study = store.lock_study(conn, row["tenant"], row["study_id"])
     if decision.verdict is Verdict.READ_HEADERS:  # more came while they were read
         decision = replace(decision, verdict=Verdict.WAIT, look_again_s=_SOON_S)

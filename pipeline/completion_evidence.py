@@ -15,6 +15,8 @@ from dicom_gateway.arrival_evidence import (
     SeriesEvidence,
 )
 from dicom_gateway.series_gaps import SLICES_MIN
+from pipeline.ask_counts import WHOLE_STUDY
+from pipeline.completion_lists import add_counts, add_steps
 from pipeline.database import Connection
 from pipeline.pauses import quiet_time
 
@@ -26,6 +28,7 @@ class ArrivalState:
     """An open arrival, locked: its row, what is known of it, and how long to wait.
 
     memory: what later looks need to know of this one; saved with the decision.
+    should_ask: the sender's archive is to be asked for its counts.
     """
 
     row: Row
@@ -33,6 +36,7 @@ class ArrivalState:
     policy: CompletionPolicy
     modality: str
     memory: Row
+    should_ask: bool = False
 
 
 def lock_open_arrival(conn: Connection, tenant: str, arrival_id: int) -> Row | None:
@@ -68,18 +72,27 @@ def gather(conn: Connection, row: Row, headers: Row | None = None) -> ArrivalSta
             series[uid], number=known["number"], missing_slices=known["missing"] if is_current else 0
         )
     modality = _main_modality(series.values())
+    steps = add_steps(conn, row, series)
+    archive = add_counts(conn, row, series, memory)
     evidence = ArrivalEvidence(
         instance_count=row["new_count"] + row["identical_count"] + row["conflict_count"],
         silence_s=max(0.0, (row["now"] - row["last_at"]).total_seconds()),
         association=AssociationState(row["association"]),
         series=tuple(series.values()),
         geometry_is_known=all(
-            one.here < SLICES_MIN or facts.get(uid, {}).get("here") == one.here for uid, one in series.items()
+            one.here < SLICES_MIN or facts.get(uid, {}).get("here") == one.here
+            for uid, one in series.items()
+            if uid != WHOLE_STUDY
         ),
+        steps_in_progress=steps.in_progress,
+        steps_ended=steps.ended,
+        counts=archive.counts,
+        archive_lead=archive.lead,
+        archive_grew=archive.grew,
         order=Order(row["ordered"]) if row["ordered"] else None,
     )
     policy = _policy(conn, tenant, row, modality)
-    return ArrivalState(row, evidence, policy, modality, memory)
+    return ArrivalState(row, evidence, policy, modality, memory, archive.should_ask)
 
 
 def _received(conn: Connection, row: Row) -> Iterable[SeriesEvidence]:

@@ -53,6 +53,7 @@ _SENTENCES = {
         "waiting for {images} images of {series_count} series",
         "等待 {series_count} 个序列的 {images} 幅图像",
     ),
+    "missing_of_study": ("waiting for {images} images", "等待 {images} 幅图像"),
     "slice_gap": ("waiting for {images} slices inside {series}", "等待{series}内的 {images} 层"),
     "required_series": ("waiting for the required series {series}", "等待必需序列 {series}"),
     "in_progress": (

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from inference.endpoint import Endpoint
 from models.model import Model
@@ -54,6 +55,10 @@ class Outcome:
     unchanged: bool = False
 
 
+def _ask_nobody(conn: Connection, tenant: str, study_id: UUID) -> None:
+    """The default where no archive is asked."""
+
+
 def _observe_nothing(step: str, gives: str, duration_s: float) -> None:
     """The default when no metrics are kept."""
 
@@ -67,4 +72,5 @@ class Services:
     endpoint: Endpoint
     get_model: Callable[[str], Model]
     defer_step: Callable[[Connection, StudyRecord], None]
+    ask_counts: Callable[[Connection, str, UUID], None] = _ask_nobody
     observe_step: Callable[[str, str, float], None] = _observe_nothing

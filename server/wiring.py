@@ -6,6 +6,7 @@ import functools
 
 import procrastinate
 
+from pipeline.ask_counts import defer_count
 from pipeline.database import Database
 from pipeline.queue import defer_step
 from pipeline.services import Folders, Services
@@ -37,5 +38,6 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
         endpoint=OnnxRuntimeEndpoint(settings.inference_threads, PROVIDERS[settings.inference_provider]),
         get_model=functools.partial(get_model, data_directory=settings.data_directory),
         defer_step=functools.partial(defer_step, app),
+        ask_counts=functools.partial(defer_count, app, delay_s=0.0),
         observe_step=metrics.observe_step,
     )

@@ -60,14 +60,17 @@ class Clinic:
         """An hour passes since the last instance of every arrival."""
         self.owner.execute("UPDATE arrival SET last_at = last_at - interval '1 hour'")
 
-    def assemble(self, tenant: str = ALPHA) -> list[float]:
+    def assemble(self, tenant: str = ALPHA, services: Services | None = None) -> list[float]:
         """Run the assembly of each open arrival once; returns the delays after which it wants to look again."""
         delays: list[float] = []
         for row in self.owner.execute(
             "SELECT id FROM arrival WHERE tenant = %s AND closed_at IS NULL ORDER BY id", (tenant,)
         ).fetchall():
             assemble_study(
-                self.services, tenant, row["id"], defer_again=lambda _, delay_s: delays.append(delay_s)
+                services or self.services,
+                tenant,
+                row["id"],
+                defer_again=lambda _, delay_s: delays.append(delay_s),
             )
         return delays
 

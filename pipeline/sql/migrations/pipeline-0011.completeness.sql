@@ -1,4 +1,4 @@
--- depends: pipeline-0005.ordinary-owner
+-- depends: pipeline-0009.query
 
 -- quiet_time_s is where a peer starts; what is learned from its pauses lengthens it up to quiet_time_max_s. What a list
 -- promises is waited for until force_after_s without an instance; then force_policy says what to do.

@@ -1,0 +1,110 @@
+"""What lists say of an arriving study: performed procedure steps (MPPS), and the counts of the sender's archive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dicom_gateway.arrival_evidence import Counts, SeriesEvidence
+from pipeline.archives import archive_of
+from pipeline.ask_counts import WHOLE_STUDY, archive_answer, archive_counts
+from pipeline.database import Connection
+
+Row = dict[str, Any]
+SeriesByUID = dict[str, SeriesEvidence]
+
+_STEPS = """SELECT count(*) FILTER (WHERE p.status = 'IN PROGRESS') AS in_progress,
+                   count(*) FILTER (WHERE p.status <> 'IN PROGRESS') AS ended
+            FROM performed_procedure_step p JOIN study s USING (tenant, study_instance_uid)
+            WHERE s.tenant = %s AND s.id = %s"""
+# A discontinued step lists what was made, and nobody knows whether it will be sent.
+_LISTED = """
+SELECT listed.series_uid, count(*) AS listed, count(i.sop_instance_uid) AS here
+FROM (SELECT DISTINCT p.tenant, s.id AS study_id, one->>'series_instance_uid' AS series_uid, uid
+      FROM performed_procedure_step p JOIN study s USING (tenant, study_instance_uid),
+           jsonb_array_elements(p.series) one, jsonb_array_elements_text(one->'sop_instance_uids') uid
+      WHERE s.tenant = %s AND s.id = %s AND p.status <> 'DISCONTINUED') listed
+LEFT JOIN instance i ON i.tenant = listed.tenant AND i.sop_instance_uid = listed.uid
+    AND i.study_id = listed.study_id AND i.series_instance_uid = listed.series_uid
+GROUP BY listed.series_uid"""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Performed procedure steps of a study."""
+
+    in_progress: int
+    ended: int
+
+
+def add_steps(conn: Connection, row: Row, series: SeriesByUID) -> Steps:
+    """Put what MPPS lists into `series`."""
+    of = (row["tenant"], row["study_id"])
+    steps = conn.execute(_STEPS, of).fetchone()
+    assert steps is not None
+    if steps["in_progress"] or steps["ended"]:
+        for one in conn.execute(_LISTED, of).fetchall():
+            known = series.get(one["series_uid"], SeriesEvidence(one["series_uid"]))
+            series[one["series_uid"]] = replace(known, listed=one["listed"], listed_here=one["here"])
+    return Steps(steps["in_progress"], steps["ended"])
+
+
+@dataclass(frozen=True)
+class ArchiveState:
+    """lead, grew: see `ArrivalEvidence`. should_ask: the archive has not been asked since the latest instance."""
+
+    counts: Counts = Counts.NONE
+    lead: int = 0
+    grew: bool = False
+    should_ask: bool = False
+
+
+def add_counts(conn: Connection, row: Row, series: SeriesByUID, memory: Row) -> ArchiveState:
+    """Put the archive's counts into `series`; remember in `memory` how they have changed while the study arrives."""
+    tenant, study_id = row["tenant"], row["study_id"]
+    if archive_of(conn, tenant, row["ae_title"]) is None:
+        return ArchiveState()
+    last_at = row["last_at"].isoformat()
+    should_ask = memory.get("asked_after") != last_at
+    memory["asked_after"] = last_at
+    answer = archive_answer(conn, tenant, study_id)
+    counts = (
+        archive_counts(conn, tenant, study_id) if answer and answer["asked_at"] >= row["first_at"] else {}
+    )
+    if answer is None or (not counts and answer["state"] not in ("answered", "unknown_study")):
+        return ArchiveState(Counts.STALE, should_ask=should_ask)
+    if not counts:
+        return ArchiveState(
+            Counts.STALE if answer["asked_at"] < row["last_at"] else Counts.NONE, should_ask=should_ask
+        )
+    _remember(conn, row, counts, answer["asked_at"], memory)
+    for uid, count in counts.items():
+        known = series.get(uid) or SeriesEvidence(uid, here=_all_here(series) if uid == WHOLE_STUDY else 0)
+        series[uid] = replace(known, counted=count)
+    is_fresh = answer["state"] == "answered" and answer["asked_at"] > row["last_at"]
+    return ArchiveState(
+        Counts.FRESH if is_fresh else Counts.STALE,
+        memory["lead"],
+        memory["grew"],
+        should_ask and not is_fresh,
+    )
+
+
+def _all_here(series: SeriesByUID) -> int:
+    return sum(one.here for one in series.values())
+
+
+def _remember(conn: Connection, row: Row, counts: dict[str, int], asked_at: Any, memory: Row) -> None:
+    """How far ahead of us the archive was when it first gave these counts, and whether it gave smaller ones before."""
+    before = memory.get("counts")
+    if before == counts:
+        return
+    here = conn.execute(
+        "SELECT count(*) AS here FROM instance WHERE tenant = %s AND study_id = %s AND received_at <= %s",
+        (row["tenant"], row["study_id"], asked_at),
+    ).fetchone()
+    assert here is not None
+    grew = before is not None and any(count > before.get(uid, 0) for uid, count in counts.items())
+    memory["counts"] = counts
+    memory["lead"] = sum(counts.values()) - here["here"]
+    memory["grew"] = memory.get("grew", False) or grew

@@ -1,0 +1,264 @@
+"""What the database knows becomes evidence, the decision and its reason are stored, and looks come when they should."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from psycopg.types.json import Jsonb
+
+from dicom_gateway.write_ct import write_ct_series
+from pipeline.ask_counts import WHOLE_STUDY
+from pipeline.completion_text import sentence
+from pipeline.look_again import look_again
+from tests.pipeline.conftest import ALPHA, BETA, Clinic, make_instance
+
+
+def step(clinic: Clinic, numbers: range, status: str = "COMPLETED", series: str = "1.2.3.1") -> None:
+    """A performed procedure step that lists these instances of study 1.2.3."""
+    listed = [{"series_instance_uid": series, "sop_instance_uids": [f"1.2.3.1.{n}" for n in numbers]}]
+    clinic.owner.execute(
+        """INSERT INTO performed_procedure_step (tenant, sop_instance_uid, ae_title, study_instance_uid, status, series)
+           VALUES (%s, %s, 'CT1', '1.2.3', %s, %s)
+           ON CONFLICT (tenant, sop_instance_uid) DO UPDATE SET status = excluded.status, series = excluded.series""",
+        (ALPHA, f"2.25.{series}", status, Jsonb(listed)),
+    )
+
+
+def counted(clinic: Clinic, counts: dict[str, int], state: str = "answered") -> None:
+    """The sender's archive answers now."""
+    study = clinic.study(make_instance())
+    clinic.owner.execute("DELETE FROM archive_count")
+    clinic.owner.execute("DELETE FROM archive_question")
+    clinic.owner.execute(
+        "INSERT INTO archive_question (tenant, study_id, state, attempts) VALUES (%s, %s, %s, 1)",
+        (ALPHA, study.id, state),
+    )
+    for uid, count in counts.items():
+        clinic.owner.execute(
+            """INSERT INTO archive_count (tenant, study_id, series_instance_uid, instance_count, source)
+               VALUES (%s, %s, %s, %s, 'qido')""",
+            (ALPHA, study.id, uid, count),
+        )
+
+
+def receive(clinic: Clinic, numbers: range, **changes: Any) -> None:
+    for number in numbers:
+        clinic.receive(make_instance(number=number, **changes))
+
+
+def said(clinic: Clinic, language: str = "en") -> str:
+    row = clinic.rows("SELECT decision FROM arrival ORDER BY id DESC LIMIT 1")[0]
+    return sentence(row["decision"], language)
+
+
+class TestMpps:
+    def test_a_study_whose_list_is_satisfied_does_not_wait(self, clinic: Clinic) -> None:
+        step(clinic, range(1, 4))
+        receive(clinic, range(1, 4))
+        assert clinic.assemble() == []
+        study = clinic.study(make_instance())
+        assert (study.status, study.completion) == ("assembled", "all 3 images that MPPS lists are here")
+
+    def test_the_images_that_are_missing_are_counted_and_waited_for(self, clinic: Clinic) -> None:
+        step(clinic, range(1, 14))
+        receive(clinic, range(1, 2))
+        clinic.owner.execute("UPDATE arrival SET last_at = last_at - interval '5 minutes'")
+        assert len(clinic.assemble()) == 1
+        assert said(clinic) == "waiting for 12 slices of a CT series"
+        assert said(clinic, "zh") == "等待一个 CT 序列的 12 层"
+        evidence = clinic.rows("SELECT decision->'evidence' AS evidence FROM arrival")[0]["evidence"]
+        assert (evidence["series"][0]["listed"], evidence["series"][0]["listed_here"]) == (13, 1)
+
+    def test_an_examination_in_progress_is_waited_for_and_its_end_is_looked_at_at_once(
+        self, clinic: Clinic
+    ) -> None:
+        step(clinic, range(0), status="IN PROGRESS")
+        receive(clinic, range(1, 3))
+        clinic.owner.execute("UPDATE arrival SET last_at = last_at - interval '1 minute'")
+        clinic.assemble()
+        assert said(clinic) == "the examination is in progress (MPPS); 2 images are here"
+        jobs = len(clinic.jobs("assemble"))
+        step(clinic, range(1, 3))
+        with clinic.database.transaction(ALPHA) as conn:
+            look_again(clinic.queue, conn, ALPHA, "1.2.3")
+            look_again(clinic.queue, conn, ALPHA, "1.2.3")
+        assert len(clinic.jobs("assemble")) == jobs + 1
+        assert clinic.assemble() == []
+        assert clinic.study(make_instance()).status == "assembled"
+
+    def test_a_discontinued_step_promises_nothing(self, clinic: Clinic) -> None:
+        step(clinic, range(1, 9), status="DISCONTINUED")
+        receive(clinic, range(1, 3))
+        clinic.fall_silent()
+        clinic.assemble()
+        assert clinic.study(make_instance()).status == "assembled"
+
+    def test_the_list_of_another_hospital_says_nothing_here(self, clinic: Clinic) -> None:
+        step(clinic, range(1, 9))
+        clinic.owner.execute("UPDATE performed_procedure_step SET tenant = %s", (BETA,))
+        receive(clinic, range(1, 3))
+        clinic.fall_silent()
+        clinic.assemble()
+        assert clinic.study(make_instance()).status == "assembled"
+
+
+@pytest.fixture
+def asked(clinic: Clinic) -> Clinic:
+    """A clinic whose PACS can be asked."""
+    clinic.owner.execute("UPDATE peer SET query_kind = 'dimse'")
+    return clinic
+
+
+class TestCounts:
+    def test_the_archive_had_the_study_before_it_sent_it_so_its_count_ends_the_wait(
+        self, asked: Clinic
+    ) -> None:
+        receive(asked, range(1, 2))
+        counted(asked, {"1.2.3.1": 8})
+        assert len(asked.assemble()) == 1
+        assert said(asked) == "waiting for 7 slices of a CT series"
+        receive(asked, range(2, 9))
+        assert len(asked.assemble()) == 1  # what it said is older than the last image
+        counted(asked, {"1.2.3.1": 8})
+        assert asked.assemble() == []
+        assert asked.study(make_instance()).completion == "the PACS has 8 images in 1 series; all are here"
+
+    def test_the_count_of_a_whole_study_serves_too(self, asked: Clinic) -> None:
+        receive(asked, range(1, 3))
+        counted(asked, {WHOLE_STUDY: 9})
+        asked.assemble()
+        assert said(asked) == "waiting for 7 images"
+        receive(asked, range(3, 10))
+        counted(asked, {WHOLE_STUDY: 9})
+        assert asked.assemble() == []
+
+    def test_an_archive_that_is_being_filled_while_it_sends_is_not_believed(self, asked: Clinic) -> None:
+        receive(asked, range(1, 2))
+        counted(asked, {"1.2.3.1": 8})
+        asked.assemble()
+        receive(asked, range(2, 10))
+        counted(asked, {"1.2.3.1": 9})
+        asked.owner.execute("UPDATE arrival SET last_at = last_at - interval '1 minute'")
+        assert len(asked.assemble()) == 1
+        assert said(asked) == "the PACS itself is still being filled; 9 images are here"
+        asked.fall_silent()
+        assert asked.assemble() == []
+
+    def test_it_is_asked_once_after_each_silence(self, asked: Clinic, changed: Any) -> None:
+        questions: list[object] = []
+        services = changed(ask_counts=lambda conn, tenant, study_id: questions.append(study_id))
+        receive(asked, range(1, 3))
+        asked.assemble(services=services)
+        asked.assemble(services=services)
+        assert questions == [asked.study(make_instance()).id]
+        receive(asked, range(3, 4))
+        asked.assemble(services=services)
+        assert len(questions) == 2
+
+    def test_what_it_said_about_an_earlier_arrival_is_not_taken_for_growth(self, asked: Clinic) -> None:
+        receive(asked, range(1, 3))
+        counted(asked, {"1.2.3.1": 2})
+        asked.fall_silent()
+        asked.assemble()
+        asked.set_status(make_instance(), "delivered")
+        asked.owner.execute("UPDATE archive_question SET asked_at = asked_at - interval '1 hour'")
+        receive(asked, range(3, 4))
+        asked.assemble()
+        counted(asked, {"1.2.3.1": 3})
+        asked.owner.execute("UPDATE arrival SET last_at = last_at - interval '20 seconds'")
+        counted(asked, {"1.2.3.1": 3})
+        assert asked.assemble() == []
+
+
+class TestGeometry:
+    def test_a_hole_in_the_stack_is_waited_for_by_number_of_slices_and_series(self, clinic: Clinic) -> None:
+        paths = write_ct_series(
+            np.zeros((20, 16, 16), np.int16), (2.0, 1.0, 1.0), clinic.services.folders.instances
+        )
+        headers = [pydicom.dcmread(path) for path in paths]
+        for path, header in zip(paths, headers, strict=True):
+            if header.InstanceNumber not in (8, 9, 10):
+                one = make_instance(
+                    str(header.StudyInstanceUID),
+                    series_instance_uid=str(header.SeriesInstanceUID),
+                    sop_instance_uid=str(header.SOPInstanceUID),
+                    location=path.name,
+                )
+                clinic.receive(one)
+        clinic.owner.execute("UPDATE arrival SET last_at = last_at - interval '20 seconds'")
+        assert len(clinic.assemble()) == 1
+        assert said(clinic) == f"waiting for 3 slices inside series {headers[0].SeriesNumber}"
+        clinic.fall_silent()
+        clinic.assemble()
+        assert clinic.rows("SELECT status FROM study") == [{"status": "assembled"}]
+        assert said(clinic).startswith("3 slices are missing inside series")
+
+
+class TestPauses:
+    def pauses(self, clinic: Clinic, count: int, pause_s: float) -> None:
+        """Studies that were received with one pause each."""
+        for number in range(count):
+            study = f"1.7.{number}"
+            clinic.receive(make_instance(study))
+            clinic.receive(make_instance(study, 2))
+            clinic.owner.execute(
+                """UPDATE instance SET received_at = received_at - make_interval(secs => %s)
+                   WHERE sop_instance_uid = %s""",
+                (pause_s, f"{study}.1.1"),
+            )
+        clinic.fall_silent()
+        clinic.assemble()
+
+    def test_the_quiet_time_is_learned_from_completed_studies_of_the_peer_and_modality(
+        self, clinic: Clinic
+    ) -> None:
+        self.pauses(clinic, 20, 9.0)
+        receive(clinic, range(1, 3))
+        clinic.owner.execute("UPDATE arrival SET last_at = last_at - interval '13 seconds'")
+        (delay_s,) = clinic.assemble()
+        assert 0 < delay_s < 1
+        clinic.owner.execute("UPDATE arrival SET last_at = last_at - interval '1 seconds'")
+        clinic.assemble()
+        completion = clinic.study(make_instance()).completion
+        assert completion is not None
+        assert "rarely pause longer than 9 s (learned from 20 studies)" in completion
+
+    def test_another_modality_of_the_same_peer_has_its_own(self, clinic: Clinic) -> None:
+        self.pauses(clinic, 20, 9.0)
+        receive(clinic, range(1, 3), modality="MR")
+        (delay_s,) = clinic.assemble()
+        assert delay_s <= 5
+
+
+class TestLooks:
+    def test_many_looks_leave_one_job_in_the_queue(self, clinic: Clinic) -> None:
+        """Each look at an arrival that waits for the same moment finds the next one queued."""
+        receive(clinic, range(1, 2))
+        assert len(clinic.assemble()) == 1
+        assert clinic.assemble() == []
+        assert clinic.study(make_instance()).status == "receiving"
+
+    def test_the_end_of_an_association_is_looked_at_at_once(self, clinic: Clinic) -> None:
+        peer = clinic.peer()
+        association = clinic.sink.open_association(peer)
+        clinic.sink.record(association, peer, make_instance())
+        clinic.assemble()
+        assert said(clinic).startswith("the association is open")
+        jobs = len(clinic.jobs("assemble"))
+        clinic.sink.close_association(association, peer, "released")
+        assert len(clinic.jobs("assemble")) == jobs + 1
+
+    def test_an_association_that_has_gone_on_to_another_study_is_done_with_this_one(
+        self, clinic: Clinic
+    ) -> None:
+        peer = clinic.peer()
+        association = clinic.sink.open_association(peer)
+        clinic.sink.record(association, peer, make_instance())
+        clinic.sink.record(association, peer, make_instance("1.2.4"))
+        clinic.owner.execute("UPDATE arrival SET last_at = last_at - interval '6 seconds'")
+        clinic.assemble()
+        assert clinic.study(make_instance()).status == "assembled"
+        assert clinic.study(make_instance("1.2.4")).status == "receiving"
