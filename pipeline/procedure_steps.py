@@ -22,10 +22,10 @@ def begin(conn: Connection, peer: Peer, step: ProcedureStep) -> None:
         raise ProcedureStepExists("the procedure step exists")
 
 
-def change(conn: Connection, peer: Peer, change: ProcedureStepChange) -> None:
-    """Change a step of this peer that is IN PROGRESS."""
+def change(conn: Connection, peer: Peer, change: ProcedureStepChange) -> str:
+    """Change a step of this peer that is IN PROGRESS; returns the Study Instance UID."""
     row = conn.execute(
-        """SELECT status FROM performed_procedure_step
+        """SELECT status, study_instance_uid FROM performed_procedure_step
            WHERE tenant = %s AND ae_title = %s AND sop_instance_uid = %s FOR UPDATE""",
         (peer.tenant, peer.ae_title, change.sop_instance_uid),
     ).fetchone()
@@ -44,6 +44,7 @@ def change(conn: Connection, peer: Peer, change: ProcedureStepChange) -> None:
             change.sop_instance_uid,
         ),
     )
+    return str(row["study_instance_uid"])
 
 
 def _series(series: tuple[PerformedSeries, ...]) -> Jsonb:

@@ -12,6 +12,7 @@ from dicom_gateway.service_errors import NoSuchSOPInstance
 from dicom_gateway.storage_commitment import CommitmentRequest, CommitmentResult
 from pipeline import commitment, procedure_steps
 from pipeline.database import Database
+from pipeline.look_again import look_again
 
 
 class DatabaseServiceDesk:
@@ -45,4 +46,5 @@ class DatabaseServiceDesk:
 
     def change_step(self, peer: Peer, change: ProcedureStepChange) -> None:
         with self._database.transaction(peer.tenant) as conn:
-            procedure_steps.change(conn, peer, change)
+            study_instance_uid = procedure_steps.change(conn, peer, change)
+            look_again(self._queue, conn, peer.tenant, study_instance_uid)
