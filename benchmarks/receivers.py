@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ class CountingSink:
     def record(self, association_id: int, peer: Peer, received: ReceivedInstance) -> RecordOutcome:
         known = self._digests.setdefault(received.sop_instance_uid, received.blake3) == received.blake3
         return RecordOutcome.STORED if known else RecordOutcome.CONFLICT
+
+    def record_many(
+        self, association_id: int, peer: Peer, received: Sequence[ReceivedInstance]
+    ) -> list[RecordOutcome]:
+        return [self.record(association_id, peer, each) for each in received]
 
     def close_association(self, association_id: int, peer: Peer, how: AssociationEnd) -> None:
         return None

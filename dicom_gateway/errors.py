@@ -6,6 +6,8 @@ No message carries a UID, a name or any other value of a data set: messages reac
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class GatewayError(Exception):
     """The DICOM gateway could not do what was asked."""
@@ -182,8 +184,37 @@ class StoreLocationInvalid(GatewayError):
     """A location does not point into the instance store."""
 
 
-class MultipartMalformed(GatewayError):
+class BodyNotTaken(GatewayError):
+    """The body of an HTTP request is not read to its end.
+
+    http_status: if nothing was stored before. failure_reason: as (0008,1197) beside what was stored.
+    """
+
+    http_status: ClassVar[int] = 400
+    failure_reason: ClassVar[int] = 0x0110
+
+
+class MultipartMalformed(BodyNotTaken):
     """A multipart body is not one: its boundaries or the head of a part contradict RFC 2046."""
+
+    failure_reason = 0xC000
+
+
+class TooManyInstances(BodyNotTaken):
+    """The request holds more parts than are taken in one; the rest may come in another."""
+
+    http_status = 413
+    failure_reason = 0x0213
+
+
+class BodyTooSlow(BodyNotTaken):
+    """The body came slower than a request may; what is missing may come in another."""
+
+    http_status = 408
+
+
+class ClientGone(BodyNotTaken):
+    """The client closed the connection before the body was whole."""
 
 
 class SOPClassNotSupported(InstanceRefused):
@@ -204,3 +235,7 @@ class StudyDoesNotMatch(InstanceRefused):
 
 class InstanceTooLarge(InstanceRefused):
     """The instance is larger than this server receives."""
+
+
+class PartIsNotDicom(InstanceRefused):
+    """A part of the body declares another media type than application/dicom."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -62,6 +63,11 @@ class InstanceSink(Protocol):
 
     def record(self, association_id: int, peer: Peer, received: ReceivedInstance) -> RecordOutcome:
         """Commit the instance's row. Its file is durable before this is called."""
+
+    def record_many(
+        self, association_id: int, peer: Peer, received: Sequence[ReceivedInstance]
+    ) -> list[RecordOutcome]:
+        """`record` for each, all or none, in one commit; the outcomes in the order given."""
 
     def close_association(self, association_id: int, peer: Peer, how: AssociationEnd) -> None:
         """Note how an association ended: released by the peer, aborted by either side, or lost."""

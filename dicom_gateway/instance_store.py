@@ -21,6 +21,8 @@ import shutil
 import struct
 import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +36,7 @@ _FILE_MODE = 0o640
 _HEAD_BYTES = 16 * 1024
 # A disk that fills at 2 GiB/s loses less in this time than any sensible reserve.
 _SPACE_TRUSTED_S = 0.1
+_SYNC_THREADS = 8  # files that wait for the disk at a time share its journal's writes
 
 
 def locate(tenant: str, study_uid: str, series_uid: str, sop_instance_uid: str, blake3: str) -> str:
@@ -154,6 +157,21 @@ class InstanceStore:
         incoming.close()
         incoming.place(path)
         self._sync_directory(directory)
+
+    def commit_many(self, batch: Sequence[tuple[IncomingInstance, str]]) -> None:
+        """`commit` for each (instance, location): the files are synced side by side, each folder once."""
+        placed = [(incoming, self.path_of(location)) for incoming, location in batch]
+        directories = {path.parent for _, path in placed}
+        for directory in directories - self._known_directories:
+            self._make_directory(directory)
+        if self._durable:
+            with ThreadPoolExecutor(_SYNC_THREADS) as pool:
+                list(pool.map(IncomingInstance.sync, (incoming for incoming, _ in placed)))
+        for incoming, path in placed:
+            incoming.close()
+            incoming.place(path)
+        for directory in directories:
+            self._sync_directory(directory)
 
     def quarantine(self, location: str) -> Path:
         """Move an instance out of its study, durably; returns where it lies now."""

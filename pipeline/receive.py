@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 import procrastinate
@@ -13,6 +13,7 @@ from dicom_gateway.user_information import NOTHING_SAID, UserInformation
 from pipeline.database import Connection, Database
 from pipeline.look_again import look_after_association
 from pipeline.queue import defer_assembly
+from pipeline.store import Row
 
 
 class DatabaseSink:
@@ -66,33 +67,25 @@ class DatabaseSink:
         return int(row["id"])
 
     def record(self, association_id: int, peer: Peer, received: ReceivedInstance) -> RecordOutcome:
-        """One transaction: the instance, its arrival and, for the first of an arrival, the job that assembles."""
+        return self.record_many(association_id, peer, [received])[0]
+
+    def record_many(
+        self, association_id: int, peer: Peer, received: Sequence[ReceivedInstance]
+    ) -> list[RecordOutcome]:
+        """One transaction: instances, their arrivals and, for the first of an arrival, the job that assembles."""
+        # Always in the same order, so that two senders of the same studies wait, not deadlock.
+        order = sorted(range(len(received)), key=lambda place: received[place].study_instance_uid)
         with self._database.transaction(peer.tenant) as conn:
-            row = conn.execute(
-                "SELECT * FROM record_instance(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-                (
-                    peer.tenant,
-                    association_id,
-                    peer.ae_title,
-                    received.study_instance_uid,
-                    received.series_instance_uid,
-                    received.sop_instance_uid,
-                    received.sop_class_uid,
-                    received.transfer_syntax_uid,
-                    received.modality,
-                    received.location,
-                    received.blake3,
-                    received.size_bytes,
-                ),
-            ).fetchone()
-            assert row is not None
-            outcome = RecordOutcome[row["outcome"].upper()]
-            if outcome is RecordOutcome.CONFLICT:
-                _quarantine(conn, peer.tenant, row["recorded_study_id"], received)
-            if row["is_new_arrival"]:
-                defer_assembly(self._queue, conn, peer.tenant, row["recorded_arrival_id"], 0.0)
-        self._observe(outcome)
-        return outcome
+            rows = _record(conn, association_id, peer, [received[place] for place in order])
+            for row in rows:
+                if row["is_new_arrival"]:
+                    defer_assembly(self._queue, conn, peer.tenant, row["recorded_arrival_id"], 0.0)
+        outcomes = {
+            place: RecordOutcome[row["outcome"].upper()] for place, row in zip(order, rows, strict=True)
+        }
+        for outcome in outcomes.values():
+            self._observe(outcome)
+        return [outcomes[place] for place in range(len(received))]
 
     def close_association(self, association_id: int, peer: Peer, how: AssociationEnd) -> None:
         with self._database.transaction(peer.tenant) as conn:
@@ -101,6 +94,34 @@ class DatabaseSink:
                 (how, peer.tenant, association_id),
             )
             look_after_association(self._queue, conn, peer.tenant, association_id)
+
+
+def _record(
+    conn: Connection, association_id: int, peer: Peer, received: Sequence[ReceivedInstance]
+) -> list[Row]:
+    """A row of `record_instance` for each, in one round trip."""
+    rows = conn.execute(
+        """SELECT recorded.* FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+                                         %s::text[], %s::text[], %s::bigint[])
+             WITH ORDINALITY AS r(study, series, sop, sop_class, syntax, modality, location, blake3, size_bytes, place),
+           LATERAL record_instance(%s, %s, %s, study, series, sop, sop_class, syntax, modality, location, blake3,
+                                   size_bytes) AS recorded
+           ORDER BY place""",
+        (
+            *(
+                [getattr(each, field) for each in received]
+                for field in (
+                    "study_instance_uid", "series_instance_uid", "sop_instance_uid", "sop_class_uid",
+                    "transfer_syntax_uid", "modality", "location", "blake3", "size_bytes",
+                )
+            ),
+            peer.tenant, association_id, peer.ae_title,
+        ),
+    ).fetchall()  # fmt: skip
+    for row, each in zip(rows, received, strict=True):
+        if row["outcome"] == "conflict":
+            _quarantine(conn, peer.tenant, row["recorded_study_id"], each)
+    return rows
 
 
 def _quarantine(conn: Connection, tenant: str, study_id: object, received: ReceivedInstance) -> None:

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,11 @@ class MemorySink:
                 outcome = RecordOutcome.CONFLICT
             self.outcomes.append(outcome)
             return outcome
+
+    def record_many(
+        self, association_id: int, peer: Peer, received: Sequence[ReceivedInstance]
+    ) -> list[RecordOutcome]:
+        return [self.record(association_id, peer, each) for each in received]
 
     def close_association(self, association_id: int, peer: Peer, how: AssociationEnd) -> None:
         with self._lock:

@@ -57,6 +57,36 @@ class TestLocation:
             InstanceStore(tmp_path).path_of(location)
 
 
+class TestCommitMany:
+    def test_every_file_of_a_batch_has_its_place_and_nothing_else_is_left(self, tmp_path: Path) -> None:
+        store = InstanceStore(tmp_path)
+        contents = {
+            locate("t", f"1.{number % 3}", "2", str(number), "5"): b"%d" % number for number in range(40)
+        }
+        batch = [(written(store, data), location) for location, data in contents.items()]
+        again = (written(store, b"0"), batch[0][1])
+        store.commit_many([*batch, again])
+        for location, data in contents.items():
+            assert store.path_of(location).read_bytes() == HEADER + data
+        assert list(tmp_path.rglob("*.part")) == []
+
+    def test_files_are_synced_before_they_get_their_names_and_folders_after(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, calls = InstanceStore(tmp_path), []
+        batch = [
+            (written(store, b"x%d" % number), locate("t", "1", "2", str(number), "5")) for number in range(3)
+        ]
+        store.commit_many(batch[:1])  # the folders are there from now on
+        for name in ("fsync", "rename"):
+            original = getattr(os, name)
+            monkeypatch.setattr(
+                os, name, lambda *args, name=name, call=original: (calls.append(name), call(*args))
+            )
+        store.commit_many(batch[1:])
+        assert calls == ["fsync", "fsync", "rename", "rename", "fsync"]
+
+
 class TestCommit:
     def test_the_file_is_a_part_10_file_with_a_zero_preamble(self, tmp_path: Path) -> None:
         store, data, location = InstanceStore(tmp_path), ct_data_set("1.2.3"), locate(*"abcde")

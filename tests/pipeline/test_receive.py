@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from procrastinate.exceptions import ConnectorException
+from psycopg import DataError
 
 from dicom_gateway.instance_sink import RecordOutcome
 from tests.pipeline.conftest import ALPHA, BETA, Clinic, make_instance
@@ -113,6 +114,45 @@ class TestRecord:
             clinic.receive(make_instance())
         clinic.owner.execute("ALTER TABLE gone RENAME TO procrastinate_jobs")
         assert clinic.rows("SELECT 1 FROM instance UNION ALL SELECT 1 FROM study") == []
+
+
+class TestRecordMany:
+    def test_each_of_a_batch_has_its_own_outcome_in_the_order_given(self, clinic: Clinic) -> None:
+        clinic.receive(make_instance(number=2))
+        batch = [
+            make_instance("1.2.9"),
+            make_instance(number=2),
+            make_instance(number=1),
+            make_instance(number=2, blake3="f" * 64, location="other.dcm"),
+        ]
+        association = clinic.sink.open_association(clinic.peer())
+        assert clinic.sink.record_many(association, clinic.peer(), batch) == [
+            RecordOutcome.STORED, RecordOutcome.IDENTICAL, RecordOutcome.STORED, RecordOutcome.CONFLICT,
+        ]  # fmt: skip
+        assert len(clinic.jobs("assemble")) == 2  # one for each study
+        assert len(clinic.rows("SELECT 1 FROM quarantined_instance")) == 1
+
+    def test_a_batch_is_recorded_whole_or_not_at_all(self, clinic: Clinic) -> None:
+        batch = [make_instance(number=1), make_instance(number=2, sop_class_uid="\0")]
+        association = clinic.sink.open_association(clinic.peer())
+        with pytest.raises(DataError):
+            clinic.sink.record_many(association, clinic.peer(), batch)
+        assert clinic.rows("SELECT 1 FROM instance") == []
+
+    def test_batches_of_the_same_studies_in_opposite_order_wait_for_each_other(self, clinic: Clinic) -> None:
+        batch = [make_instance(f"1.2.{study}", number) for number in range(5) for study in range(8)]
+        barrier = threading.Barrier(4)
+
+        def send(step: int) -> list[RecordOutcome]:
+            peer = clinic.peer()
+            association = clinic.sink.open_association(peer)
+            barrier.wait(20)
+            return clinic.sink.record_many(association, peer, batch[::step])
+
+        with ThreadPoolExecutor(4) as pool:
+            outcomes = list(itertools.chain.from_iterable(pool.map(send, (1, -1, 1, -1), timeout=60)))
+        assert outcomes.count(RecordOutcome.STORED) == 40
+        assert outcomes.count(RecordOutcome.IDENTICAL) == 120
 
 
 class TestConcurrentSenders:
