@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dicom_gateway.instance_sink import AssociationEnd, ReceivedInstance, RecordOutcome
+from dicom_gateway.peer_certificate import PeerCertificate
 from dicom_gateway.peers import Peer
 from dicom_gateway.receive_dimse import Acceptor
+from dicom_gateway.security_alert import SecurityAlert
 from dicom_gateway.user_information import NOTHING_SAID, UserInformation
 
 CALLED_AE_TITLE = "RADMETER"
@@ -24,10 +28,14 @@ class MemorySink:
 
     known_peers: calling AE titles that may send; None lets everybody in.
     fail: while set, every call raises it, like a database that is down.
+    settings: of every peer, beside its names.
     """
 
     known_peers: set[str] | None = None
     fail: Exception | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    certificates: list[PeerCertificate | None] = field(default_factory=list)
+    alerts: list[SecurityAlert] = field(default_factory=list)
     received: dict[str, ReceivedInstance] = field(default_factory=dict)
     outcomes: list[RecordOutcome] = field(default_factory=list)
     opened: list[Peer] = field(default_factory=list)
@@ -39,11 +47,21 @@ class MemorySink:
         self._raise_if_down()
         return called_ae_title == CALLED_AE_TITLE
 
-    def find_peer(self, calling_ae_title: str, called_ae_title: str, remote_host: str) -> Peer | None:
+    def find_peer(
+        self,
+        calling_ae_title: str,
+        called_ae_title: str,
+        remote_host: str,
+        certificate: PeerCertificate | None = None,
+    ) -> Peer | None:
         self._raise_if_down()
         if self.known_peers is not None and calling_ae_title not in self.known_peers:
             return None
-        return Peer(tenant="clinic", ae_title=calling_ae_title, host=remote_host)
+        self.certificates.append(certificate)
+        return Peer(tenant="clinic", ae_title=calling_ae_title, host=remote_host, **self.settings)
+
+    def report(self, alert: SecurityAlert) -> None:
+        self.alerts.append(alert)
 
     def open_association(self, peer: Peer, requestor: UserInformation = NOTHING_SAID) -> int:
         self._raise_if_down()
@@ -110,9 +128,11 @@ class RawPeer:
     VERIFICATION = "1.2.840.10008.1.1"
     EXPLICIT = "1.2.840.10008.1.2.1"
 
-    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, source: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="127.0.0.1")
 
     def __enter__(self) -> RawPeer:
         return self
