@@ -16,6 +16,7 @@ from dicom_gateway.security_alert import SecurityAlert
 from dicom_gateway.user_information import NOTHING_SAID, UserInformation
 from pipeline.alert_desk import AlertDesk
 from pipeline.database import Connection, Database
+from pipeline.group_commit import GroupCommit
 from pipeline.look_again import look_after_association
 from pipeline.queue import defer_assembly
 from pipeline.store import Row
@@ -35,6 +36,7 @@ class DatabaseSink:
         self._observe = observe
         self._hosts = HostBook()
         self._alerts = AlertDesk(database)
+        self._commits = GroupCommit(database.url)
 
     def called_ae_title_exists(self, called_ae_title: str) -> bool:
         with self._database.system_transaction() as conn:
@@ -79,6 +81,7 @@ class DatabaseSink:
     def close(self) -> None:
         """Write what is known and not yet written."""
         self._alerts.close()
+        self._commits.close()
 
     def open_association(self, peer: Peer, requestor: UserInformation = NOTHING_SAID) -> int:
         with self._database.transaction(peer.tenant) as conn:
@@ -96,7 +99,12 @@ class DatabaseSink:
         return int(row["id"])
 
     def record(self, association_id: int, peer: Peer, received: ReceivedInstance) -> RecordOutcome:
-        return self.record_many(association_id, peer, [received])[0]
+        """Commit the instance's row, together with what other associations have ready."""
+        outcome = self._commits.record(peer.tenant, association_id, received)
+        if outcome is None:
+            return self.record_many(association_id, peer, [received])[0]
+        self._observe(outcome)
+        return outcome
 
     def record_many(
         self, association_id: int, peer: Peer, received: Sequence[ReceivedInstance]
