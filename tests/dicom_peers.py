@@ -200,6 +200,49 @@ class RawPeer:
             body += element(0x1000, uid(sop_instance))
         return element(0, struct.pack("<I", len(body))) + body
 
+    @classmethod
+    def n_request(cls, field: int, sop_class: str, sop_instance: str, type_id: int = 0) -> bytes:
+        """A command set of a request with Requested UIDs and an Action Type ID, message id 7."""
+        return cls.group(
+            (0x0003, cls.uid(sop_class)), (0x0100, cls.short(field)), (0x0110, cls.short(7)),
+            (0x0800, cls.short(1)), (0x1001, cls.uid(sop_instance)), (0x1008, cls.short(type_id)),
+        )  # fmt: skip
+
+    @classmethod
+    def response(cls, field: int, message_id: int, sop_class: str, status: int = 0) -> bytes:
+        """A command set of a response without a data set."""
+        return cls.group(
+            (0x0002, cls.uid(sop_class)), (0x0100, cls.short(field)), (0x0120, cls.short(message_id)),
+            (0x0800, cls.short(0x0101)), (0x0900, cls.short(status)),
+        )  # fmt: skip
+
+    @staticmethod
+    def group(*elements: tuple[int, bytes]) -> bytes:
+        body = b"".join(struct.pack("<HHI", 0, number, len(value)) + value for number, value in elements)
+        return struct.pack("<HHII", 0, 0, 4, len(body)) + body
+
+    @staticmethod
+    def uid(value: str) -> bytes:
+        data = value.encode("latin-1")
+        return data + bytes(len(data) % 2)
+
+    @staticmethod
+    def short(value: int) -> bytes:
+        return struct.pack("<H", value)
+
+    @classmethod
+    def commitment_request(cls, transaction: str, sop_class: str, *instances: str) -> bytes:
+        """The action information of a storage commitment, explicit VR little endian."""
+
+        def element(tag: int, value: str) -> bytes:
+            data = cls.uid(value)
+            return struct.pack("<HH2sH", 8, tag, b"UI", len(data)) + data
+
+        items = [element(0x1150, sop_class) + element(0x1155, one) for one in instances]
+        sequence = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item for item in items)
+        head = struct.pack("<HH2sHI", 8, 0x1199, b"SQ", 0, len(sequence))
+        return element(0x1195, transaction) + head + sequence
+
     def store_request(self, sop_instance: str, sop_class: str = CT, context_id: int = 1) -> None:
         self.send(self.fragment(3, self.command(1, sop_class, sop_instance), context_id))
 
