@@ -16,32 +16,17 @@ import pydicom
 from pynetdicom.presentation import build_context
 
 from dicom_gateway.command_set import VERIFICATION_SOP_CLASS
+from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.errors import NotAPart10File
 from dicom_gateway.file_meta import FileMeta, read_file_meta
 from dicom_gateway.presentation_contexts import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
-from dicom_gateway.scu_association import Destination, open_association
-from dicom_gateway.status import SUCCESS, describe, is_stored
+from dicom_gateway.scu_association import NO_COMMON_CONTEXT, Destination, open_association
+from dicom_gateway.status import SUCCESS, describe, is_refusal, is_stored
 
 logger = logging.getLogger(__name__)
 
 _CONTEXTS_MAX = 128
 _UNCOMPRESSED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
-
-
-@dataclass(frozen=True)
-class DeliveryOutcome:
-    """What became of one file.
-
-    status: of the peer's C-STORE response; None where there was none.
-    acknowledged: the peer said that it keeps the instance.
-    error: why not, for people; None when acknowledged.
-    """
-
-    sop_instance_uid: str
-    status: int | None
-    acknowledged: bool
-    error: str | None
-    path: Path
 
 
 @dataclass(frozen=True)
@@ -112,11 +97,11 @@ def _contexts(items: Sequence[_Item]) -> list[Any]:
 
 
 def _send(item: _Item, link: Any) -> DeliveryOutcome:
-    def failed(reason: str, status: int | None = None) -> DeliveryOutcome:
-        return DeliveryOutcome(item.meta.sop_instance_uid, status, False, reason, item.path)
+    def failed(reason: str, status: int | None = None, *, is_refusal: bool = False) -> DeliveryOutcome:
+        return DeliveryOutcome(item.meta.sop_instance_uid, status, False, reason, item.path, is_refusal)
 
     if isinstance(link, str):
-        return failed(link)
+        return failed(link, is_refusal=link == NO_COMMON_CONTEXT)
     if not link.is_established:
         return failed("the association ended before this instance was sent")
     accepted = {
@@ -131,12 +116,15 @@ def _send(item: _Item, link: Any) -> DeliveryOutcome:
         elif item.meta.transfer_syntax_uid in _UNCOMPRESSED and accepted.intersection(_UNCOMPRESSED):
             response = link.send_c_store(pydicom.dcmread(item.path))
         else:
-            return failed("the peer does not accept this SOP class in this transfer syntax")
+            reason = "the peer does not accept this SOP class in this transfer syntax"
+            return failed(reason, is_refusal=True)
     except Exception as error:
         return failed(f"not sent: {type(error).__name__}")
     if "Status" not in response:
         return failed("no response from the peer")
     status = int(response.Status)
+    words = f"{describe(status)} ({status:04X}H)"
     if not is_stored(status):
-        return failed(f"{describe(status)} ({status:04X}H)", status)
-    return DeliveryOutcome(item.meta.sop_instance_uid, status, True, None, item.path)
+        return failed(words, status, is_refusal=is_refusal(status))
+    warning = None if status == SUCCESS else words
+    return DeliveryOutcome(item.meta.sop_instance_uid, status, True, None, item.path, warning=warning)

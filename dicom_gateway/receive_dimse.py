@@ -139,10 +139,7 @@ class Acceptor:
         refusal = self._refusal_for(host)
         if refusal is not None:
             self._counters.add("associations_rejected")
-            if listener.handshake is None:
-                self._desk.turn_away(sock, refusal)
-            else:
-                sock.close()  # a rejection would need the handshake first
+            self._desk.turn_away(sock, refusal)
         else:
             self._start(sock, host, listener)
 

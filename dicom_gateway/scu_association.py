@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import socket
+import ssl
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _config.STORE_SEND_CHUNKED_DATASET = True
 _config.LOG_HANDLER_LEVEL = "none"
 
 PDU_LENGTH_MAX = 128 * KIB
+NO_COMMON_CONTEXT = "the peer accepts none of the SOP classes and transfer syntaxes"
 _LOOK_UP_S = 0.5
 _QUEUED_MESSAGES_MAX = 16
 _WAIT_FOR_ROOM_S = 0.002
@@ -37,6 +39,7 @@ class Destination:
     """Which DICOM node to call, under which names, and how long to wait for what.
 
     dimse_timeout_s: for each response; archives index before they answer.
+    tls: how to speak DICOM over TLS (`tls.client_context`), None for plain DICOM.
     """
 
     host: str
@@ -46,6 +49,7 @@ class Destination:
     connect_timeout_s: float = 10.0
     acse_timeout_s: float = 30.0
     dimse_timeout_s: float = 120.0
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         AETitle(self.called_ae_title)
@@ -106,6 +110,7 @@ def open_association(
             ae_title=destination.called_ae_title,
             max_pdu=PDU_LENGTH_MAX,
             ext_neg=list(roles),
+            tls_args=(destination.tls, destination.host) if destination.tls is not None else None,
             evt_handlers=[(evt.EVT_CONN_OPEN, on_open), *handlers],
         )
     except Exception as error:
@@ -229,5 +234,5 @@ def _why_not_established(link: Any) -> str:
         answer = link.acceptor.primitive
         return f"association rejected: {answer.reason_str}" if answer else "association rejected"
     if link.rejected_contexts:
-        return "the peer accepts none of the SOP classes and transfer syntaxes"
+        return NO_COMMON_CONTEXT
     return "association aborted" if link.is_aborted else "no answer to the association request"

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dicom_gateway import service_errors
 from dicom_gateway.errors import (
     DataSetHeadUnreadable,
-    DifferentInstanceKeptAside,
     DifferentInstanceStored,
-    InstanceNotAllowed,
     InvalidObjectInstance,
     OperationNotSupported,
     OutOfResources,
@@ -28,19 +26,15 @@ CLASS_INSTANCE_CONFLICT = 0x0119
 MISSING_ATTRIBUTE = 0x0120
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 NO_SUCH_ACTION_TYPE = 0x0123
-NOT_AUTHORIZED = 0x0124
 DUPLICATE_TRANSACTION_UID = 0x0131
 UNRECOGNIZED_OPERATION = 0x0211
 RESOURCE_LIMITATION = 0x0213
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xA900
-WARNING = 0xB000
 CANNOT_UNDERSTAND = 0xC000
 
 STATUS_OF: dict[type[RequestRefused], int] = {
     DifferentInstanceStored: DUPLICATE_SOP_INSTANCE,
-    DifferentInstanceKeptAside: WARNING,
-    InstanceNotAllowed: NOT_AUTHORIZED,
     InvalidObjectInstance: INVALID_OBJECT_INSTANCE,
     OperationNotSupported: UNRECOGNIZED_OPERATION,
     OutOfResources: OUT_OF_RESOURCES,
@@ -72,6 +66,15 @@ def is_stored(status: int) -> bool:
     return status == SUCCESS or 0xB000 <= status <= 0xBFFF
 
 
+def is_refusal(status: int) -> bool:
+    """Whether a C-STORE response says no to the instance itself, rather than to this moment.
+
+    Out of resources (A7xxH, 0213H) and processing failure (0110H) may pass by themselves.
+    """
+    may_pass = status in (PROCESSING_FAILURE, RESOURCE_LIMITATION) or status & 0xFF00 == OUT_OF_RESOURCES
+    return not is_stored(status) and not may_pass
+
+
 def describe(status: int) -> str:
     """What a C-STORE status means, in a few words (PS3.4 table B.2-1, PS3.7 annex C)."""
     if status in _MEANINGS:
@@ -86,17 +89,18 @@ _MEANINGS = {
     SUCCESS: "stored",
     0x0105: "no such attribute",
     INVALID_ATTRIBUTE_VALUE: "invalid attribute value",
+    PROCESSING_FAILURE: "processing failure",
     DUPLICATE_SOP_INSTANCE: "another object has this SOP Instance UID",
     NO_SUCH_SOP_INSTANCE: "no such object instance",
     INVALID_OBJECT_INSTANCE: "invalid object instance",
     NO_SUCH_SOP_CLASS: "no such SOP class",
     SOP_CLASS_NOT_SUPPORTED: "SOP class not supported",
-    NOT_AUTHORIZED: "not authorized",
+    0x0124: "not authorized",
     0x0210: "duplicate invocation",
     UNRECOGNIZED_OPERATION: "unrecognized operation",
     0x0212: "mistyped argument",
     RESOURCE_LIMITATION: "resource limitation",
-    WARNING: "stored with coerced attributes",
+    0xB000: "stored with coerced attributes",
     0xB006: "stored without some elements",
     0xB007: "stored, data set does not match the SOP class",
 }

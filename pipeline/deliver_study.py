@@ -1,51 +1,53 @@
-"""Deliver: the result objects go to the peer that the route names, until each is acknowledged."""
+"""Deliver: every result object gets a row for each destination that takes it, every destination a job of its own.
+
+The jobs (`deliver_to.py`) end the step: the one that records the last acknowledgement ends the study in the same
+transaction. So a destination that does not answer holds up no other.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import procrastinate
 
-from dicom_gateway.deliver_dimse import DeliveryOutcome, send_instances
-from dicom_gateway.scu_association import Destination
-from pipeline import store
-from pipeline.errors import DeliveryIncomplete, PeerUnknown
+from pipeline import deliveries, store
+from pipeline.database import Connection
+from pipeline.errors import NothingGivenUp
+from pipeline.queue import defer_delivery, defer_step
 from pipeline.services import Outcome, Services
+from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 
+_OPEN_AGAIN = frozenset({deliveries.GAVE_UP, deliveries.REFUSED, deliveries.NO_DESTINATION})
 
-def deliver_study(services: Services, record: StudyRecord) -> Outcome:
-    """Send what is not yet acknowledged. Each acknowledgement is stored at once, also when others fail."""
+
+def deliver_study(services: Services, record: StudyRecord) -> Outcome | None:
+    """Plan the deliveries and start one job for each destination; None, for the jobs end the step."""
     with services.database.transaction(record.tenant) as conn:
-        objects = store.result_objects(conn, record.tenant, record.id, record.revision)
-        calling = store.get_tenant(conn, record.tenant)["called_ae_title"]
-        missing = [one for one in objects if one["acknowledged_at"] is None]
-        peer = store.get_peer(conn, record.tenant, objects[0]["destination"])
-    if peer is None:
-        raise PeerUnknown(f"no peer {objects[0]['destination']}")
-    destination = Destination(
-        host=peer["host"], port=peer["port"], called_ae_title=peer["ae_title"], calling_ae_title=calling
-    )
-    outcomes = send_instances([services.folders.results / one["location"] for one in missing], destination)
-    _store_outcomes(services, record, missing, outcomes)
-    if not all(outcome.acknowledged for outcome in outcomes):
-        raise DeliveryIncomplete(next(outcome.error for outcome in outcomes if not outcome.acknowledged))
-    return Outcome(detail={"destination": peer["ae_title"], "objects": len(objects)})
+        study = store.lock_study(conn, record.tenant, record.id)
+        if study.status is not StudyStatus.ENCODED or study.revision != record.revision:
+            return None
+        names = deliveries.plan(conn, study)
+        ended = deliveries.verdict(conn, study)
+        if ended is None:
+            for name in names:
+                services.defer_delivery(conn, study, name, 0.0)
+        return ended
 
 
-def _store_outcomes(
-    services: Services, record: StudyRecord, objects: list[dict[str, Any]], outcomes: list[DeliveryOutcome]
-) -> None:
-    by_uid = {outcome.sop_instance_uid: outcome for outcome in outcomes}
-    with services.database.transaction(record.tenant) as conn:
-        for one in objects:
-            outcome = by_uid[one["sop_instance_uid"]]
-            conn.execute(
-                """UPDATE result_object SET attempts = attempts + 1, dicom_status = %s, last_error = %s,
-                       acknowledged_at = CASE WHEN %s THEN clock_timestamp() END
-                   WHERE tenant = %s AND sop_instance_uid = %s""",
-                (outcome.status, outcome.error, outcome.acknowledged, record.tenant, one["sop_instance_uid"]),
-            )
-        failed = [outcome for outcome in outcomes if not outcome.acknowledged]
-        if failed:
-            store.note(
-                conn, record, "delivery_incomplete", detail={"missing": len(failed), "error": failed[0].error}
-            )
+def send_again(
+    conn: Connection, queue: procrastinate.App, tenant: str, study_id: str, destination: str | None = None
+) -> list[str]:
+    """A person wants what was given up to be sent once more; returns the destinations that are asked again.
+
+    Raises `NothingGivenUp` when there is nothing to send again.
+    """
+    study = store.lock_study(conn, tenant, study_id)
+    names = deliveries.send_again(conn, study, destination)
+    is_reopened = study.status is StudyStatus.FAILED and study.reason_code in _OPEN_AGAIN
+    if not names and not is_reopened:
+        raise NothingGivenUp(f"nothing of study {study.id} was given up")
+    if is_reopened:
+        defer_step(queue, conn, store.advance(conn, study, StudyStatus.ENCODED))
+    else:
+        for name in names:
+            defer_delivery(queue, conn, study, name, 0.0)
+    return names

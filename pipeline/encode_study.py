@@ -27,8 +27,6 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
             for row in store.results(conn, record.tenant, record.id, record.revision)
         }
         language = store.get_tenant(conn, record.tenant)["language"]
-        peer = store.get_peer(conn, record.tenant, record.ae_title)
-    destination = (peer and peer["result_destination"]) or record.ae_title
     rows: list[dict[str, Any]] = []
     for position, choice in enumerate(record.route):
         product = choice["product"]
@@ -40,7 +38,7 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
 
     def save(conn: Connection, study: StudyRecord) -> None:
         for row in rows:
-            _insert_object(conn, study, row | {"destination": destination})
+            _insert_object(conn, study, row)
 
     return Outcome(save=save, detail={"objects": [row["kind"] for row in rows]})
 
@@ -90,8 +88,8 @@ def _write_objects(
 def _insert_object(conn: Connection, study: StudyRecord, row: dict[str, Any]) -> None:
     conn.execute(
         """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind, location, sha256,
-                                      size_bytes, destination)
+                                      size_bytes)
            VALUES (%(tenant)s, %(sop_instance_uid)s, %(study_id)s, %(revision)s, %(product)s, %(kind)s, %(location)s,
-                   %(sha256)s, %(size_bytes)s, %(destination)s)""",
+                   %(sha256)s, %(size_bytes)s)""",
         row | {"tenant": study.tenant, "study_id": study.id, "revision": study.revision},
     )

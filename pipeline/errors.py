@@ -45,22 +45,24 @@ class StudyFailed(PipelineError):
         self.text = text
 
 
-class DeliveryIncomplete(PipelineError):
-    """Not every result object was acknowledged; the delivery is tried again."""
+class DestinationInvalid(PipelineError):
+    """A destination cannot be saved with this value."""
 
-
-class PeerUnknown(PipelineError):
-    """The destination of the results is not among the tenant's peers."""
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(f"{field}: {sentence}")
+        self.field = field
 
 
 class CommitmentNotReported(PipelineError):
     """The peer did not take the result of its storage commitment; the report is tried again."""
 
 
-class PeerInvalid(PipelineError):
-    """A peer cannot be set up as it is described. `field` names the value, the sentence what it must be."""
+class NothingGivenUp(PipelineError):
+    """No delivery of this study was given up, so there is nothing to send again."""
 
-    def __init__(self, field: str, sentence: str) -> None:
-        super().__init__(f"{field}: {sentence}")
-        self.field = field
-        self.sentence = sentence
+
+class SecretMissing(PipelineError):
+    """A destination names a file that is not in the folder of secrets."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no file {name} in the folder of secrets")

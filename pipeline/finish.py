@@ -30,8 +30,21 @@ def record_outcome(conn: Connection, study: StudyRecord, *, unchanged: bool) -> 
         return
     now = conn.execute("SELECT now() AS now").fetchone()
     assert now is not None
+    key = f"r{study.revision}{_again(conn, study)}"
     for product in _products(conn, study):
-        meter.record(conn, usage_event(conn, study, product, kind, now["now"], key=f"r{study.revision}"))
+        meter.record(conn, usage_event(conn, study, product, kind, now["now"], key=key))
+
+
+def _again(conn: Connection, study: StudyRecord) -> str:
+    """A delivery that a person asked for again may fail again: the fact of another time."""
+    if study.status is not StudyStatus.FAILED:
+        return ""
+    row = conn.execute(
+        """SELECT count(*) AS times FROM study_event
+           WHERE tenant = %s AND study_id = %s AND revision = %s AND event = 'study_failed'""",
+        (study.tenant, study.id, study.revision),
+    ).fetchone()
+    return f"-{row['times']}" if row and row["times"] > 1 else ""
 
 
 def _products(conn: Connection, study: StudyRecord) -> list[str]:

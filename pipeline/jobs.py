@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,15 @@ from procrastinate import BaseRetryStrategy, JobContext, PsycopgConnector
 from pipeline import report_commitment, retry
 from pipeline.ask_counts import ask_counts
 from pipeline.assemble_study import assemble_study
-from pipeline.queue import ARCHIVE_QUEUE, CONNECTION, QUEUE, defer_assembly, deferring_app
+from pipeline.deliver_to import deliver_to
+from pipeline.queue import (
+    ARCHIVE_QUEUE,
+    CONNECTION,
+    DELIVERY_QUEUE,
+    QUEUE,
+    defer_assembly,
+    deferring_app,
+)
 from pipeline.services import Services
 from pipeline.study_path import take_step
 
@@ -22,6 +31,8 @@ log = logging.getLogger("radmeter.jobs")
 HEARTBEAT_S = 2.0
 STALLED_AFTER_S = 10.0
 _ARCHIVE_CONCURRENCY = 2
+# Destinations that are sent to at the same time; each waits for the network, not for the processor.
+DELIVERIES_AT_ONCE = 8
 
 
 class _Retry(BaseRetryStrategy):
@@ -38,10 +49,21 @@ class _Retry(BaseRetryStrategy):
         )
 
 
+class _RetryForever(BaseRetryStrategy):
+    """For jobs that keep their own count and raise only what is wrong on our side, a database that is away say."""
+
+    def get_retry_decision(
+        self, *, exception: BaseException, job: procrastinate.jobs.Job
+    ) -> procrastinate.RetryDecision | None:
+        extra = {"job": job.id, "error": type(exception).__name__}
+        log.error("job_will_be_tried_again", extra=extra, exc_info=exception)
+        return procrastinate.RetryDecision(retry_in={"seconds": round(retry.back_off_s(job.attempts, 2, 60))})
+
+
 def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     """The app of a worker. `services_of(queue)` builds the Services that its tasks use."""
     app = procrastinate.App(
-        connector=PsycopgConnector(conninfo=database_url, kwargs=CONNECTION, min_size=1, max_size=4)
+        connector=PsycopgConnector(conninfo=database_url, kwargs=CONNECTION, min_size=1, max_size=8)
     )
     # Steps run in threads and put the next job into their own transaction, which wants the synchronous connector.
     queue = deferring_app(database_url)
@@ -50,6 +72,10 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     @app.task(name="take_step", queue=QUEUE, retry=_Retry(), pass_context=True)
     def _take_step(context: JobContext, tenant: str, study_id: str, revision: int) -> None:
         take_step(services, tenant, study_id, revision, attempts=context.job.attempts)
+
+    @app.task(name="deliver", queue=DELIVERY_QUEUE, retry=_RetryForever())
+    def _deliver(tenant: str, study_id: str, revision: int, destination: str) -> None:
+        deliver_to(services, tenant, study_id, revision, destination)
 
     @app.task(name="assemble", queue=QUEUE, retry=_Retry())
     def _assemble(tenant: str, arrival_id: int) -> None:
@@ -73,11 +99,15 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
 
 async def run_worker(app: procrastinate.App, *, concurrency: int, drain_s: float) -> None:
     """Work until SIGTERM; a step that is not done within `drain_s` is left to another worker."""
+    loop = asyncio.get_running_loop()
+    # A thread for each job that runs at a time; Python's default is fewer on a small machine.
+    loop.set_default_executor(ThreadPoolExecutor(concurrency + DELIVERIES_AT_ONCE + _ARCHIVE_CONCURRENCY + 2))
     async with app.open_async():
         sweeper = asyncio.create_task(_free_stalled_jobs(app))
         workers = [
             asyncio.create_task(_work_on(app, QUEUE, concurrency, drain_s, takes_signals=True)),
             asyncio.create_task(_work_on(app, ARCHIVE_QUEUE, _ARCHIVE_CONCURRENCY, drain_s)),
+            asyncio.create_task(_work_on(app, DELIVERY_QUEUE, DELIVERIES_AT_ONCE, drain_s)),
         ]
         try:
             await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)

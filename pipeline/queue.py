@@ -13,6 +13,8 @@ from pipeline.store import StudyRecord
 QUEUE = "studies"
 ARCHIVE_QUEUE = "archives"
 """Questions to other machines, which may be slow: they hold up no step of a study."""
+# Apart from the steps, so that destinations that do not answer take no step's place.
+DELIVERY_QUEUE = "deliveries"
 CONNECTION = {"options": f"-c role={APP_ROLE}", "application_name": "radmeter-queue"}
 
 
@@ -30,6 +32,16 @@ def defer_assembly(
     at = datetime.now(UTC) + timedelta(seconds=delay_s)
     app.configure_task("assemble", queue=QUEUE, schedule_at=at, connection=conn).defer(
         tenant=tenant, arrival_id=arrival_id
+    )
+
+
+def defer_delivery(
+    app: procrastinate.App, conn: Connection, study: StudyRecord, destination: str, delay_s: float
+) -> None:
+    """Send what waits for the destination after `delay_s`, in the caller's transaction."""
+    at = datetime.now(UTC) + timedelta(seconds=delay_s) if delay_s > 0 else None
+    app.configure_task("deliver", queue=DELIVERY_QUEUE, schedule_at=at, connection=conn).defer(
+        tenant=study.tenant, study_id=str(study.id), revision=study.revision, destination=destination
     )
 
 

@@ -19,11 +19,15 @@ from pipeline.store import StudyRecord
 
 @dataclass(frozen=True)
 class Folders:
-    """Where files lie: received instances, what one step leaves for the next, result objects."""
+    """Where files lie: received instances, what one step leaves for the next, result objects.
+
+    secrets: certificates, keys and tokens that destinations name; None where nothing is delivered.
+    """
 
     instances: Path
     work: Path
     results: Path
+    secrets: Path | None = None
 
     def work_of(self, study: StudyRecord) -> Path:
         return self.work / str(study.id) / str(study.revision)
@@ -72,5 +76,6 @@ class Services:
     endpoint: Endpoint
     get_model: Callable[[str], Model]
     defer_step: Callable[[Connection, StudyRecord], None]
+    defer_delivery: Callable[[Connection, StudyRecord, str, float], None]
     ask_counts: Callable[[Connection, str, UUID], None] = _ask_nobody
     observe_step: Callable[[str, str, float], None] = _observe_nothing

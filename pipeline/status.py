@@ -23,7 +23,7 @@ class StudyStatus(StrEnum):
     ENCODED = "encoded"
     """Result objects are written and wait for delivery."""
     DELIVERED = "delivered"
-    """Every result object was acknowledged by its destination."""
+    """Every required destination has acknowledged every result object that it takes."""
     REJECTED = "rejected"
     """The input is unfit for every model; the reason is stored and shown."""
     FAILED = "failed"
@@ -45,7 +45,8 @@ TRANSITIONS: dict[StudyStatus, frozenset[StudyStatus]] = {
     # New instances after the end open the next revision.
     _S.DELIVERED: frozenset({_S.ASSEMBLED}),
     _S.REJECTED: frozenset({_S.ASSEMBLED}),
-    _S.FAILED: frozenset({_S.ASSEMBLED}),
+    # Encoded again: a person sends what a destination did not take.
+    _S.FAILED: frozenset({_S.ASSEMBLED, _S.ENCODED}),
 }
 
 

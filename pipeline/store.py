@@ -11,9 +11,6 @@ from psycopg.types.json import Jsonb
 
 from pipeline.database import Connection
 from pipeline.errors import StudyNotFound
-from pipeline.peers import get_peer as get_peer
-from pipeline.peers import list_peers as list_peers
-from pipeline.peers import save_peer as save_peer
 from pipeline.status import StudyStatus, require_transition
 
 Row = dict[str, Any]
@@ -199,13 +196,17 @@ def instances(conn: Connection, tenant: str, study_id: UUID | str) -> list[Row]:
 
 
 def results(conn: Connection, tenant: str, study_id: UUID | str, revision: int | None = None) -> list[Row]:
-    """Results of the given revision, or of all, newest first; `is_delivered` = every object was acknowledged."""
+    """Results of the given revision, or of all, newest first.
+
+    is_delivered: every required destination has acknowledged its objects.
+    """
     return conn.execute(
         """SELECT product, revision, model_name, model_version, weights_sha256, input_digest, findings, timing_s,
                   created_at,
-                  coalesce((SELECT bool_and(o.acknowledged_at IS NOT NULL) FROM result_object o
+                  coalesce((SELECT bool_and(d.acknowledged_at IS NOT NULL)
+                            FROM result_object o JOIN delivery d USING (tenant, sop_instance_uid)
                             WHERE o.study_id = result.study_id AND o.revision = result.revision
-                              AND o.product = result.product), false) AS is_delivered
+                              AND o.product = result.product AND d.required), false) AS is_delivered
            FROM result WHERE tenant = %s AND study_id::text = %s AND (%s::int IS NULL OR revision = %s)
            ORDER BY revision DESC, product""",
         (tenant, str(study_id), revision, revision),
@@ -215,14 +216,55 @@ def results(conn: Connection, tenant: str, study_id: UUID | str, revision: int |
 def result_objects(
     conn: Connection, tenant: str, study_id: UUID | str, revision: int | None = None
 ) -> list[Row]:
-    """The encoded objects with their delivery state."""
+    """One row for each encoded object and destination; `destination` is null where none takes the object."""
     return conn.execute(
-        """SELECT sop_instance_uid, product, kind, revision, location, sha256, size_bytes, destination, attempts,
-                  dicom_status, last_error, acknowledged_at
-           FROM result_object WHERE tenant = %s AND study_id::text = %s AND (%s::int IS NULL OR revision = %s)
-           ORDER BY revision DESC, product, kind DESC""",
+        """SELECT o.sop_instance_uid, o.product, o.kind, o.revision, o.location, o.sha256, o.size_bytes,
+                  d.destination, d.required, d.state, d.attempts, d.next_at, d.dicom_status, d.last_error, d.warning,
+                  d.acknowledged_at, d.confirmed_at, d.confirmed_by
+           FROM result_object o LEFT JOIN delivery d USING (tenant, sop_instance_uid)
+           WHERE o.tenant = %s AND o.study_id::text = %s AND (%s::int IS NULL OR o.revision = %s)
+           ORDER BY o.revision DESC, o.product, o.kind DESC, d.destination""",
         (tenant, str(study_id), revision, revision),
     ).fetchall()
+
+
+def list_peers(conn: Connection, tenant: str) -> list[Row]:
+    return conn.execute(
+        """SELECT ae_title, host, port, quiet_time_s, result_destination, check_host, is_test, enabled
+           FROM peer WHERE tenant = %s ORDER BY ae_title""",
+        (tenant,),
+    ).fetchall()
+
+
+def get_peer(conn: Connection, tenant: str, ae_title: str) -> Row | None:
+    return conn.execute(
+        "SELECT * FROM peer WHERE tenant = %s AND ae_title = %s", (tenant, ae_title)
+    ).fetchone()
+
+
+def save_peer(
+    conn: Connection,
+    tenant: str,
+    *,
+    ae_title: str,
+    host: str,
+    port: int,
+    quiet_time_s: float = 10.0,
+    result_destination: str | None = None,
+    check_host: bool = False,
+    is_test: bool = False,
+    enabled: bool = True,
+) -> None:
+    """Add the peer or change the one of the same AE title."""
+    conn.execute(
+        """INSERT INTO peer (tenant, ae_title, host, port, quiet_time_s, result_destination, check_host, is_test,
+                             enabled)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+           ON CONFLICT (tenant, ae_title) DO UPDATE SET host = excluded.host, port = excluded.port,
+             quiet_time_s = excluded.quiet_time_s, result_destination = excluded.result_destination,
+             check_host = excluded.check_host, is_test = excluded.is_test, enabled = excluded.enabled""",
+        (tenant, ae_title, host, port, quiet_time_s, result_destination, check_host, is_test, enabled),
+    )
 
 
 def get_tenant(conn: Connection, tenant: str) -> Row:
@@ -236,8 +278,8 @@ def get_tenant(conn: Connection, tenant: str) -> Row:
 def delivered_products(conn: Connection, study: StudyRecord) -> list[str]:
     """Products of which a result of this study was delivered, in any revision."""
     rows = conn.execute(
-        """SELECT DISTINCT product FROM result_object
-           WHERE tenant = %s AND study_id = %s AND acknowledged_at IS NOT NULL ORDER BY product""",
+        """SELECT DISTINCT o.product FROM result_object o JOIN delivery d USING (tenant, sop_instance_uid)
+           WHERE o.tenant = %s AND o.study_id = %s AND d.acknowledged_at IS NOT NULL ORDER BY o.product""",
         (study.tenant, study.id),
     ).fetchall()
     return [row["product"] for row in rows]

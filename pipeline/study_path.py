@@ -4,6 +4,7 @@ receive → assemble → route → decode → infer → encode → deliver (and 
 usage events. Receiving is `receive.py`, called by the acceptor; assembling is `assemble_study.py`, a job that waits
 for silence. Every later step is one durable job: it takes a study in one status and leaves it in the next. The step's
 result, the new status and the next job commit in one transaction, so a step that is killed is simply taken again.
+Delivery is a step whose work is spread over one job for each destination (`deliver_to.py`); the last of them ends it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline import retry, store
+from pipeline.database import Connection
 from pipeline.decode_study import decode_study
 from pipeline.deliver_study import deliver_study
 from pipeline.encode_study import encode_study
@@ -30,12 +32,15 @@ log = logging.getLogger("radmeter.pipeline")
 
 @dataclass(frozen=True)
 class Step:
-    """One durable step: `work` runs outside any transaction, its outcome is saved inside one."""
+    """One durable step: `work` runs outside any transaction, its outcome is saved inside one.
+
+    Work that gives None has put others in charge of ending the step.
+    """
 
     name: str
     takes: StudyStatus
     gives: StudyStatus
-    work: Callable[[Services, StudyRecord], Outcome]
+    work: Callable[[Services, StudyRecord], Outcome | None]
 
 
 PATH = (
@@ -56,8 +61,9 @@ def take_step(services: Services, tenant: str, study_id: str, revision: int, *, 
     if step is None or study.revision != revision:
         return  # taken already by an earlier run of this job
     started = time.monotonic()
+    outcome: Outcome | None
     try:
-        if attempts > retry.ATTEMPTS_MAX and step.takes is not StudyStatus.ENCODED:
+        if attempts > retry.ATTEMPTS_MAX:
             raise StudyFailed("STEP_GAVE_UP", f"The step “{step.name}” ended its worker again and again.")
         outcome = step.work(services, study)
     except StudyRefused as refusal:
@@ -70,6 +76,8 @@ def take_step(services: Services, tenant: str, study_id: str, revision: int, *, 
         log.exception("step_gave_up", extra={"study": study_id, "step": step.name})
         text = f"The step “{step.name}” could not be done: {type(error).__name__}."
         outcome = Outcome(gives=StudyStatus.FAILED, reason=("STEP_GAVE_UP", text))
+    if outcome is None:
+        return
     duration_ms = round((time.monotonic() - started) * 1000)
     try:
         _commit(services, study, step, outcome, duration_ms=duration_ms)
@@ -86,22 +94,41 @@ def _commit(
     services: Services, study: StudyRecord, step: Step, outcome: Outcome, *, duration_ms: int
 ) -> None:
     """Save the outcome, the new status, the usage events and the next job: all or nothing."""
-    gives = outcome.gives or step.gives
     with services.database.transaction(study.tenant) as conn:
         now = store.lock_study(conn, study.tenant, study.id)
         if now.status != study.status or now.revision != study.revision:
             return  # another worker was faster
-        outcome.save(conn, now)
-        after = store.advance(
-            conn, now, gives, duration_ms=duration_ms, detail=outcome.detail, reason=outcome.reason
-        )
-        record_outcome(conn, after, unchanged=outcome.unchanged)
-        if gives in STEP_AFTER:
-            services.defer_step(conn, after)
-    if gives in TERMINAL:
+        after = end_step(conn, services, now, step, outcome, duration_ms=duration_ms)
+    tell(services, step, after, duration_ms=duration_ms)
+
+
+def end_step(
+    conn: Connection,
+    services: Services,
+    study: StudyRecord,
+    step: Step,
+    outcome: Outcome,
+    *,
+    duration_ms: int | None = None,
+) -> StudyRecord:
+    """Take a locked study out of `step`, in the caller's transaction."""
+    gives = outcome.gives or step.gives
+    outcome.save(conn, study)
+    after = store.advance(
+        conn, study, gives, duration_ms=duration_ms, detail=outcome.detail, reason=outcome.reason
+    )
+    record_outcome(conn, after, unchanged=outcome.unchanged)
+    if gives in STEP_AFTER:
+        services.defer_step(conn, after)
+    return after
+
+
+def tell(services: Services, step: Step, study: StudyRecord, *, duration_ms: int) -> None:
+    """What follows when the end of a step is committed: files that nobody needs any more, metrics, the log."""
+    if study.status in TERMINAL:
         services.folders.discard_work(study)
-    services.observe_step(step.name, gives.value, duration_ms / 1000)
+    services.observe_step(step.name, study.status.value, duration_ms / 1000)
     log.info(
-        f"study_{gives.value}",
+        f"study_{study.status.value}",
         extra={"tenant": study.tenant, "study": str(study.id), "step": step.name, "duration_ms": duration_ms},
     )

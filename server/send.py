@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from dicom_gateway.deliver_dimse import DeliveryOutcome, send_instances
+from dicom_gateway.deliver_dimse import send_instances
+from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.scu_association import Destination
 from server.errors import CommandFailed
 from study.identifiers import AETitle

@@ -72,14 +72,18 @@ class ModelIdentity(BaseModel):
 
 
 class ResultObject(BaseModel):
-    """One DICOM object of a result and its delivery."""
+    """One DICOM object of a result on its way to one destination, all null where no destination takes it."""
 
-    kind: str = Field(description="SR, SEG or PDF")
+    kind: str = Field(description="SR, SEG, PDF, SC, KOS or GSPS")
     sop_instance_uid: str
-    destination: str
-    attempts: int
-    dicom_status: int | None = Field(description="status of the last C-STORE answer (PS3.4 B.2.3)")
+    destination: str | None
+    required: bool | None = Field(description="the study is delivered only when this one has acknowledged")
+    state: str | None = Field(description="waiting, acknowledged, confirmed, refused or dead (given up)")
+    attempts: int | None
+    dicom_status: int | None = Field(description="status of the last answer for it (PS3.4 table B.2-1)")
+    last_error: str | None
     acknowledged_at: datetime | None
+    confirmed_at: datetime | None
 
 
 class Result(BaseModel):

@@ -18,7 +18,8 @@ import pytest
 
 from billing import statement
 from billing import store as billing_store
-from dicom_gateway.deliver_dimse import DeliveryOutcome, send_instances
+from dicom_gateway.deliver_dimse import send_instances
+from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.scu_association import Destination
 from server.installation import FIRST_TENANT, owner_connection
 from tests.acceptance.conftest import MadeStudy, MakeStudy
@@ -91,7 +92,10 @@ def require_delivered_once(server: RunningServer, pacs: Pacs, study: MadeStudy) 
     """One set of results, each object acknowledged; what came twice came with the same UID and bytes."""
     row = server.study(study.study_instance_uid)
     assert (row["status"], row["revision"], row["reason_code"]) == ("delivered", 1, None), row
-    objects = server.rows("SELECT * FROM result_object WHERE study_id = %s", row["id"])
+    objects = server.rows(
+        "SELECT * FROM result_object JOIN delivery USING (tenant, sop_instance_uid, study_id) WHERE study_id = %s",
+        row["id"],
+    )
     assert {one["kind"] for one in objects} in ({"SR", "SEG", "PDF"}, {"SR", "PDF"})
     assert all(one["acknowledged_at"] and one["dicom_status"] == 0 for one in objects)
     received = pacs.received[study.study_instance_uid]

@@ -16,7 +16,8 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from dicom_gateway.deliver_dimse import DeliveryOutcome, echo, send_instances
+from dicom_gateway.deliver_dimse import echo, send_instances
+from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.scu_association import Destination
 from tests.dicom_peers import MemorySink, RunningAcceptor, StartAcceptor, data_set_of
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dicom_gateway.deliver_dimse import DeliveryOutcome, send_instances
+from dicom_gateway.deliver_dimse import send_instances
+from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.scu_association import Destination
 from tests.dicom_peers import RunningAcceptor, data_set_of
 

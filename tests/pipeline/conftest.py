@@ -18,7 +18,7 @@ from dicom_gateway.peers import Peer
 from pipeline import store
 from pipeline.assemble_study import assemble_study
 from pipeline.database import Connection, Database
-from pipeline.queue import defer_step, deferring_app
+from pipeline.queue import defer_delivery, defer_step, deferring_app
 from pipeline.receive import DatabaseSink
 from pipeline.services import Folders, Services
 from pipeline.store import StudyRecord
@@ -95,8 +95,10 @@ class Clinic:
     def jobs(self, task_name: str) -> list[dict[str, Any]]:
         return self.rows("SELECT * FROM procrastinate_jobs WHERE task_name = %s ORDER BY id", task_name)
 
-    def add_result_object(self, study: StudyRecord, sop_instance_uid: str, **changes: Any) -> None:
-        """A result object as the encode step leaves it, delivered unless `acknowledged_at` is None."""
+    def add_result_object(
+        self, study: StudyRecord, sop_instance_uid: str, *, is_delivered: bool = True, **changes: Any
+    ) -> None:
+        """A result object as the encode step leaves it, acknowledged by PACS if `is_delivered`."""
         row = {
             "tenant": study.tenant,
             "sop_instance_uid": sop_instance_uid,
@@ -107,11 +109,15 @@ class Clinic:
             "location": "x.dcm",
             "sha256": "0" * 64,
             "size_bytes": 1,
-            "destination": "PACS",
-            "acknowledged_at": "now",
         } | changes
         columns, marks = ", ".join(row), ", ".join(["%s"] * len(row))
         self.owner.execute(f"INSERT INTO result_object ({columns}) VALUES ({marks})", tuple(row.values()))
+        if is_delivered:
+            self.owner.execute(
+                """INSERT INTO delivery (tenant, sop_instance_uid, destination, study_id, state, acknowledged_at)
+                   VALUES (%s, %s, 'PACS', %s, 'acknowledged', now())""",
+                (study.tenant, sop_instance_uid, study.id),
+            )
 
 
 def make_instance(study: str = "1.2.3", number: int = 1, **changes: Any) -> ReceivedInstance:
@@ -147,10 +153,13 @@ def clinic(migrated_url: str, tmp_path: Path) -> Iterator[Clinic]:
         store.save_peer(owner, tenant, ae_title="PACS", host="127.0.0.1", port=104, quiet_time_s=5.0)
     services = Services(
         database=database,
-        folders=Folders(tmp_path / "instances", tmp_path / "work", tmp_path / "results"),
+        folders=Folders(
+            tmp_path / "instances", tmp_path / "work", tmp_path / "results", tmp_path / "secrets"
+        ),
         endpoint=None,  # type: ignore[arg-type]
         get_model=_no_model,
         defer_step=lambda conn, study: defer_step(queue, conn, study),
+        defer_delivery=lambda *values: defer_delivery(queue, *values),
     )
     yield Clinic(database, owner, DatabaseSink(database, queue), services, queue)
     owner.close()

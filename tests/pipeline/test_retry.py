@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from pipeline import retry
-from pipeline.errors import DeliveryIncomplete, PeerUnknown, StudyFailed
+from pipeline.errors import CommitmentNotReported, StudyFailed
 
 PASSING = (OSError(28, "no space"), MemoryError(), psycopg.OperationalError("gone"))
 
@@ -18,16 +18,9 @@ def test_what_may_pass_by_itself_is_tried_again_and_then_given_up(error: Excepti
     assert delays[retry.ATTEMPTS_MAX :] == [None, None]
 
 
-@pytest.mark.parametrize(
-    "error", [DeliveryIncomplete("no answer"), PeerUnknown("PACS")], ids=lambda error: type(error).__name__
-)
-def test_a_delivery_is_tried_for_three_days_at_most_every_ten_minutes(error: Exception) -> None:
-    delays = []
-    while (decision := retry.decide(error, len(delays))) is not None:
-        delays.append(decision.delay_s)
-    assert delays == sorted(delays)
-    assert delays[-1] == 600
-    assert 2.5 * 86_400 < sum(delays) < 4 * 86_400
+def test_a_pause_doubles_up_to_the_longest() -> None:
+    pauses = [retry.back_off_s(attempts, 2, 600) for attempts in (0, 1, 2, 8, 9, 10_000)]
+    assert pauses == [2, 4, 8, 512, 600, 600]
 
 
 @pytest.mark.parametrize(
@@ -35,3 +28,11 @@ def test_a_delivery_is_tried_for_three_days_at_most_every_ten_minutes(error: Exc
 )
 def test_our_own_mistakes_are_not_tried_again(error: Exception) -> None:
     assert retry.decide(error, 0) is None
+
+
+def test_a_peer_is_offered_its_report_of_commitment_for_three_days() -> None:
+    delays = []
+    while (decision := retry.decide(CommitmentNotReported("no answer"), len(delays))) is not None:
+        delays.append(decision.delay_s)
+    assert delays[-1] == 600
+    assert 2.5 * 86_400 < sum(delays) < 4 * 86_400

@@ -12,7 +12,7 @@ import pytest
 from billing import store as billing_store
 from pipeline import retry, store, study_path
 from pipeline.database import Connection
-from pipeline.errors import DeliveryIncomplete, StudyFailed, StudyRefused
+from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.services import Outcome, Services
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
@@ -261,17 +261,6 @@ class TestAgain:
         after = clinic.study(make_instance())
         assert (after.status, after.reason_code) == ("failed", "STEP_GAVE_UP")
         assert usage(clinic) == [("failed", "not_billable", "failed")]
-
-    def test_a_delivery_goes_on_however_often_the_peer_was_away(
-        self, clinic: Clinic, replace_work: Callable[[StudyStatus, Work], None]
-    ) -> None:
-        study = at(clinic, StudyStatus.ENCODED)
-        replace_work(StudyStatus.ENCODED, raising(DeliveryIncomplete("no connection to the peer")))
-        with pytest.raises(DeliveryIncomplete):
-            take(clinic, study, retry.ATTEMPTS_MAX + 100)
-        replace_work(StudyStatus.ENCODED, lambda *_: Outcome())
-        take(clinic, study, retry.ATTEMPTS_MAX + 101)
-        assert clinic.study(make_instance()).status == "delivered"
 
 
 class TestKilled:

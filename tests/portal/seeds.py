@@ -157,11 +157,16 @@ def add_result(site: Site, tenant: str, study_id: str, findings: list[Finding]) 
         ),
     )  # fmt: skip
     for kind, size in (("SR", 41_216), ("SEG", 388_902), ("PDF", 642_118)):
+        uid = f"2.25.{uuid.uuid4().int}"
         site.owner.execute(
             """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind,
-                 location, sha256, size_bytes, destination, attempts, dicom_status, acknowledged_at)
-               VALUES (%s, %s, %s, 1, %s, %s, 'x', 'x', %s, 'PACS', 1, 0, now())""",
-            (tenant, f"2.25.{uuid.uuid4().int}", study_id, PRODUCT, kind, size),
+                 location, sha256, size_bytes) VALUES (%s, %s, %s, 1, %s, %s, 'x', 'x', %s)""",
+            (tenant, uid, study_id, PRODUCT, kind, size),
+        )
+        site.owner.execute(
+            """INSERT INTO delivery (tenant, sop_instance_uid, destination, study_id, state, attempts, dicom_status,
+                 acknowledged_at) VALUES (%s, %s, 'PACS', %s, 'acknowledged', 1, 0, now())""",
+            (tenant, uid, study_id),
         )
 
 

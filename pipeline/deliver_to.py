@@ -1,0 +1,126 @@
+"""Send what waits for one destination: one job for each study and destination.
+
+Each answer is stored as it comes. A job that leaves objects waiting puts one successor into the queue, for the moment
+when the first of them is due; so nothing that waits is ever without a job.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dicom_gateway.delivery_outcome import DeliveryOutcome
+from pipeline import deliveries, store
+from pipeline.destinations import DestinationRecord, find_destination
+from pipeline.send_objects import send_objects
+from pipeline.services import Services
+from pipeline.status import StudyStatus
+from pipeline.store import Row, StudyRecord
+from pipeline.study_path import STEP_AFTER, end_step, tell
+
+log = logging.getLogger("radmeter.pipeline")
+
+# All of a destination's associations are in use: look again after about this time for each study that waits for it.
+_BUSY_S = 0.5
+
+
+def deliver_to(services: Services, tenant: str, study_id: str, revision: int, destination: str) -> None:
+    """Send what is due. Raises only what is wrong on our side, for the queue to try again."""
+    with services.database.transaction(tenant) as conn:
+        study = store.get_study(conn, tenant, study_id)
+        waiting = deliveries.waiting(conn, study, revision, destination)
+        target = find_destination(conn, tenant, destination)
+        calling = store.get_tenant(conn, tenant)["called_ae_title"]
+    if study.revision != revision:
+        return  # superseded: the objects of the present revision have jobs of their own
+    if not waiting.due:
+        _come_back(services, study, destination, waiting.next_in_s)
+        return
+    # The default target stands for a name that nobody knows: what waits for it is given up in time, visibly.
+    job = _Job(services, study, target or DestinationRecord(tenant, destination))
+    with services.database.transaction(tenant) as slot:
+        held = deliveries.hold_slot(slot, job.target, study.id)
+        if held is None:
+            return  # another worker is at it, and will see to the rest
+        if not held:
+            backlog = deliveries.waiting_studies(slot, job.target)
+            services.defer_delivery(slot, study, destination, _BUSY_S * random.uniform(1, max(2, backlog)))  # noqa: S311
+            return
+        with services.database.transaction(tenant) as conn:
+            waiting = deliveries.waiting(conn, study, revision, destination)
+        if waiting.due:
+            job.run(waiting.due, calling, is_known=target is not None)
+    with services.database.transaction(tenant) as conn:
+        waiting = deliveries.waiting(conn, study, revision, destination)
+    _come_back(services, study, destination, 0.0 if waiting.due else waiting.next_in_s)
+
+
+def _come_back(services: Services, study: StudyRecord, destination: str, in_s: float | None) -> None:
+    if in_s is not None:
+        with services.database.transaction(study.tenant) as conn:
+            services.defer_delivery(conn, study, destination, in_s)
+
+
+@dataclass
+class _Job:
+    """One run: which study's objects go where, and when it began."""
+
+    services: Services
+    study: StudyRecord
+    target: DestinationRecord
+    started: float = field(default_factory=time.monotonic)
+
+    def run(self, rows: list[Row], calling: str, *, is_known: bool) -> None:
+        root = self.services.folders.results
+        row_of = {root / row["location"]: row for row in rows}
+        if not self.target.enabled or not is_known:
+            why = "it is switched off" if is_known else "there is no destination or peer of this name"
+            for path in row_of:
+                self.record(row_of[path], DeliveryOutcome("", None, False, why, path))
+            return
+        send_objects(
+            list(row_of),
+            self.target,
+            calling_ae_title=calling,
+            secrets=self.services.folders.secrets,
+            on_outcome=self._paced(lambda outcome: self.record(row_of[outcome.path], outcome)),
+        )
+
+    def _paced(self, record: Callable[[DeliveryOutcome], None]) -> Callable[[DeliveryOutcome], None]:
+        """Not more objects a second than the destination wants, shared among its associations."""
+        rate = self.target.objects_per_s
+        if rate is None:
+            return record
+        pause_s = self.target.associations_max / rate
+        last = self.started
+
+        def paced(outcome: DeliveryOutcome) -> None:
+            nonlocal last
+            record(outcome)
+            time.sleep(max(0.0, last + pause_s - time.monotonic()))
+            last = time.monotonic()
+
+        return paced
+
+    def record(self, row: Row, outcome: DeliveryOutcome) -> None:
+        """Store one answer; the last one that was required ends the study in the same transaction."""
+        step = STEP_AFTER[StudyStatus.ENCODED]
+        duration_ms = round((time.monotonic() - self.started) * 1000)
+        ended = None
+        with self.services.database.transaction(self.study.tenant) as conn:
+            now = store.lock_study(conn, self.study.tenant, self.study.id)
+            state = deliveries.record_outcome(conn, now, self.target, row, outcome)
+            if now.status is StudyStatus.ENCODED and now.revision == self.study.revision:
+                verdict = deliveries.verdict(conn, now)
+                if verdict is not None:
+                    ended = end_step(conn, self.services, now, step, verdict, duration_ms=duration_ms)
+        if state in ("refused", "dead"):
+            log.error(
+                "delivery_given_up",
+                extra={"tenant": now.tenant, "study": str(now.id), "status": state, "reason": outcome.error},
+            )
+        if ended is not None:
+            tell(self.services, step, ended, duration_ms=duration_ms)

@@ -1,0 +1,252 @@
+"""The books of delivery: one row for each result object and destination, written in the caller's transaction."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from dicom_gateway.delivery_outcome import DeliveryOutcome
+from dicom_gateway.status import DUPLICATE_SOP_INSTANCE
+from pipeline import store
+from pipeline.database import Connection
+from pipeline.destinations import DestinationRecord, find_destination
+from pipeline.errors import StudyFailed
+from pipeline.retry import back_off_s
+from pipeline.services import Outcome
+from pipeline.status import StudyStatus
+from pipeline.store import Row, StudyRecord
+
+# A destination that looked at an instance and said no is asked this often in all: archives refuse in haste too.
+REFUSALS_MAX = 3
+GAVE_UP, REFUSED, NO_DESTINATION = "DELIVERY_GAVE_UP", "DELIVERY_REFUSED", "NO_DESTINATION"
+
+
+def plan(conn: Connection, study: StudyRecord) -> list[str]:
+    """Make the rows of the study's present revision, each once; returns the names of its destinations.
+
+    Raises `StudyFailed` when nobody would have to take the result of some model: that would look like delivered.
+    """
+    named = _names_by_product(conn, study)
+    targets = {
+        name: find_destination(conn, study.tenant, name)
+        for name in dict.fromkeys(name for names in named.values() for name in names)
+    }
+    answered_for: set[str] = set()
+    for one in _objects(conn, study):
+        for name in named.get(one["product"], ()):
+            target = targets[name]
+            if target is None or one["kind"] in target.object_kinds:
+                required = target is None or target.required
+                answered_for |= {one["product"]} if required else set()
+                conn.execute(
+                    """INSERT INTO delivery (tenant, sop_instance_uid, destination, study_id, required)
+                       VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
+                    (study.tenant, one["sop_instance_uid"], name, study.id, required),
+                )
+    for product, names in named.items():
+        if product not in answered_for:
+            raise StudyFailed(
+                NO_DESTINATION,
+                f"No required destination takes any object of {product}: look at {', '.join(names)}.",
+            )
+    return list(targets)
+
+
+def _names_by_product(conn: Connection, study: StudyRecord) -> dict[str, list[str]]:
+    """What the route says, else where the sender's results go, else the sender."""
+    peer = store.get_peer(conn, study.tenant, study.ae_title)
+    default = [(peer and peer["result_destination"]) or study.ae_title]
+    return {choice["product"]: choice.get("destinations") or default for choice in study.route}
+
+
+def _objects(conn: Connection, study: StudyRecord) -> list[Row]:
+    return conn.execute(
+        """SELECT sop_instance_uid, product, kind FROM result_object
+           WHERE tenant = %s AND study_id = %s AND revision = %s ORDER BY product, kind DESC""",
+        (study.tenant, study.id, study.revision),
+    ).fetchall()
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits for one destination: rows that are due, and when the next of the others will be."""
+
+    due: list[Row]
+    next_in_s: float | None
+
+
+def waiting(conn: Connection, study: StudyRecord, revision: int, destination: str) -> Waiting:
+    rows = conn.execute(
+        """SELECT d.sop_instance_uid, d.attempts, d.last_error, d.waiting_since, o.kind, o.location,
+                  extract(epoch FROM d.next_at - clock_timestamp())::float AS due_in_s,
+                  extract(epoch FROM clock_timestamp() - d.waiting_since)::float AS waited_s
+           FROM delivery d JOIN result_object o USING (tenant, sop_instance_uid)
+           WHERE d.tenant = %s AND d.study_id = %s AND o.revision = %s AND d.destination = %s AND d.state = 'waiting'
+           ORDER BY o.product, o.kind DESC""",
+        (study.tenant, study.id, revision, destination),
+    ).fetchall()
+    later = [row["due_in_s"] for row in rows if row["due_in_s"] > 0]
+    return Waiting([row for row in rows if row["due_in_s"] <= 0], min(later) if later else None)
+
+
+def record_outcome(
+    conn: Connection, study: StudyRecord, target: DestinationRecord, row: Row, outcome: DeliveryOutcome
+) -> str:
+    """Write down what became of one object at one destination; returns its state."""
+    if outcome.acknowledged or _is_there_already(row, outcome):
+        state, delay_s = "acknowledged", 0.0
+    else:
+        state, delay_s = _after_failure(target, row, outcome)
+    is_stored = state == "acknowledged"
+    warning = outcome.warning if outcome.acknowledged else outcome.error if is_stored else None
+    conn.execute(
+        """UPDATE delivery SET state = %s, attempts = attempts + 1, dicom_status = %s, last_error = %s, warning = %s,
+               next_at = clock_timestamp() + make_interval(secs => %s),
+               acknowledged_at = CASE WHEN %s THEN clock_timestamp() END
+           WHERE tenant = %s AND sop_instance_uid = %s AND destination = %s AND state = 'waiting'""",
+        (
+            state, outcome.status, None if is_stored else outcome.error, warning, delay_s, is_stored,
+            study.tenant, row["sop_instance_uid"], target.name,
+        ),
+    )  # fmt: skip
+    detail = {"destination": target.name, "kind": row["kind"], "error": outcome.error}
+    if state in ("refused", "dead"):
+        store.note(conn, study, "delivery_given_up", detail=detail | {"state": state})
+    elif state == "waiting" and outcome.error != row["last_error"]:
+        store.note(conn, study, "delivery_incomplete", detail=detail)
+    return state
+
+
+def _is_there_already(row: Row, outcome: DeliveryOutcome) -> bool:
+    """An answer got lost: the object is there from an earlier attempt. Its UID is derived, so it can be no other."""
+    return outcome.status == DUPLICATE_SOP_INSTANCE and row["attempts"] > 0
+
+
+def _after_failure(target: DestinationRecord, row: Row, outcome: DeliveryOutcome) -> tuple[str, float]:
+    attempts = row["attempts"] + 1
+    if outcome.is_refusal and attempts >= REFUSALS_MAX:
+        return "refused", 0.0
+    if attempts >= target.attempts_max or row["waited_s"] >= target.give_up_after_s:
+        return "dead", 0.0
+    delay_s = back_off_s(row["attempts"], target.back_off_min_s, target.back_off_max_s)
+    # Spread, so that all that waits for a destination does not come at once when it is back.
+    delay_s *= random.uniform(0.75, 1.25)  # noqa: S311
+    return "waiting", max(delay_s, min(outcome.retry_after_s or 0.0, target.back_off_max_s))
+
+
+def verdict(conn: Connection, study: StudyRecord) -> Outcome | None:
+    """How the delivery of a locked study's present revision has ended; None while something required waits."""
+    rows = conn.execute(
+        """SELECT d.destination, d.state, d.attempts, d.last_error, o.kind
+           FROM delivery d JOIN result_object o USING (tenant, sop_instance_uid)
+           WHERE d.tenant = %s AND d.study_id = %s AND o.revision = %s AND d.required
+           ORDER BY d.destination, o.kind DESC""",
+        (study.tenant, study.id, study.revision),
+    ).fetchall()
+    if not rows or any(row["state"] == "waiting" for row in rows):
+        return None
+    given_up = [row for row in rows if row["state"] in ("refused", "dead")]
+    if given_up:
+        return Outcome(gives=StudyStatus.FAILED, reason=_reason(given_up))
+    names = list(dict.fromkeys(row["destination"] for row in rows))
+    return Outcome(detail={"destinations": names, "objects": len({row["kind"] for row in rows})})
+
+
+def _reason(rows: list[Row]) -> tuple[str, str]:
+    first, kinds = rows[0], ", ".join(dict.fromkeys(row["kind"] for row in rows))
+    if any(row["state"] == "refused" for row in rows):
+        first = next(row for row in rows if row["state"] == "refused")
+        return (
+            REFUSED,
+            f"Delivery failed: {first['destination']} does not take {kinds}: {first['last_error']}.",
+        )
+    words = f"Delivery failed: {first['destination']} did not take {kinds} in {first['attempts']} attempts"
+    return GAVE_UP, f"{words}: {first['last_error']}."
+
+
+def send_again(conn: Connection, study: StudyRecord, destination: str | None = None) -> list[str]:
+    """Let what was given up of a locked study's present revision wait once more; returns the destinations."""
+    rows = conn.execute(
+        """UPDATE delivery d SET state = 'waiting', attempts = 0, next_at = clock_timestamp(),
+               waiting_since = clock_timestamp()
+           FROM result_object o
+           WHERE o.tenant = d.tenant AND o.sop_instance_uid = d.sop_instance_uid AND d.tenant = %s AND d.study_id = %s
+             AND o.revision = %s AND d.state IN ('refused', 'dead') AND (%s::text IS NULL OR d.destination = %s)
+           RETURNING d.destination""",
+        (study.tenant, study.id, study.revision, destination, destination),
+    ).fetchall()
+    names = list(dict.fromkeys(row["destination"] for row in rows))
+    if names:
+        store.note(conn, study, "delivery_asked_again", detail={"destinations": names})
+    return names
+
+
+def given_up(conn: Connection, tenant: str, limit: int = 100) -> list[Row]:
+    """The dead letters of present revisions, newest first."""
+    return conn.execute(
+        """SELECT d.study_id, d.destination, d.required, d.state, d.attempts, d.dicom_status, d.last_error, o.kind,
+                  s.updated_at
+           FROM delivery d JOIN result_object o USING (tenant, sop_instance_uid) JOIN study s ON s.id = d.study_id
+           WHERE d.tenant = %s AND d.state IN ('refused', 'dead') AND o.revision = s.revision
+           ORDER BY s.updated_at DESC, d.destination, o.kind DESC LIMIT %s""",
+        (tenant, limit),
+    ).fetchall()
+
+
+def hold_slot(conn: Connection, target: DestinationRecord, study_id: UUID) -> bool | None:
+    """Take one of the destination's associations until this transaction ends, over all workers.
+
+    False when all are in use; None when another worker is sending this study's objects there.
+    """
+    if not _try_lock(conn, f"delivery:{target.tenant}:{target.name}:{study_id}"):
+        return None
+    return any(
+        _try_lock(conn, f"destination:{target.tenant}:{target.name}:{number}")
+        for number in range(target.associations_max)
+    )
+
+
+def _try_lock(conn: Connection, name: str) -> bool:
+    row = conn.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0)) AS held", (name,)
+    ).fetchone()
+    return row is not None and bool(row["held"])
+
+
+def waiting_studies(conn: Connection, target: DestinationRecord) -> int:
+    """How many studies wait for the destination."""
+    row = conn.execute(
+        """SELECT count(DISTINCT study_id) AS n FROM delivery
+           WHERE tenant = %s AND destination = %s AND state = 'waiting'""",
+        (target.tenant, target.name),
+    ).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def confirmable(conn: Connection, tenant: str, study_id: UUID, destination: str) -> list[Row]:
+    """What the destination has acknowledged and not yet confirmed."""
+    return conn.execute(
+        """SELECT d.sop_instance_uid, o.location, d.acknowledged_at
+           FROM delivery d JOIN result_object o USING (tenant, sop_instance_uid)
+           WHERE d.tenant = %s AND d.study_id = %s AND d.destination = %s AND d.state = 'acknowledged'
+           ORDER BY o.kind DESC""",
+        (tenant, study_id, destination),
+    ).fetchall()
+
+
+def confirm(
+    conn: Connection,
+    tenant: str,
+    destination: str,
+    sop_instance_uids: list[str],
+    by: str,
+    at: datetime | None = None,
+) -> None:
+    """The destination has said for itself that it keeps these."""
+    conn.execute(
+        """UPDATE delivery SET state = 'confirmed', confirmed_at = coalesce(%s, clock_timestamp()), confirmed_by = %s
+           WHERE tenant = %s AND destination = %s AND sop_instance_uid = ANY(%s) AND state = 'acknowledged'""",
+        (at, by, tenant, destination, sop_instance_uids),
+    )

@@ -1,0 +1,181 @@
+"""Destinations: where results go, what each of them takes, and how patiently it is asked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from psycopg.types.json import Jsonb
+
+from pipeline import store
+from pipeline.database import Connection
+from pipeline.errors import DestinationInvalid
+from study.errors import InvalidAETitle
+from study.identifiers import AETitle
+
+OBJECT_KINDS = ("SR", "SEG", "PDF", "SC", "KOS", "GSPS")
+_NAME = re.compile(r"[!-~]([ -~]{0,62}[!-~])?", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}", re.ASCII)
+_SECRET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class DestinationRecord:
+    """One row of `destination`; the table's comments say what each column means.
+
+    url: root of a DICOMweb service (PS3.18 8.2), `…/studies` is added.
+    authority_file, certificate_file, token_file: names of files in the folder of secrets.
+    object_kinds: what it takes; other kinds are never sent there.
+    required: a study counts as delivered only when this destination has acknowledged.
+    objects_per_s: None = as fast as it goes.
+    associations_max: associations or requests open to it at a time, over all workers.
+    """
+
+    tenant: str
+    name: str
+    kind: str = "dimse"
+    ae_title: str | None = None
+    host: str | None = None
+    port: int | None = None
+    url: str | None = None
+    allow_plain_http: bool = False
+    use_tls: bool = False
+    authority_file: str | None = None
+    certificate_file: str | None = None
+    token_file: str | None = None
+    object_kinds: tuple[str, ...] = OBJECT_KINDS
+    required: bool = True
+    objects_per_s: float | None = None
+    associations_max: int = 2
+    response_timeout_s: float = 120.0
+    attempts_max: int = 500
+    back_off_min_s: float = 2.0
+    back_off_max_s: float = 600.0
+    give_up_after_s: float = 3 * 86_400.0
+    confirmation: str = "none"
+    enabled: bool = True
+
+    @property
+    def address(self) -> str:
+        """Where it is, for people."""
+        return self.url or f"{self.ae_title}@{self.host}:{self.port}"
+
+
+# field → (lowest, highest) allowed value
+_RANGES = {
+    "port": (1, 65_535),
+    "objects_per_s": (0.01, 10_000),
+    "associations_max": (1, 64),
+    "response_timeout_s": (1, 3_600),
+    "attempts_max": (1, 100_000),
+    "back_off_min_s": (0.1, 3_600),
+    "back_off_max_s": (0.1, 86_400),
+    "give_up_after_s": (1, 90 * 86_400),
+}
+
+
+def problems_of(record: DestinationRecord) -> dict[str, str]:
+    """Field → sentence, for each value that cannot be saved."""
+    problems: dict[str, str] = {}
+    if _NAME.fullmatch(record.name) is None:
+        problems["name"] = "A name has 1 to 64 printable ASCII characters."
+    if record.kind not in ("dimse", "stow"):
+        problems["kind"] = "A destination is reached by DIMSE or by STOW-RS."
+    problems |= _stow_problems(record) if record.kind == "stow" else _dimse_problems(record)
+    for name, (low, high) in _RANGES.items():
+        value = getattr(record, name)
+        if value is not None and not low <= value <= high:
+            problems[name] = f"Give {low:g} to {high:g}."
+    if record.back_off_min_s > record.back_off_max_s:
+        problems["back_off_max_s"] = "The longest pause is shorter than the first one."
+    for name in ("authority_file", "certificate_file", "token_file"):
+        value = getattr(record, name)
+        if value is not None and _SECRET.fullmatch(value) is None:
+            problems[name] = "Give the name of a file in the folder of secrets, without a path."
+    if not record.object_kinds or not set(record.object_kinds) <= set(OBJECT_KINDS):
+        problems["object_kinds"] = "Choose at least one kind of object."
+    if record.confirmation not in ("none", "query", "commitment"):
+        problems["confirmation"] = "Confirmation is none, query or commitment."
+    return problems
+
+
+def _dimse_problems(record: DestinationRecord) -> dict[str, str]:
+    problems: dict[str, str] = {}
+    try:
+        AETitle(record.ae_title or "")
+    except InvalidAETitle:
+        problems["ae_title"] = "An AE title has 1 to 16 printable characters without a backslash."
+    if _HOST.fullmatch(record.host or "") is None:
+        problems["host"] = "Give a host name or an IP address."
+    if record.port is None:
+        problems["port"] = "A port is a number from 1 to 65535."
+    return problems
+
+
+def _stow_problems(record: DestinationRecord) -> dict[str, str]:
+    problems: dict[str, str] = {}
+    try:
+        parts = urlsplit(record.url or "")
+        has_port = parts.port is None or parts.port > 0
+    except ValueError:
+        parts, has_port = urlsplit(""), False
+    if parts.scheme not in ("http", "https") or not parts.hostname or not has_port:
+        problems["url"] = "Give the address of a DICOMweb service, https://…"
+    elif parts.username is not None or parts.query or parts.fragment:
+        problems["url"] = (
+            "The address holds no user, query or fragment; a token lies in the folder of secrets."
+        )
+    elif parts.scheme == "http" and not record.allow_plain_http:
+        problems["url"] = "Plain http must be allowed for this destination, or use https."
+    if record.confirmation == "commitment":
+        problems["confirmation"] = "Storage commitment needs DIMSE; over the web we ask back by query."
+    return problems
+
+
+_COLUMNS = tuple(field.name for field in fields(DestinationRecord))
+
+
+def _record(row: dict[str, Any]) -> DestinationRecord:
+    values = {name: row[name] for name in _COLUMNS}
+    return DestinationRecord(**values | {"object_kinds": tuple(row["object_kinds"])})
+
+
+def list_destinations(conn: Connection, tenant: str) -> list[DestinationRecord]:
+    rows = conn.execute("SELECT * FROM destination WHERE tenant = %s ORDER BY name", (tenant,)).fetchall()
+    return [_record(row) for row in rows]
+
+
+def get_destination(conn: Connection, tenant: str, name: str) -> DestinationRecord | None:
+    """The destination that was set up under this name."""
+    return next((one for one in list_destinations(conn, tenant) if one.name == name), None)
+
+
+def find_destination(conn: Connection, tenant: str, name: str) -> DestinationRecord | None:
+    """The destination of this name; a peer of this AE title is one with the defaults."""
+    named = get_destination(conn, tenant, name)
+    if named is not None:
+        return named
+    peer = store.get_peer(conn, tenant, name)
+    if peer is None:
+        return None
+    return DestinationRecord(tenant, name, ae_title=peer["ae_title"], host=peer["host"], port=peer["port"])
+
+
+def save_destination(conn: Connection, record: DestinationRecord) -> None:
+    """Add the destination or change the one of the same name. Raises `DestinationInvalid`."""
+    problems = problems_of(record)
+    if problems:
+        raise DestinationInvalid(*next(iter(problems.items())))
+    conn.execute("DELETE FROM destination WHERE tenant = %s AND name = %s", (record.tenant, record.name))
+    conn.execute(
+        "INSERT INTO destination SELECT * FROM jsonb_populate_record(NULL::destination, %s)",
+        (Jsonb(asdict(record)),),
+    )
+
+
+def remove_destination(conn: Connection, tenant: str, name: str) -> bool:
+    """Whether there was one. What still waits for it is given up in its time, visibly."""
+    removed = conn.execute("DELETE FROM destination WHERE tenant = %s AND name = %s", (tenant, name))
+    return removed.rowcount > 0
