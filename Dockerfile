@@ -54,7 +54,7 @@ ENV PATH=/opt/radmeter/bin:$PATH \
 USER 10001:10001
 WORKDIR /var/lib/radmeter
 VOLUME ["/var/lib/radmeter"]
-EXPOSE 11112 8080
+EXPOSE 11112 2762 8080
 STOPSIGNAL SIGTERM
 # For the roles with a portal; the gateway and worker roles are watched by their orchestrator's own probes.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \

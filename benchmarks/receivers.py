@@ -16,8 +16,10 @@ from typing import Any
 
 from benchmarks.store_sender import CALLED_AE_TITLE, CALLING_AE_TITLE, CT_IMAGE_STORAGE
 from dicom_gateway.instance_sink import AssociationEnd, InstanceSink, ReceivedInstance, RecordOutcome
+from dicom_gateway.peer_certificate import PeerCertificate
 from dicom_gateway.peers import Peer
 from dicom_gateway.receive_dimse import Acceptor, AcceptorSettings
+from dicom_gateway.security_alert import SecurityAlert
 from dicom_gateway.user_information import NOTHING_SAID, UserInformation
 
 
@@ -32,8 +34,17 @@ class CountingSink:
     def called_ae_title_exists(self, called_ae_title: str) -> bool:
         return True
 
-    def find_peer(self, calling_ae_title: str, called_ae_title: str, remote_host: str) -> Peer | None:
+    def find_peer(
+        self,
+        calling_ae_title: str,
+        called_ae_title: str,
+        remote_host: str,
+        certificate: PeerCertificate | None = None,
+    ) -> Peer | None:
         return Peer(tenant="benchmark", ae_title=calling_ae_title, host=remote_host)
+
+    def report(self, alert: SecurityAlert) -> None:
+        """Nothing to keep."""
 
     def open_association(self, peer: Peer, requestor: UserInformation = NOTHING_SAID) -> int:
         return 1

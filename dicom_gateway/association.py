@@ -19,6 +19,7 @@ from dicom_gateway.errors import (
     PeerTooSlow,
     ProtocolViolation,
     TemporarilyUnavailable,
+    TLSHandshakeFailed,
     UnexpectedPDU,
 )
 from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -27,6 +28,7 @@ from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.negotiation import accepted_contexts, answer_contexts, answer_roles, check_request
 from dicom_gateway.peers import Peer
 from dicom_gateway.presentation_contexts import AcceptedContext
+from dicom_gateway.security_alert import AlertKind, SecurityAlert
 from dicom_gateway.service_desk import ServiceDesk
 from dicom_gateway.upper_layer import (
     A_ABORT,
@@ -84,6 +86,7 @@ class Association:
         self._requestor = UserInformation()
         self._message_began_at = 0.0
         self._acceptance = b""
+        self._titles = ("", "")  # calling, called
 
     def run(self) -> None:
         """Live from the first byte to the close of the connection; never raises."""
@@ -96,7 +99,13 @@ class Association:
         except AssociationRefused as refusal:
             self._counters.add("associations_rejected")
             logger.warning("association_rejected host=%s reason=%s", self.remote_host, refusal)
+            if refusal.is_permanent:
+                self._report("association_rejected", str(refusal))
             last_pdu = encode_associate_reject(refusal.result, refusal.source, refusal.reason)
+        except TLSHandshakeFailed as failure:
+            self._counters.add("tls_handshakes_failed")
+            logger.warning("tls_handshake_failed host=%s reason=%s", self.remote_host, failure)
+            self._report("tls_failed", str(failure))
         except GatewayError as error:
             last_pdu = self._abort_for(error)
         except Exception:
@@ -121,10 +130,16 @@ class Association:
         if self._is_draining:
             raise TemporarilyUnavailable
         check_request(request)
+        self._titles = (request.calling_ae_title, request.called_ae_title)
         try:
             if not self._sink.called_ae_title_exists(request.called_ae_title):
                 raise CalledAETitleNotRecognized
-            peer = self._sink.find_peer(request.calling_ae_title, request.called_ae_title, self.remote_host)
+            peer = self._sink.find_peer(
+                request.calling_ae_title,
+                request.called_ae_title,
+                self.remote_host,
+                self._connection.peer_certificate,
+            )
         except AssociationRefused:
             raise
         except Exception as error:
@@ -231,6 +246,20 @@ class Association:
             return b""
         reason = error.reason if isinstance(error, ProtocolViolation) else _NOT_SPECIFIED
         return encode_abort(ABORT_BY_PROVIDER, reason)
+
+    def _report(self, kind: AlertKind, reason: str) -> None:
+        certificate = self._connection.peer_certificate
+        calling, called = self._titles
+        self._sink.report(
+            SecurityAlert(
+                kind,
+                reason,
+                self.remote_host,
+                calling,
+                called,
+                certificate.fingerprint if certificate else "",
+            )
+        )
 
     def _close_in_sink(self, association_id: int, peer: Peer, how: AssociationEnd) -> None:
         logger.info("association_closed association=%d how=%s", association_id, how)

@@ -23,6 +23,7 @@ from dicom_gateway.errors import (
     UnexpectedPDU,
     UnrecognizedPDU,
 )
+from dicom_gateway.peer_certificate import PeerCertificate, certificate_of
 from dicom_gateway.upper_layer import HEADER_BYTES, PDU_TYPES, parse_header
 
 Handshake = Callable[[socket.socket, float], socket.socket]
@@ -55,9 +56,9 @@ class Connection:
         self._poll.register(sock, select.POLLIN)
 
     @property
-    def peer_certificate(self) -> bytes | None:
-        """The peer's certificate (DER); None without TLS or without one."""
-        return self._tls.getpeercert(binary_form=True) if self._tls is not None else None
+    def peer_certificate(self) -> PeerCertificate | None:
+        """None without TLS or without one."""
+        return certificate_of(self._tls) if self._tls is not None else None
 
     def secure(self, handshake: Handshake, timeout_s: float) -> None:
         """Go on over what the handshake makes of the socket."""
@@ -124,8 +125,16 @@ class Connection:
             if last_pdu:
                 self._set_timeout(socket.SO_SNDTIMEO, _LINGER_S)
                 self._socket.sendall(last_pdu)
+            self._say_farewell()
             self._socket.shutdown(socket.SHUT_WR)
             self._throw_away_rest()
+
+    def _say_farewell(self) -> None:
+        """Send close_notify, without waiting for the peer's: many programs take the bare end for an attack."""
+        if self._tls is not None:
+            self._tls.settimeout(0)
+            with contextlib.suppress(OSError, ValueError):
+                self._tls.unwrap()
 
     def _throw_away_rest(self) -> None:
         until, left = time.monotonic() + _LINGER_S, _LINGER_BYTES_MAX

@@ -20,6 +20,7 @@ from dicom_gateway.commitment_reports import CommitmentReports
 from dicom_gateway.counters import Counters
 from dicom_gateway.desk_message import DESK_OPERATIONS, DeskMessage
 from dicom_gateway.errors import (
+    InstanceNotAllowed,
     InvalidMessage,
     MessageTooLong,
     OperationNotSupported,
@@ -29,6 +30,7 @@ from dicom_gateway.instance_sink import InstanceSink
 from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.peers import Peer
 from dicom_gateway.presentation_contexts import AcceptedContext
+from dicom_gateway.security_alert import SecurityAlert
 from dicom_gateway.service_desk import ServiceDesk
 from dicom_gateway.service_errors import OperationOfAnotherSOPClass
 from dicom_gateway.status import SUCCESS, status_of
@@ -169,6 +171,15 @@ class DimseService:
                 status,
                 refusal,
             )
+            if isinstance(refusal, InstanceNotAllowed):
+                self._sink.report(
+                    SecurityAlert(
+                        "instance_refused",
+                        str(refusal),
+                        calling_ae_title=self._peer.ae_title,
+                        tenant=self._peer.tenant,
+                    )
+                )
         finally:
             self.close()
         response = encode_response(request, status, comment, error_id)

@@ -33,6 +33,22 @@ class TLSFilesUnusable(GatewayError):
     """A certificate, key or list of authorities cannot be used."""
 
 
+class CertificateNameInvalid(GatewayError):
+    """A certificate is named by its SHA-256 fingerprint, or as cn:, dns:, ip:, uri: or subject: with a value."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            f"{text!r} names no certificate: give a SHA-256 fingerprint, cn:, dns:, ip:, uri: or subject:"
+        )
+
+
+class HostEntryInvalid(GatewayError):
+    """A peer's hosts are addresses, networks as 192.0.2.0/24, and names."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{text!r} is no address, no network and no host name")
+
+
 class ProtocolViolation(GatewayError):
     """What arrived is not what PS3.8 or PS3.7 allow at this point; the association is aborted.
 
@@ -98,12 +114,30 @@ class AssociationRefused(GatewayError):
         self.source = source
         self.reason = reason
 
+    @property
+    def is_permanent(self) -> bool:
+        return self.result == 1
+
 
 class CallingAETitleNotRecognized(AssociationRefused):
-    """No peer with this calling AE title may send to us from this host."""
+    """No peer with this calling AE title may send to us. The sentence is for us; on the wire is no more than that."""
+
+    def __init__(self, sentence: str = "calling AE title not recognized") -> None:
+        super().__init__(sentence, result=1, source=1, reason=3)
+
+
+class HostNotAllowed(CallingAETitleNotRecognized):
+    """The AE title is a peer's, the host is not one of its hosts."""
 
     def __init__(self) -> None:
-        super().__init__("calling AE title not recognized", result=1, source=1, reason=3)
+        super().__init__("host not allowed for this peer")
+
+
+class CertificateNotAllowed(CallingAETitleNotRecognized):
+    """The AE title is a peer's, the certificate is not one of its certificates, or there is none."""
+
+    def __init__(self) -> None:
+        super().__init__("certificate not allowed for this peer")
 
 
 class CalledAETitleNotRecognized(AssociationRefused):
@@ -174,6 +208,14 @@ class OperationNotSupported(RequestRefused):
 
 class DifferentInstanceStored(InstanceRefused):
     """Another object is already stored under this SOP Instance UID; the second is in quarantine."""
+
+
+class DifferentInstanceKeptAside(DifferentInstanceStored):
+    """The same, for a peer that is set to be answered with a warning instead of a failure."""
+
+
+class InstanceNotAllowed(InstanceRefused):
+    """This peer may not send objects of this modality or SOP class."""
 
 
 class NotAPart10File(GatewayError):

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from dicom_gateway.peer_certificate import PeerCertificate
 from dicom_gateway.peers import Peer
+from dicom_gateway.security_alert import SecurityAlert
 from dicom_gateway.user_information import NOTHING_SAID, UserInformation
 from study.identifiers import validate_uid
 
@@ -55,8 +57,17 @@ class InstanceSink(Protocol):
     def called_ae_title_exists(self, called_ae_title: str) -> bool:
         """Whether we answer to this AE title at all."""
 
-    def find_peer(self, calling_ae_title: str, called_ae_title: str, remote_host: str) -> Peer | None:
-        """The peer that calls; None refuses it."""
+    def find_peer(
+        self,
+        calling_ae_title: str,
+        called_ae_title: str,
+        remote_host: str,
+        certificate: PeerCertificate | None = None,
+    ) -> Peer | None:
+        """The peer that calls; None refuses it, and so does an `AssociationRefused`, which says more."""
+
+    def report(self, alert: SecurityAlert) -> None:
+        """Take note of what a peer tried. Never raises, and bounds what a flood of alerts may cost."""
 
     def open_association(self, peer: Peer, requestor: UserInformation = NOTHING_SAID) -> int:
         """Note that an association was accepted, and what its requestor says of itself; returns its number."""

@@ -139,7 +139,10 @@ class Acceptor:
         refusal = self._refusal_for(host)
         if refusal is not None:
             self._counters.add("associations_rejected")
-            self._desk.turn_away(sock, refusal)
+            if listener.handshake is None:
+                self._desk.turn_away(sock, refusal)
+            else:
+                sock.close()  # a rejection would need the handshake first
         else:
             self._start(sock, host, listener)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dicom_gateway import service_errors
 from dicom_gateway.errors import (
     DataSetHeadUnreadable,
+    DifferentInstanceKeptAside,
     DifferentInstanceStored,
+    InstanceNotAllowed,
     InvalidObjectInstance,
     OperationNotSupported,
     OutOfResources,
@@ -26,15 +28,19 @@ CLASS_INSTANCE_CONFLICT = 0x0119
 MISSING_ATTRIBUTE = 0x0120
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 NO_SUCH_ACTION_TYPE = 0x0123
+NOT_AUTHORIZED = 0x0124
 DUPLICATE_TRANSACTION_UID = 0x0131
 UNRECOGNIZED_OPERATION = 0x0211
 RESOURCE_LIMITATION = 0x0213
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xA900
+WARNING = 0xB000
 CANNOT_UNDERSTAND = 0xC000
 
 STATUS_OF: dict[type[RequestRefused], int] = {
     DifferentInstanceStored: DUPLICATE_SOP_INSTANCE,
+    DifferentInstanceKeptAside: WARNING,
+    InstanceNotAllowed: NOT_AUTHORIZED,
     InvalidObjectInstance: INVALID_OBJECT_INSTANCE,
     OperationNotSupported: UNRECOGNIZED_OPERATION,
     OutOfResources: OUT_OF_RESOURCES,
@@ -95,12 +101,12 @@ _MEANINGS = {
     INVALID_OBJECT_INSTANCE: "invalid object instance",
     NO_SUCH_SOP_CLASS: "no such SOP class",
     SOP_CLASS_NOT_SUPPORTED: "SOP class not supported",
-    0x0124: "not authorized",
+    NOT_AUTHORIZED: "not authorized",
     0x0210: "duplicate invocation",
     UNRECOGNIZED_OPERATION: "unrecognized operation",
     0x0212: "mistyped argument",
     RESOURCE_LIMITATION: "resource limitation",
-    0xB000: "stored with coerced attributes",
+    WARNING: "stored with coerced attributes",
     0xB006: "stored without some elements",
     0xB007: "stored, data set does not match the SOP class",
 }

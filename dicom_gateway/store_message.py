@@ -8,7 +8,9 @@ import logging
 from dicom_gateway.command_set import Command
 from dicom_gateway.errors import (
     DataSetHeadUnreadable,
+    DifferentInstanceKeptAside,
     DifferentInstanceStored,
+    InstanceNotAllowed,
     InstanceRefused,
     InvalidObjectInstance,
     OutOfResources,
@@ -66,6 +68,8 @@ class StoreMessage:
             self._command.sop_class_uid, self._command.sop_instance_uid, self._context.transfer_syntax_uid
         )
         received = identify(incoming, self._peer.tenant, announced)
+        if not self._peer.may_send_modality(received.modality):
+            raise InstanceNotAllowed("this peer may not send this modality")
         try:
             self._store.commit(incoming, received.location)
             outcome = sink.record(association_id, self._peer, received)
@@ -78,7 +82,9 @@ class StoreMessage:
             logger.error("instance_not_recorded association=%d error=%s", association_id, name)
             raise OutOfResources("the instance cannot be stored now") from error
         if outcome is RecordOutcome.CONFLICT:
-            raise DifferentInstanceStored("another object has this SOP Instance UID")
+            warns = self._peer.duplicate_policy == "warning"
+            kind = DifferentInstanceKeptAside if warns else DifferentInstanceStored
+            raise kind("another object has this SOP Instance UID")
         return outcome, incoming.size_bytes
 
     def discard(self) -> None:
@@ -96,6 +102,8 @@ class StoreMessage:
             raise SOPClassDoesNotMatch("the presentation context is not for storage")
         if self._command.sop_class_uid != self._context.sop_class_uid:
             raise SOPClassDoesNotMatch("SOP class differs from the presentation context")
+        if not self._peer.may_send_class(self._command.sop_class_uid):
+            raise InstanceNotAllowed("this peer may not send this SOP class")
         header = part10_header(
             self._command.sop_class_uid,
             self._command.sop_instance_uid,

@@ -6,13 +6,16 @@ TLS 1.2 and 1.3, never renegotiated, never compressed, suites with forward secre
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import threading
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from dicom_gateway.errors import TLSFilesUnusable
+from dicom_gateway.errors import TLSFilesUnusable, TLSHandshakeFailed
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,7 @@ _VERIFY: dict[ClientCertificate, ssl.VerifyMode] = {
     "optional": ssl.CERT_OPTIONAL,
     "required": ssl.CERT_REQUIRED,
 }
+_CERTIFICATE_EXPIRED = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 # The group ffdhe2048 of RFC 7919: PS3.15 B.10 wants 2048 bits or more.
 _DH_PARAMETERS = Path(__file__).with_name("ffdhe2048.pem")
 
@@ -106,6 +110,30 @@ def client_context(
     return context
 
 
+def days_left(files: TLSFiles) -> int:
+    """Whole days until our certificate ends, negative after it. Raises `TLSFilesUnusable`."""
+    server = server_context(replace(files, client_certificate="none"))
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    # Only a verified certificate is decoded; for itself ours is authority enough.
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(files.certificate)
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (client.wrap_bio(back, there), server.wrap_bio(there, back, server_side=True))
+    for _ in range(4):  # a handshake in memory takes two turns of each
+        for end in ends:
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError as error:
+                if error.verify_code == _CERTIFICATE_EXPIRED:
+                    return -1
+                raise TLSFilesUnusable(f"{files.certificate}: {error.verify_message}") from None
+    found: Any = ends[0].getpeercert()
+    return int((ssl.cert_time_to_seconds(found["notAfter"]) - time.time()) // 86_400)
+
+
 def _apply_profile(context: ssl.SSLContext, profile: TLSProfile) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION
@@ -157,6 +185,30 @@ class TLSContexts:
 
     def _look(self) -> list[tuple[int, int] | None]:
         return [_stamp(path) for path in self._files.paths]
+
+
+def secure_as_server(contexts: TLSContexts) -> Callable[[socket.socket, float], socket.socket]:
+    """(connected socket, seconds) → the TLS socket. Takes no longer than that; raises `TLSHandshakeFailed`."""
+
+    def handshake(sock: socket.socket, timeout_s: float) -> socket.socket:
+        sock.settimeout(timeout_s)
+        try:
+            return contexts.current().wrap_socket(sock, server_side=True)
+        except (OSError, ValueError) as error:
+            raise TLSHandshakeFailed(_reason(error)) from None
+
+    return handshake
+
+
+def _reason(error: Exception) -> str:
+    """Why a handshake failed, without anything that the peer may choose."""
+    if isinstance(error, TimeoutError):
+        return "no TLS handshake within its deadline"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not believed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return f"TLS handshake failed: {error.reason.lower().replace('_', ' ')}"
+    return "the connection broke during the TLS handshake"
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

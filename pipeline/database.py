@@ -15,17 +15,33 @@ Connection = psycopg.Connection[dict[str, Any]]
 APP_ROLE = "radmeter_app"
 
 
-class Database:
-    """A pool of connections that run under the role that obeys row-level security."""
+def connection_options(lock_timeout_s: float | None = None) -> str:
+    """Of libpq: the role, and how long a statement may wait for a lock."""
+    lock = f" -c lock_timeout={round(lock_timeout_s * 1000)}" if lock_timeout_s is not None else ""
+    return f"-c role={APP_ROLE}{lock}"
 
-    def __init__(self, url: str, *, pool_size_max: int = 8, connect_timeout_s: float = 5.0) -> None:
+
+class Database:
+    """A pool of connections that run under the role that obeys row-level security.
+
+    lock_timeout_s: a statement that waits longer for a lock fails; None waits for ever.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size_max: int = 8,
+        connect_timeout_s: float = 5.0,
+        lock_timeout_s: float | None = None,
+    ) -> None:
         self.url = url
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
             connection_class=psycopg.Connection[dict[str, Any]],
             kwargs={
                 "row_factory": dict_row,
-                "options": f"-c role={APP_ROLE}",
+                "options": connection_options(lock_timeout_s),
                 "connect_timeout": round(connect_timeout_s),
                 "application_name": "radmeter",
             },

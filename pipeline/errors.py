@@ -57,6 +57,19 @@ class CommitmentNotReported(PipelineError):
     """The peer did not take the result of its storage commitment; the report is tried again."""
 
 
+class PeerInvalid(PipelineError):
+    """A peer cannot be set up as it is described. `field` names the value, the sentence what it must be."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(f"{field}: {sentence}")
+        self.field = field
+        self.sentence = sentence
+
+
+class PeerUnknown(PipelineError):
+    """The tenant has no peer of this AE title."""
+
+
 class NothingGivenUp(PipelineError):
     """No delivery of this study was given up, so there is nothing to send again."""
 

@@ -7,10 +7,16 @@ from pathlib import PurePosixPath
 
 import procrastinate
 
+from dicom_gateway.errors import CertificateNotAllowed, HostNotAllowed
+from dicom_gateway.hosts import HostBook
 from dicom_gateway.instance_sink import AssociationEnd, ReceivedInstance, RecordOutcome
+from dicom_gateway.peer_certificate import PeerCertificate
 from dicom_gateway.peers import Peer
+from dicom_gateway.security_alert import SecurityAlert
 from dicom_gateway.user_information import NOTHING_SAID, UserInformation
+from pipeline.alert_desk import AlertDesk
 from pipeline.database import Connection, Database
+from pipeline.group_commit import GroupCommit
 from pipeline.look_again import look_after_association
 from pipeline.queue import defer_assembly
 from pipeline.store import Row
@@ -28,20 +34,34 @@ class DatabaseSink:
         self._database = database
         self._queue = queue
         self._observe = observe
+        self._hosts = HostBook()
+        self._alerts = AlertDesk(database)
+        self._commits = GroupCommit(database.url)
 
     def called_ae_title_exists(self, called_ae_title: str) -> bool:
         with self._database.system_transaction() as conn:
             row = conn.execute("SELECT called_ae_title_exists(%s) AS known", (called_ae_title,)).fetchone()
         return row is not None and bool(row["known"])
 
-    def find_peer(self, calling_ae_title: str, called_ae_title: str, remote_host: str) -> Peer | None:
-        """The enabled peer of the tenant that owns `called_ae_title`, or None."""
+    def find_peer(
+        self,
+        calling_ae_title: str,
+        called_ae_title: str,
+        remote_host: str,
+        certificate: PeerCertificate | None = None,
+    ) -> Peer | None:
+        """The enabled peer of the tenant that owns `called_ae_title`; None, or why it is refused."""
         with self._database.system_transaction() as conn:
             row = conn.execute(
                 "SELECT * FROM find_peer(%s, %s)", (called_ae_title, calling_ae_title)
             ).fetchone()
-        if row is None or (row["check_host"] and row["host"] != remote_host):
+        if row is None:
             return None
+        hosts = [*row["hosts"], *([row["host"]] if row["check_host"] else [])]
+        if hosts and not self._hosts.is_one_of(remote_host, hosts):
+            raise HostNotAllowed
+        if row["certificates"] and not (certificate and certificate.names & set(row["certificates"])):
+            raise CertificateNotAllowed
         return Peer(
             tenant=row["tenant"],
             ae_title=row["ae_title"],
@@ -49,7 +69,19 @@ class DatabaseSink:
             port=row["port"],
             quiet_time_s=row["quiet_time_s"],
             result_destination=row["result_destination"],
+            modalities=frozenset(row["modalities"]),
+            sop_classes=frozenset(row["sop_classes"]),
+            duplicate_policy=row["duplicate_policy"],
         )
+
+    def report(self, alert: SecurityAlert) -> None:
+        """Into the audit trail, bounded in number."""
+        self._alerts.report(alert)
+
+    def close(self) -> None:
+        """Write what is known and not yet written."""
+        self._alerts.close()
+        self._commits.close()
 
     def open_association(self, peer: Peer, requestor: UserInformation = NOTHING_SAID) -> int:
         with self._database.transaction(peer.tenant) as conn:
@@ -67,7 +99,12 @@ class DatabaseSink:
         return int(row["id"])
 
     def record(self, association_id: int, peer: Peer, received: ReceivedInstance) -> RecordOutcome:
-        return self.record_many(association_id, peer, [received])[0]
+        """Commit the instance's row, together with what other associations have ready."""
+        outcome = self._commits.record(peer.tenant, association_id, received)
+        if outcome is None:
+            return self.record_many(association_id, peer, [received])[0]
+        self._observe(outcome)
+        return outcome
 
     def record_many(
         self, association_id: int, peer: Peer, received: Sequence[ReceivedInstance]
@@ -85,7 +122,19 @@ class DatabaseSink:
         }
         for outcome in outcomes.values():
             self._observe(outcome)
+        for row in rows:
+            if row["outcome"] == "conflict":
+                self._alert(peer, str(row["recorded_study_id"] or ""))
         return [outcomes[place] for place in range(len(received))]
+
+    def _alert(self, peer: Peer, study: str) -> None:
+        """Other bytes under a known UID are a mistake of the sender or an attack; a person must look."""
+        reason = "different bytes under a known SOP Instance UID"
+        self.report(
+            SecurityAlert(
+                "instance_differs", reason, calling_ae_title=peer.ae_title, tenant=peer.tenant, study=study
+            )
+        )
 
     def close_association(self, association_id: int, peer: Peer, how: AssociationEnd) -> None:
         with self._database.transaction(peer.tenant) as conn:

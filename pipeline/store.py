@@ -11,6 +11,9 @@ from psycopg.types.json import Jsonb
 
 from pipeline.database import Connection
 from pipeline.errors import StudyNotFound
+from pipeline.peers import get_peer as get_peer
+from pipeline.peers import list_peers as list_peers
+from pipeline.peers import save_peer as save_peer
 from pipeline.status import StudyStatus, require_transition
 
 Row = dict[str, Any]
@@ -226,45 +229,6 @@ def result_objects(
            ORDER BY o.revision DESC, o.product, o.kind DESC, d.destination""",
         (tenant, str(study_id), revision, revision),
     ).fetchall()
-
-
-def list_peers(conn: Connection, tenant: str) -> list[Row]:
-    return conn.execute(
-        """SELECT ae_title, host, port, quiet_time_s, result_destination, check_host, is_test, enabled
-           FROM peer WHERE tenant = %s ORDER BY ae_title""",
-        (tenant,),
-    ).fetchall()
-
-
-def get_peer(conn: Connection, tenant: str, ae_title: str) -> Row | None:
-    return conn.execute(
-        "SELECT * FROM peer WHERE tenant = %s AND ae_title = %s", (tenant, ae_title)
-    ).fetchone()
-
-
-def save_peer(
-    conn: Connection,
-    tenant: str,
-    *,
-    ae_title: str,
-    host: str,
-    port: int,
-    quiet_time_s: float = 10.0,
-    result_destination: str | None = None,
-    check_host: bool = False,
-    is_test: bool = False,
-    enabled: bool = True,
-) -> None:
-    """Add the peer or change the one of the same AE title."""
-    conn.execute(
-        """INSERT INTO peer (tenant, ae_title, host, port, quiet_time_s, result_destination, check_host, is_test,
-                             enabled)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-           ON CONFLICT (tenant, ae_title) DO UPDATE SET host = excluded.host, port = excluded.port,
-             quiet_time_s = excluded.quiet_time_s, result_destination = excluded.result_destination,
-             check_host = excluded.check_host, is_test = excluded.is_test, enabled = excluded.enabled""",
-        (tenant, ae_title, host, port, quiet_time_s, result_destination, check_host, is_test, enabled),
-    )
 
 
 def get_tenant(conn: Connection, tenant: str) -> Row:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from dicom_gateway.tls import TLSFiles, days_left
 from models.errors import ModelError
 from models.registry import list_models
 from models.weights import verified_weights
 from pipeline import migrations
 from pipeline.report_fonts import missing_fonts
+from server import wiring
 from server.errors import CommandFailed
 from server.installation import owner_connection
 from server.serve import with_database
@@ -55,13 +57,30 @@ def _checks(settings: Settings) -> list[Check]:
         Check("the data directory has room", lambda: _room(settings)),
         Check("the models are whole", lambda: _models(settings)),
         Check("fonts for reports are installed", missing_fonts),
-        Check("the DICOM port answers", lambda: _port(settings.dicom_host, settings.dicom_port)),
+        *_dicom_ports(settings),
         Check("the portal answers", lambda: _port(settings.http_host, settings.http_port)),
         Check("no study has failed in the last day", lambda: _failed_studies(settings)),
         Check("no job was given up", lambda: _dead_jobs(settings)),
         Check("no delivery waits for more than ten minutes", lambda: _waiting_deliveries(settings)),
         Check("no delivery was given up", lambda: _deliveries_given_up(settings)),
     ]
+
+
+def _dicom_ports(settings: Settings) -> list[Check]:
+    host, port, tls_port = settings.dicom_host, settings.dicom_port, settings.dicom_tls_port
+    checks = [Check("the DICOM port answers", lambda: _port(host, port))] if settings.dicom_plain else []
+    files = wiring.tls_files(settings)
+    if files is not None:
+        checks += [
+            Check("the DICOM TLS port answers", lambda: _port(host, tls_port)),
+            Check("our TLS certificate lasts", lambda: _certificate(files)),
+        ]
+    return checks
+
+
+def _certificate(files: TLSFiles) -> str | None:
+    days = days_left(files)
+    return f"it ends in {days} days: renew {files.certificate}, no restart is needed" if days < 30 else None
 
 
 def _database(settings: Settings) -> str | None:

@@ -30,6 +30,7 @@ def run_gateway(settings: Settings) -> None:
     """Accept associations until SIGTERM, then finish the messages in progress."""
     from dicom_gateway.acceptor_settings import AcceptorSettings
     from dicom_gateway.receive_dimse import Acceptor
+    from pipeline import audit
     from pipeline.queue import deferring_app
     from pipeline.receive import DatabaseSink
     from pipeline.service_desk import DatabaseServiceDesk
@@ -52,6 +53,7 @@ def run_gateway(settings: Settings) -> None:
         ),
         sink,
         desk=desk,
+        listeners=wiring.listeners(settings),
     )
 
     def stop(_signal_number: int, _frame: FrameType | None) -> None:
@@ -60,7 +62,9 @@ def run_gateway(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     log.info("gateway_started", extra={"port": settings.dicom_port})
-    acceptor.serve_forever()
+    with audit.application_activity(database, "gateway"):
+        acceptor.serve_forever()
+        sink.close()
 
 
 def run_worker(settings: Settings) -> None:

@@ -36,6 +36,31 @@ class Settings:
         "127.0.0.1", "DICOM_HOST", "Address the DICOM port listens on; 0.0.0.0 opens it to the network."
     )
     dicom_port: int = _setting(11112, "DICOM_PORT", "TCP port for C-ECHO and C-STORE.")
+    dicom_plain: bool = _setting(
+        True, "DICOM_PLAIN", "false closes the plain DICOM port: everything comes by TLS."
+    )
+    dicom_tls_port: int = _setting(
+        2762, "DICOM_TLS_PORT", "TCP port for DICOM over TLS; it opens when a certificate is given."
+    )
+    dicom_tls_certificate: str = _setting(
+        "", "DICOM_TLS_CERTIFICATE", "PEM file: our certificate and the intermediate ones; empty = no TLS."
+    )
+    dicom_tls_key: str = _setting(
+        "",
+        "DICOM_TLS_KEY",
+        "PEM file: the key without a password; empty = it lies in the certificate's file.",
+    )
+    dicom_tls_authorities: str = _setting(
+        "", "DICOM_TLS_AUTHORITIES", "PEM file: who may have signed the certificates of peers."
+    )
+    dicom_tls_client_certificate: str = _setting(
+        "none",
+        "DICOM_TLS_CLIENT_CERTIFICATE",
+        "none, optional or required: whether peers must prove themselves by a certificate.",
+    )
+    dicom_tls_profile: str = _setting(
+        "bcp195", "DICOM_TLS_PROFILE", "bcp195, or bcp195-extended for peers that know only DHE suites."
+    )
     http_host: str = _setting(
         "127.0.0.1",
         "HTTP_HOST",
@@ -74,7 +99,7 @@ class Settings:
     log_level: str = _setting("INFO", "LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")
 
     def __post_init__(self) -> None:
-        for name in ("dicom_port", "http_port"):
+        for name in ("dicom_port", "dicom_tls_port", "http_port"):
             if not 1 <= getattr(self, name) <= 65535:
                 raise SettingInvalid(name, str(getattr(self, name)), "a port is 1 to 65535")
         if not 1 <= self.worker_concurrency <= 64:
@@ -83,9 +108,23 @@ class Settings:
             raise SettingInvalid("inference_provider", self.inference_provider, "cpu or cuda")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SettingInvalid("log_level", self.log_level, "DEBUG, INFO, WARNING or ERROR")
+        self._check_tls()
         if self.time_zone not in available_timezones():
             raise SettingInvalid("time_zone", self.time_zone, "no time zone of the IANA database")
         object.__setattr__(self, "data_directory", self.data_directory.expanduser().resolve())
+
+    def _check_tls(self) -> None:
+        wanted = self.dicom_tls_client_certificate
+        if wanted not in ("none", "optional", "required"):
+            raise SettingInvalid("dicom_tls_client_certificate", wanted, "none, optional or required")
+        if self.dicom_tls_profile not in ("bcp195", "bcp195-extended"):
+            raise SettingInvalid("dicom_tls_profile", self.dicom_tls_profile, "bcp195 or bcp195-extended")
+        if wanted != "none" and self.dicom_tls_certificate and not self.dicom_tls_authorities:
+            raise SettingInvalid("dicom_tls_authorities", "", f"needed for client certificates ({wanted})")
+        if not self.dicom_plain and not self.dicom_tls_certificate:
+            raise SettingInvalid(
+                "dicom_plain", "false", "without a TLS certificate no DICOM port would be open"
+            )
 
     @property
     def instances_directory(self) -> Path:

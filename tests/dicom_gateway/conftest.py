@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.peers import Peer
-from dicom_gateway.receive_dimse import Acceptor, AcceptorSettings
+from dicom_gateway.receive_dimse import Acceptor, AcceptorSettings, Listener
 from dicom_gateway.retrieved_instances import RetrievedInstances, RetrieveLimits
 from dicom_gateway.service_desk import ServiceDesk
 from tests.dicom_peers import MemorySink, RunningAcceptor, StartAcceptor
@@ -30,15 +30,20 @@ def start_acceptor(tmp_path: Path) -> Iterator[StartAcceptor]:
         sink: MemorySink | None = None,
         durable: bool = True,
         desk: ServiceDesk | None = None,
+        listeners: Sequence[Listener] = (),
         **settings: object,
     ) -> RunningAcceptor:
         root = tmp_path / f"store{len(running)}"
         own_sink = sink or MemorySink()
         values = {"port": 0, "free_bytes_min": 0} | settings
         acceptor = Acceptor(
-            AcceptorSettings(storage_root=root, **values), own_sink, durable=durable, desk=desk
+            AcceptorSettings(storage_root=root, **values),
+            own_sink,
+            durable=durable,
+            desk=desk,
+            listeners=listeners,
         )
-        (port,) = acceptor.listen()
+        port, *_ = acceptor.listen()
         thread = threading.Thread(target=acceptor.serve_forever, name="acceptor", daemon=True)
         thread.start()
         running.append(RunningAcceptor(acceptor, own_sink, port, root, thread))

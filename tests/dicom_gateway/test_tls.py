@@ -9,13 +9,22 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
 
 from dicom_gateway.errors import TLSFilesUnusable
-from dicom_gateway.tls import SUITES, TLSContexts, TLSFiles, TLSProfile, client_context, server_context
+from dicom_gateway.tls import (
+    SUITES,
+    TLSContexts,
+    TLSFiles,
+    TLSProfile,
+    client_context,
+    days_left,
+    server_context,
+)
 from tests.tls_files import Authority, Identity
 
 
@@ -222,6 +231,15 @@ class TestFiles:
         _replace(live, authority.sign("new.example", file="new"))
         assert handshake(contexts.current(), client, "new.example").startswith("TLSv1.3")
         assert handshake(contexts.current(), client, "old.example") == "SSLCertVerificationError"
+
+    def test_the_days_until_our_certificate_ends_are_known(self, tmp_path: Path) -> None:
+        made = trustme.CA(key_type=trustme.KeyType.ECDSA)
+        for days in (400, 20, -2):
+            ends = datetime.now(UTC) + timedelta(days=days, hours=1)
+            file = tmp_path / f"{days}.pem"
+            issued = made.issue_cert("x", not_before=ends - timedelta(days=500), not_after=ends)
+            issued.private_key_and_cert_chain_pem.write_to_path(file)
+            assert days_left(TLSFiles(file, file, client_certificate="none")) == max(days, -1)
 
     def test_half_written_files_leave_the_former_certificate_in_force(
         self, authority: Authority, tmp_path: Path

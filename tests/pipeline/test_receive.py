@@ -10,6 +10,7 @@ import pytest
 from procrastinate.exceptions import ConnectorException
 from psycopg import DataError
 
+from dicom_gateway.errors import HostNotAllowed
 from dicom_gateway.instance_sink import RecordOutcome
 from tests.pipeline.conftest import ALPHA, BETA, Clinic, make_instance
 
@@ -30,7 +31,8 @@ class TestPeers:
 
     def test_a_peer_may_be_bound_to_its_address(self, clinic: Clinic) -> None:
         clinic.owner.execute("UPDATE peer SET check_host = true")
-        assert clinic.sink.find_peer("PACS", "ALPHA", "127.0.0.2") is None
+        with pytest.raises(HostNotAllowed):
+            clinic.sink.find_peer("PACS", "ALPHA", "127.0.0.2")
         assert clinic.sink.find_peer("PACS", "ALPHA", "127.0.0.1") is not None
 
 

@@ -1,0 +1,183 @@
+"""Rows of received instances, committed together: what several associations have ready shares one transaction.
+
+C-STORE is one at a time per association, so only several associations can share a commit. Whoever finds no commit
+in progress makes the next one, for all who wait; a lone sender waits for nobody and pays one round trip.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from dicom_gateway.instance_sink import ReceivedInstance, RecordOutcome
+from pipeline.database import connection_options
+
+logger = logging.getLogger(__name__)
+
+_GROUP_SIZE_MAX = 32
+_RECORD = "SELECT * FROM record_instances(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s, %s, %s::bigint[])"
+# Most senders wait half a minute for an answer: better A700H than none.
+LOCK_TIMEOUT_S = 3.0
+
+
+@dataclass
+class _Entry:
+    """One instance that waits for its commit, in the thread of its association."""
+
+    tenant: str
+    association_id: int
+    received: ReceivedInstance
+    is_done: bool = False
+    outcome: RecordOutcome | None = None
+    error: Exception | None = None
+
+
+@dataclass
+class GroupCommit:
+    """Called from many threads; holds one connection.
+
+    url: of the database. connect_timeout_s: for each attempt to reach it.
+    """
+
+    url: str
+    connect_timeout_s: float = 5.0
+    _condition: threading.Condition = field(default_factory=threading.Condition)
+    _waiting: list[_Entry] = field(default_factory=list)
+    _is_committing: bool = False
+    _conn: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def record(self, tenant: str, association_id: int, received: ReceivedInstance) -> RecordOutcome | None:
+        """STORED or IDENTICAL once the row is committed; None when the instance needs a transaction of its own."""
+        entry = _Entry(tenant, association_id, received)
+        with self._condition:
+            self._waiting.append(entry)
+        while not entry.is_done:
+            group = self._next_group(entry)
+            if group:
+                try:
+                    self._commit(group)
+                finally:
+                    with self._condition:
+                        self._is_committing = False
+                        self._condition.notify_all()
+        if entry.error is not None:
+            raise entry.error
+        return entry.outcome
+
+    def close(self) -> None:
+        with self._condition:
+            self._disconnect()
+
+    def _next_group(self, entry: _Entry) -> list[_Entry]:
+        """The entries that this thread is to commit; none when another thread has done its own in the meantime."""
+        with self._condition:
+            while self._is_committing and not entry.is_done:
+                self._condition.wait()
+            if entry.is_done:
+                return []
+            self._is_committing = True
+            # One tenant, and no instance twice: the statement cannot tell which of the two it stored.
+            group: dict[str, _Entry] = {}
+            for one in self._waiting:
+                if one.tenant == self._waiting[0].tenant and len(group) < _GROUP_SIZE_MAX:
+                    group.setdefault(one.received.sop_instance_uid, one)
+            taken = {id(one) for one in group.values()}
+            self._waiting = [one for one in self._waiting if id(one) not in taken]
+            return list(group.values())
+
+    def _commit(self, group: list[_Entry]) -> None:
+        try:
+            self._record(group)
+        except Exception as error:
+            if len(group) == 1 or self._conn is None:
+                for one in group:
+                    one.error = error
+            else:
+                self._commit_by_study(group, error)
+        for one in group:
+            one.is_done = True
+
+    def _commit_by_study(self, group: list[_Entry], error: Exception) -> None:
+        """One of the group spoils it for all: each study by itself, then each instance of those that fail again."""
+        logger.warning("group_not_committed count=%d error=%s", len(group), type(error).__name__)
+        studies: dict[str, list[_Entry]] = {}
+        for one in group:
+            studies.setdefault(one.received.study_instance_uid, []).append(one)
+        for study in studies.values():
+            try:
+                self._record(study)
+            except (
+                psycopg.OperationalError
+            ) as failure:  # a lock is held, or nobody answers: the same for all of it
+                for one in study:
+                    one.error = failure
+            except Exception:
+                for one in study:
+                    self._commit_alone(one)
+
+    def _commit_alone(self, entry: _Entry) -> None:
+        try:
+            self._record([entry])
+        except Exception as failure:
+            entry.error = failure
+
+    def _record(self, group: list[_Entry]) -> None:
+        """One statement, and so one transaction."""
+        columns = zip(*(_values(one) for one in group), strict=True)
+        outcomes = self._execute((group[0].tenant, *map(list, columns)))
+        for one in group:
+            one.outcome = outcomes.get(one.received.sop_instance_uid)
+
+    def _execute(self, arguments: tuple[object, ...]) -> dict[str, RecordOutcome]:
+        """Once more on a new connection when an old one turns out to be dead; what was committed is then identical."""
+        is_new = self._conn is None
+        try:
+            rows = self._connection().execute(_RECORD, arguments).fetchall()
+        except psycopg.OperationalError:
+            if self._conn is None or not self._conn.broken:
+                raise
+            self._disconnect()
+            if is_new:
+                raise
+            rows = self._connection().execute(_RECORD, arguments).fetchall()
+        return {sop_instance_uid: RecordOutcome(outcome) for sop_instance_uid, outcome in rows}
+
+    def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
+        if self._conn is None or self._conn.closed:
+            self._conn = psycopg.connect(
+                self.url,
+                autocommit=True,
+                options=connection_options(LOCK_TIMEOUT_S),
+                connect_timeout=round(self.connect_timeout_s),
+                application_name="radmeter-receive",
+                prepare_threshold=0,
+            )
+        return self._conn
+
+    def _disconnect(self) -> None:
+        with contextlib.suppress(psycopg.Error):
+            if self._conn is not None:
+                self._conn.close()
+        self._conn = None
+
+
+def _values(entry: _Entry) -> tuple[object, ...]:
+    """In the order of the parameters of record_instances."""
+    one = entry.received
+    return (
+        entry.association_id,
+        one.study_instance_uid,
+        one.series_instance_uid,
+        one.sop_instance_uid,
+        one.sop_class_uid,
+        one.transfer_syntax_uid,
+        one.modality,
+        one.location,
+        one.blake3,
+        one.size_bytes,
+    )

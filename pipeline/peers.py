@@ -1,0 +1,172 @@
+"""A tenant's peers in PostgreSQL: who may send what from where, where results go. In the caller's transaction.
+
+An AE title is unique within a tenant. Several machines that share one are one peer with several hosts; the same AE
+title may be a peer of several tenants, which the called AE title tells apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from psycopg import sql
+
+from dicom_gateway.errors import CertificateNameInvalid, HostEntryInvalid
+from dicom_gateway.hosts import canonical_entry
+from dicom_gateway.peer_certificate import canonical_name
+from dicom_gateway.peers import DuplicatePolicy
+from pipeline import audit
+from pipeline.database import Connection
+from pipeline.errors import PeerInvalid, PeerUnknown
+from study.errors import InvalidAETitle, InvalidUID
+from study.identifiers import AETitle, validate_uid
+
+Row = dict[str, Any]
+
+QUIET_TIME_MIN_S, QUIET_TIME_MAX_S = 0.1, 3600.0
+_LIST_MAX = 200
+
+
+@dataclass(frozen=True)
+class PeerEntry:
+    """What is set for one peer. Raises `PeerInvalid` with the name of the field.
+
+    host, port: where it listens; results are sent there.
+    quiet_time_s: a study is complete after this silence, 0.1 to 3600.
+    result_destination: AE title of the peer that gets the results; None is the sender itself.
+    hosts: addresses, networks, names that it may come from; with `check_host` also `host`. None of both is any.
+    certificates: names of `peer_certificate`, one of which it must prove; none is not asked for.
+    modalities, sop_classes: what it may send; empty is all.
+    """
+
+    ae_title: str
+    host: str
+    port: int = 104
+    quiet_time_s: float = 10.0
+    result_destination: str | None = None
+    check_host: bool = False
+    hosts: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    sop_classes: tuple[str, ...] = ()
+    duplicate_policy: DuplicatePolicy = "failure"
+    is_test: bool = False
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("ae_title", "result_destination"):
+            try:
+                if name == "ae_title" or self.result_destination is not None:
+                    object.__setattr__(self, name, str(AETitle(getattr(self, name))))
+            except InvalidAETitle:
+                sentence = "An AE title has 1 to 16 printable characters without a backslash."
+                raise PeerInvalid(name, sentence) from None
+        try:
+            canonical_entry(self.host.partition("%")[0])  # an IPv6 address may carry its zone
+        except HostEntryInvalid:
+            raise PeerInvalid("host", "Give a host name or an IP address.") from None
+        if "/" in self.host:
+            raise PeerInvalid("host", "Give a host name or an IP address.")
+        if not 1 <= self.port <= 65535:
+            raise PeerInvalid("port", "A port is a number from 1 to 65535.")
+        if not QUIET_TIME_MIN_S <= self.quiet_time_s <= QUIET_TIME_MAX_S:
+            raise PeerInvalid("quiet_time_s", "Give 0.1 to 3600 seconds.")
+        if self.duplicate_policy not in ("failure", "warning"):
+            raise PeerInvalid("duplicate_policy", "The answer is failure or warning.")
+        self._check_lists()
+
+    def _check_lists(self) -> None:
+        for name, canonical, sentence in (
+            ("hosts", canonical_entry, "Each line is an address, a network as 192.0.2.0/24, or a host name."),
+            (
+                "certificates",
+                canonical_name,
+                "Each line is a SHA-256 fingerprint, or cn:, dns:, ip:, uri: or subject: with a value.",
+            ),
+            ("modalities", _modality, "A modality is a code of up to 16 capitals, as CT or MR."),
+            ("sop_classes", validate_uid, "A SOP class is given by its UID."),
+        ):
+            try:
+                entries = tuple(dict.fromkeys(canonical(one.strip()) for one in getattr(self, name)))
+            except (HostEntryInvalid, CertificateNameInvalid, InvalidUID, ValueError):
+                raise PeerInvalid(name, sentence) from None
+            if len(entries) > _LIST_MAX:
+                raise PeerInvalid(name, "There are too many entries.")
+            object.__setattr__(self, name, entries)
+
+
+def _modality(text: str) -> str:
+    code = text.upper()
+    if not (1 <= len(code) <= 16 and code.isascii() and code.replace("_", "A").isalnum()):
+        raise ValueError(text)
+    return code
+
+
+COLUMNS = tuple(one.name for one in fields(PeerEntry))
+
+_SAVE = sql.SQL(
+    "INSERT INTO peer (tenant, {columns}) VALUES (%(tenant)s, {values}) "
+    "ON CONFLICT (tenant, ae_title) DO UPDATE SET {changes}"
+).format(
+    columns=sql.SQL(", ").join(map(sql.Identifier, COLUMNS)),
+    values=sql.SQL(", ").join(map(sql.Placeholder, COLUMNS)),
+    changes=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(one)) for one in COLUMNS),
+)
+
+
+def values_of(row: Row) -> dict[str, Any]:
+    """What a row of `peer` holds of an entry, as keyword arguments for `PeerEntry`."""
+    return {name: tuple(row[name]) if isinstance(row[name], list) else row[name] for name in COLUMNS}
+
+
+def list_peers(conn: Connection, tenant: str) -> list[Row]:
+    return conn.execute("SELECT * FROM peer WHERE tenant = %s ORDER BY ae_title", (tenant,)).fetchall()
+
+
+def get_peer(conn: Connection, tenant: str, ae_title: str) -> Row | None:
+    return conn.execute(
+        "SELECT * FROM peer WHERE tenant = %s AND ae_title = %s", (tenant, ae_title)
+    ).fetchone()
+
+
+def save_peer(conn: Connection, tenant: str, *, changed_by: str = "", **values: Any) -> None:
+    """Add the peer or change the one of the same AE title; `values` are those of `PeerEntry`. Raises `PeerInvalid`."""
+    save_entry(conn, tenant, PeerEntry(**values), changed_by=changed_by)
+
+
+def save_entry(conn: Connection, tenant: str, entry: PeerEntry, *, changed_by: str = "") -> bool:
+    """Like `save_peer`; False when nothing was to change. changed_by: who, for the audit trail."""
+    before = get_peer(conn, tenant, entry.ae_title)
+    former, after = values_of(before) if before else {}, asdict(entry)
+    if former == after:
+        return False
+    conn.execute(
+        _SAVE,
+        {"tenant": tenant}
+        | {name: list(value) if isinstance(value, tuple) else value for name, value in after.items()},
+    )
+    changes = {name: value for name, value in after.items() if former.get(name) != value}
+    detail = {"peer": entry.ae_title, "by": changed_by, "is_new": before is None, "changes": changes}
+    audit.record(conn, tenant, audit.AuditEvent.PEER_CHANGED, detail)
+    return True
+
+
+def set_enabled(conn: Connection, tenant: str, ae_title: str, enabled: bool, *, changed_by: str = "") -> None:
+    """Switch a peer on or off; associations that are open stay. Raises `PeerUnknown`."""
+    _require(conn.execute(
+        "UPDATE peer SET enabled = %s WHERE tenant = %s AND ae_title = %s", (enabled, tenant, ae_title)
+    ).rowcount, ae_title)  # fmt: skip
+    detail = {"peer": ae_title, "by": changed_by, "changes": {"enabled": enabled}}
+    audit.record(conn, tenant, audit.AuditEvent.PEER_CHANGED, detail)
+
+
+def remove_peer(conn: Connection, tenant: str, ae_title: str, *, changed_by: str = "") -> None:
+    """Forget a peer; what it sent stays. Raises `PeerUnknown`."""
+    deleted = conn.execute("DELETE FROM peer WHERE tenant = %s AND ae_title = %s", (tenant, ae_title))
+    _require(deleted.rowcount, ae_title)
+    audit.record(conn, tenant, audit.AuditEvent.PEER_REMOVED, {"peer": ae_title, "by": changed_by})
+
+
+def _require(row_count: int, ae_title: str) -> None:
+    if row_count == 0:
+        raise PeerUnknown(f"no peer {ae_title}")

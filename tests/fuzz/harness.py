@@ -1,0 +1,99 @@
+"""One fuzzing harness for each parser that reads what a peer sends.
+
+    python tests/fuzz/harness.py TARGET [options of libFuzzer] [folder of seeds]
+
+A target lets pass what it is allowed to raise, and breaks on anything else or on a broken promise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["dicom_gateway", "study"]):
+    from dicom_gateway import procedure_step, storage_commitment
+    from dicom_gateway.command_set import encode_response, parse_command
+    from dicom_gateway.data_set_head import read_head
+    from dicom_gateway.errors import DataSetHeadUnreadable, InvalidMessage, InvalidPDU, RequestRefused
+    from dicom_gateway.negotiation import accepted_contexts, answer_contexts, answer_roles
+    from dicom_gateway.transfer_syntaxes import (
+        EXPLICIT_VR_BIG_ENDIAN,
+        EXPLICIT_VR_LITTLE_ENDIAN,
+        IMPLICIT_VR_LITTLE_ENDIAN,
+    )
+    from dicom_gateway.upper_layer import (
+        encode_associate_accept,
+        parse_associate_request,
+        presentation_data_values,
+    )
+
+_SYNTAXES = (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
+
+
+def associate_request(data: bytes) -> None:
+    """What is read can be answered, and the answer is as long as it says."""
+    with contextlib.suppress(InvalidPDU):
+        request = parse_associate_request(memoryview(data))
+        answers = answer_contexts(request, has_desk=True)
+        roles = answer_roles(request, answers)
+        accepted_contexts(request, answers, roles)
+        accept = encode_associate_accept(request, answers, 16384, "1.2.3", "TEST", roles)
+        assert len(accept) == 6 + int.from_bytes(accept[2:6], "big")
+        assert len(accept) < 64 * 1024
+
+
+def data_values(data: bytes) -> None:
+    """All bytes belong to a value, none to two."""
+    with contextlib.suppress(InvalidPDU):
+        assert sum(len(value) + 6 for _, _, value in presentation_data_values(memoryview(data))) == len(data)
+
+
+def command(data: bytes) -> None:
+    """What is read has a response that reads back."""
+    with contextlib.suppress(InvalidMessage):
+        request = parse_command(data)
+        response = parse_command(encode_response(request, 0x0110, "why", 0xA710))
+        assert response.is_response
+        assert (response.sop_class_uid, response.sop_instance_uid) == (
+            request.sop_class_uid,
+            request.sop_instance_uid,
+        )
+        if not request.is_response:
+            assert (response.status, response.message_id) == (0x0110, request.message_id)
+
+
+def head(data: bytes) -> None:
+    """Values are short, and nothing is read beyond the data set."""
+
+    def read_at(offset: int, count: int) -> bytes:
+        assert 0 <= offset <= len(data)
+        return data[offset : offset + count]
+
+    for syntax in _SYNTAXES:
+        with contextlib.suppress(DataSetHeadUnreadable):
+            found = read_head(read_at, len(data), syntax)
+            assert len(found.sop_instance_uid) + len(found.study_instance_uid) <= 512
+
+
+def service_request(data: bytes) -> None:
+    """A result that is read is written and read as the same."""
+    for syntax in _SYNTAXES[:2]:
+        with contextlib.suppress(RequestRefused):
+            request = storage_commitment.read_request(data, syntax)
+            assert request.references
+        with contextlib.suppress(RequestRefused):
+            result = storage_commitment.read_result(data, syntax)
+            again = storage_commitment.read_result(storage_commitment.encode_result(result, syntax), syntax)
+            assert again == result
+        for read in (procedure_step.read_step, procedure_step.read_change):
+            with contextlib.suppress(RequestRefused):
+                read(data, syntax, "1.2.3")
+
+
+TARGETS = {one.__name__: one for one in (associate_request, data_values, command, head, service_request)}
+
+if __name__ == "__main__":
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], TARGETS[sys.argv[1]])
+    atheris.Fuzz()

@@ -1,0 +1,77 @@
+"""The parsers under atheris: two seconds each in `make test`, a minute each in `make soak`, with a printed seed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.dicom_gateway.malformed_pdus import COMMITMENT, CONTEXTS, WELL_KNOWN
+from tests.dicom_peers import RawPeer, ct_data_set
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("atheris") is None, reason="atheris is built for x86-64 Linux only"
+)
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HARNESS = Path(__file__).resolve().parent / "harness.py"
+SEEDS: dict[str, tuple[bytes, ...]] = {
+    "associate_request": (RawPeer.request(*CONTEXTS)[6:],),
+    "data_values": (RawPeer.fragment(3, b"abc")[6:] + RawPeer.fragment(2, b"defg", 5)[6:],),
+    "command": (
+        RawPeer.command(1, RawPeer.CT, "1.2.3"),
+        RawPeer.n_request(0x0130, COMMITMENT, WELL_KNOWN, 1),
+        RawPeer.response(0x8100, 1, COMMITMENT),
+    ),
+    "head": (ct_data_set("1.2.3", pixel_bytes=32),),
+    "service_request": (RawPeer.commitment_request("1.2.7", RawPeer.CT, "1.2.3", "1.2.4"),),
+}
+
+
+def fuzz(target: str, seconds: int, folder: Path) -> None:
+    seed = int(os.environ.get("RADMETER_SEED", random.SystemRandom().randrange(1, 2**31)))
+    seeds, finds = folder / "seeds", folder / "finds"
+    for place in (seeds, finds):
+        place.mkdir()
+    for number, data in enumerate(SEEDS[target]):
+        (seeds / str(number)).write_bytes(data)
+    command = [sys.executable, str(HARNESS), target, f"-max_total_time={seconds}", f"-seed={seed}"]
+    command += [
+        "-max_len=4096",
+        "-timeout=10",
+        "-rss_limit_mb=1024",
+        f"-artifact_prefix={finds}/",
+        str(seeds),
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 120,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    found = [path.read_bytes() for path in finds.iterdir()]
+    assert done.returncode == 0, f"seed {seed}, input {found}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    assert "Done " in done.stderr, "libFuzzer ran to the end of its time"
+
+
+@pytest.mark.parametrize("target", SEEDS)
+def test_two_seconds_find_nothing(target: str, tmp_path: Path) -> None:
+    fuzz(target, 2, tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("target", SEEDS)
+def test_a_minute_finds_nothing(target: str, tmp_path: Path) -> None:
+    fuzz(target, 60, tmp_path)
+
+
+def test_every_harness_is_run() -> None:
+    source = HARNESS.read_text(encoding="utf-8")
+    (line,) = [line for line in source.splitlines() if line.startswith("TARGETS = ")]
+    assert all(target in line for target in SEEDS)
