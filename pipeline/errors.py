@@ -79,3 +79,11 @@ class SecretMissing(PipelineError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no file {name} in the folder of secrets")
+
+
+class PeerTableInvalid(PipelineError):
+    """A table of peers cannot be read; each problem names its line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems

@@ -30,10 +30,12 @@ class DatabaseSink:
         database: Database,
         queue: procrastinate.App,
         observe: Callable[[RecordOutcome], None] = lambda _outcome: None,
+        observe_alert: Callable[[SecurityAlert], None] = lambda _alert: None,
     ) -> None:
         self._database = database
         self._queue = queue
         self._observe = observe
+        self._observe_alert = observe_alert
         self._hosts = HostBook()
         self._alerts = AlertDesk(database)
         self._commits = GroupCommit(database.url)
@@ -76,6 +78,7 @@ class DatabaseSink:
 
     def report(self, alert: SecurityAlert) -> None:
         """Into the audit trail, bounded in number."""
+        self._observe_alert(alert)
         self._alerts.report(alert)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""`radmeter tenant|peer|key|user`: administration."""
+"""`radmeter tenant|key|user`: administration."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from pipeline import store
 from pipeline.database import Connection
 from portal import auth
 from portal.context import Role
@@ -23,10 +20,9 @@ from server.settings import load_settings
 from study.identifiers import AETitle
 
 tenant_commands = typer.Typer(help="Tenants: hospitals that see only their own.", no_args_is_help=True)
-peer_commands = typer.Typer(help="DICOM peers: who may send, where results go.", no_args_is_help=True)
 key_commands = typer.Typer(help="API keys.", no_args_is_help=True)
 user_commands = typer.Typer(help="People who sign in to the portal.", no_args_is_help=True)
-GROUPS = {"tenant": tenant_commands, "peer": peer_commands, "key": key_commands, "user": user_commands}
+GROUPS = {"tenant": tenant_commands, "key": key_commands, "user": user_commands}
 
 TenantOption = Annotated[str, typer.Option(help="the tenant it belongs to")]
 
@@ -56,51 +52,6 @@ def add_tenant(
     with administration(tenant, must_exist=False) as conn:
         create_tenant(conn, tenant, name or tenant, AETitle(ae_title), language)
     typer.echo(f"tenant {tenant} answers as {ae_title}")
-
-
-@peer_commands.command("add")
-def add_peer(
-    address: Annotated[str, typer.Argument(help="AE@host:port")],
-    tenant: TenantOption = FIRST_TENANT,
-    quiet_time_s: Annotated[float, typer.Option(help="a study is complete after this silence")] = 10.0,
-    results_to: Annotated[str | None, typer.Option(help="AE title of the peer that gets the results")] = None,
-    check_host: Annotated[bool, typer.Option(help="accept it from its own address only")] = False,
-    test: Annotated[bool, typer.Option(help="a test peer: results are recorded, never billed")] = False,
-) -> None:
-    """Add a peer, or change the one with this AE title."""
-    from server.send import parse_address
-
-    with administration(tenant) as conn:
-        peer = parse_address(address, "RADMETER")
-        store.save_peer(
-            conn,
-            tenant,
-            ae_title=peer.called_ae_title,
-            host=peer.host,
-            port=peer.port,
-            quiet_time_s=quiet_time_s,
-            result_destination=results_to,
-            check_host=check_host,
-            is_test=test,
-        )
-    typer.echo(f"peer {peer.called_ae_title} saved")
-
-
-@peer_commands.command("list")
-def list_peers(tenant: TenantOption = FIRST_TENANT) -> None:
-    """Show the peers of a tenant."""
-    table = Table("AE title", "address", "quiet time", "results to", "test", "enabled")
-    with administration(tenant) as conn:
-        for peer in store.list_peers(conn, tenant):
-            table.add_row(
-                peer["ae_title"],
-                f"{peer['host']}:{peer['port']}",
-                f"{peer['quiet_time_s']:g} s",
-                peer["result_destination"] or "the sender",
-                "yes" if peer["is_test"] else "no",
-                "yes" if peer["enabled"] else "no",
-            )
-    Console().print(table)
 
 
 @key_commands.command("add")

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import LiteralString
 
 from rich.console import Console
 from rich.table import Table
@@ -24,6 +25,12 @@ from server.serve import with_database
 from server.settings import Settings
 
 _FREE_BYTES_MIN = 5 << 30
+# What `radmeter status` counts over all tenants beside studies and jobs.
+_NEEDS_A_LOOK: dict[str, LiteralString] = {
+    "instances kept aside": "SELECT count(*) AS n FROM quarantined_instance",
+    "security alerts in the last day": """SELECT coalesce(sum(coalesce((detail->>'count')::int, 1)), 0) AS n
+        FROM audit_event WHERE event = 'Security Alert' AND outcome > 0 AND at > now() - interval '1 day'""",
+}
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,9 @@ def print_status(settings: Settings) -> None:
             "SELECT status::text AS status, count(*) AS n FROM procrastinate_jobs GROUP BY status ORDER BY status"
         ):
             table.add_row(f"jobs {row['status']}", str(row["n"]))
+        for word, query in _NEEDS_A_LOOK.items():
+            count = conn.execute(query).fetchone()
+            table.add_row(word, str(count["n"] if count else 0))
         waiting = conn.execute("SELECT count(*) AS n FROM delivery WHERE state = 'waiting'").fetchone()
         table.add_row("objects not yet acknowledged", str(waiting["n"] if waiting else 0))
         given_up = conn.execute(

@@ -40,7 +40,8 @@ def run_gateway(settings: Settings) -> None:
     database = wiring.database(settings, pool_size_max=min(settings.associations_max, 16))
     queue = deferring_app(settings.database_url)
     instances = wiring.folders(settings).instances
-    sink = DatabaseSink(database, queue, Metrics().observe_instance)
+    metrics = Metrics()
+    sink = DatabaseSink(database, queue, metrics.observe_instance, metrics.observe_alert)
     desk = DatabaseServiceDesk(database, queue, lambda location: (instances / location).is_file())
     acceptor = Acceptor(
         AcceptorSettings(

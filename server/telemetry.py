@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess
 
 from dicom_gateway.instance_sink import RecordOutcome
+from dicom_gateway.security_alert import SecurityAlert
 
 # Only these leave a log record beside its event name. Never UIDs, names or accession numbers.
 LOG_FIELDS = (
@@ -84,6 +85,15 @@ class Metrics:
         self.instances = Counter(
             "radmeter_instances_total", "Instances received", ("outcome",), registry=self.registry
         )
+        self.alerts = Counter(
+            "radmeter_security_alerts_total",
+            "What peers tried and were denied",
+            ("kind",),
+            registry=self.registry,
+        )
+
+    def observe_alert(self, alert: SecurityAlert) -> None:
+        self.alerts.labels(alert.kind).inc()
 
     def observe_instance(self, outcome: RecordOutcome) -> None:
         self.instances.labels(outcome.value).inc()

@@ -1,0 +1,164 @@
+"""`radmeter peer`: who may send what from where, and where results go."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from pipeline import peers
+from pipeline.peer_table import read_table, write_table
+from server.cli_admin import TenantOption, administration
+from server.errors import CommandFailed
+from server.installation import FIRST_TENANT
+
+peer_commands = typer.Typer(help="DICOM peers: who may send, where results go.", no_args_is_help=True)
+GROUPS = {"peer": peer_commands}
+
+Title = Annotated[str, typer.Argument(help="AE title of the peer")]
+
+
+def _who() -> str:
+    return f"{getpass.getuser()} on the command line"
+
+
+@peer_commands.command("add")
+def add_peer(
+    address: Annotated[str, typer.Argument(help="AE@host:port")],
+    tenant: TenantOption = FIRST_TENANT,
+    quiet_time_s: Annotated[
+        float | None, typer.Option(help="a study is complete after this silence; 10 unless set")
+    ] = None,
+    results_to: Annotated[
+        str | None, typer.Option(help="AE title of the peer that gets the results; '' is the sender")
+    ] = None,
+    check_host: Annotated[bool | None, typer.Option(help="accept it from its own address only")] = None,
+    hosts: Annotated[
+        str | None, typer.Option(help="accept it from these addresses, networks, names, divided by |")
+    ] = None,
+    certificates: Annotated[
+        str | None,
+        typer.Option(help="accept it with these only: fingerprints, cn:…, dns:…, ip:…, divided by |"),
+    ] = None,
+    modalities: Annotated[str | None, typer.Option(help="it may send these only, as CT|MR")] = None,
+    sop_classes: Annotated[str | None, typer.Option(help="it may send these UIDs only, divided by |")] = None,
+    duplicates: Annotated[
+        str | None, typer.Option(help="answer to other bytes under a known UID: failure or warning")
+    ] = None,
+    test: Annotated[bool | None, typer.Option(help="a test peer: results are recorded, never billed")] = None,
+) -> None:
+    """Add a peer, or change the one with this AE title: what is not given stays as it is."""
+    from server.send import parse_address
+
+    def parts(text: str | None) -> tuple[str, ...] | None:
+        return None if text is None else tuple(part.strip() for part in text.split("|") if part.strip())
+
+    with administration(tenant) as conn:
+        peer = parse_address(address, "RADMETER")
+        given: dict[str, Any] = {
+            "ae_title": str(peer.called_ae_title),
+            "host": peer.host,
+            "port": peer.port,
+            "quiet_time_s": quiet_time_s,
+            "check_host": check_host,
+            "hosts": parts(hosts),
+            "certificates": parts(certificates),
+            "modalities": parts(modalities),
+            "sop_classes": parts(sop_classes),
+            "duplicate_policy": duplicates,
+            "is_test": test,
+        }
+        known = peers.get_peer(conn, tenant, peer.called_ae_title)
+        values = peers.values_of(known) if known else {}
+        values |= {name: value for name, value in given.items() if value is not None}
+        if results_to is not None:
+            values["result_destination"] = results_to or None
+        peers.save_peer(conn, tenant, changed_by=_who(), **values)
+    typer.echo(f"peer {peer.called_ae_title} saved")
+
+
+@peer_commands.command("list")
+def list_peers(tenant: TenantOption = FIRST_TENANT) -> None:
+    """Show the peers of a tenant."""
+    whole = [Column(name, no_wrap=True) for name in ("AE title", "address")]
+    table = Table(*whole, "from", "may send", "results to", "state")
+    with administration(tenant) as conn:
+        for peer in peers.list_peers(conn, tenant):
+            hosts = [*peer["hosts"], *(["its address"] if peer["check_host"] else [])]
+            table.add_row(
+                peer["ae_title"],
+                f"{peer['host']}:{peer['port']}",
+                ", ".join(hosts or ["anywhere"]) + (" by certificate" if peer["certificates"] else ""),
+                ", ".join([*peer["modalities"], *peer["sop_classes"]]) or "everything",
+                peer["result_destination"] or "the sender",
+                ("enabled" if peer["enabled"] else "off") + (", test" if peer["is_test"] else ""),
+            )
+    Console().print(table)
+
+
+@peer_commands.command("show")
+def show_peer(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Show everything that is set for a peer."""
+    with administration(tenant) as conn:
+        row = peers.get_peer(conn, tenant, ae_title)
+        if row is None:
+            raise CommandFailed(f"no peer {ae_title}")
+        for name, value in peers.values_of(row).items():
+            typer.echo(f"{name}: {' | '.join(value) if isinstance(value, tuple) else value}")
+
+
+@peer_commands.command("enable")
+def enable_peer(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Let a peer in again."""
+    with administration(tenant) as conn:
+        peers.set_enabled(conn, tenant, ae_title, True, changed_by=_who())
+    typer.echo(f"peer {ae_title} enabled")
+
+
+@peer_commands.command("disable")
+def disable_peer(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Refuse a peer's associations from now on; what is set for it stays."""
+    with administration(tenant) as conn:
+        peers.set_enabled(conn, tenant, ae_title, False, changed_by=_who())
+    typer.echo(f"peer {ae_title} disabled")
+
+
+@peer_commands.command("remove")
+def remove_peer(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Forget a peer; its studies stay."""
+    with administration(tenant) as conn:
+        peers.remove_peer(conn, tenant, ae_title, changed_by=_who())
+    typer.echo(f"peer {ae_title} removed")
+
+
+@peer_commands.command("export")
+def export_peers(tenant: TenantOption = FIRST_TENANT) -> None:
+    """Write all peers as CSV, as `radmeter peer import` reads them."""
+    with administration(tenant) as conn:
+        typer.echo(write_table(peers.list_peers(conn, tenant)), nl=False)
+
+
+@peer_commands.command("import")
+def import_peers(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="CSV; the first row names the fields")
+    ],
+    tenant: TenantOption = FIRST_TENANT,
+    dry_run: Annotated[bool, typer.Option(help="check the file, change nothing")] = False,
+) -> None:
+    """Add or change all peers of a CSV file, or none of them if a line is wrong."""
+    with administration(tenant) as conn:
+        entries = read_table(file.read_text("utf-8"))
+        known = {row["ae_title"] for row in peers.list_peers(conn, tenant)}
+        changed = [one.ae_title for one in entries if peers.save_entry(conn, tenant, one, changed_by=_who())]
+        if dry_run:
+            conn.rollback()
+    added = sum(name not in known for name in changed)
+    would = "would be " if dry_run else ""
+    typer.echo(
+        f"{added} {would}added, {len(changed) - added} {would}changed, {len(entries) - len(changed)} as before"
+    )

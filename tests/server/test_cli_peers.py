@@ -1,0 +1,140 @@
+"""`radmeter peer` and `radmeter audit` on a database of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from pipeline.errors import PeerTableInvalid
+from pipeline.peer_table import read_table
+from server.cli import app
+
+
+@pytest.fixture
+def owner(migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
+    for name in list(os.environ):
+        if name.startswith("RADMETER_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RADMETER_DATA", str(tmp_path))
+    monkeypatch.setenv("RADMETER_DATABASE_URL", migrated_url)
+    monkeypatch.setenv("COLUMNS", "200")
+    with psycopg.connect(migrated_url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO tenant (tenant, name, called_ae_title) VALUES ('default', 'Clinic', 'RADMETER')"
+        )
+        yield conn
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def done(*arguments: str | Path) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def failed(*arguments: str | Path) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_the_life_of_a_peer(owner: psycopg.Connection) -> None:
+    done(
+        "peer",
+        "add",
+        "CT1@10.1.2.3:104",
+        "--hosts",
+        "10.1.2.0/24|ct1.example",
+        "--modalities",
+        "CT|SR",
+        "--test",
+    )
+    done("peer", "add", "CT1@10.1.2.4:11112", "--certificates", "cn:CT1", "--duplicates", "warning")
+    shown = done("peer", "show", "CT1")
+    for line in (
+        "host: 10.1.2.4", "port: 11112", "hosts: 10.1.2.0/24 | ct1.example", "certificates: cn:ct1",
+        "modalities: CT | SR", "duplicate_policy: warning", "is_test: True", "enabled: True",
+    ):  # fmt: skip
+        assert line in shown.splitlines()
+    assert "10.1.2.0/24, ct1.example by certificate" in done("peer", "list")
+    done("peer", "disable", "CT1")
+    assert "enabled: False" in done("peer", "show", "CT1")
+    done("peer", "enable", "CT1")
+    assert "enabled: True" in done("peer", "show", "CT1")
+    done("peer", "remove", "CT1")
+    assert "no peer CT1" in failed("peer", "show", "CT1")
+    assert "no peer CT1" in failed("peer", "remove", "CT1")
+    changes = [json.loads(line) for line in done("audit", "export").splitlines()]
+    assert [one["action"] for one in changes] == ["peer_changed"] * 4 + ["peer_removed"]
+    assert all("on the command line" in one["detail"] for one in changes)
+
+
+def test_what_cannot_be_is_refused_with_the_name_of_the_field(owner: psycopg.Connection) -> None:
+    assert "hosts:" in failed("peer", "add", "CT1@10.1.2.3:104", "--hosts", "10.1.2.0/64")
+    assert "certificates:" in failed("peer", "add", "CT1@10.1.2.3:104", "--certificates", "ct1")
+    assert "duplicate_policy:" in failed("peer", "add", "CT1@10.1.2.3:104", "--duplicates", "ignore")
+    assert done("peer", "export").count("\n") == 1
+
+
+def test_a_hospital_is_set_up_from_one_file_and_written_out_again(
+    owner: psycopg.Connection, tmp_path: Path
+) -> None:
+    lines = ["ae_title;host;port;modalities;hosts;result_destination", "PACS;10.0.0.1;11112;;;"]
+    lines += [f"MOD{n};10.0.1.{n};104;ct | mr;10.0.1.0/24;PACS" for n in range(1, 81)]
+    file = tmp_path / "peers.csv"
+    file.write_text("\ufeff" + "\r\n".join(lines) + "\r\n", "utf-8")
+    assert done("peer", "import", file, "--dry-run") == "81 would be added, 0 would be changed, 0 as before\n"
+    assert done("peer", "export").count("\n") == 1
+    assert done("peer", "import", file) == "81 added, 0 changed, 0 as before\n"
+    exported = done("peer", "export")
+    file.write_text(exported.replace("10.0.1.7,", "10.0.1.77,"), "utf-8")
+    assert done("peer", "import", file) == "0 added, 1 changed, 80 as before\n"
+    assert "modalities: CT | MR" in done("peer", "show", "MOD7")
+
+
+def test_a_file_with_mistakes_changes_nothing_and_names_every_line(
+    owner: psycopg.Connection, tmp_path: Path
+) -> None:
+    file = tmp_path / "peers.csv"
+    file.write_text(
+        "ae_title,host,port,enabled\nGOOD,10.0.0.1,104,yes\n,10.0.0.2,104,yes\nCT2,10.0.0.3,x,yes\n"
+        "CT3,10.0.0.4,104,perhaps\nGOOD,10.0.0.5,104,yes\nCT4,10.0.0.6\n"
+    )
+    answer = failed("peer", "import", file)
+    for line in (3, 4, 5, 6, 7):
+        assert f"line {line}:" in answer
+    assert "line 2:" not in answer
+    assert done("peer", "export").count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ae_title\nX\n", "ae_title,host,colour\nX,h,red\n", "\x00", 'ae_title,host\n"X,h\n', "a" * 200_000],
+)
+def test_what_is_no_table_of_peers_is_said_so(text: str) -> None:
+    with pytest.raises(PeerTableInvalid, match="line "):
+        read_table(text)
+
+
+def test_the_audit_trail_is_verified_and_status_counts_alerts(owner: psycopg.Connection) -> None:
+    done("peer", "add", "CT1@10.1.2.3:104")
+    head = done("audit", "verify").strip()
+    owner.execute("SELECT append_audit_event(NULL, 'Security Alert', 'tls_failed', 8, '{\"count\": 41}')")
+    done("audit", "verify", "--known-head", head)
+    assert "security alerts in the last day" in done("status")
+    assert "41" in done("status")
+    owner.execute("ALTER TABLE audit_event DISABLE TRIGGER USER")
+    owner.execute("UPDATE audit_event SET detail = '{}' WHERE sequence = 1")
+    assert "audit event 1: its hash does not fit what it says" in failed("audit", "verify")
