@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 from pydicom.dataset import Dataset
 
@@ -27,7 +27,8 @@ _NAMESPACE = uuid.UUID("6f0d2b3e-6c1f-4f8e-9d5a-0b8f4f6d7a11")
 class ResultContext:
     """One result of one model on one series.
 
-    study_id: our opaque id of the study; seeds the UIDs, is written nowhere.
+    uid_seed: what the UIDs are derived from beside source, model and revision; is written nowhere. It must differ
+        where the content differs: by the digest of what the model read, say.
     source_headers: datasets without pixels in slice order; an enhanced multi-frame source is one dataset.
     findings: highest score first; empty for a negative result.
     model_name, model_version, weights_sha256, publisher: who made the result.
@@ -38,7 +39,7 @@ class ResultContext:
     institution: who runs the device, if the site wants it in the results.
     """
 
-    study_id: str
+    uid_seed: str
     source_headers: Sequence[Dataset]
     volume: Volume
     findings: tuple[Finding, ...]
@@ -55,9 +56,9 @@ class ResultContext:
     language: str = "en"
 
     def __post_init__(self) -> None:
-        names = (self.study_id, self.model_name, self.model_version, self.weights_sha256, self.publisher)
+        names = (self.uid_seed, self.model_name, self.model_version, self.weights_sha256, self.publisher)
         if not all(name.strip() for name in names):
-            raise InvalidResultContext("a result needs study id, model name, version, digest, publisher")
+            raise InvalidResultContext("a result needs a seed, model name, version, digest, publisher")
         if self.created_at.tzinfo is None:
             raise InvalidResultContext("created_at has no time zone")
         if self.revision < 1:
@@ -89,10 +90,9 @@ class ResultContext:
 
     def uid(self, role: str) -> str:
         """UID of one part of this result, derived and never random, so that a repeated step repeats it."""
-        moment = self.created_at.astimezone(UTC).isoformat()
-        source = (self.study_id, self.study_instance_uid, self.source_series_instance_uid)
+        source = (self.uid_seed, self.study_instance_uid, self.source_series_instance_uid)
         model = (self.model_name, self.model_version, self.weights_sha256)
-        return _uid("result", *source, *model, str(self.revision), moment, role)
+        return _uid("result", *source, *model, str(self.revision), role)
 
     def tracking_id(self, finding: Finding) -> str:
         """Human-readable tracking identifier, the same in SR and SEG (unique within the result)."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from dicom_gateway.delivery_outcome import DeliveryOutcome
 from pipeline import deliveries, store
 from pipeline.destinations import DestinationRecord, find_destination
-from pipeline.send_objects import send_objects
+from pipeline.send_objects import Sender
 from pipeline.services import Services
 from pipeline.status import StudyStatus
 from pipeline.store import Row, StudyRecord
@@ -81,13 +81,9 @@ class _Job:
             for path in row_of:
                 self.record(row_of[path], DeliveryOutcome("", None, False, why, path))
             return
-        send_objects(
-            list(row_of),
-            self.target,
-            calling_ae_title=calling,
-            secrets=self.services.folders.secrets,
-            on_outcome=self._paced(lambda outcome: self.record(row_of[outcome.path], outcome)),
-        )
+        sender = Sender(calling, self.services.folders.secrets)
+        record = self._paced(lambda outcome: self.record(row_of[outcome.path], outcome))
+        sender.send(list(row_of), self.target, record)
 
     def _paced(self, record: Callable[[DeliveryOutcome], None]) -> Callable[[DeliveryOutcome], None]:
         """Not more objects a second than the destination wants, shared among its associations."""

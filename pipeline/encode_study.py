@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from typing import Any
 
 from dicom_gateway.child_process import ChildError
@@ -26,11 +27,13 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
             row["product"]: row["created_at"]
             for row in store.results(conn, record.tenant, record.id, record.revision)
         }
-        language = store.get_tenant(conn, record.tenant)["language"]
+        tenant = store.get_tenant(conn, record.tenant)
     rows: list[dict[str, Any]] = []
     for position, choice in enumerate(record.route):
         product = choice["product"]
-        results = _make(services, record, choice, created_at[product], language)
+        results = _make(
+            services, record, choice, created_at[product], tenant["language"], _uid_seed(tenant, choice)
+        )
         # The first model's report is the study's report; further ones lie beside it under their product.
         folder = services.folders.results_of(record)
         save_report(folder if position == 0 else folder / product, results.view, results.pdf)
@@ -44,7 +47,12 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
 
 
 def _make(
-    services: Services, record: StudyRecord, choice: dict[str, Any], created_at: Any, language: str
+    services: Services,
+    record: StudyRecord,
+    choice: dict[str, Any],
+    created_at: Any,
+    language: str,
+    uid_seed: str,
 ) -> ResultSet:
     work = services.folders.work_of(record)
     try:
@@ -54,6 +62,7 @@ def _make(
             load_findings(work, choice["product"]),
             services.get_model(choice["model"]).manifest,
             study_id=str(record.id),
+            uid_seed=uid_seed,
             revision=record.revision,
             created_at=created_at,
             instances_root=services.folders.instances,
@@ -63,6 +72,12 @@ def _make(
         raise StudyFailed(
             "RESULT_NOT_ENCODED", f"The result cannot be written as DICOM objects: {error}"
         ) from error
+
+
+def _uid_seed(tenant: dict[str, Any], choice: dict[str, Any]) -> str:
+    """The same input gives the same UIDs, another input never: keyed, so that nobody can guess them ahead."""
+    secret, read = bytes(tenant["case_key_secret"]), choice["input_digest"]
+    return hmac.new(secret, read.encode(), hashlib.sha256).hexdigest()
 
 
 def _write_objects(

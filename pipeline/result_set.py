@@ -50,6 +50,7 @@ def make_result_set(
     manifest: Manifest,
     *,
     study_id: str,
+    uid_seed: str,
     revision: int,
     created_at: datetime,
     instances_root: Path,
@@ -57,6 +58,7 @@ def make_result_set(
 ) -> ResultSet:
     """Encode one result. The same arguments give the same bytes, so a repeated step repeats its objects.
 
+    uid_seed: see `ResultContext`; UIDs do not depend on the study id or on the moment.
     instances_root: the folder that the instances' locations are relative to.
     """
     view = build_report(
@@ -71,7 +73,7 @@ def make_result_set(
     )
     pdf = render_report_pdf(view, language)
     context = ResultContext(
-        study_id=study_id,
+        uid_seed=uid_seed,
         source_headers=read_headers(_source_files(study, volume, instances_root)),
         volume=volume,
         findings=findings,

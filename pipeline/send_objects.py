@@ -1,65 +1,89 @@
-"""Send files to a destination by the protocol that it speaks."""
+"""Send files to a destination by the protocol that it speaks, with the certificates and tokens that it names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from dicom_gateway.deliver_dimse import send_instances
+from dicom_gateway.deliver_dimse import echo, send_instances
+from dicom_gateway.deliver_stow import StowDestination, probe, stow_instances
 from dicom_gateway.delivery_outcome import DeliveryOutcome
-from dicom_gateway.errors import TLSFilesUnusable
+from dicom_gateway.dicomweb_client import DicomWebServer
+from dicom_gateway.errors import GatewayError
 from dicom_gateway.scu_association import Destination
 from dicom_gateway.tls import client_context
 from pipeline.destinations import DestinationRecord
-from pipeline.errors import SecretMissing
+from pipeline.errors import PipelineError, SecretMissing
 
 OnOutcome = Callable[[DeliveryOutcome], None]
 
-
-def send_objects(
-    paths: Sequence[Path],
-    target: DestinationRecord,
-    *,
-    calling_ae_title: str,
-    secrets: Path | None,
-    on_outcome: OnOutcome,
-) -> None:
-    """Send each file once and tell what became of it. What is wrong with the destination is an outcome."""
-    try:
-        node = dimse_node(target, calling_ae_title=calling_ae_title, secrets=secrets)
-    except (SecretMissing, TLSFilesUnusable) as error:
-        for path in paths:
-            on_outcome(DeliveryOutcome("", None, False, str(error), path))
-        return
-    send_instances(paths, node, on_outcome)
+_TOKEN_BYTES_MAX = 16 * 1024
+_PIECE_TIMEOUT_S = 30.0
 
 
-def dimse_node(target: DestinationRecord, *, calling_ae_title: str, secrets: Path | None) -> Destination:
-    """The DICOM node of a destination. Raises `SecretMissing` or `TLSFilesUnusable`."""
-    assert target.host is not None
-    assert target.port is not None
-    assert target.ae_title is not None
-    tls = None
-    if target.use_tls:
-        tls = client_context(
-            authorities=secret_path(secrets, target.authority_file),
-            certificate=secret_path(secrets, target.certificate_file),
+@dataclass(frozen=True)
+class Sender:
+    """How we speak to destinations. secrets: the folder of files that they name, None without one."""
+
+    calling_ae_title: str
+    secrets: Path | None
+
+    def send(self, paths: Sequence[Path], target: DestinationRecord, on_outcome: OnOutcome) -> None:
+        """Send each file once and tell what became of it. What is wrong with the destination is an outcome."""
+        try:
+            node = self.node(target)
+        except (PipelineError, GatewayError, OSError, ValueError) as error:
+            for path in paths:
+                on_outcome(DeliveryOutcome("", None, False, _words(error), path))
+            return
+        if isinstance(node, Destination):
+            send_instances(paths, node, on_outcome)
+        elif target.objects_per_s is None:
+            stow_instances(paths, StowDestination(node, target.response_timeout_s), on_outcome)
+        else:
+            for path in paths:  # a rate is kept between requests
+                stow_instances([path], StowDestination(node, target.response_timeout_s), on_outcome)
+
+    def test(self, target: DestinationRecord) -> str | None:
+        """Ask whether it is there and speaks with us: None, or the reason as a sentence. Nothing is stored."""
+        try:
+            node = self.node(target)
+        except (PipelineError, GatewayError, OSError, ValueError) as error:
+            return _words(error)
+        return echo(node) if isinstance(node, Destination) else probe(node)
+
+    def node(self, target: DestinationRecord) -> Destination | DicomWebServer:
+        """The destination's address with what it takes to get in. Raises `SecretMissing`, `TLSFilesUnusable`, …"""
+        tls = None
+        if target.use_tls or (target.url or "").startswith("https://"):
+            tls = client_context(
+                authorities=self._secret(target.authority_file),
+                certificate=self._secret(target.certificate_file),
+            )
+        if target.kind == "stow":
+            token = self._secret(target.token_file)
+            secret = token.read_bytes()[:_TOKEN_BYTES_MAX].decode("ascii").strip() if token else ""
+            return DicomWebServer(target.url or "", secret=secret, timeout_s=_PIECE_TIMEOUT_S, tls=tls)
+        return Destination(
+            host=target.host or "",
+            port=target.port or 104,
+            called_ae_title=target.ae_title or "",
+            calling_ae_title=self.calling_ae_title,
+            dimse_timeout_s=target.response_timeout_s,
+            tls=tls,
         )
-    return Destination(
-        host=target.host,
-        port=target.port,
-        called_ae_title=target.ae_title,
-        calling_ae_title=calling_ae_title,
-        dimse_timeout_s=target.response_timeout_s,
-        tls=tls,
-    )
+
+    def _secret(self, name: str | None) -> Path | None:
+        if name is None:
+            return None
+        path = self.secrets / name if self.secrets is not None else None
+        if path is None or not path.is_file():
+            raise SecretMissing(name)
+        return path
 
 
-def secret_path(secrets: Path | None, name: str | None) -> Path | None:
-    """The file of that name in the folder of secrets; its path is never shown."""
-    if name is None:
-        return None
-    path = secrets / name if secrets is not None else None
-    if path is None or not path.is_file():
-        raise SecretMissing(name)
-    return path
+def _words(error: Exception) -> str:
+    """Our own errors say what is wrong; another one could quote a token."""
+    ours = isinstance(error, PipelineError | GatewayError)
+    return str(error) if ours else f"not usable as it is set up: {type(error).__name__}"

@@ -144,14 +144,17 @@ def _run(
 def _write_results(
     study: Study, volume: Volume, result: InferenceResult, model: Model, out: Path, language: str
 ) -> None:
+    now = datetime.now(UTC)
     results = make_result_set(
         study,
         volume,
         result.findings,
         model.manifest,
         study_id=_job_id(study.study_instance_uid),
+        # No server remembers when this was: each run makes objects of its own.
+        uid_seed=_job_id(study.study_instance_uid, now.isoformat()),
         revision=1,
-        created_at=datetime.now(UTC),
+        created_at=now,
         instances_root=Path("/"),
         language=language,
     )

@@ -130,7 +130,7 @@ def result_context(
     headers: list[Dataset], volume: Volume, findings: list[Finding] | tuple[Finding, ...] = (), **changes: Any
 ) -> ResultContext:
     values: dict[str, Any] = {
-        "study_id": "study-1",
+        "uid_seed": "study-1",
         "source_headers": headers,
         "volume": volume,
         "findings": tuple(findings),

@@ -39,6 +39,7 @@ def made(request: pytest.FixtureRequest, shared_data: Path, tmp_path: Path) -> t
         (finding,),
         manifest(),
         study_id="study-1",
+        uid_seed="input-1",
         revision=1,
         created_at=CREATED_AT,
         instances_root=source,
