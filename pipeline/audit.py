@@ -35,6 +35,7 @@ class AuditEvent(enum.Enum):
     TLS_FAILED = ("tls_failed", "Security Alert", SERIOUS_FAILURE)
     INSTANCE_REFUSED = ("instance_refused", "Security Alert", MINOR_FAILURE)
     INSTANCE_DIFFERS = ("instance_differs", "Security Alert", SERIOUS_FAILURE)
+    PEER_ADDED = ("peer_added", "Security Alert", SUCCESS)
     PEER_CHANGED = ("peer_changed", "Security Alert", SUCCESS)
     PEER_REMOVED = ("peer_removed", "Security Alert", SUCCESS)
     SIGNED_IN = ("signed_in", "User Authentication", SUCCESS)

@@ -145,9 +145,13 @@ def save_entry(conn: Connection, tenant: str, entry: PeerEntry, *, changed_by: s
         {"tenant": tenant}
         | {name: list(value) if isinstance(value, tuple) else value for name, value in after.items()},
     )
-    changes = {name: value for name, value in after.items() if former.get(name) != value}
-    detail = {"peer": entry.ae_title, "by": changed_by, "is_new": before is None, "changes": changes}
-    audit.record(conn, tenant, audit.AuditEvent.PEER_CHANGED, detail)
+    # Of a new peer what is not as usual, of a known one what is not as before.
+    usual = former or {one.name: one.default for one in fields(PeerEntry)}
+    changes = {
+        name: value for name, value in after.items() if name != "ae_title" and usual.get(name) != value
+    }
+    event = audit.AuditEvent.PEER_CHANGED if former else audit.AuditEvent.PEER_ADDED
+    audit.record(conn, tenant, event, {"peer": entry.ae_title, "by": changed_by, "changes": changes})
     return True
 
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from pipeline import store
+from pipeline import audit, store
+from pipeline.audit import AuditEvent
 from pipeline.database import Connection, Database
 from portal.context import Identity, Role
 from portal.errors import NotSignedIn, PasswordTooShort, TooManyAttempts, UserExists, WrongNameOrPassword
@@ -71,11 +72,19 @@ class SignIn:
         if user is None or not is_right:
             for limit, key in zip(self._limits, keys, strict=True):
                 limit.failed(key)
+            # What was typed as a name that nobody has may be a password: it is not kept.
+            known = {"user": user["name"]} if user else {}
+            audit.record_now(
+                self._database,
+                user["tenant"] if user else None,
+                AuditEvent.SIGN_IN_FAILED,
+                {**known, "host": address},
+            )
             raise WrongNameOrPassword
         self._limits[0].succeeded(keys[0])
-        return self._open_session(user["tenant"], user["name"])
+        return self._open_session(user["tenant"], user["name"], address)
 
-    def _open_session(self, tenant: str, user_name: str) -> str:
+    def _open_session(self, tenant: str, user_name: str, address: str) -> str:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         with self._database.transaction(tenant) as conn:
             conn.execute("DELETE FROM portal_session WHERE tenant = %s AND expires_at <= now()", (tenant,))
@@ -84,6 +93,7 @@ class SignIn:
                    VALUES (%s, %s, %s, %s)""",
                 (tenant, _digest(token), user_name, datetime.now(UTC) + timedelta(hours=self._session_hours)),
             )
+            audit.record(conn, tenant, AuditEvent.SIGNED_IN, {"user": user_name, "host": address})
         return token
 
 

@@ -63,6 +63,7 @@ SEES_MONEY = frozenset({Role.ADMIN, Role.FINANCE})
 ISSUES_STATEMENTS = frozenset({Role.ADMIN, Role.FINANCE})
 SEES_PEERS = frozenset({Role.ADMIN, Role.OPERATOR})
 EDITS_PEERS = frozenset({Role.ADMIN})
+SEES_AUDIT = frozenset({Role.ADMIN, Role.OPERATOR})
 SEES_MODELS = frozenset(Role)
 
 

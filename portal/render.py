@@ -16,7 +16,15 @@ from billing import explain
 from pipeline import report_format
 from pipeline.completion_text import sentence
 from pipeline.status import StudyStatus
-from portal.context import EDITS_PEERS, ISSUES_STATEMENTS, SEES_MONEY, SEES_PEERS, SEES_STUDIES, Identity
+from portal.context import (
+    EDITS_PEERS,
+    ISSUES_STATEMENTS,
+    SEES_AUDIT,
+    SEES_MONEY,
+    SEES_PEERS,
+    SEES_STUDIES,
+    Identity,
+)
 from portal.requests import browser_language, portal_context
 from portal.text import LANGUAGES, translator
 
@@ -103,6 +111,8 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
         pages.append(("/statements", "Statements", "statements"))
     if identity.may(SEES_PEERS):
         pages.append(("/peers", "Peers", "peers"))
+    if identity.may(SEES_AUDIT):
+        pages.append(("/audit", "Audit trail", "audit"))
     pages.append(("/models", "Models", "models"))
     return pages
 

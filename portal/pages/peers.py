@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from pipeline import store
+from pipeline import peers, store
 from pipeline.database import Connection
+from pipeline.errors import PeerInvalid
+from pipeline.peers import PeerEntry
 from portal.context import EDITS_PEERS, SEES_PEERS, Identity
 from portal.errors import PageNotFound
 from portal.render import page
 from portal.requests import Context, signed_in
-from study.errors import InvalidAETitle
-from study.identifiers import AETitle
 
 router = APIRouter(include_in_schema=False)
 
 Editor = Annotated[Identity, Depends(signed_in(EDITS_PEERS))]
 
-_HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}", re.ASCII)  # names, IPv4 and IPv6 addresses with their zone
+Lines = Annotated[str, Form(max_length=20_000)]
 
 
 @dataclass(frozen=True)
 class PeerForm:
-    """What the form holds, as text. original: the AE title that is being changed, empty for a new peer."""
+    """What the form holds, as text; a list is one entry a line.
+
+    original: the AE title that is being changed, empty for a new peer.
+    """
 
     original: str = ""
     ae_title: str = ""
@@ -35,9 +37,29 @@ class PeerForm:
     port: str = "104"
     quiet_time_s: str = "10"
     result_destination: str = ""
+    hosts: str = ""
+    certificates: str = ""
+    modalities: str = ""
+    sop_classes: str = ""
+    duplicate_policy: str = "failure"
     check_host: bool = False
     is_test: bool = False
     enabled: bool = True
+
+    def values(self) -> dict[str, Any]:
+        """As `PeerEntry` takes them; a number that is none becomes one that it refuses."""
+        values = asdict(self)
+        del values["original"]
+        for name in ("hosts", "certificates", "modalities", "sop_classes"):
+            values[name] = tuple(line.strip() for line in values[name].splitlines() if line.strip())
+        is_number = self.port.isdecimal() and self.port.isascii()
+        values["port"] = int(self.port[:6]) if is_number else 0
+        values["result_destination"] = self.result_destination or None
+        try:
+            values["quiet_time_s"] = float(self.quiet_time_s)
+        except ValueError:
+            values["quiet_time_s"] = 0.0
+        return values
 
 
 @router.get("/peers")
@@ -45,7 +67,7 @@ def show(
     request: Request, context: Context, identity: Annotated[Identity, Depends(signed_in(SEES_PEERS))]
 ) -> Response:
     with context.database.transaction(identity.tenant) as conn:
-        rows = store.list_peers(conn, identity.tenant)
+        rows = peers.list_peers(conn, identity.tenant)
         tenant = store.get_tenant(conn, identity.tenant)
     return page(request, "peers.html", rows=rows, called_ae_title=tenant["called_ae_title"])
 
@@ -56,21 +78,20 @@ def edit(request: Request, context: Context, identity: Editor, ae_title: str = "
     with context.database.transaction(identity.tenant) as conn:
         if not ae_title:
             return _form(request, conn, identity, PeerForm(), {})
-        row = store.get_peer(conn, identity.tenant, ae_title)
+        row = peers.get_peer(conn, identity.tenant, ae_title)
         if row is None:
             raise PageNotFound
-        form = PeerForm(
-            original=row["ae_title"],
-            ae_title=row["ae_title"],
-            host=row["host"],
-            port=str(row["port"]),
-            quiet_time_s=f"{row['quiet_time_s']:g}",
-            result_destination=row["result_destination"] or "",
-            check_host=row["check_host"],
-            is_test=row["is_test"],
-            enabled=row["enabled"],
-        )
-        return _form(request, conn, identity, form, {})
+        values: dict[str, Any] = {
+            name: "\n".join(value) if isinstance(value, tuple) else value
+            for name, value in peers.values_of(row).items()
+        }
+        values |= {
+            "original": row["ae_title"],
+            "port": str(row["port"]),
+            "quiet_time_s": f"{row['quiet_time_s']:g}",
+            "result_destination": row["result_destination"] or "",
+        }
+        return _form(request, conn, identity, PeerForm(**values), {})
 
 
 @router.post("/peers")
@@ -83,39 +104,33 @@ def save(
     port: Annotated[str, Form(max_length=20)] = "",
     quiet_time_s: Annotated[str, Form(max_length=20)] = "",
     result_destination: Annotated[str, Form(max_length=100)] = "",
+    hosts: Lines = "",
+    certificates: Lines = "",
+    modalities: Lines = "",
+    sop_classes: Lines = "",
+    duplicate_policy: Annotated[str, Form(max_length=20)] = "failure",
     original: Annotated[str, Form(max_length=100)] = "",
     check_host: Annotated[bool, Form()] = False,
     is_test: Annotated[bool, Form()] = False,
     enabled: Annotated[bool, Form()] = False,
 ) -> Response:
     form = PeerForm(
-        original, ae_title.strip(), host.strip(), port.strip(), quiet_time_s.strip(), result_destination,
-        check_host, is_test, enabled,
+        original, ae_title.strip(), host.strip(), port.strip(), quiet_time_s.strip(), result_destination, hosts,
+        certificates, modalities, sop_classes, duplicate_policy, check_host, is_test, enabled,
     )  # fmt: skip
     with context.database.transaction(identity.tenant) as conn:
-        known = {row["ae_title"] for row in store.list_peers(conn, identity.tenant)}
+        known = {row["ae_title"] for row in peers.list_peers(conn, identity.tenant)}
         problems = _problems(form, known)
         if problems:
             return _form(request, conn, identity, form, problems)
-        store.save_peer(
-            conn,
-            identity.tenant,
-            ae_title=form.ae_title,
-            host=form.host,
-            port=int(form.port),
-            quiet_time_s=float(form.quiet_time_s),
-            result_destination=form.result_destination or None,
-            check_host=form.check_host,
-            is_test=form.is_test,
-            enabled=form.enabled,
-        )
+        peers.save_peer(conn, identity.tenant, changed_by=identity.user_name, **form.values())
     return RedirectResponse("/peers", 303)
 
 
 def _form(
     request: Request, conn: Connection, identity: Identity, form: PeerForm, problems: dict[str, str]
 ) -> Response:
-    others = [row["ae_title"] for row in store.list_peers(conn, identity.tenant)]
+    others = [row["ae_title"] for row in peers.list_peers(conn, identity.tenant)]
     return page(
         request,
         "peer_form.html",
@@ -129,10 +144,11 @@ def _form(
 def _problems(form: PeerForm, known: set[str]) -> dict[str, str]:
     """Field → sentence, for each value that cannot be saved."""
     problems: dict[str, str] = {}
-    try:
-        AETitle(form.ae_title)
-    except InvalidAETitle:
-        problems["ae_title"] = "An AE title has 1 to 16 printable characters without a backslash."
+    for name, value in form.values().items():
+        try:
+            PeerEntry(**{"ae_title": "ANY", "host": "any", name: value})
+        except PeerInvalid as error:
+            problems[error.field] = error.sentence
     if form.original:
         if form.ae_title != form.original:
             problems["ae_title"] = "The AE title of a peer stays; add another peer instead."
@@ -140,19 +156,6 @@ def _problems(form: PeerForm, known: set[str]) -> dict[str, str]:
             raise PageNotFound
     elif form.ae_title in known:
         problems["ae_title"] = "There is a peer of this AE title already."
-    if _HOST.fullmatch(form.host) is None:
-        problems["host"] = "Give a host name or an IP address."
-    if not (form.port.isdecimal() and form.port.isascii() and 1 <= int(form.port) <= 65535):
-        problems["port"] = "A port is a number from 1 to 65535."
-    if not _is_quiet_time(form.quiet_time_s):
-        problems["quiet_time_s"] = "Give 0.1 to 3600 seconds."
     if form.result_destination and form.result_destination not in known | {form.ae_title}:
         problems["result_destination"] = "There is no peer of this AE title."
     return problems
-
-
-def _is_quiet_time(text: str) -> bool:
-    try:
-        return 0.1 <= float(text) <= 3600
-    except ValueError:
-        return False

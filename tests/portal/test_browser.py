@@ -172,6 +172,9 @@ def test_from_signing_in_to_the_report_and_the_statement(site: Site, watched: Wa
         watched.screenshot(f"{number}-{name}")
     page.goto(f"{watched.url}/peers/edit")
     watched.screenshot("11-peer-form")
+    page.goto(f"{watched.url}/audit")
+    expect(page.get_by_text("Signed in").first).to_be_visible()
+    watched.screenshot("13-audit")
     page.goto(f"{watched.url}/api/docs")
     watched.screenshot("12-api")
 
@@ -187,6 +190,9 @@ def test_from_signing_in_to_the_report_and_the_statement(site: Site, watched: Wa
             ("statement", "/statements/1"),
             ("usage", "/usage"),
             ("models", "/models"),
+            ("peers", "/peers"),
+            ("peer-form", "/peers/edit"),
+            ("audit", "/audit"),
         )
         for name, path in pages:
             page.goto(watched.url + path)

@@ -200,6 +200,7 @@ ROLES_OF = {
     "/api/v1/usage": {"admin", "finance"},
     "/api/v1/statements": {"admin", "finance"},
     "/api/v1/statements/{statement_id}": {"admin", "finance"},
+    "/audit": {"admin", "operator"},
     "/peers": {"admin", "operator"},
     "/peers/edit": {"admin"},
     "/models": {"admin", "clinician", "finance", "operator"},

@@ -158,11 +158,16 @@ class TestPeers:
             ("port", ("0", "65536", "x", "1e3", "١")),
             ("quiet_time_s", ("0", "nan", "inf", "x")),
             ("result_destination", ("NOBODY",)),
+            ("hosts", ("10.0.0.0/40", "a b", "10.0.0.1\n;")),
+            ("certificates", ("ct1", "cn:")),
+            ("modalities", ("C T",)),
+            ("sop_classes", ("CT Image Storage",)),
+            ("duplicate_policy", ("ignore",)),
         ):
             for value in wrong:
                 answer = client.post("/peers", data={**right, field: value})
                 assert answer.status_code == 422, (field, value)
-                assert f'aria-describedby="{field}-problem"' in answer.text, (field, value)
+                assert f'aria-describedby="{field}-problem' in answer.text, (field, value)
         assert site.owner.execute("SELECT 1 FROM peer").fetchall() == []
 
 

@@ -77,7 +77,7 @@ def test_the_life_of_a_peer(owner: psycopg.Connection) -> None:
     assert "no peer CT1" in failed("peer", "show", "CT1")
     assert "no peer CT1" in failed("peer", "remove", "CT1")
     changes = [json.loads(line) for line in done("audit", "export").splitlines()]
-    assert [one["action"] for one in changes] == ["peer_changed"] * 4 + ["peer_removed"]
+    assert [one["action"] for one in changes] == ["peer_added"] + ["peer_changed"] * 3 + ["peer_removed"]
     assert all("on the command line" in one["detail"] for one in changes)
 
 

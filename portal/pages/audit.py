@@ -1,0 +1,55 @@
+"""The audit trail of the tenant: who was refused, what was changed, who signed in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from pipeline import audit
+from portal.context import SEES_AUDIT, Identity
+from portal.render import page
+from portal.requests import Context, signed_in
+
+router = APIRouter(include_in_schema=False)
+
+PAGE_SIZE = 100
+
+# action → (words, icon, tone); an action without words here is shown by its name.
+ACTION_LOOK = {
+    "association_rejected": ("Association rejected", "cross", "bad"),
+    "tls_failed": ("TLS handshake failed", "cross", "bad"),
+    "instance_refused": ("Images refused", "bar", "warning"),
+    "instance_differs": ("Different images under a known UID", "cross", "bad"),
+    "peer_added": ("Peer added", "file", "plain"),
+    "peer_changed": ("Peer changed", "file", "plain"),
+    "peer_removed": ("Peer removed", "file", "plain"),
+    "signed_in": ("Signed in", "check", "good"),
+    "sign_in_failed": ("Sign-in failed", "bar", "warning"),
+    "application_started": ("Started", "check", "plain"),
+    "application_stopped": ("Stopped", "bar", "plain"),
+}
+# What the page shows of a detail by words of its own; the rest is shown by its name.
+SHOWN_APART = ("reason", "count", "study", "changes")
+
+
+@router.get("/audit")
+def show(
+    request: Request,
+    context: Context,
+    identity: Annotated[Identity, Depends(signed_in(SEES_AUDIT))],
+    before: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
+) -> Response:
+    with context.database.transaction(identity.tenant) as conn:
+        rows = audit.recent(conn, identity.tenant, limit=PAGE_SIZE + 1, before=before)
+    shown = rows[:PAGE_SIZE]
+    older = shown[-1]["sequence"] if len(rows) > PAGE_SIZE else None
+    return page(
+        request,
+        "audit.html",
+        rows=shown,
+        older=older,
+        before=before,
+        action_look=ACTION_LOOK,
+        shown_apart=SHOWN_APART,
+    )
