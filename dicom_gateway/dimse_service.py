@@ -30,7 +30,7 @@ from dicom_gateway.instance_sink import InstanceSink
 from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.peers import Peer
 from dicom_gateway.presentation_contexts import AcceptedContext
-from dicom_gateway.security_alert import SecurityAlert
+from dicom_gateway.security_alert import refused_instance
 from dicom_gateway.service_desk import ServiceDesk
 from dicom_gateway.service_errors import OperationOfAnotherSOPClass
 from dicom_gateway.status import SUCCESS, status_of
@@ -172,14 +172,7 @@ class DimseService:
                 refusal,
             )
             if isinstance(refusal, InstanceNotAllowed):
-                self._sink.report(
-                    SecurityAlert(
-                        "instance_refused",
-                        str(refusal),
-                        calling_ae_title=self._peer.ae_title,
-                        tenant=self._peer.tenant,
-                    )
-                )
+                self._sink.report(refused_instance(self._peer, refusal))
         finally:
             self.close()
         response = encode_response(request, status, comment, error_id)

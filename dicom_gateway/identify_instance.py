@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dicom_gateway.data_set_head import read_head
-from dicom_gateway.errors import DataSetHeadUnreadable, SOPClassDoesNotMatch
+from dicom_gateway.errors import DataSetHeadUnreadable, InstanceNotAllowed, SOPClassDoesNotMatch
 from dicom_gateway.file_meta import FileMeta
 from dicom_gateway.instance_sink import ReceivedInstance
 from dicom_gateway.instance_store import IncomingInstance, locate
+from dicom_gateway.peers import Peer
 from study.errors import InvalidUID
 
 
@@ -38,3 +39,11 @@ def identify(incoming: IncomingInstance, tenant: str, announced: FileMeta) -> Re
         )
     except InvalidUID:
         raise DataSetHeadUnreadable("Study or Series Instance UID is not a UID") from None
+
+
+def require_allowed(peer: Peer, received: ReceivedInstance) -> None:
+    """Raise `InstanceNotAllowed` unless the peer may send this SOP class and modality."""
+    if not peer.may_send_class(received.sop_class_uid):
+        raise InstanceNotAllowed("this peer may not send this SOP class")
+    if not peer.may_send_modality(received.modality):
+        raise InstanceNotAllowed("this peer may not send this modality")

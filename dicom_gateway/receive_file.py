@@ -16,7 +16,7 @@ from dicom_gateway.errors import (
     TransferSyntaxNotSupported,
 )
 from dicom_gateway.file_meta import FILE_META_BYTES_MAX, FileMeta, part10_header, scan_file_meta
-from dicom_gateway.identify_instance import identify
+from dicom_gateway.identify_instance import identify, require_allowed
 from dicom_gateway.instance_sink import ReceivedInstance
 from dicom_gateway.instance_store import IncomingInstance, InstanceStore
 from dicom_gateway.peers import Peer
@@ -79,6 +79,7 @@ class FileMessage:
         if self._incoming is None or self.meta is None:
             raise FileUnreadable("the file ends before its data set begins")
         received = identify(self._incoming, self._peer.tenant, self.meta)
+        require_allowed(self._peer, received)
         if study_instance_uid not in (None, received.study_instance_uid):
             raise StudyDoesNotMatch("the instance belongs to another study than the one named")
         incoming, self._incoming = self._incoming, None

@@ -12,11 +12,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from dicom_gateway.errors import DifferentInstanceStored, InstanceRefused, OutOfResources
+from dicom_gateway.errors import (
+    DifferentInstanceStored,
+    InstanceNotAllowed,
+    InstanceRefused,
+    OutOfResources,
+)
 from dicom_gateway.instance_sink import AssociationEnd, InstanceSink, ReceivedInstance, RecordOutcome
 from dicom_gateway.instance_store import IncomingInstance, InstanceStore
 from dicom_gateway.peers import Peer
 from dicom_gateway.receive_file import FileMessage
+from dicom_gateway.security_alert import refused_instance
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +93,8 @@ class FileReceiver:
             self._batch.append(message.finish(self._study_instance_uid))
         except InstanceRefused as refusal:
             message.discard()
+            if isinstance(refusal, InstanceNotAllowed):
+                self._sink.report(refused_instance(self._peer, refusal))
             sop_class_uid, sop_instance_uid = (
                 (message.meta.sop_class_uid, message.meta.sop_instance_uid) if message.meta else ("", "")
             )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dicom_gateway.errors import InstanceNotAllowed
+from dicom_gateway.peers import Peer
+
 AlertKind = Literal["association_rejected", "tls_failed", "instance_refused", "instance_differs"]
 
 
@@ -27,3 +30,8 @@ class SecurityAlert:
     certificate: str = ""
     tenant: str | None = None
     study: str = ""
+
+
+def refused_instance(peer: Peer, refusal: InstanceNotAllowed) -> SecurityAlert:
+    """A peer sent what it may not send."""
+    return SecurityAlert("instance_refused", str(refusal), calling_ae_title=peer.ae_title, tenant=peer.tenant)

@@ -10,14 +10,13 @@ from dicom_gateway.errors import (
     DataSetHeadUnreadable,
     DifferentInstanceKeptAside,
     DifferentInstanceStored,
-    InstanceNotAllowed,
     InstanceRefused,
     InvalidObjectInstance,
     OutOfResources,
     SOPClassDoesNotMatch,
 )
 from dicom_gateway.file_meta import FileMeta, part10_header
-from dicom_gateway.identify_instance import identify
+from dicom_gateway.identify_instance import identify, require_allowed
 from dicom_gateway.instance_sink import InstanceSink, RecordOutcome
 from dicom_gateway.instance_store import IncomingInstance, InstanceStore
 from dicom_gateway.peers import Peer
@@ -68,8 +67,7 @@ class StoreMessage:
             self._command.sop_class_uid, self._command.sop_instance_uid, self._context.transfer_syntax_uid
         )
         received = identify(incoming, self._peer.tenant, announced)
-        if not self._peer.may_send_modality(received.modality):
-            raise InstanceNotAllowed("this peer may not send this modality")
+        require_allowed(self._peer, received)
         try:
             self._store.commit(incoming, received.location)
             outcome = sink.record(association_id, self._peer, received)
@@ -102,8 +100,6 @@ class StoreMessage:
             raise SOPClassDoesNotMatch("the presentation context is not for storage")
         if self._command.sop_class_uid != self._context.sop_class_uid:
             raise SOPClassDoesNotMatch("SOP class differs from the presentation context")
-        if not self._peer.may_send_class(self._command.sop_class_uid):
-            raise InstanceNotAllowed("this peer may not send this SOP class")
         header = part10_header(
             self._command.sop_class_uid,
             self._command.sop_instance_uid,

@@ -1,6 +1,6 @@
 """Security alerts of the gateway on their way into the audit trail, so that a flood cannot fill it.
 
-The first alert of a kind from a host is written at once. What follows within a minute is counted and written as one.
+The first of equal alerts is written at once. What follows within a minute is counted and written as one.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from pipeline.database import Database
 
 _WINDOW_S = 60.0
 _KEYS_MAX = 200
+_KEYS_OF_HOST_MAX = 10
 _MANY_HOSTS = "many hosts"
-_Key = tuple[str, str, str, str]
 
 
 @dataclass
 class _Window:
-    """until: when it is over, on the monotonic clock. last: of those counted, None while the first is the only one."""
+    """until: when it is over, on the monotonic clock. count: of those after the first."""
 
     until: float
     count: int = 0
-    last: SecurityAlert | None = None
 
 
 class AlertDesk:
     """Writes alerts. Called from many threads; never raises.
 
-    A key is kind, reason, host (or AE title of a known peer), study and tenant. Beyond 200 keys in a minute the host
-    is left out, so at most a few hundred rows a minute are written whatever comes.
+    Ten different alerts of a host in a minute are written as they are, further ones without their names; beyond two
+    hundred in all without the host too. So at most some four hundred rows a minute are written whatever comes, and
+    every alert is counted in one of them.
     """
 
     def __init__(
@@ -47,33 +47,40 @@ class AlertDesk:
         self._now = now
         self._window_s = window_s
         self._lock = threading.Lock()
-        self._windows: dict[_Key, _Window] = {}
+        self._windows: dict[SecurityAlert, _Window] = {}
         self._timer: threading.Timer | None = None
 
     def report(self, alert: SecurityAlert) -> None:
         self.flush()
         with self._lock:
-            key = _key(alert)
-            if key not in self._windows and len(self._windows) >= _KEYS_MAX:
-                alert = replace(alert, remote_host=_MANY_HOSTS, calling_ae_title="", certificate="")
-                key = _key(alert)
-            window = self._windows.get(key)
+            alert = self._summed_up(alert)
+            window = self._windows.get(alert)
             if window is not None:
-                window.count, window.last = window.count + 1, alert
+                window.count += 1
                 self._flush_later()
                 return
-            self._windows[key] = _Window(self._now() + self._window_s)
+            self._windows[alert] = _Window(self._now() + self._window_s)
         self._write(alert, 1)
+
+    def _summed_up(self, alert: SecurityAlert) -> SecurityAlert:
+        """The alert with as much of its detail as there is room for in this minute."""
+        if alert in self._windows:
+            return alert
+        if sum(one.remote_host == alert.remote_host for one in self._windows) >= _KEYS_OF_HOST_MAX:
+            alert = replace(alert, calling_ae_title="", called_ae_title="", certificate="", study="")
+        if alert not in self._windows and len(self._windows) >= _KEYS_MAX:
+            alert = SecurityAlert(alert.kind, alert.reason, _MANY_HOSTS)
+        return alert
 
     def flush(self, *, everything: bool = False) -> None:
         """Write what was counted in windows that are over, or in all."""
         with self._lock:
             now = self._now()
-            over = [key for key, window in self._windows.items() if everything or window.until <= now]
-            counted = [self._windows.pop(key) for key in over]
-        for window in counted:
-            if window.last is not None:
-                self._write(window.last, window.count)
+            over = [one for one, window in self._windows.items() if everything or window.until <= now]
+            counted = [(alert, self._windows.pop(alert).count) for alert in over]
+        for alert, count in counted:
+            if count:
+                self._write(alert, count)
 
     def close(self) -> None:
         """Write what is left."""
@@ -111,8 +118,3 @@ class AlertDesk:
                 row = conn.execute("SELECT tenant_of_called(%s) AS tenant", (called_ae_title,)).fetchone()
             return row["tenant"] if row else None
         return None
-
-
-def _key(alert: SecurityAlert) -> _Key:
-    whose = alert.remote_host or alert.calling_ae_title
-    return (alert.kind, alert.reason, f"{whose} {alert.study}", alert.tenant or "")

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from dicom_gateway.errors import InstanceNotAllowed
+from dicom_gateway.file_meta import part10_header
+from dicom_gateway.instance_store import InstanceStore
+from dicom_gateway.peers import Peer
+from dicom_gateway.receive_files import FileReceiver, receiving
 from tests.dicom_peers import MemorySink, RawPeer, StartAcceptor, ct_data_set, data_set_of
 
 
@@ -44,3 +51,19 @@ def test_different_bytes_are_answered_by_the_peers_policy(
     assert data_set_of(kept) == first
     (aside,) = (running.root / "quarantine").glob("*.dcm")
     assert data_set_of(aside) == bytes(second)
+
+
+def test_what_a_peer_may_not_send_is_refused_in_files_too(tmp_path: Path) -> None:
+    peer = Peer(tenant="clinic", ae_title="CDS", modalities=frozenset({"MR"}))
+    store, sink, verdicts = InstanceStore(tmp_path), MemorySink(), []
+    receiver = FileReceiver(peer, store, sink, 1, verdicts.append, size_bytes_max=1 << 20)
+    with receiving(receiver, sink, 1, peer):
+        receiver.begin()
+        header = part10_header(RawPeer.CT, "1.2.3", RawPeer.EXPLICIT, "CDS")
+        receiver.append(memoryview(header + ct_data_set("1.2.3")))
+        receiver.end()
+    store.close()
+    (verdict,) = verdicts
+    assert isinstance(verdict.refusal, InstanceNotAllowed)
+    assert [alert.reason for alert in sink.alerts] == ["this peer may not send this modality"]
+    assert list(tmp_path.rglob("*.dcm")) == []

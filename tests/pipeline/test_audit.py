@@ -136,15 +136,25 @@ class TestFlood:
     def test_what_follows_within_a_minute_is_counted(self, clinic: Clinic) -> None:
         now = [0.0]
         desk = AlertDesk(clinic.database, now=lambda: now[0])
-        for number in range(1000):
-            desk.report(SecurityAlert("association_rejected", "no", "192.0.2.1", f"AE{number}", "ALPHA"))
+        alert = SecurityAlert("association_rejected", "no", "192.0.2.1", "CT1", "ALPHA")
+        for _ in range(1000):
+            desk.report(alert)
         assert [row["detail"].get("count") for row in alerts(clinic, "association_rejected")] == [None]
         now[0] = 61.0
-        desk.report(SecurityAlert("association_rejected", "no", "192.0.2.1", "AE", "ALPHA"))
+        desk.report(alert)
         rows = alerts(clinic, "association_rejected")
         assert [row["detail"].get("count") for row in rows] == [None, 999, None]
         assert {row["tenant"] for row in rows} == {ALPHA}
         desk.close()
+
+    def test_a_host_that_calls_itself_by_many_names_leaves_few_rows(self, clinic: Clinic) -> None:
+        desk = AlertDesk(clinic.database, now=lambda: 0.0)
+        for number in range(1000):
+            desk.report(SecurityAlert("association_rejected", "no", "192.0.2.1", f"AE{number}", "ALPHA"))
+        desk.close()
+        rows = [row["detail"] for row in alerts(clinic, "association_rejected")]
+        assert [one.get("calling_ae_title") for one in rows] == [f"AE{n}" for n in range(10)] + [None, None]
+        assert sum(one.get("count", 1) for one in rows) == 1000
 
     def test_many_hosts_leave_few_rows_and_every_alert_is_counted(self, clinic: Clinic) -> None:
         desk = AlertDesk(clinic.database, now=lambda: 0.0)
