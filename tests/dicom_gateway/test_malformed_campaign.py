@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import socket
+import sys
 import threading
 from collections import Counter
 
@@ -42,6 +43,7 @@ def say(port: int, is_associated: bool, data: bytes) -> str:
 
 def campaign(running: RunningAcceptor, desk: MemoryDesk, count: int) -> Counter[str]:
     seed = int(os.environ.get("RADMETER_SEED", random.SystemRandom().randrange(2**32)))
+    sys.stdout.write(f"seed {seed}: RADMETER_SEED={seed} tries the same again\n")
     answers: Counter[str] = Counter()
     threads, memory, descriptors = 0, 0, 0
     warm_up = count // 5
@@ -86,6 +88,7 @@ def run(start_acceptor: StartAcceptor, count: int) -> None:
         answers = campaign(running, desk, count)
     finally:
         logging.disable(logging.NOTSET)
+    sys.stdout.write(f"{dict(answers)}\n")
     assert answers["aborted"] > count / 4, "most of it is no DICOM"
     assert answers["answered"] + answers["released"] > count / 50, "some of it reaches the services"
     assert_alive(running)

@@ -35,6 +35,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
 
 def fuzz(target: str, seconds: int, folder: Path) -> None:
     seed = int(os.environ.get("RADMETER_SEED", random.SystemRandom().randrange(1, 2**31)))
+    sys.stdout.write(f"{target}: seed {seed}, RADMETER_SEED={seed} tries the same again\n")
     seeds, finds = folder / "seeds", folder / "finds"
     for place in (seeds, finds):
         place.mkdir()
@@ -58,6 +59,7 @@ def fuzz(target: str, seconds: int, folder: Path) -> None:
     found = [path.read_bytes() for path in finds.iterdir()]
     assert done.returncode == 0, f"seed {seed}, input {found}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
     assert "Done " in done.stderr, "libFuzzer ran to the end of its time"
+    sys.stdout.write(done.stderr.strip().splitlines()[-1] + "\n")
 
 
 @pytest.mark.parametrize("target", SEEDS)
