@@ -14,7 +14,7 @@ from billing import meter
 from dicom_gateway.assemble import Decision, Reason, Verdict, decide
 from dicom_gateway.inspect import InspectError, inspect_study
 from dicom_gateway.series_gaps import missing_slices
-from pipeline import store
+from pipeline import prior_studies, store
 from pipeline.completion_evidence import ArrivalState, gather, lock_open_arrival
 from pipeline.completion_text import sentence
 from pipeline.database import Connection
@@ -91,7 +91,15 @@ def _act(
     study = store.lock_study(conn, row["tenant"], row["study_id"])
     if decision.verdict is Verdict.READ_HEADERS:  # more came while they were read
         decision = replace(decision, verdict=Verdict.WAIT, look_again_s=_SOON_S)
-    if decision.verdict in (Verdict.WAIT, Verdict.ASK):
+    is_fetched = study.purpose == "prior" and prior_studies.is_retrieved(
+        conn, study, row["first_at"], row["last_at"]
+    )
+    if study.purpose == "prior" and not is_fetched:
+        study = prior_studies.promote(conn, study, row["ae_title"])
+    if is_fetched and decision.verdict is not Verdict.WAIT:
+        _close(conn, state, decision, "assembled")
+        prior_studies.keep(conn, study, row["new_count"])
+    elif decision.verdict in (Verdict.WAIT, Verdict.ASK):
         _look_again(conn, state, decision, defer_again)
     elif row["new_count"] == 0 and study.status is not StudyStatus.RECEIVING:
         # A study without any instance of its own has only conflicts: the route step refuses it, visibly.

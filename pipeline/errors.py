@@ -87,3 +87,7 @@ class PeerTableInvalid(PipelineError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class PriorsRuleInvalid(PipelineError):
+    """The priors part of a routing rule cannot be used; the message says what is wrong with it."""

@@ -15,6 +15,8 @@ from pipeline import report_commitment, retry
 from pipeline.ask_counts import ask_counts
 from pipeline.assemble_study import assemble_study
 from pipeline.deliver_to import deliver_to
+from pipeline.fetch_prior import fetch_prior
+from pipeline.find_priors import find_priors
 from pipeline.queue import (
     ARCHIVE_QUEUE,
     CONNECTION,
@@ -89,6 +91,23 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     @app.task(name="ask_counts", queue=ARCHIVE_QUEUE, retry=_Retry())
     def _ask_counts(tenant: str, study_id: str, attempt: int) -> None:
         ask_counts(services.database, queue, tenant, study_id, attempt)
+
+    @app.task(name="find_priors", queue=ARCHIVE_QUEUE, retry=_Retry())
+    def _find_priors(tenant: str, study_id: str, priors: dict[str, Any], attempt: int) -> None:
+        find_priors(services.database, queue, tenant, study_id, priors, attempt)
+
+    @app.task(name="fetch_prior", queue=ARCHIVE_QUEUE, retry=_Retry())
+    def _fetch_prior(tenant: str, study_id: str, prior_uid: str, images_max: int, attempt: int) -> None:
+        fetch_prior(
+            services.database,
+            queue,
+            services.folders.instances,
+            tenant,
+            study_id,
+            prior_uid,
+            images_max,
+            attempt,
+        )
 
     @app.task(name="report_commitment", queue=ARCHIVE_QUEUE, retry=_Retry())
     def _report_commitment(tenant: str, ae_title: str, transaction_uid: str) -> None:

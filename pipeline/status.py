@@ -28,14 +28,16 @@ class StudyStatus(StrEnum):
     """The input is unfit for every model; the reason is stored and shown."""
     FAILED = "failed"
     """A step could not be done; the reason is stored and shown."""
+    PRIOR = "prior"
+    """Fetched for comparison with another study: kept, neither analysed nor billed."""
 
 
-TERMINAL = frozenset({StudyStatus.DELIVERED, StudyStatus.REJECTED, StudyStatus.FAILED})
+TERMINAL = frozenset({StudyStatus.DELIVERED, StudyStatus.REJECTED, StudyStatus.FAILED, StudyStatus.PRIOR})
 
 _S = StudyStatus
 TRANSITIONS: dict[StudyStatus, frozenset[StudyStatus]] = {
     # Rejected at once: a person or the peer's policy discards what will not become complete.
-    _S.RECEIVING: frozenset({_S.ASSEMBLED, _S.REJECTED}),
+    _S.RECEIVING: frozenset({_S.ASSEMBLED, _S.REJECTED, _S.PRIOR}),
     # Delivered at once: late instances that do not change what the models read.
     _S.ASSEMBLED: frozenset({_S.ROUTED, _S.DELIVERED, _S.REJECTED, _S.FAILED}),
     _S.ROUTED: frozenset({_S.DECODED, _S.REJECTED, _S.FAILED}),
@@ -47,6 +49,8 @@ TRANSITIONS: dict[StudyStatus, frozenset[StudyStatus]] = {
     _S.REJECTED: frozenset({_S.ASSEMBLED}),
     # Encoded again: a person sends what a destination did not take.
     _S.FAILED: frozenset({_S.ASSEMBLED, _S.ENCODED}),
+    # Sent by somebody after we had fetched it: it begins like a new one, although its images are here.
+    _S.PRIOR: frozenset({_S.RECEIVING}),
 }
 
 

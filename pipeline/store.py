@@ -36,6 +36,7 @@ class StudyRecord:
     completion: str | None
     created_at: datetime
     updated_at: datetime
+    purpose: str
 
 
 def _record(row: Row) -> StudyRecord:
@@ -43,7 +44,7 @@ def _record(row: Row) -> StudyRecord:
 
 
 _STUDY = """SELECT id, tenant, study_instance_uid, ae_title, status, revision, reason_code, reason_text, header,
-                   route, completion, created_at, updated_at
+                   route, completion, created_at, updated_at, purpose
             FROM study WHERE tenant = %s AND id::text = %s"""
 
 
@@ -131,7 +132,7 @@ def list_studies(
     return conn.execute(
         """
         SELECT s.id, s.tenant, s.study_instance_uid, s.ae_title, s.status, s.revision, s.reason_code, s.reason_text,
-               s.header, s.route, s.completion, s.created_at, s.updated_at,
+               s.header, s.route, s.completion, s.created_at, s.updated_at, s.purpose,
                (SELECT count(*) FROM instance i WHERE i.study_id = s.id) AS instance_count,
                (SELECT a.decision FROM arrival a
                  WHERE a.tenant = s.tenant AND a.study_id = s.id AND a.closed_at IS NULL) AS waiting,

@@ -34,7 +34,11 @@ _TEMPLATE_FOLDERS = tuple(
     _ROOT.parent / package / "templates" for package in ("portal", "pipeline", "billing")
 )
 
-STEPS = tuple(status for status in StudyStatus if status not in {StudyStatus.REJECTED, StudyStatus.FAILED})
+STEPS = tuple(
+    status
+    for status in StudyStatus
+    if status not in {StudyStatus.REJECTED, StudyStatus.FAILED, StudyStatus.PRIOR}
+)
 # status → (word, icon, tone): never colour alone
 STATUS_LOOK = {
     "receiving": ("Receiving", "arrow-in", "progress"),
@@ -46,6 +50,7 @@ STATUS_LOOK = {
     "delivered": ("Delivered", "check", "good"),
     "rejected": ("Not analysed", "bar", "warning"),
     "failed": ("Failed", "cross", "bad"),
+    "prior": ("Prior", "file", "plain"),
 }
 DECISION_LOOK = {
     "billable": ("charged", "check", "good"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import socket
 import subprocess
 import time
@@ -26,9 +27,12 @@ OUR_AE_TITLE = "RADMETER"
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port for a server that is started later, so not one that the system gives to somebody else meanwhile."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for_port(port: int, seconds: float = 30.0) -> None:
@@ -71,8 +75,8 @@ class RunningArchive:
 
 
 @contextmanager
-def orthanc(folder: Path) -> Iterator[RunningArchive]:
-    """Orthanc, which answers everything and moves to RADMETER; DICOMweb where the plugin is installed."""
+def orthanc(folder: Path, moves_to: str = OUR_AE_TITLE) -> Iterator[RunningArchive]:
+    """Orthanc, which answers everything and moves to one AE title; DICOMweb where the plugin is installed."""
     archive = RunningArchive("ORTHANC", free_port(), free_port(), free_port())
     settings = {
         "Name": "ORTHANC", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
@@ -81,7 +85,7 @@ def orthanc(folder: Path) -> Iterator[RunningArchive]:
         "DicomAet": "ORTHANC", "DicomPort": archive.port, "DicomAlwaysAllowEcho": True,
         "DicomAlwaysAllowStore": True, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True,
         "DicomAlwaysAllowMove": True, "SynchronousCMove": True, "DicomScuTimeout": 10,
-        "DicomModalities": {"gateway": [OUR_AE_TITLE, "127.0.0.1", archive.move_port]},
+        "DicomModalities": {"gateway": [moves_to, "127.0.0.1", archive.move_port]},
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False, "Ssl": False},
     }  # fmt: skip
     path = folder / "orthanc.json"

@@ -12,7 +12,8 @@ from fastapi.responses import FileResponse, RedirectResponse
 
 from billing import store as billing_store
 from dicom_gateway.arrival_evidence import Order
-from pipeline import store
+from pipeline import prior_studies, store
+from pipeline.ask_counts import archive_answer, archive_counts
 from pipeline.completion_text import sentence
 from pipeline.database import Connection
 from pipeline.errors import NothingWaits
@@ -44,6 +45,12 @@ EVENT_WORDS = {
     "late_images_left_aside": "Late images were left aside",
     "study_rejected": "Not analysed",
     "study_failed": "Failed",
+    "study_prior": "Fetched for comparison; not analysed",
+    "study_promoted": "Sent by a peer as a study of its own",
+    "priors_asked": "The archive was asked for earlier studies",
+    "priors_not_asked": "The archive was not asked for earlier studies",
+    "prior_fetched": "An earlier study was fetched",
+    "prior_not_fetched": "An earlier study could not be fetched",
 }
 
 
@@ -148,6 +155,9 @@ def _values(conn: Connection, study: StudyRecord) -> dict[str, Any]:
         "results": store.results(conn, study.tenant, study.id, study.revision),
         "objects": store.result_objects(conn, study.tenant, study.id),
         "usage": billing_store.usage_for_study(conn, study.tenant, str(study.id)),
+        "archive": archive_answer(conn, study.tenant, study.id),
+        "archive_count": sum(archive_counts(conn, study.tenant, study.id).values()),
+        "priors": prior_studies.candidates(conn, study.tenant, study.id),
     }
 
 

@@ -14,12 +14,12 @@ from tests.pipeline.conftest import Clinic
 
 
 @contextmanager
-def running_gateway(clinic: Clinic) -> Iterator[int]:
+def running_gateway(clinic: Clinic, port: int = 0) -> Iterator[int]:
     """The port of a gateway that stores, commits and takes procedure steps."""
     root = clinic.services.folders.instances
     queue = deferring_app(clinic.database.url)
     desk = DatabaseServiceDesk(clinic.database, queue, lambda location: (root / location).is_file())
-    settings = AcceptorSettings(storage_root=root, port=0, free_bytes_min=0)
+    settings = AcceptorSettings(storage_root=root, port=port, free_bytes_min=0)
     acceptor = Acceptor(settings, clinic.sink, desk=desk)
     (port,) = acceptor.listen()
     thread = threading.Thread(target=acceptor.serve_forever, daemon=True)

@@ -31,10 +31,14 @@ def test_every_status_is_reached_from_receiving() -> None:
 
 @pytest.mark.parametrize("status", StudyStatus)
 def test_an_end_is_reached_from_everywhere(status: StudyStatus) -> None:
-    assert reachable(status) & TERMINAL == TERMINAL
+    assert reachable(status) & TERMINAL >= TERMINAL - {S.PRIOR}
 
 
-@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_a_study_that_is_on_its_path_never_becomes_a_prior() -> None:
+    assert {before for before, after in TRANSITIONS.items() if S.PRIOR in after} == {S.RECEIVING}
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL - {S.PRIOR}))
 def test_an_end_is_left_only_by_new_instances_or_to_deliver_once_more(status: StudyStatus) -> None:
     assert TRANSITIONS[status] - ({S.ENCODED} if status is S.FAILED else set()) == {S.ASSEMBLED}
 
