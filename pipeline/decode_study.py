@@ -5,6 +5,7 @@ from __future__ import annotations
 from dicom_gateway.decode import decode_series
 from dicom_gateway.decode_errors import DecodeError, DecoderCrashed, DecodeTimedOut, StorageFull
 from pipeline.errors import StudyFailed, StudyRefused
+from pipeline.same_pixels import note_same_pixels, pixel_digest
 from pipeline.services import Outcome, Services
 from pipeline.store import StudyRecord
 from pipeline.study_file import load_study
@@ -14,6 +15,7 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
     """Decode every series that the route names. A series that cannot be read refuses the study, with the reason."""
     study = load_study(services.folders.work_of(record))
     notes: list[str] = []
+    digests: dict[str, str] = {}
     slice_count = 0
     for uid in sorted({choice["series_instance_uid"] for choice in record.route}):
         series = study.series_of(uid)
@@ -29,4 +31,8 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
             raise StudyRefused(error.code, str(error)) from error
         notes.extend(volume.notes)
         slice_count += volume.voxels.shape[0]
-    return Outcome(detail={"slices": slice_count, "notes": notes})
+        digests[uid] = pixel_digest(volume)
+    return Outcome(
+        save=lambda conn, study: note_same_pixels(conn, study, digests),
+        detail={"slices": slice_count, "notes": notes},
+    )

@@ -242,6 +242,7 @@ ZH = {
     "Report and DICOM objects made": "报告与 DICOM 对象已生成",
     "Results acknowledged by the destination": "目的地已确认收到结果",
     "seen again": "重复接收",
+    "Same pixels as another study": "与另一检查的像素相同",
     "An AE title has 1 to 16 printable characters without a backslash.": "AE 标题为 1 至 16 个可打印字符，不含反斜杠。",
     "The AE title of a peer stays; add another peer instead.": "节点的 AE 标题不可更改，请另行添加节点。",
     "There is a peer of this AE title already.": "该 AE 标题的节点已存在。",
