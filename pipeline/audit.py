@@ -38,6 +38,8 @@ class AuditEvent(enum.Enum):
     PEER_ADDED = ("peer_added", "Security Alert", SUCCESS)
     PEER_CHANGED = ("peer_changed", "Security Alert", SUCCESS)
     PEER_REMOVED = ("peer_removed", "Security Alert", SUCCESS)
+    DESTINATION_CHANGED = ("destination_changed", "Security Alert", SUCCESS)
+    DESTINATION_REMOVED = ("destination_removed", "Security Alert", SUCCESS)
     SIGNED_IN = ("signed_in", "User Authentication", SUCCESS)
     SIGN_IN_FAILED = ("sign_in_failed", "User Authentication", MINOR_FAILURE)
     APPLICATION_STARTED = ("application_started", "Application Activity", SUCCESS)

@@ -16,8 +16,6 @@ from pipeline.services import Outcome, Services
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 
-_OPEN_AGAIN = frozenset({deliveries.GAVE_UP, deliveries.REFUSED, deliveries.NO_DESTINATION})
-
 
 def deliver_study(services: Services, record: StudyRecord) -> Outcome | None:
     """Plan the deliveries and start one job for each destination; None, for the jobs end the step."""
@@ -34,7 +32,7 @@ def deliver_study(services: Services, record: StudyRecord) -> Outcome | None:
 
 
 def send_again(
-    conn: Connection, queue: procrastinate.App, tenant: str, study_id: str, destination: str | None = None
+    queue: procrastinate.App, conn: Connection, tenant: str, study_id: str, destination: str | None = None
 ) -> list[str]:
     """A person wants what was given up to be sent once more; returns the destinations that are asked again.
 
@@ -42,7 +40,7 @@ def send_again(
     """
     study = store.lock_study(conn, tenant, study_id)
     names = deliveries.send_again(conn, study, destination)
-    is_reopened = study.status is StudyStatus.FAILED and study.reason_code in _OPEN_AGAIN
+    is_reopened = study.status is StudyStatus.FAILED and study.reason_code in deliveries.FAILURES
     if not names and not is_reopened:
         raise NothingGivenUp(f"nothing of study {study.id} was given up")
     if is_reopened:

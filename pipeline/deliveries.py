@@ -21,6 +21,8 @@ from pipeline.store import Row, StudyRecord
 # A destination that looked at an instance and said no is asked this often in all: archives refuse in haste too.
 REFUSALS_MAX = 3
 GAVE_UP, REFUSED, NO_DESTINATION = "DELIVERY_GAVE_UP", "DELIVERY_REFUSED", "NO_DESTINATION"
+FAILURES = frozenset({GAVE_UP, REFUSED, NO_DESTINATION})
+"""Reason codes of studies that have a result which did not get where it must; a person can send it again."""
 
 
 def plan(conn: Connection, study: StudyRecord) -> list[str]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from psycopg.types.json import Jsonb
 
-from pipeline import store
+from pipeline import audit, store
 from pipeline.database import Connection
 from pipeline.errors import DestinationInvalid
 from study.errors import InvalidAETitle
@@ -163,19 +163,31 @@ def find_destination(conn: Connection, tenant: str, name: str) -> DestinationRec
     return DestinationRecord(tenant, name, ae_title=peer["ae_title"], host=peer["host"], port=peer["port"])
 
 
-def save_destination(conn: Connection, record: DestinationRecord) -> None:
-    """Add the destination or change the one of the same name. Raises `DestinationInvalid`."""
+def save_destination(conn: Connection, record: DestinationRecord, *, changed_by: str = "") -> None:
+    """Add the destination or change the one of the same name. Raises `DestinationInvalid`.
+
+    changed_by: who, for the audit trail.
+    """
     problems = problems_of(record)
     if problems:
         raise DestinationInvalid(*next(iter(problems.items())))
+    before, after = get_destination(conn, record.tenant, record.name), asdict(record)
+    former = asdict(before) if before else {}
+    if former == after:
+        return
     conn.execute("DELETE FROM destination WHERE tenant = %s AND name = %s", (record.tenant, record.name))
     conn.execute(
-        "INSERT INTO destination SELECT * FROM jsonb_populate_record(NULL::destination, %s)",
-        (Jsonb(asdict(record)),),
+        "INSERT INTO destination SELECT * FROM jsonb_populate_record(NULL::destination, %s)", (Jsonb(after),)
     )
+    changes = {name: value for name, value in after.items() if former.get(name) != value}
+    detail = {"destination": record.name, "by": changed_by, "is_new": before is None, "changes": changes}
+    audit.record(conn, record.tenant, audit.AuditEvent.DESTINATION_CHANGED, detail)
 
 
-def remove_destination(conn: Connection, tenant: str, name: str) -> bool:
+def remove_destination(conn: Connection, tenant: str, name: str, *, changed_by: str = "") -> bool:
     """Whether there was one. What still waits for it is given up in its time, visibly."""
     removed = conn.execute("DELETE FROM destination WHERE tenant = %s AND name = %s", (tenant, name))
+    if removed.rowcount:
+        detail = {"destination": name, "by": changed_by}
+        audit.record(conn, tenant, audit.AuditEvent.DESTINATION_REMOVED, detail)
     return removed.rowcount > 0

@@ -31,7 +31,7 @@ from portal.errors import (
     TooManyAttempts,
 )
 from portal.guard import Guard, protect
-from portal.pages import audit, models, peers, sign_in, statements, study, usage, worklist
+from portal.pages import audit, destinations, models, peers, sign_in, statements, study, usage, worklist
 from portal.render import page
 from portal.requests import is_htmx
 
@@ -40,7 +40,21 @@ __all__ = ["PortalContext", "create_app", "create_first_admin"]
 log = logging.getLogger("radmeter.portal")
 
 STATIC = Path(__file__).resolve().parent / "static"
-ROUTES = (sign_in, worklist, study, usage, statements, peers, audit, models, studies, money, docs, health)
+ROUTES = (
+    sign_in,
+    worklist,
+    study,
+    usage,
+    statements,
+    peers,
+    destinations,
+    audit,
+    models,
+    studies,
+    money,
+    docs,
+    health,
+)
 
 
 def create_app(context: PortalContext) -> FastAPI:

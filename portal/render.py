@@ -116,6 +116,7 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
         pages.append(("/statements", "Statements", "statements"))
     if identity.may(SEES_PEERS):
         pages.append(("/peers", "Peers", "peers"))
+        pages.append(("/destinations", "Destinations", "destinations"))
     if identity.may(SEES_AUDIT):
         pages.append(("/audit", "Audit trail", "audit"))
     pages.append(("/models", "Models", "models"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from portal.delivery_text import ZH_DELIVERY
+
 Translate = Callable[[str], str]
 
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
@@ -251,7 +253,7 @@ ZH = {
     "Give 0.1 to 3600 seconds.": "请填写 0.1 至 3600 秒。",
     "There is no peer of this AE title.": "没有该 AE 标题的节点。",
     "A value in the form or the query is not valid.": "表单或查询中的某个值无效。",
-}
+} | ZH_DELIVERY
 
 
 def translator(language: str) -> Translate:

@@ -145,9 +145,9 @@ def doctor() -> None:
 
 
 def _add_groups() -> None:
-    from server import cli_admin, cli_audit, cli_billing, cli_models, cli_peers, cli_study
+    from server import cli_admin, cli_audit, cli_billing, cli_delivery, cli_models, cli_peers, cli_study
 
-    for group in (cli_admin, cli_audit, cli_billing, cli_models, cli_peers, cli_study):
+    for group in (cli_admin, cli_audit, cli_billing, cli_delivery, cli_models, cli_peers, cli_study):
         for name, commands in group.GROUPS.items():
             app.add_typer(commands, name=name)
 

@@ -24,6 +24,8 @@ ACTION_LOOK = {
     "peer_added": ("Peer added", "file", "plain"),
     "peer_changed": ("Peer changed", "file", "plain"),
     "peer_removed": ("Peer removed", "file", "plain"),
+    "destination_changed": ("Destination changed", "file", "plain"),
+    "destination_removed": ("Destination removed", "file", "plain"),
     "signed_in": ("Signed in", "check", "good"),
     "sign_in_failed": ("Sign-in failed", "bar", "warning"),
     "application_started": ("Started", "check", "plain"),

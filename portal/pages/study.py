@@ -12,11 +12,11 @@ from fastapi.responses import FileResponse, RedirectResponse
 
 from billing import store as billing_store
 from dicom_gateway.arrival_evidence import Order
-from pipeline import prior_studies, store
+from pipeline import deliver_study, deliveries, prior_studies, store
 from pipeline.ask_counts import archive_answer, archive_counts
 from pipeline.completion_text import sentence
 from pipeline.database import Connection
-from pipeline.errors import NothingWaits
+from pipeline.errors import NothingGivenUp, NothingWaits
 from pipeline.order_study import order_study
 from pipeline.report import report_values
 from pipeline.status import TERMINAL
@@ -40,6 +40,11 @@ EVENT_WORDS = {
     "study_inferred": "Model has run",
     "study_encoded": "Report and DICOM objects made",
     "study_delivered": "Results acknowledged by the destination",
+    "delivery_incomplete": "The destination did not take everything; it is tried again",
+    "delivery_given_up": "The destination did not take an object; it was given up",
+    "delivery_asked_again": "Sent again on a person's word",
+    "delivery_confirmed": "The destination has confirmed what it keeps",
+    "delivery_not_confirmed": "The destination does not confirm what it acknowledged",
     "study_process_ordered": "A person asked to process it now",
     "study_discard_ordered": "A person asked to discard it",
     "late_images_left_aside": "Late images were left aside",
@@ -61,10 +66,12 @@ def show(request: Request, context: Context, identity: Viewer, study_id: str, se
     with context.database.transaction(identity.tenant) as conn:
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
         waiting = _waiting(conn, study, identity.language)
-        state = f"{study.status.value}-{study.revision}-{hashlib.sha256(waiting.encode()).hexdigest()[:8]}"
+        objects = store.result_objects(conn, study.tenant, study.id)
+        shown = waiting + "".join(f"{one['state']}{one['attempts']}" for one in objects)
+        state = f"{study.status.value}-{study.revision}-{hashlib.sha256(shown.encode()).hexdigest()[:8]}"
         if is_htmx(request):
             return Response(status_code=204, headers={} if seen == state else {"HX-Refresh": "true"})
-        values = _values(conn, study)
+        values = _values(conn, study) | {"objects": objects}
     files = find_report(context.results_root, study)
     if files is not None:
         revision = files.revision
@@ -80,6 +87,11 @@ def show(request: Request, context: Context, identity: Viewer, study_id: str, se
         state=state,
         waiting=waiting,
         may_decide=identity.may(DECIDES_STUDIES),
+        may_send_again=any(
+            one["state"] in ("refused", "dead") and one["revision"] == study.revision
+            for one in values["objects"]
+        ),
+        DELIVERY_FAILURES=deliveries.FAILURES,
         is_final=study.status in TERMINAL and not waiting,
         files=files,
         is_outdated=files is not None and files.revision != study.revision,
@@ -101,6 +113,21 @@ def order(
         # When it has just gone on by itself, the page shows that.
         with contextlib.suppress(NothingWaits):
             order_study(context.queue, conn, identity.tenant, study.id, wanted, by=identity.user_name)
+    return RedirectResponse(f"/studies/{study.id}", 303)
+
+
+@router.post("/studies/{study_id}/send-again")
+def send_again(
+    context: Context,
+    identity: Annotated[Identity, Depends(signed_in(DECIDES_STUDIES))],
+    study_id: str,
+) -> Response:
+    """Send once more what was given up or refused."""
+    with context.database.transaction(identity.tenant) as conn:
+        study = store.get_study(conn, identity.tenant, parse_id(study_id))
+        # A button pressed twice: the page shows that it waits again.
+        with contextlib.suppress(NothingGivenUp):
+            deliver_study.send_again(context.queue, conn, identity.tenant, str(study.id))
     return RedirectResponse(f"/studies/{study.id}", 303)
 
 
@@ -154,7 +181,6 @@ def _values(conn: Connection, study: StudyRecord) -> dict[str, Any]:
         "timeline": _timeline(conn, study),
         "series": store.study_instances_summary(conn, study.tenant, study.id),
         "results": store.results(conn, study.tenant, study.id, study.revision),
-        "objects": store.result_objects(conn, study.tenant, study.id),
         "usage": billing_store.usage_for_study(conn, study.tenant, str(study.id)),
         "archive": archive_answer(conn, study.tenant, study.id),
         "archive_count": sum(archive_counts(conn, study.tenant, study.id).values()),

@@ -51,17 +51,17 @@ def poisoned_site(site: Site, text: str) -> dict[str, str]:
                VALUES (%s, %s, %s, 'assembled', %s, now())""",
             (tenant, study_id, text, text),
         )
-        uid = uuid.uuid4().hex
-        site.owner.execute(
-            """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind,
-                 location, sha256, size_bytes) VALUES (%s, %s, %s, 1, %s, 'SR', 'x', 'x', 1)""",
-            (tenant, uid, study_id, text),
-        )
-        for state, destination in (("waiting", text), ("dead", "X" + text)):
+        for kind, state in (("SR", "waiting"), ("PDF", "dead")):
+            uid = uuid.uuid4().hex
             site.owner.execute(
-                """INSERT INTO delivery (tenant, sop_instance_uid, destination, study_id, state, attempts, last_error)
-                   VALUES (%s, %s, %s, %s, %s, 1, %s)""",
-                (tenant, uid, destination, study_id, state, text),
+                """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind,
+                     location, sha256, size_bytes) VALUES (%s, %s, %s, 1, %s, %s, 'x', 'x', 1)""",
+                (tenant, uid, study_id, text, kind),
+            )
+            site.owner.execute(
+                """INSERT INTO delivery (tenant, sop_instance_uid, destination, study_id, state, attempts, last_error,
+                     warning) VALUES (%s, %s, %s, %s, %s, 1, %s, %s)""",
+                (tenant, uid, text, study_id, state, text, text),
             )
     site.owner.execute(
         "INSERT INTO peer (tenant, ae_title, host, port) VALUES (%s, %s, %s, 104)", (tenant, text[:16], text)

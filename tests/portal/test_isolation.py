@@ -30,7 +30,10 @@ OPEN = {
     "/api/docs",
 }
 # POST routes with the fields that make them valid.
-POSTS = {"/studies/{study_id}/order", "/search", "/peers", "/statements/issue", "/api/v1/studies/search"}
+POSTS = {
+    "/studies/{study_id}/order", "/studies/{study_id}/send-again", "/search", "/peers", "/statements/issue",
+    "/destinations", "/destinations/remove", "/destinations/test", "/api/v1/studies/search",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ def fill(site: Site, tenant: str) -> Owned:
         "INSERT INTO peer (tenant, ae_title, host, port) VALUES (%s, %s, 'pacs.test', 104)",
         (tenant, ae_title),
     )
+    site.owner.execute(
+        """INSERT INTO destination (tenant, name, kind, ae_title, host, port)
+           VALUES (%s, %s, 'dimse', 'X', 'pacs.test', 104)""",
+        (tenant, f"DEST{mark}"),
+    )
     assert issued.statement_id is not None
     return Owned(tenant, mark, study_id, issued.statement_id, contract_id, ae_title, view.key_images[0].name)
 
@@ -74,6 +82,7 @@ def address(path: str, own: Owned) -> str:
     filled = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
     query = {
         "/peers/edit": f"?ae_title={own.ae_title}",
+        "/destinations/edit": f"?name=DEST{own.mark}",
         "/statements/draft": f"?contract_id={own.contract_id}&starts_on=2026-11-01",
     }
     return filled + query.get(path, "")
@@ -116,7 +125,7 @@ def test_no_tenant_sees_another_by_any_route_or_id(site: Site) -> None:
 
 
 def check(answer, path: str, owned: dict[str, Owned], reader: str, owner: str) -> None:
-    about_one = "{" in path or path == "/peers/edit"
+    about_one = "{" in path or path in ("/peers/edit", "/destinations/edit")
     if reader == owner or not about_one:
         expected = {200} if path != "/statements/draft" else {200, 303, 404}
     else:
@@ -172,6 +181,8 @@ def test_row_level_security_stands_behind_the_queries(site: Site) -> None:
         "portal_user",
         "api_key",
         "result_object",
+        "destination",
+        "delivery",
         "billing.usage_event",
         "billing.statement",
     ):
@@ -203,6 +214,8 @@ ROLES_OF = {
     "/audit": {"admin", "operator"},
     "/peers": {"admin", "operator"},
     "/peers/edit": {"admin"},
+    "/destinations": {"admin", "operator"},
+    "/destinations/edit": {"admin"},
     "/models": {"admin", "clinician", "finance", "operator"},
 }
 

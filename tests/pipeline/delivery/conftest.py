@@ -86,7 +86,7 @@ class Post:
         queue = deferring_app(self.clinic.database.url)
         try:
             with self.clinic.database.transaction(ALPHA) as conn:
-                return send_again(conn, queue, ALPHA, str(self.study.id), destination)
+                return send_again(queue, conn, ALPHA, str(self.study.id), destination)
         finally:
             queue.close()
 

@@ -1,0 +1,172 @@
+"""Destinations: where results go, what each takes and how patiently it is asked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import BaseModel, Field
+
+from pipeline import destinations, store
+from pipeline.destinations import OBJECT_KINDS, DestinationRecord
+from pipeline.send_objects import Sender
+from portal.context import EDITS_PEERS, SEES_PEERS, Identity
+from portal.errors import PageNotFound
+from portal.render import page
+from portal.requests import Context, signed_in
+
+router = APIRouter(include_in_schema=False)
+
+Editor = Annotated[Identity, Depends(signed_in(EDITS_PEERS))]
+Text = Annotated[str, Field(max_length=1000)]
+
+_NUMBERS: dict[str, type[int] | type[float]] = {
+    "port": int,
+    "objects_per_s": float,
+    "associations_max": int,
+    "response_timeout_s": float,
+    "attempts_max": int,
+    "back_off_min_s": float,
+    "back_off_max_s": float,
+    "give_up_after_s": float,
+}
+_MAY_BE_EMPTY = frozenset({"port", "objects_per_s"})
+_TEXTS = ("ae_title", "host", "url", "authority_file", "certificate_file", "token_file")
+
+
+class DestinationForm(BaseModel):
+    """What the form holds, numbers as text. original: the name that is being changed, empty for a new one."""
+
+    original: Text = ""
+    name: Text = ""
+    kind: Text = "dimse"
+    ae_title: Text = ""
+    host: Text = ""
+    port: Text = ""
+    url: Text = ""
+    allow_plain_http: bool = False
+    use_tls: bool = False
+    authority_file: Text = ""
+    certificate_file: Text = ""
+    token_file: Text = ""
+    object_kinds: list[Text] = Field(default=[], max_length=20)
+    required: bool = False
+    objects_per_s: Text = ""
+    associations_max: Text = ""
+    response_timeout_s: Text = ""
+    attempts_max: Text = ""
+    back_off_min_s: Text = ""
+    back_off_max_s: Text = ""
+    give_up_after_s: Text = ""
+    confirmation: Text = "none"
+    enabled: bool = False
+
+
+@router.get("/destinations")
+def show(
+    request: Request, context: Context, identity: Annotated[Identity, Depends(signed_in(SEES_PEERS))]
+) -> Response:
+    with context.database.transaction(identity.tenant) as conn:
+        rows = destinations.list_destinations(conn, identity.tenant)
+    return page(request, "destinations.html", rows=rows, all_kinds=OBJECT_KINDS)
+
+
+@router.get("/destinations/edit")
+def edit(request: Request, context: Context, identity: Editor, name: str = "") -> Response:
+    """The form: with the defaults, or with the destination of this name."""
+    if not name:
+        return _form(request, _shown(DestinationRecord(identity.tenant, "", port=104)), {})
+    with context.database.transaction(identity.tenant) as conn:
+        record = destinations.get_destination(conn, identity.tenant, name)
+    if record is None:
+        raise PageNotFound
+    return _form(request, _shown(record) | {"original": name}, {})
+
+
+@router.post("/destinations")
+def save(
+    request: Request, context: Context, identity: Editor, form: Annotated[DestinationForm, Form()]
+) -> Response:
+    record, problems = _record(identity.tenant, form)
+    with context.database.transaction(identity.tenant) as conn:
+        known = {one.name for one in destinations.list_destinations(conn, identity.tenant)}
+        if form.original and form.original not in known:
+            raise PageNotFound
+        if form.original and record.name != form.original:
+            problems["name"] = "The name of a destination stays; add another one instead."
+        elif not form.original and record.name in known:
+            problems["name"] = "There is a destination of this name already."
+        problems = destinations.problems_of(record) | problems
+        if problems:
+            return _form(request, form.model_dump(), problems)
+        destinations.save_destination(conn, record, changed_by=identity.user_name)
+    return RedirectResponse("/destinations", 303)
+
+
+@router.post("/destinations/remove")
+def remove(context: Context, identity: Editor, name: Annotated[str, Form(max_length=64)]) -> Response:
+    with context.database.transaction(identity.tenant) as conn:
+        if not destinations.remove_destination(conn, identity.tenant, name, changed_by=identity.user_name):
+            raise PageNotFound
+    return RedirectResponse("/destinations", 303)
+
+
+@router.post("/destinations/test")
+def test(
+    request: Request, context: Context, identity: Editor, name: Annotated[str, Form(max_length=64)]
+) -> Response:
+    """Ask it whether it is there and shows what it said. Nothing is stored there."""
+    with context.database.transaction(identity.tenant) as conn:
+        rows = destinations.list_destinations(conn, identity.tenant)
+        calling = store.get_tenant(conn, identity.tenant)["called_ae_title"]
+    record = next((one for one in rows if one.name == name), None)
+    if record is None:
+        raise PageNotFound
+    problem = Sender(calling, context.data_root / "secrets").test(record)
+    tested = {"name": name, "problem": problem}
+    return page(request, "destinations.html", rows=rows, all_kinds=OBJECT_KINDS, tested=tested)
+
+
+def _shown(record: DestinationRecord) -> dict[str, Any]:
+    values = asdict(record) | {"original": ""}
+    for name in _NUMBERS:
+        values[name] = "" if values[name] is None else f"{values[name]:.10g}"
+    return values | {name: values[name] or "" for name in _TEXTS}
+
+
+def _record(tenant: str, form: DestinationForm) -> tuple[DestinationRecord, dict[str, str]]:
+    """The record as far as the form's values can be read, and field → sentence for those that cannot."""
+    problems: dict[str, str] = {}
+    values: dict[str, Any] = form.model_dump(exclude={"original", *_NUMBERS})
+    values |= {name: values[name].strip() or None for name in _TEXTS}
+    values |= {"name": form.name.strip(), "object_kinds": tuple(form.object_kinds)}
+    # What belongs to the other protocol is not kept where nobody sees it.
+    hidden = ("ae_title", "host") if form.kind == "stow" else ("url", "token_file")
+    values |= dict.fromkeys(hidden)
+    values |= {"use_tls": False} if form.kind == "stow" else {"allow_plain_http": False}
+    for name, kind in _NUMBERS.items():
+        text = getattr(form, name).strip()
+        if not text and name in _MAY_BE_EMPTY:
+            values[name] = None
+            continue
+        try:
+            values[name] = kind(text)
+        except ValueError:
+            problems[name] = "This is not a number."
+    if form.kind == "stow":
+        values["port"] = None
+        problems.pop("port", None)
+    return DestinationRecord(tenant=tenant, **values), problems
+
+
+def _form(request: Request, form: dict[str, Any], problems: dict[str, str]) -> Response:
+    return page(
+        request,
+        "destination_form.html",
+        status_code=422 if problems else 200,
+        form=form,
+        problems=problems,
+        all_kinds=OBJECT_KINDS,
+    )

@@ -1,0 +1,173 @@
+"""`radmeter destination|delivery`: where results go, and what did not get there."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import deliveries, store
+from pipeline.deliver_study import send_again
+from pipeline.destinations import (
+    OBJECT_KINDS,
+    DestinationRecord,
+    find_destination,
+    get_destination,
+    list_destinations,
+    remove_destination,
+    save_destination,
+)
+from pipeline.queue import deferring_app
+from pipeline.send_objects import Sender
+from server.cli_admin import TenantOption, administration
+from server.errors import CommandFailed
+from server.installation import FIRST_TENANT
+from server.settings import load_settings
+
+destination_commands = typer.Typer(help="Destinations: where results go, and how.", no_args_is_help=True)
+delivery_commands = typer.Typer(help="Deliveries that were given up.", no_args_is_help=True)
+GROUPS = {"destination": destination_commands, "delivery": delivery_commands}
+
+_DEFAULT = DestinationRecord("", "")
+
+
+@destination_commands.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="what routing rules and peers call it")],
+    address: Annotated[str, typer.Argument(help="AE@host:port, or https://… of a DICOMweb service")],
+    tenant: TenantOption = FIRST_TENANT,
+    kinds: Annotated[str, typer.Option(help="objects that it takes, with commas")] = ",".join(OBJECT_KINDS),
+    tls: Annotated[bool, typer.Option(help="DICOM over TLS")] = False,
+    authority: Annotated[str | None, typer.Option(help="PEM file in secrets: whom we trust")] = None,
+    certificate: Annotated[str | None, typer.Option(help="PEM file in secrets: ours, with its key")] = None,
+    token: Annotated[str | None, typer.Option(help="file in secrets: bearer token")] = None,
+    plain_http: Annotated[bool, typer.Option(help="allow http:// without TLS")] = False,
+    required: Annotated[bool, typer.Option(help="a study is delivered only when it is here")] = True,
+    objects_per_s: Annotated[float | None, typer.Option(help="not more than these a second")] = None,
+    associations: Annotated[int, typer.Option(help="open at a time")] = _DEFAULT.associations_max,
+    timeout_s: Annotated[float, typer.Option(help="for each answer")] = _DEFAULT.response_timeout_s,
+    attempts: Annotated[int, typer.Option(help="then a person is asked")] = _DEFAULT.attempts_max,
+    pause_min_s: Annotated[float, typer.Option(help="after the first failure")] = _DEFAULT.back_off_min_s,
+    pause_max_s: Annotated[float, typer.Option(help="it doubles up to this")] = _DEFAULT.back_off_max_s,
+    give_up_after_s: Annotated[float, typer.Option(help="then too")] = _DEFAULT.give_up_after_s,
+    confirmation: Annotated[str, typer.Option(help="none, query or commitment")] = "none",
+    enabled: Annotated[bool, typer.Option(help="off: what is for it waits")] = True,
+) -> None:
+    """Add a destination, or change the one of this name."""
+    record = DestinationRecord(
+        tenant=tenant,
+        name=name,
+        allow_plain_http=plain_http,
+        use_tls=tls,
+        authority_file=authority,
+        certificate_file=certificate,
+        token_file=token,
+        object_kinds=tuple(kind.strip().upper() for kind in kinds.split(",") if kind.strip()),
+        required=required,
+        objects_per_s=objects_per_s,
+        associations_max=associations,
+        response_timeout_s=timeout_s,
+        attempts_max=attempts,
+        back_off_min_s=pause_min_s,
+        back_off_max_s=pause_max_s,
+        give_up_after_s=give_up_after_s,
+        confirmation=confirmation,
+        enabled=enabled,
+    )
+    with administration(tenant) as conn:
+        save_destination(conn, _at(record, address))
+    typer.echo(f"destination {name} saved")
+
+
+def _at(record: DestinationRecord, address: str) -> DestinationRecord:
+    from server.send import parse_address
+
+    if "://" in address:
+        return dataclasses.replace(record, kind="stow", url=address)
+    node = parse_address(address, "RADMETER")
+    return dataclasses.replace(record, ae_title=node.called_ae_title, host=node.host, port=node.port)
+
+
+@destination_commands.command("list")
+def show_all(tenant: TenantOption = FIRST_TENANT) -> None:
+    """Show the destinations of a tenant. Every peer is one too, with the defaults."""
+    table = Table("name", "address", "takes", "required", "confirmation", "enabled")
+    with administration(tenant) as conn:
+        for one in list_destinations(conn, tenant):
+            kinds = (
+                "everything" if set(one.object_kinds) == set(OBJECT_KINDS) else ", ".join(one.object_kinds)
+            )
+            table.add_row(
+                one.name, one.address, kinds, _yes(one.required), one.confirmation, _yes(one.enabled)
+            )
+    Console().print(table)
+
+
+@destination_commands.command("show")
+def show(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Show everything about one destination. Of its secrets only the names of their files are known here."""
+    with administration(tenant) as conn:
+        record = get_destination(conn, tenant, name)
+        if record is None:
+            raise CommandFailed(f"no destination {name}")
+    for field, value in dataclasses.asdict(record).items():
+        typer.echo(f"{field}: {', '.join(value) if isinstance(value, tuple) else value}")
+
+
+@destination_commands.command("remove")
+def remove(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Remove a destination. What still waits for it is given up in its time."""
+    with administration(tenant) as conn:
+        if not remove_destination(conn, tenant, name):
+            raise CommandFailed(f"no destination {name}")
+    typer.echo(f"destination {name} removed")
+
+
+@destination_commands.command("test")
+def ask(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Ask a destination or peer whether it is there (C-ECHO, or a request without objects). Nothing is stored."""
+    with administration(tenant) as conn:
+        record = find_destination(conn, tenant, name)
+        calling = store.get_tenant(conn, tenant)["called_ae_title"]
+        if record is None:
+            raise CommandFailed(f"no destination or peer {name}")
+        problem = Sender(calling, load_settings().secrets_directory).test(record)
+        if problem is not None:
+            raise CommandFailed(f"{name} ({record.address}): {problem}")
+    typer.echo(f"{name} ({record.address}) answers")
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+@delivery_commands.command("list")
+def given_up(tenant: TenantOption = FIRST_TENANT) -> None:
+    """Show what needs a person: objects that their destination refused, or that were given up."""
+    table = Table("study", "object", "destination", "state", "attempts", "why")
+    with administration(tenant) as conn:
+        for one in deliveries.given_up(conn, tenant):
+            table.add_row(
+                str(one["study_id"]), one["kind"], one["destination"], one["state"], str(one["attempts"]),
+                one["last_error"] or "",
+            )  # fmt: skip
+    Console().print(table)
+
+
+@delivery_commands.command("retry")
+def retry(
+    study_id: Annotated[str, typer.Argument(help="our id of the study")],
+    tenant: TenantOption = FIRST_TENANT,
+    destination: Annotated[str | None, typer.Option(help="only to this one")] = None,
+) -> None:
+    """Send once more what was given up of a study."""
+    with administration(tenant) as conn:
+        queue = deferring_app(conn.info.dsn)
+        try:
+            names = send_again(queue, conn, tenant, study_id, destination)
+        finally:
+            queue.close()
+    typer.echo(f"will be sent again to {', '.join(names)}" if names else "will be sent again")
