@@ -36,11 +36,11 @@ def deliver_to(services: Services, tenant: str, study_id: str, revision: int, de
         calling = store.get_tenant(conn, tenant)["called_ae_title"]
     if study.revision != revision:
         return  # superseded: the objects of the present revision have jobs of their own
-    if not waiting.due:
-        _come_back(services, study, destination, waiting.next_in_s)
-        return
     # The default target stands for a name that nobody knows: what waits for it is given up in time, visibly.
     job = _Job(services, study, target or DestinationRecord(tenant, destination))
+    if not waiting.due:
+        _come_back(services, study, job.target, waiting.next_in_s)
+        return
     with services.database.transaction(tenant) as slot:
         held = deliveries.hold_slot(slot, job.target, study.id)
         if held is None:
@@ -55,13 +55,18 @@ def deliver_to(services: Services, tenant: str, study_id: str, revision: int, de
             job.run(waiting.due, calling, is_known=target is not None)
     with services.database.transaction(tenant) as conn:
         waiting = deliveries.waiting(conn, study, revision, destination)
-    _come_back(services, study, destination, 0.0 if waiting.due else waiting.next_in_s)
+    _come_back(services, study, job.target, 0.0 if waiting.due else waiting.next_in_s)
 
 
-def _come_back(services: Services, study: StudyRecord, destination: str, in_s: float | None) -> None:
-    if in_s is not None:
-        with services.database.transaction(study.tenant) as conn:
-            services.defer_delivery(conn, study, destination, in_s)
+def _come_back(services: Services, study: StudyRecord, target: DestinationRecord, in_s: float | None) -> None:
+    """Leave a successor while something waits, and one that asks for a confirmation when nothing does."""
+    with services.database.transaction(study.tenant) as conn:
+        if in_s is not None:
+            services.defer_delivery(conn, study, target.name, in_s)
+        elif target.confirmation != "none" and deliveries.confirmable(
+            conn, study.tenant, study.id, target.name
+        ):
+            services.defer_confirmation(conn, study, target.name, 0)
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from dicom_gateway.delivery_outcome import DeliveryOutcome
@@ -238,17 +237,10 @@ def confirmable(conn: Connection, tenant: str, study_id: UUID, destination: str)
     ).fetchall()
 
 
-def confirm(
-    conn: Connection,
-    tenant: str,
-    destination: str,
-    sop_instance_uids: list[str],
-    by: str,
-    at: datetime | None = None,
-) -> None:
-    """The destination has said for itself that it keeps these."""
-    conn.execute(
-        """UPDATE delivery SET state = 'confirmed', confirmed_at = coalesce(%s, clock_timestamp()), confirmed_by = %s
+def confirm(conn: Connection, tenant: str, destination: str, sop_instance_uids: list[str], by: str) -> int:
+    """The destination has said for itself that it keeps these; returns how many are newly confirmed."""
+    return conn.execute(
+        """UPDATE delivery SET state = 'confirmed', confirmed_at = clock_timestamp(), confirmed_by = %s
            WHERE tenant = %s AND destination = %s AND sop_instance_uid = ANY(%s) AND state = 'acknowledged'""",
-        (at, by, tenant, destination, sop_instance_uids),
-    )
+        (by, tenant, destination, sop_instance_uids),
+    ).rowcount

@@ -14,6 +14,7 @@ from procrastinate import BaseRetryStrategy, JobContext, PsycopgConnector
 from pipeline import report_commitment, retry
 from pipeline.ask_counts import ask_counts
 from pipeline.assemble_study import assemble_study
+from pipeline.confirm_delivery import confirm_delivery
 from pipeline.deliver_to import deliver_to
 from pipeline.fetch_prior import fetch_prior
 from pipeline.find_priors import find_priors
@@ -78,6 +79,10 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     @app.task(name="deliver", queue=DELIVERY_QUEUE, retry=_RetryForever())
     def _deliver(tenant: str, study_id: str, revision: int, destination: str) -> None:
         deliver_to(services, tenant, study_id, revision, destination)
+
+    @app.task(name="confirm", queue=ARCHIVE_QUEUE, retry=_RetryForever())
+    def _confirm(tenant: str, study_id: str, destination: str, attempt: int) -> None:
+        confirm_delivery(services, tenant, study_id, destination, attempt)
 
     @app.task(name="assemble", queue=QUEUE, retry=_Retry())
     def _assemble(tenant: str, arrival_id: int) -> None:

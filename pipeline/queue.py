@@ -45,6 +45,22 @@ def defer_delivery(
     )
 
 
+def defer_confirmation(
+    app: procrastinate.App,
+    conn: Connection,
+    study: StudyRecord,
+    destination: str,
+    attempt: int,
+    *,
+    pauses_s: tuple[float, ...],
+) -> None:
+    """Ask the destination after a while what it keeps; `attempt` counts from 0."""
+    at = datetime.now(UTC) + timedelta(seconds=pauses_s[attempt])
+    app.configure_task("confirm", queue=ARCHIVE_QUEUE, schedule_at=at, connection=conn).defer(
+        tenant=study.tenant, study_id=str(study.id), destination=destination, attempt=attempt
+    )
+
+
 def deferring_app(database_url: str) -> procrastinate.App:
     """An app for processes that only put jobs into the queue (gateway, portal)."""
     app = procrastinate.App(

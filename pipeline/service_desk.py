@@ -8,7 +8,6 @@ import procrastinate
 
 from dicom_gateway.peers import Peer
 from dicom_gateway.procedure_step import ProcedureStep, ProcedureStepChange
-from dicom_gateway.service_errors import NoSuchSOPInstance
 from dicom_gateway.storage_commitment import CommitmentRequest, CommitmentResult
 from pipeline import commitment, procedure_steps
 from pipeline.database import Database
@@ -36,9 +35,12 @@ class DatabaseServiceDesk:
         with self._database.transaction(peer.tenant) as conn:
             commitment.note_report(conn, peer.tenant, peer.ae_title, transaction_uid, error=None)
 
-    def take_commitment_result(self, peer: Peer, result: CommitmentResult) -> None:  # noqa: ARG002  # the port's names
-        """We have asked nobody so far."""
-        raise NoSuchSOPInstance("no commitment was asked for under this Transaction UID")
+    def take_commitment_result(self, peer: Peer, result: CommitmentResult) -> None:
+        # Not at the top: a gateway that never gets such a report has no use for pynetdicom's memory.
+        from pipeline import confirm_delivery
+
+        with self._database.transaction(peer.tenant) as conn:
+            confirm_delivery.take_commitment_result(conn, peer, result)
 
     def begin_step(self, peer: Peer, step: ProcedureStep) -> None:
         with self._database.transaction(peer.tenant) as conn:

@@ -77,5 +77,6 @@ class Services:
     get_model: Callable[[str], Model]
     defer_step: Callable[[Connection, StudyRecord], None]
     defer_delivery: Callable[[Connection, StudyRecord, str, float], None]
+    defer_confirmation: Callable[[Connection, StudyRecord, str, int], None]
     ask_counts: Callable[[Connection, str, UUID], None] = _ask_nobody
     observe_step: Callable[[str, str, float], None] = _observe_nothing

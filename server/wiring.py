@@ -11,9 +11,10 @@ import procrastinate
 from dicom_gateway.listener import Listener
 from dicom_gateway.tls import ClientCertificate, TLSContexts, TLSFiles, TLSProfile, secure_as_server
 from pipeline.ask_counts import defer_count
+from pipeline.confirm_delivery import PAUSES_S
 from pipeline.database import Database
 from pipeline.jobs import DELIVERIES_AT_ONCE
-from pipeline.queue import defer_delivery, defer_step
+from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.services import Folders, Services
 from server.settings import Settings
 from server.telemetry import Metrics
@@ -75,5 +76,6 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
         defer_step=functools.partial(defer_step, app),
         ask_counts=functools.partial(defer_count, app, delay_s=0.0),
         defer_delivery=functools.partial(defer_delivery, app),
+        defer_confirmation=functools.partial(defer_confirmation, app, pauses_s=PAUSES_S),
         observe_step=metrics.observe_step,
     )

@@ -17,8 +17,9 @@ from dicom_gateway.instance_sink import ReceivedInstance, RecordOutcome
 from dicom_gateway.peers import Peer
 from pipeline import store
 from pipeline.assemble_study import assemble_study
+from pipeline.confirm_delivery import PAUSES_S
 from pipeline.database import Connection, Database
-from pipeline.queue import defer_delivery, defer_step, deferring_app
+from pipeline.queue import defer_confirmation, defer_delivery, defer_step, deferring_app
 from pipeline.receive import DatabaseSink
 from pipeline.services import Folders, Services
 from pipeline.store import StudyRecord
@@ -160,6 +161,7 @@ def clinic(migrated_url: str, tmp_path: Path) -> Iterator[Clinic]:
         get_model=_no_model,
         defer_step=lambda conn, study: defer_step(queue, conn, study),
         defer_delivery=lambda *values: defer_delivery(queue, *values),
+        defer_confirmation=lambda *values: defer_confirmation(queue, *values, pauses_s=PAUSES_S),
     )
     yield Clinic(database, owner, DatabaseSink(database, queue), services, queue)
     owner.close()
