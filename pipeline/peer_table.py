@@ -16,6 +16,7 @@ from pipeline.errors import PeerInvalid, PeerTableInvalid
 from pipeline.peers import COLUMNS, PeerEntry, Row, values_of
 
 _NEEDED = ("ae_title", "host")
+_NUMBERS = ("query_port",)  # whose default is no number
 _ROWS_MAX = 10_000
 _DEFAULTS = {one.name: one.default for one in fields(PeerEntry)}
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -75,9 +76,9 @@ def _value(name: str, text: str) -> Any:
         return _WORDS[text.lower()]
     if isinstance(default, tuple):
         return tuple(part.strip() for part in text.split("|") if part.strip())
-    if isinstance(default, int | float):
+    if isinstance(default, int | float) or name in _NUMBERS:
         try:
-            return type(default)(text)
+            return (float if isinstance(default, float) else int)(text)
         except ValueError:
             raise PeerInvalid(name, "Give a number.") from None
     return text

@@ -6,8 +6,9 @@ title may be a peer of several tenants, which the called AE title tells apart.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from psycopg import sql
 
@@ -25,6 +26,7 @@ Row = dict[str, Any]
 
 QUIET_TIME_MIN_S, QUIET_TIME_MAX_S = 0.1, 3600.0
 _LIST_MAX = 200
+_WEB_ADDRESS = re.compile(r"https?://[!-~]{1,2000}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class PeerEntry:
     hosts: addresses, networks, names that it may come from; with `check_host` also `host`. None of both is any.
     certificates: names of `peer_certificate`, one of which it must prove; none is not asked for.
     modalities, sop_classes: what it may send; empty is all.
+    query_kind: how its archive is asked for counts and earlier studies; `query_ae_title`, `query_host` and `query_port`
+        are those of the archive where they are not the peer's own, `query_url` is that of a DICOMweb server.
     """
 
     ae_title: str
@@ -52,28 +56,46 @@ class PeerEntry:
     duplicate_policy: DuplicatePolicy = "failure"
     is_test: bool = False
     enabled: bool = True
+    query_kind: Literal["none", "dimse", "dicomweb"] = "none"
+    query_ae_title: str | None = None
+    query_host: str | None = None
+    query_port: int | None = None
+    query_url: str | None = None
+    query_username: str | None = None
+    query_retrieve: Literal["move", "get"] = "move"
 
     def __post_init__(self) -> None:
-        for name in ("ae_title", "result_destination"):
+        for name in ("ae_title", "result_destination", "query_ae_title"):
             try:
-                if name == "ae_title" or self.result_destination is not None:
+                if name == "ae_title" or getattr(self, name) is not None:
                     object.__setattr__(self, name, str(AETitle(getattr(self, name))))
             except InvalidAETitle:
                 sentence = "An AE title has 1 to 16 printable characters without a backslash."
                 raise PeerInvalid(name, sentence) from None
-        try:
-            canonical_entry(self.host.partition("%")[0])  # an IPv6 address may carry its zone
-        except HostEntryInvalid:
-            raise PeerInvalid("host", "Give a host name or an IP address.") from None
-        if "/" in self.host:
-            raise PeerInvalid("host", "Give a host name or an IP address.")
-        if not 1 <= self.port <= 65535:
-            raise PeerInvalid("port", "A port is a number from 1 to 65535.")
+        for name, host in (("host", self.host), ("query_host", self.query_host)):
+            if host is not None:
+                _check_host(name, host)
+        for name, port in (("port", self.port), ("query_port", self.query_port)):
+            if port is not None and not 1 <= port <= 65535:
+                raise PeerInvalid(name, "A port is a number from 1 to 65535.")
         if not QUIET_TIME_MIN_S <= self.quiet_time_s <= QUIET_TIME_MAX_S:
             raise PeerInvalid("quiet_time_s", "Give 0.1 to 3600 seconds.")
         if self.duplicate_policy not in ("failure", "warning"):
             raise PeerInvalid("duplicate_policy", "The answer is failure or warning.")
+        self._check_query()
         self._check_lists()
+
+    def _check_query(self) -> None:
+        if self.query_kind not in ("none", "dimse", "dicomweb"):
+            raise PeerInvalid(
+                "query_kind", "The archive is asked by dimse, by dicomweb, or not at all (none)."
+            )
+        if self.query_retrieve not in ("move", "get"):
+            raise PeerInvalid("query_retrieve", "Studies are fetched by move or by get.")
+        if self.query_url is not None and _WEB_ADDRESS.fullmatch(self.query_url) is None:
+            raise PeerInvalid("query_url", "Give an address that begins with http:// or https://.")
+        if self.query_kind == "dicomweb" and self.query_url is None:
+            raise PeerInvalid("query_url", "A DICOMweb archive needs its address.")
 
     def _check_lists(self) -> None:
         for name, canonical, sentence in (
@@ -93,6 +115,16 @@ class PeerEntry:
             if len(entries) > _LIST_MAX:
                 raise PeerInvalid(name, "There are too many entries.")
             object.__setattr__(self, name, entries)
+
+
+def _check_host(name: str, host: str) -> None:
+    """Raise `PeerInvalid` unless it is one machine: an address, with its zone if it is an IPv6 one, or a name."""
+    try:
+        canonical_entry(host.partition("%")[0])
+    except HostEntryInvalid:
+        raise PeerInvalid(name, "Give a host name or an IP address.") from None
+    if "/" in host:
+        raise PeerInvalid(name, "Give a host name or an IP address.")
 
 
 def _modality(text: str) -> str:
@@ -153,6 +185,18 @@ def save_entry(conn: Connection, tenant: str, entry: PeerEntry, *, changed_by: s
     event = audit.AuditEvent.PEER_CHANGED if former else audit.AuditEvent.PEER_ADDED
     audit.record(conn, tenant, event, {"peer": entry.ae_title, "by": changed_by, "changes": changes})
     return True
+
+
+def set_query_secret(
+    conn: Connection, tenant: str, ae_title: str, secret: str | None, *, changed_by: str = ""
+) -> None:
+    """The password or token for the peer's DICOMweb archive; None forgets it. Raises `PeerUnknown`."""
+    changed = conn.execute(
+        "UPDATE peer SET query_secret = %s WHERE tenant = %s AND ae_title = %s", (secret, tenant, ae_title)
+    )
+    _require(changed.rowcount, ae_title)
+    detail = {"peer": ae_title, "by": changed_by, "changes": {"query_secret": "set" if secret else "removed"}}
+    audit.record(conn, tenant, audit.AuditEvent.PEER_CHANGED, detail)
 
 
 def set_enabled(conn: Connection, tenant: str, ae_title: str, enabled: bool, *, changed_by: str = "") -> None:

@@ -49,6 +49,15 @@ def add_peer(
     duplicates: Annotated[
         str | None, typer.Option(help="answer to other bytes under a known UID: failure or warning")
     ] = None,
+    archive: Annotated[
+        str | None,
+        typer.Option(
+            help="its archive, asked for counts and earlier studies: AE@host:port, https://…, or none"
+        ),
+    ] = None,
+    fetch_by: Annotated[
+        str | None, typer.Option(help="move or get: how studies come from a DIMSE archive")
+    ] = None,
     test: Annotated[bool | None, typer.Option(help="a test peer: results are recorded, never billed")] = None,
 ) -> None:
     """Add a peer, or change the one with this AE title: what is not given stays as it is."""
@@ -70,15 +79,43 @@ def add_peer(
             "modalities": parts(modalities),
             "sop_classes": parts(sop_classes),
             "duplicate_policy": duplicates,
+            "query_retrieve": fetch_by,
             "is_test": test,
         }
         known = peers.get_peer(conn, tenant, peer.called_ae_title)
         values = peers.values_of(known) if known else {}
         values |= {name: value for name, value in given.items() if value is not None}
+        values |= _archive(archive) if archive is not None else {}
         if results_to is not None:
             values["result_destination"] = results_to or None
         peers.save_peer(conn, tenant, changed_by=_who(), **values)
     typer.echo(f"peer {peer.called_ae_title} saved")
+
+
+def _archive(text: str) -> dict[str, Any]:
+    """What `--archive` says, as fields of a peer."""
+    from server.send import parse_address
+
+    if text == "none":
+        return {"query_kind": "none"}
+    if text.startswith(("http://", "https://")):
+        return {"query_kind": "dicomweb", "query_url": text}
+    node = parse_address(text, "RADMETER")
+    return {
+        "query_kind": "dimse",
+        "query_ae_title": str(node.called_ae_title),
+        "query_host": node.host,
+        "query_port": node.port,
+    }
+
+
+@peer_commands.command("secret")
+def set_secret(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Set the password or token for a peer's DICOMweb archive; asks for it, empty forgets it."""
+    secret = typer.prompt("Password or token", hide_input=True, default="", show_default=False)
+    with administration(tenant) as conn:
+        peers.set_query_secret(conn, tenant, ae_title, secret or None, changed_by=_who())
+    typer.echo(f"secret of peer {ae_title} {'set' if secret else 'forgotten'}")
 
 
 @peer_commands.command("list")

@@ -22,6 +22,7 @@ router = APIRouter(include_in_schema=False)
 Editor = Annotated[Identity, Depends(signed_in(EDITS_PEERS))]
 
 Lines = Annotated[str, Form(max_length=20_000)]
+Short = Annotated[str, Form(max_length=100)]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,13 @@ class PeerForm:
     check_host: bool = False
     is_test: bool = False
     enabled: bool = True
+    query_kind: str = "none"
+    query_ae_title: str = ""
+    query_host: str = ""
+    query_port: str = ""
+    query_url: str = ""
+    query_username: str = ""
+    query_retrieve: str = "move"
 
     def values(self) -> dict[str, Any]:
         """As `PeerEntry` takes them; a number that is none becomes one that it refuses."""
@@ -52,14 +60,20 @@ class PeerForm:
         del values["original"]
         for name in ("hosts", "certificates", "modalities", "sop_classes"):
             values[name] = tuple(line.strip() for line in values[name].splitlines() if line.strip())
-        is_number = self.port.isdecimal() and self.port.isascii()
-        values["port"] = int(self.port[:6]) if is_number else 0
-        values["result_destination"] = self.result_destination or None
+        for name in ("result_destination", "query_ae_title", "query_host", "query_url", "query_username"):
+            values[name] = values[name].strip() or None
+        values["port"] = _port(self.port)
+        values["query_port"] = _port(self.query_port) if self.query_port.strip() else None
         try:
             values["quiet_time_s"] = float(self.quiet_time_s)
         except ValueError:
             values["quiet_time_s"] = 0.0
         return values
+
+
+def _port(text: str) -> int:
+    text = text.strip()
+    return int(text[:6]) if text.isdecimal() and text.isascii() else 0
 
 
 @router.get("/peers")
@@ -89,8 +103,9 @@ def edit(request: Request, context: Context, identity: Editor, ae_title: str = "
             "original": row["ae_title"],
             "port": str(row["port"]),
             "quiet_time_s": f"{row['quiet_time_s']:g}",
-            "result_destination": row["result_destination"] or "",
         }
+        values = {name: "" if value is None else value for name, value in values.items()}
+        values["query_port"] = str(values["query_port"])
         return _form(request, conn, identity, PeerForm(**values), {})
 
 
@@ -113,10 +128,18 @@ def save(
     check_host: Annotated[bool, Form()] = False,
     is_test: Annotated[bool, Form()] = False,
     enabled: Annotated[bool, Form()] = False,
+    query_kind: Short = "none",
+    query_ae_title: Short = "",
+    query_host: Annotated[str, Form(max_length=300)] = "",
+    query_port: Short = "",
+    query_url: Annotated[str, Form(max_length=3000)] = "",
+    query_username: Annotated[str, Form(max_length=300)] = "",
+    query_retrieve: Short = "move",
 ) -> Response:
     form = PeerForm(
         original, ae_title.strip(), host.strip(), port.strip(), quiet_time_s.strip(), result_destination, hosts,
         certificates, modalities, sop_classes, duplicate_policy, check_host, is_test, enabled,
+        query_kind, query_ae_title, query_host, query_port, query_url, query_username, query_retrieve,
     )  # fmt: skip
     with context.database.transaction(identity.tenant) as conn:
         known = {row["ae_title"] for row in peers.list_peers(conn, identity.tenant)}
@@ -144,9 +167,11 @@ def _form(
 def _problems(form: PeerForm, known: set[str]) -> dict[str, str]:
     """Field → sentence, for each value that cannot be saved."""
     problems: dict[str, str] = {}
-    for name, value in form.values().items():
+    values = form.values()
+    for name, value in values.items():
+        others = {"query_url": values["query_url"]} if name == "query_kind" else {}
         try:
-            PeerEntry(**{"ae_title": "ANY", "host": "any", name: value})
+            PeerEntry(**{"ae_title": "ANY", "host": "any", **others, name: value})
         except PeerInvalid as error:
             problems[error.field] = error.sentence
     if form.original:

@@ -76,6 +76,12 @@ class TestKeeping:
             ("modalities", ["C T"]),
             ("sop_classes", ["CT Image"]),
             ("duplicate_policy", "ignore"),
+            ("query_kind", "fax"),
+            ("query_retrieve", "carry"),
+            ("query_ae_title", "A" * 17),
+            ("query_host", "a b"),
+            ("query_port", 0),
+            ("query_url", "ftp://pacs"),
         ],
     )
     def test_what_cannot_be_is_refused_by_the_name_of_the_field(self, field: str, value: Any) -> None:

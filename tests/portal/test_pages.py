@@ -163,6 +163,9 @@ class TestPeers:
             ("modalities", ("C T",)),
             ("sop_classes", ("CT Image Storage",)),
             ("duplicate_policy", ("ignore",)),
+            ("query_kind", ("fax",)),
+            ("query_port", ("0", "x")),
+            ("query_url", ("pacs", "javascript:x")),
         ):
             for value in wrong:
                 answer = client.post("/peers", data={**right, field: value})

@@ -81,6 +81,23 @@ def test_the_life_of_a_peer(owner: psycopg.Connection) -> None:
     assert all("on the command line" in one["detail"] for one in changes)
 
 
+def test_the_archive_of_a_peer_and_its_secret_which_is_never_shown(owner: psycopg.Connection) -> None:
+    done("peer", "add", "CT1@10.1.2.3:104", "--archive", "VNA@10.1.2.9:11112", "--fetch-by", "get")
+    shown = done("peer", "show", "CT1").splitlines()
+    for line in ("query_kind: dimse", "query_ae_title: VNA", "query_port: 11112", "query_retrieve: get"):
+        assert line in shown
+    done("peer", "add", "CT1@10.1.2.3:104", "--archive", "https://vna.example/dicom-web")
+    answer = CliRunner().invoke(app, ["peer", "secret", "CT1"], input="open sesame\n")
+    assert answer.exit_code == 0, answer.output
+    (row,) = owner.execute("SELECT query_kind, query_url, query_secret FROM peer").fetchall()
+    assert row == ("dicomweb", "https://vna.example/dicom-web", "open sesame")
+    for arguments in (("peer", "show", "CT1"), ("peer", "export"), ("audit", "export")):
+        assert "sesame" not in done(*arguments)
+    done("peer", "add", "CT1@10.1.2.3:104", "--archive", "none")
+    assert "query_kind: none" in done("peer", "show", "CT1")
+    assert "query_url:" in failed("peer", "add", "X@h:1", "--archive", "https://")
+
+
 def test_what_cannot_be_is_refused_with_the_name_of_the_field(owner: psycopg.Connection) -> None:
     assert "hosts:" in failed("peer", "add", "CT1@10.1.2.3:104", "--hosts", "10.1.2.0/64")
     assert "certificates:" in failed("peer", "add", "CT1@10.1.2.3:104", "--certificates", "ct1")
