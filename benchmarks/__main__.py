@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks import machine
 
-BENCHMARKS = ("receive", "study_path", "inference_provider", "rating")
+BENCHMARKS = ("receive", "traces", "study_path", "inference_provider", "rating")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

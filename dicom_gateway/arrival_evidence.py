@@ -81,7 +81,6 @@ class ArrivalEvidence:
 
     silence_s: since the latest instance. geometry_is_known: the headers of what is here were read.
     steps_in_progress, steps_ended: performed procedure steps (MPPS) of the study.
-    archive_lead: by how many instances the archive was ahead of us when it first gave its present counts.
     archive_grew: a count went up while the study arrived: the archive itself is being filled.
     required_missing: series that a rule requires and that are not here, as the rule writes them.
     """
@@ -94,7 +93,6 @@ class ArrivalEvidence:
     steps_in_progress: int = 0
     steps_ended: int = 0
     counts: Counts = Counts.NONE
-    archive_lead: int = 0
     archive_grew: bool = False
     required_missing: tuple[str, ...] = ()
     order: Order | None = None
@@ -110,10 +108,12 @@ class CompletionPolicy:
 
     quiet: silence after which a study counts as complete when no list says more.
     quiet_max_s: the longest such silence that the peer is given.
+    archive_fills: the sender's archive is known to pass on what it has just got, or is not known well enough.
     force_after_s: silence after which what a list promises is no longer waited for.
     """
 
     quiet: QuietTime = field(default_factory=QuietTime)
-    quiet_max_s: float = 50.0
+    quiet_max_s: float = 120.0
     force_after_s: float = 600.0
     force_policy: ForcePolicy = ForcePolicy.PROCESS
+    archive_fills: bool = True

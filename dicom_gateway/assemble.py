@@ -29,9 +29,6 @@ ABSENT_WAIT_S = 150.0
 GAP_WAIT_S = 130.0
 # An archive that is not asked in time is done without.
 COUNTS_WAIT_S = 15.0
-# An archive that was ahead of us by more than what is in flight had the study before it began to send it.
-LEAD_MIN = 5
-LEAD_MIN_SHARE = 0.05
 # The silence after an association that broke off, or is still open, in quiet times: the sender is likely to go on.
 PATIENCE = 3.0
 # However far the next event is, look again after this time.
@@ -91,7 +88,7 @@ def decide(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision:
             return _wait(obstacle.reason, obstacle.until_s - evidence.silence_s)
     if any(obstacle.forced for obstacle in obstacles):
         return _force(next(one.reason for one in obstacles if one.forced), evidence, policy)
-    proof = None if obstacles else _proof(evidence)
+    proof = None if obstacles else _by_mpps(evidence) or _by_counts(evidence, policy)
     if proof is not None:
         if evidence.association is AssociationState.OPEN and evidence.silence_s < SETTLE_S:
             return _wait(
@@ -110,7 +107,7 @@ def complete_series(evidence: ArrivalEvidence, policy: CompletionPolicy) -> tupl
             return False
         if series.listed and evidence.steps_ended:
             return True
-        if series.counted == series.here and _archive_is_ahead(evidence):
+        if series.counted == series.here and not evidence.archive_grew and not policy.archive_fills:
             return True
         return evidence.geometry_is_known and series.silence_s >= policy.quiet.seconds
 
@@ -131,28 +128,36 @@ def _obstacles(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Iterator[
     absent = [series for series in evidence.series if series.missing and not series.here]
     if absent:
         yield _Obstacle(_waiting_for(absent), min(ABSENT_WAIT_S, policy.force_after_s), forced=False)
-    if evidence.archive_grew and evidence.counts is not Counts.NONE:
+    if _archive_is_filling(evidence, policy):
         until_s = min(max(GAP_WAIT_S, policy.quiet.seconds), policy.force_after_s)
         yield _Obstacle(
             Reason("archive_is_filling", {"images": evidence.instance_count}), until_s, forced=False
         )
 
 
-def _proof(evidence: ArrivalEvidence) -> Reason | None:
-    """A list that names everything that is to come, and all of it is here."""
+def _by_mpps(evidence: ArrivalEvidence) -> Reason | None:
+    """Every step has ended and everything that they list is here."""
     listed = sum(series.listed for series in evidence.series)
-    if evidence.steps_ended and listed:
-        return Reason("mpps", {"images": listed})
-    counted = sum(series.counted or 0 for series in evidence.series)
-    if evidence.counts is Counts.FRESH and counted and _archive_is_ahead(evidence):
-        return Reason("counts", {"images": counted, "series": len(evidence.series)})
-    return None
+    is_all_here = all(series.listed_here == series.listed for series in evidence.series)
+    if evidence.steps_in_progress or not evidence.steps_ended or not listed or not is_all_here:
+        return None
+    return Reason("mpps", {"images": listed})
 
 
-def _archive_is_ahead(evidence: ArrivalEvidence) -> bool:
-    """Whether the archive's counts are the end and not a mirror of what it has just passed on."""
+def _by_counts(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Reason | None:
+    """The archive had the study before it sent it, and everything that it counts is here."""
     counted = sum(series.counted or 0 for series in evidence.series)
-    return not evidence.archive_grew and evidence.archive_lead >= max(LEAD_MIN, LEAD_MIN_SHARE * counted)
+    if evidence.counts is not Counts.FRESH or not counted or evidence.archive_grew or policy.archive_fills:
+        return None
+    return Reason("counts", {"images": counted, "series": len(evidence.series)})
+
+
+def _archive_is_filling(evidence: ArrivalEvidence, policy: CompletionPolicy) -> bool:
+    """Whether the archive itself still gets the study, or may: then its counts and its silence are no end."""
+    counted = sum(series.counted or 0 for series in evidence.series)
+    if not counted or _by_mpps(evidence) is not None:
+        return False
+    return evidence.archive_grew or policy.archive_fills
 
 
 def _by_silence(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision:

@@ -6,21 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Fewer studies say too little about one pause in twenty.
-SAMPLES_MIN = 20
+# Fewer studies say too little about how a sender pauses.
+SAMPLES_MIN = 10
 # The newest studies are looked at: what a sender did before it was reconfigured fades out.
 SAMPLES_MAX = 200
 # A pause this long is no pause of a sender: somebody added images later.
 PAUSE_MAX_S = 600.0
-_QUANTILE = 0.95
-_SAFETY = 1.5
+# Pauses that are longer in one study of seven are mostly slices sent once more, and those leave a hole that is seen.
+_QUANTILE = 0.85
+_SAFETY = 1.3
 
 
 @dataclass(frozen=True)
 class QuietTime:
     """Seconds of silence, and what they were learned from.
 
-    pause_s: the longest pause of all but one study in twenty; None when too few were seen to tell.
+    pause_s: the longest pause of all but one study in seven; None when too few were seen to tell.
     study_count: completed studies whose pauses were looked at.
     """
 

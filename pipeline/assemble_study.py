@@ -144,11 +144,18 @@ def _end(
         conn.execute(
             "UPDATE study SET completion = %s WHERE tenant = %s AND id = %s", (reason, study.tenant, study.id)
         )
-        record_pause(conn, study, state.row["ae_title"], state.modality)
+        _record_habits(conn, study, state)
         detail = {"reason": reason, "instances": state.row["new_count"]}
         revision = study.revision + is_late
         after = store.advance(conn, study, StudyStatus.ASSEMBLED, detail=detail, revision=revision)
         services.defer_step(conn, after)
+
+
+def _record_habits(conn: Connection, study: store.StudyRecord, state: ArrivalState) -> None:
+    """What the next studies of this sender are judged by."""
+    counted = any(one.counted is not None for one in state.evidence.series)
+    grew = state.evidence.archive_grew if counted else None
+    record_pause(conn, study, state.row["ae_title"], state.modality, archive_grew=grew)
 
 
 def _look_again(conn: Connection, state: ArrivalState, decision: Decision, defer_again: DeferAgain) -> None:

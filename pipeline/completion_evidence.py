@@ -18,7 +18,7 @@ from dicom_gateway.series_gaps import SLICES_MIN
 from pipeline.ask_counts import WHOLE_STUDY
 from pipeline.completion_lists import add_counts, add_steps
 from pipeline.database import Connection
-from pipeline.pauses import quiet_time
+from pipeline.pauses import habit_of_archive, quiet_time
 
 Row = dict[str, Any]
 
@@ -87,7 +87,6 @@ def gather(conn: Connection, row: Row, headers: Row | None = None) -> ArrivalSta
         steps_in_progress=steps.in_progress,
         steps_ended=steps.ended,
         counts=archive.counts,
-        archive_lead=archive.lead,
         archive_grew=archive.grew,
         order=Order(row["ordered"]) if row["ordered"] else None,
     )
@@ -128,5 +127,9 @@ def _policy(conn: Connection, tenant: str, row: Row, modality: str) -> Completio
         max_s=row["quiet_time_max_s"],
     )
     return CompletionPolicy(
-        quiet, row["quiet_time_max_s"], row["force_after_s"], ForcePolicy(row["force_policy"])
+        quiet,
+        row["quiet_time_max_s"],
+        row["force_after_s"],
+        ForcePolicy(row["force_policy"]),
+        habit_of_archive(conn, tenant, row["ae_title"]),
     )

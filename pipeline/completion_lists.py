@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from dicom_gateway.archive_memory import ArchiveMemory
 from dicom_gateway.arrival_evidence import Counts, SeriesEvidence
 from pipeline.archives import archive_of
 from pipeline.ask_counts import WHOLE_STUDY, archive_answer, archive_counts
@@ -51,10 +52,9 @@ def add_steps(conn: Connection, row: Row, series: SeriesByUID) -> Steps:
 
 @dataclass(frozen=True)
 class ArchiveState:
-    """lead, grew: see `ArrivalEvidence`. should_ask: the archive has not been asked since the latest instance."""
+    """grew: see `ArrivalEvidence`. should_ask: the archive has not been asked since the latest instance."""
 
     counts: Counts = Counts.NONE
-    lead: int = 0
     grew: bool = False
     should_ask: bool = False
 
@@ -77,34 +77,18 @@ def add_counts(conn: Connection, row: Row, series: SeriesByUID, memory: Row) -> 
         return ArchiveState(
             Counts.STALE if answer["asked_at"] < row["last_at"] else Counts.NONE, should_ask=should_ask
         )
-    _remember(conn, row, counts, answer["asked_at"], memory)
+    seen = ArchiveMemory(**memory.get("archive", {})).after(counts)
+    memory["archive"] = asdict(seen)
     for uid, count in counts.items():
         known = series.get(uid) or SeriesEvidence(uid, here=_all_here(series) if uid == WHOLE_STUDY else 0)
         series[uid] = replace(known, counted=count)
     is_fresh = answer["state"] == "answered" and answer["asked_at"] > row["last_at"]
     return ArchiveState(
         Counts.FRESH if is_fresh else Counts.STALE,
-        memory["lead"],
-        memory["grew"],
+        seen.grew,
         should_ask and not is_fresh,
     )
 
 
 def _all_here(series: SeriesByUID) -> int:
     return sum(one.here for one in series.values())
-
-
-def _remember(conn: Connection, row: Row, counts: dict[str, int], asked_at: Any, memory: Row) -> None:
-    """How far ahead of us the archive was when it first gave these counts, and whether it gave smaller ones before."""
-    before = memory.get("counts")
-    if before == counts:
-        return
-    here = conn.execute(
-        "SELECT count(*) AS here FROM instance WHERE tenant = %s AND study_id = %s AND received_at <= %s",
-        (row["tenant"], row["study_id"], asked_at),
-    ).fetchone()
-    assert here is not None
-    grew = before is not None and any(count > before.get(uid, 0) for uid, count in counts.items())
-    memory["counts"] = counts
-    memory["lead"] = sum(counts.values()) - here["here"]
-    memory["grew"] = memory.get("grew", False) or grew

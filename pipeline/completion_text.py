@@ -61,8 +61,8 @@ _SENTENCES = {
         "检查正在进行（MPPS）；已到达 {images} 幅图像",
     ),
     "archive_is_filling": (
-        "the PACS itself is still being filled; {images} images are here",
-        "PACS 自身仍在接收；已到达 {images} 幅图像",
+        "the PACS itself may still be filled; {images} images are here",
+        "PACS 自身可能仍在接收；已到达 {images} 幅图像",
     ),
     "asking_archive": ("asking the PACS how many images it has", "正在询问 PACS 图像数量"),
     "association_open": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dicom_gateway.archive_memory import archive_fills
 from dicom_gateway.quiet_time import PAUSE_MAX_S, SAMPLES_MAX, QuietTime, learn
 from pipeline.database import Connection
 from pipeline.store import StudyRecord
@@ -20,14 +21,27 @@ def quiet_time(
     return learn([row["pause_s"] for row in rows], configured_s, max_s)
 
 
-def record_pause(conn: Connection, study: StudyRecord, ae_title: str, modality: str) -> None:
+def habit_of_archive(conn: Connection, tenant: str, ae_title: str) -> bool:
+    """Whether the peer's archive is known to fill while it sends, from the same studies of any modality."""
+    rows = conn.execute(
+        """SELECT archive_grew FROM longest_pause
+           WHERE tenant = %s AND ae_title = %s AND archive_grew IS NOT NULL AND seen_at > now() - interval '30 days'
+           ORDER BY seen_at DESC LIMIT %s""",
+        (tenant, ae_title, SAMPLES_MAX),
+    ).fetchall()
+    return archive_fills([row["archive_grew"] for row in rows])
+
+
+def record_pause(
+    conn: Connection, study: StudyRecord, ae_title: str, modality: str, *, archive_grew: bool | None
+) -> None:
     """Keep the longest pause between two instances of the study, those of earlier arrivals included.
 
     So a study that was closed too early, and went on, lengthens the quiet time of its sender.
     """
     conn.execute(
-        """INSERT INTO longest_pause (tenant, ae_title, modality, study_id, pause_s)
-           SELECT %(tenant)s, %(ae_title)s, %(modality)s, %(study)s, coalesce(max(pause_s), 0)
+        """INSERT INTO longest_pause (tenant, ae_title, modality, study_id, pause_s, archive_grew)
+           SELECT %(tenant)s, %(ae_title)s, %(modality)s, %(study)s, coalesce(max(pause_s), 0), %(grew)s
            FROM (SELECT extract(epoch FROM received_at - lag(received_at) OVER (ORDER BY received_at)) AS pause_s
                  FROM instance WHERE tenant = %(tenant)s AND study_id = %(study)s) pauses
            WHERE pause_s BETWEEN 0 AND %(longest)s
@@ -38,5 +52,6 @@ def record_pause(conn: Connection, study: StudyRecord, ae_title: str, modality: 
             "ae_title": ae_title,
             "modality": modality,
             "longest": PAUSE_MAX_S,
+            "grew": archive_grew,
         },
     )

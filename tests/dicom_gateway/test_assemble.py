@@ -108,29 +108,36 @@ class TestMpps:
 
 
 class TestCounts:
-    AHEAD = evidence(series(counted=100), counts=Counts.FRESH, archive_lead=90)
+    WHOLE = replace(POLICY, archive_fills=False)
+    ALL_HERE = evidence(series(counted=100), counts=Counts.FRESH)
 
-    def test_an_archive_that_was_ahead_of_us_and_has_no_more_ends_it(self) -> None:
-        assert verdict(decide(self.AHEAD, POLICY)) == ("complete", "counts")
+    def test_an_archive_that_is_known_to_have_a_study_before_it_sends_it_ends_the_wait(self) -> None:
+        assert verdict(decide(self.ALL_HERE, self.WHOLE)) == ("complete", "counts")
 
     def test_an_answer_from_before_the_last_image_does_not(self) -> None:
-        assert decide(replace(self.AHEAD, counts=Counts.STALE), POLICY).verdict is Verdict.WAIT
+        assert decide(replace(self.ALL_HERE, counts=Counts.STALE), self.WHOLE).verdict is Verdict.WAIT
 
-    def test_an_archive_that_only_mirrors_what_we_have_does_not(self) -> None:
-        """It passes on what it has just got: its count is no end."""
-        assert decide(replace(self.AHEAD, archive_lead=2), POLICY).verdict is Verdict.WAIT
+    def test_an_archive_that_is_not_known_well_may_only_mirror_what_we_have(self) -> None:
+        assert verdict(decide(self.ALL_HERE, POLICY)) == ("wait", "archive_is_filling")
+
+    def test_mpps_ends_the_wait_whatever_is_known_of_the_archive(self) -> None:
+        known = evidence(
+            series(listed=100, listed_here=100, counted=100), steps_ended=1, counts=Counts.FRESH, archive_grew=True
+        )  # fmt: skip
+        assert verdict(decide(known, POLICY)) == ("complete", "mpps")
 
     def test_an_archive_that_is_being_filled_is_given_longer_than_the_quiet_time(self) -> None:
-        filling = replace(self.AHEAD, archive_grew=True, silence_s=100.0)
-        assert verdict(decide(filling, POLICY)) == ("wait", "archive_is_filling")
-        assert decide(replace(filling, silence_s=131.0), POLICY).verdict is Verdict.COMPLETE
+        filling = replace(self.ALL_HERE, archive_grew=True, silence_s=100.0)
+        assert verdict(decide(filling, self.WHOLE)) == ("wait", "archive_is_filling")
+        assert decide(replace(filling, silence_s=131.0), self.WHOLE).verdict is Verdict.COMPLETE
 
     def test_what_it_has_more_is_waited_for(self) -> None:
         known = evidence(series(counted=275), counts=Counts.STALE, silence_s=500.0)
         assert decide(known, POLICY).reason.values["images"] == 175
 
     def test_a_count_smaller_than_what_is_here_proves_and_forbids_nothing(self) -> None:
-        known = evidence(series(counted=60), counts=Counts.FRESH, archive_lead=0, silence_s=11.0)
+        """Its archive lags behind the sender: it is no end, and no reason to wait once that has passed."""
+        known = evidence(series(counted=60), counts=Counts.STALE, silence_s=131.0)
         assert verdict(decide(known, POLICY)) == ("complete", "quiet")
 
     def test_an_archive_that_does_not_answer_is_done_without(self) -> None:
@@ -183,16 +190,16 @@ class TestSeriesAlone:
 
 @given(
     here=st.integers(1, 300), listed=st.integers(0, 300), counted=st.none() | st.integers(0, 400),
-    silence_s=st.floats(0, 599), counts=st.sampled_from(Counts), lead=st.integers(0, 300), grew=st.booleans(),
+    silence_s=st.floats(0, 599), counts=st.sampled_from(Counts), grew=st.booleans(),
     association=st.sampled_from(AssociationState), steps=st.integers(0, 2), in_progress=st.integers(0, 1),
 )  # fmt: skip
 def test_never_complete_before_the_force_time_while_a_list_lacks_an_image_of_a_begun_series(
-    here: int, listed: int, counted: int | None, silence_s: float, counts: Counts, lead: int, grew: bool,
+    here: int, listed: int, counted: int | None, silence_s: float, counts: Counts, grew: bool,
     association: AssociationState, steps: int, in_progress: int,
 ) -> None:  # fmt: skip
     one = series(here, listed=listed, listed_here=min(here, listed), counted=counted)
     known = evidence(
-        one, silence_s=silence_s, counts=counts, archive_lead=lead, archive_grew=grew, association=association,
+        one, silence_s=silence_s, counts=counts, archive_grew=grew, association=association,
         steps_ended=steps, steps_in_progress=in_progress,
     )  # fmt: skip
     decision = decide(known, POLICY)

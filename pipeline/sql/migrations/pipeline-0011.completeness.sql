@@ -2,7 +2,7 @@
 
 -- quiet_time_s is where a peer starts; what is learned from its pauses lengthens it up to quiet_time_max_s. What a list
 -- promises is waited for until force_after_s without an instance; then force_policy says what to do.
-ALTER TABLE peer ADD COLUMN quiet_time_max_s double precision NOT NULL DEFAULT 50 CHECK (quiet_time_max_s BETWEEN 0.1 AND 3600);
+ALTER TABLE peer ADD COLUMN quiet_time_max_s double precision NOT NULL DEFAULT 120 CHECK (quiet_time_max_s BETWEEN 0.1 AND 3600);
 ALTER TABLE peer ADD COLUMN force_after_s double precision NOT NULL DEFAULT 600 CHECK (force_after_s BETWEEN 1 AND 86400);
 ALTER TABLE peer ADD COLUMN force_policy text NOT NULL DEFAULT 'process' CHECK (force_policy IN ('process', 'discard', 'ask'));
 
@@ -29,6 +29,7 @@ CREATE TABLE longest_pause (
     modality  text NOT NULL,
     study_id  uuid NOT NULL REFERENCES study,
     pause_s   double precision NOT NULL CHECK (pause_s >= 0),
+    archive_grew boolean, -- whether the sender's archive got more of it while it arrived; null where it was not asked
     seen_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (study_id, ae_title, modality)
 );
