@@ -18,7 +18,7 @@ class Peer:
 
     host, port: where it listens; results are sent there. An empty host means that it only sends.
     quiet_time_s: its studies are complete when no instance arrived for this long.
-    result_destination: AE title of the peer that gets the results; None means this peer itself.
+    result_destination: who gets the results, a destination's name or a peer's AE title; None means this peer itself.
     modalities, sop_classes: what it may send; empty means all.
     duplicate_policy: how a different object under a known SOP Instance UID is answered, 0111H or B000H.
     """
@@ -35,8 +35,6 @@ class Peer:
 
     def __post_init__(self) -> None:
         AETitle(self.ae_title)
-        if self.result_destination is not None:
-            AETitle(self.result_destination)
         if not self.tenant:
             raise ValueError("a peer belongs to a tenant")
         if not 0 < self.port < 65_536:

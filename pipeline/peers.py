@@ -26,6 +26,7 @@ Row = dict[str, Any]
 
 QUIET_TIME_MIN_S, QUIET_TIME_MAX_S = 0.1, 3600.0
 _LIST_MAX = 200
+_DESTINATION = re.compile(r"[!-~]([ -~]{0,62}[!-~])?", re.ASCII)
 _WEB_ADDRESS = re.compile(r"https?://[!-~]{1,2000}", re.ASCII)
 
 
@@ -35,7 +36,7 @@ class PeerEntry:
 
     host, port: where it listens; results are sent there.
     quiet_time_s: a study is complete after this silence, 0.1 to 3600.
-    result_destination: AE title of the peer that gets the results; None is the sender itself.
+    result_destination: name of a destination, or AE title of a peer, that gets the results; None is the sender itself.
     hosts: addresses, networks, names that it may come from; with `check_host` also `host`. None of both is any.
     certificates: names of `peer_certificate`, one of which it must prove; none is not asked for.
     modalities, sop_classes: what it may send; empty is all.
@@ -65,13 +66,17 @@ class PeerEntry:
     query_retrieve: Literal["move", "get"] = "move"
 
     def __post_init__(self) -> None:
-        for name in ("ae_title", "result_destination", "query_ae_title"):
+        for name in ("ae_title", "query_ae_title"):
             try:
                 if name == "ae_title" or getattr(self, name) is not None:
                     object.__setattr__(self, name, str(AETitle(getattr(self, name))))
             except InvalidAETitle:
                 sentence = "An AE title has 1 to 16 printable characters without a backslash."
                 raise PeerInvalid(name, sentence) from None
+        if self.result_destination is not None and _DESTINATION.fullmatch(self.result_destination) is None:
+            raise PeerInvalid(
+                "result_destination", "Give the name of a destination or the AE title of a peer."
+            )
         for name, host in (("host", self.host), ("query_host", self.query_host)):
             if host is not None:
                 _check_host(name, host)

@@ -267,7 +267,8 @@ ZH = {
     "Give a host name or an IP address.": "请填写主机名或 IP 地址。",
     "A port is a number from 1 to 65535.": "端口为 1 至 65535 的数字。",
     "Give 0.1 to 3600 seconds.": "请填写 0.1 至 3600 秒。",
-    "There is no peer of this AE title.": "没有该 AE 标题的节点。",
+    "There is no destination and no peer of this name.": "没有该名称的目的地或节点。",
+    "Give the name of a destination or the AE title of a peer.": "请填写目的地名称或节点的 AE 标题。",
     "A value in the form or the query is not valid.": "表单或查询中的某个值无效。",
 } | ZH_DELIVERY
 

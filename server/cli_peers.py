@@ -34,7 +34,7 @@ def add_peer(
         float | None, typer.Option(help="a study is complete after this silence; 10 unless set")
     ] = None,
     results_to: Annotated[
-        str | None, typer.Option(help="AE title of the peer that gets the results; '' is the sender")
+        str | None, typer.Option(help="destination or peer that gets the results; '' is the sender")
     ] = None,
     check_host: Annotated[bool | None, typer.Option(help="accept it from its own address only")] = None,
     hosts: Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from pipeline import peers, store
+from pipeline import destinations, peers, store
 from pipeline.database import Connection
 from pipeline.errors import PeerInvalid
 from pipeline.peers import PeerEntry
@@ -143,7 +143,7 @@ def save(
     )  # fmt: skip
     with context.database.transaction(identity.tenant) as conn:
         known = {row["ae_title"] for row in peers.list_peers(conn, identity.tenant)}
-        problems = _problems(form, known)
+        problems = _problems(form, known, _destinations(conn, identity))
         if problems:
             return _form(request, conn, identity, form, problems)
         peers.save_peer(conn, identity.tenant, changed_by=identity.user_name, **form.values())
@@ -153,18 +153,24 @@ def save(
 def _form(
     request: Request, conn: Connection, identity: Identity, form: PeerForm, problems: dict[str, str]
 ) -> Response:
-    others = [row["ae_title"] for row in peers.list_peers(conn, identity.tenant)]
+    others = _destinations(conn, identity)
     return page(
         request,
         "peer_form.html",
         status_code=422 if problems else 200,
         form=asdict(form),
         problems=problems,
-        others=[name for name in others if name != form.original],
+        others=sorted(others - {form.original}),
     )
 
 
-def _problems(form: PeerForm, known: set[str]) -> dict[str, str]:
+def _destinations(conn: Connection, identity: Identity) -> set[str]:
+    """Where results may go: named destinations, and peers by their AE titles."""
+    named = {one.name for one in destinations.list_destinations(conn, identity.tenant)}
+    return named | {row["ae_title"] for row in peers.list_peers(conn, identity.tenant)}
+
+
+def _problems(form: PeerForm, known: set[str], destinations_known: set[str]) -> dict[str, str]:
     """Field → sentence, for each value that cannot be saved."""
     problems: dict[str, str] = {}
     values = form.values()
@@ -181,6 +187,6 @@ def _problems(form: PeerForm, known: set[str]) -> dict[str, str]:
             raise PageNotFound
     elif form.ae_title in known:
         problems["ae_title"] = "There is a peer of this AE title already."
-    if form.result_destination and form.result_destination not in known | {form.ae_title}:
-        problems["result_destination"] = "There is no peer of this AE title."
+    if form.result_destination and form.result_destination not in destinations_known | {form.ae_title}:
+        problems["result_destination"] = "There is no destination and no peer of this name."
     return problems

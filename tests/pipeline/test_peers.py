@@ -70,6 +70,7 @@ class TestKeeping:
             ("quiet_time_s", 0.0),
             ("quiet_time_s", float("nan")),
             ("result_destination", ""),
+            ("result_destination", "A" * 65),
             ("hosts", ["10.0.0.0/40"]),
             ("hosts", ["10.0.0.1"] + [f"h{n}" for n in range(300)]),
             ("certificates", ["ct1"]),
