@@ -116,7 +116,7 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
 
     @app.task(name="report_commitment", queue=ARCHIVE_QUEUE, retry=_Retry())
     def _report_commitment(tenant: str, ae_title: str, transaction_uid: str) -> None:
-        report_commitment.report(services.database, tenant, ae_title, transaction_uid)
+        report_commitment.report(services, tenant, ae_title, transaction_uid)
 
     return app
 

@@ -125,7 +125,7 @@ class TestSameAssociation:
         peer.link.release()
         (job,) = clinic.jobs("report_commitment")
         assert job["args"] == {"tenant": ALPHA, "ae_title": "PACS", "transaction_uid": TRANSACTION}
-        report(clinic.database, **job["args"])  # has nothing left to do, and no listener to reach
+        report(clinic.services, **job["args"])  # has nothing left to do, and no listener to reach
 
     def test_missing_foreign_and_other_class_have_their_reasons(self, clinic: Clinic, port: int) -> None:
         (lost,) = clinic.rows("SELECT location FROM instance WHERE sop_instance_uid = '1.2.3.4.2'")
@@ -223,7 +223,7 @@ class TestOwnAssociation:
         self.ask_and_leave(port, "1.2.3.4.1")
         clinic.owner.execute("UPDATE peer SET port = 1")
         with pytest.raises(CommitmentNotReported):
-            report(clinic.database, ALPHA, "PACS", TRANSACTION)
+            report(clinic.services, ALPHA, "PACS", TRANSACTION)
         assert row(clinic)["last_error"] == "no connection to the peer"
         assert row(clinic)["reported_at"] is None
         assert decide(CommitmentNotReported(), 0) is not None
@@ -233,12 +233,12 @@ class TestOwnAssociation:
         listener.answer = 0x0110
         self.ask_and_leave(port, "1.2.3.4.1")
         with pytest.raises(CommitmentNotReported, match="0110H"):
-            report(clinic.database, ALPHA, "PACS", TRANSACTION)
+            report(clinic.services, ALPHA, "PACS", TRANSACTION)
         listener.answer = 0
-        report(clinic.database, ALPHA, "PACS", TRANSACTION)
+        report(clinic.services, ALPHA, "PACS", TRANSACTION)
         assert (row(clinic)["attempts"], row(clinic)["last_error"]) == (2, None)
         assert row(clinic)["reported_at"] is not None
-        report(clinic.database, ALPHA, "PACS", TRANSACTION)
+        report(clinic.services, ALPHA, "PACS", TRANSACTION)
         assert len(listener.received) == 2
 
     def test_eight_requests_at_once_are_eight_answers(self, clinic: Clinic, port: int) -> None:

@@ -44,13 +44,13 @@ def test_orthanc_is_told_what_we_keep(clinic: Clinic, tmp_path: Path) -> None:
         assert call(archive, "GET", f"/storage-commitment/{transaction}")["Status"] == "Pending"
         (row,) = clinic.rows("SELECT * FROM storage_commitment")
         assert (row["ae_title"], row["transaction_uid"], row["failed"]) == ("ORTHANC", transaction, [])
-        report(clinic.database, ALPHA, "ORTHANC", transaction)
+        report(clinic.services, ALPHA, "ORTHANC", transaction)
         told = call(archive, "GET", f"/storage-commitment/{transaction}")
         assert told["Status"] == "Success"
         assert len(told["Success"]) == 2
         modality = {"DicomInstances": [["1.2.840.10008.5.1.4.1.1.2", "1.2.9"]]}
         second = call(archive, "POST", "/modalities/radmeter/storage-commitment", modality)["ID"]
-        report(clinic.database, ALPHA, "ORTHANC", second)
+        report(clinic.services, ALPHA, "ORTHANC", second)
         told = call(archive, "GET", f"/storage-commitment/{second}")
         assert told["Status"] == "Failure"
         (failure,) = told["Failures"]
