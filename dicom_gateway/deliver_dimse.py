@@ -20,7 +20,7 @@ from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.errors import NotAPart10File
 from dicom_gateway.file_meta import FileMeta, read_file_meta
 from dicom_gateway.presentation_contexts import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
-from dicom_gateway.scu_association import NO_COMMON_CONTEXT, Destination, open_association
+from dicom_gateway.scu_association import NO_COMMON_CONTEXT, AnswerLimits, Destination, open_association
 from dicom_gateway.status import SUCCESS, describe, is_refusal, is_stored
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,9 @@ def send_instances(
     items = [_read_item(path) for path in paths]
     outcomes: list[DeliveryOutcome] = []
     contexts = _contexts([item for item in items if isinstance(item, _Item)])
-    with open_association(destination, contexts) as link:
+    # A peer that stops reading holds us no longer than one that does not answer.
+    limits = AnswerLimits(pdu_deadline_s=min(AnswerLimits.pdu_deadline_s, destination.dimse_timeout_s))
+    with open_association(destination, contexts, limits=limits) as link:
         for item in items:
             outcome = item if isinstance(item, DeliveryOutcome) else _send(item, link)
             outcomes.append(outcome)

@@ -64,9 +64,12 @@ def read_file_meta(path: Path) -> FileMeta:
     """Read group 0002 of a file; raise `NotAPart10File` with a reason that holds no value of it."""
     try:
         with path.open("rb") as file:
-            scanned = scan_file_meta(file.read(FILE_META_BYTES_MAX))
+            start = file.read(FILE_META_BYTES_MAX)
     except OSError as error:
         raise NotAPart10File(f"cannot be opened ({error.strerror})") from None
+    if start[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] != _PREFIX:
+        raise NotAPart10File("not a DICOM Part 10 file")
+    scanned = scan_file_meta(start)
     if scanned is None:
         raise NotAPart10File("ends before its data set begins")
     return scanned[0]

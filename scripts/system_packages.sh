@@ -39,6 +39,7 @@ test)
     [ -e /usr/share/java/pixelmed.jar ] || missing+=(libpixelmed-java)
     has_program Orthanc || missing+=(orthanc)
     [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing+=(orthanc-dicomweb)
+    [ -e /usr/share/orthanc/plugins/libOrthancGdcm.so ] || missing+=(orthanc-gdcm)
     has_program pdftoppm || missing+=(poppler-utils)
     # On Ubuntu the package `chromium-browser` brings the program `chromium`.
     has_program chromium || has_program chromium-browser || has_program google-chrome ||

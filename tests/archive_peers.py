@@ -23,6 +23,7 @@ from dicom_gateway.scu_association import Destination
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+GDCM_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancGdcm.so")
 OUR_AE_TITLE = "RADMETER"
 
 
@@ -75,12 +76,14 @@ class RunningArchive:
 
 
 @contextmanager
-def orthanc(folder: Path, moves_to: str = OUR_AE_TITLE) -> Iterator[RunningArchive]:
-    """Orthanc, which answers everything and moves to one AE title; DICOMweb where the plugin is installed."""
+def orthanc(
+    folder: Path, moves_to: str = OUR_AE_TITLE, plugins: Sequence[Path] = (DICOMWEB_PLUGIN,)
+) -> Iterator[RunningArchive]:
+    """Orthanc, which answers everything and moves to one AE title; with those plugins that are installed."""
     archive = RunningArchive("ORTHANC", free_port(), free_port(), free_port())
     settings = {
         "Name": "ORTHANC", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
-        "Plugins": [str(DICOMWEB_PLUGIN)] if DICOMWEB_PLUGIN.exists() else [],
+        "Plugins": [str(plugin) for plugin in plugins if plugin.exists()],
         "HttpPort": archive.http_port, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
         "DicomAet": "ORTHANC", "DicomPort": archive.port, "DicomAlwaysAllowEcho": True,
         "DicomAlwaysAllowStore": True, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True,
