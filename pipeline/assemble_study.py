@@ -14,7 +14,7 @@ from billing import meter
 from dicom_gateway.assemble import Decision, Reason, Verdict, decide
 from dicom_gateway.inspect import InspectError, inspect_study
 from dicom_gateway.series_gaps import missing_slices
-from pipeline import prior_studies, store
+from pipeline import audit, prior_studies, store
 from pipeline.completion_evidence import ArrivalState, gather, lock_open_arrival
 from pipeline.completion_text import sentence
 from pipeline.database import Connection
@@ -47,9 +47,26 @@ def assemble_study(services: Services, tenant: str, arrival_id: int, *, defer_ag
             wanted = _headers_wanted(conn, state, decision) if headers is None else []
             if not wanted:
                 _act(services, conn, state, decision, defer_again)
+                _note_transfer(conn, tenant, arrival_id)
                 return
         # Outside the transaction, because instances wait for it.
         headers = read_headers(services, wanted)
+
+
+def _note_transfer(conn: Connection, tenant: str, arrival_id: int) -> None:
+    """The audit trail's line about an arrival that was closed; last, because the trail is locked until the commit."""
+    row = conn.execute(
+        """SELECT study_id, ae_title, new_count, identical_count, conflict_count FROM arrival
+           WHERE tenant = %s AND id = %s AND closed_at IS NOT NULL""",
+        (tenant, arrival_id),
+    ).fetchone()
+    if row is not None:
+        detail = {
+            "study": str(row["study_id"]),
+            "calling_ae_title": row["ae_title"],
+            "instances": row["new_count"] + row["identical_count"] + row["conflict_count"],
+        }
+        audit.record(conn, tenant, audit.AuditEvent.INSTANCES_RECEIVED, detail)
 
 
 def _headers_wanted(conn: Connection, state: ArrivalState, decision: Decision) -> list[Row]:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.status import DUPLICATE_SOP_INSTANCE
-from pipeline import store
+from pipeline import audit, store
 from pipeline.database import Connection
 from pipeline.destinations import DestinationRecord, find_destination
 from pipeline.errors import StudyFailed
@@ -244,3 +244,20 @@ def confirm(conn: Connection, tenant: str, destination: str, sop_instance_uids: 
            WHERE tenant = %s AND destination = %s AND sop_instance_uid = ANY(%s) AND state = 'acknowledged'""",
         (by, tenant, destination, sop_instance_uids),
     ).rowcount
+
+
+def record_transfer(conn: Connection, study: StudyRecord) -> None:
+    """The audit trail's line for each destination that has acknowledged objects of this revision."""
+    for row in conn.execute(
+        """SELECT d.destination, count(*) AS objects FROM delivery d
+           JOIN result_object o ON o.tenant = d.tenant AND o.sop_instance_uid = d.sop_instance_uid
+           WHERE d.tenant = %s AND d.study_id = %s AND o.revision = %s AND d.acknowledged_at IS NOT NULL
+           GROUP BY d.destination ORDER BY d.destination""",
+        (study.tenant, study.id, study.revision),
+    ).fetchall():
+        detail = {
+            "study": str(study.id),
+            "destination": row["destination"],
+            "instances": row["objects"],
+        }
+        audit.record(conn, study.tenant, audit.AuditEvent.INSTANCES_SENT, detail)

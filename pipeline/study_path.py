@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline import retry, store
+from pipeline import deliveries, retry, store
 from pipeline.database import Connection
 from pipeline.decode_study import decode_study
 from pipeline.deliver_study import deliver_study
@@ -120,6 +120,8 @@ def end_step(
     record_outcome(conn, after, unchanged=outcome.unchanged)
     if gives in STEP_AFTER:
         services.defer_step(conn, after)
+    if gives is StudyStatus.DELIVERED:
+        deliveries.record_transfer(conn, after)  # last: the audit trail is locked until the commit
     return after
 
 

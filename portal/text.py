@@ -204,6 +204,8 @@ ZH = {
     "Peer removed": "节点已删除",
     "Signed in": "已登录",
     "Sign-in failed": "登录失败",
+    "Images received": "图像已接收",
+    "Results sent": "结果已发送",
     "Started": "已启动",
     "Stopped": "已停止",
     # models

@@ -121,7 +121,11 @@ def _pages_show_it(client: httpx.Client, study_id: str) -> None:
 
 
 def _leaves_no_patient_data(server: RunningServer, client: httpx.Client, study: MadeStudy) -> None:
-    """Neither the log nor the metrics name the patient or the study (invariant 5)."""
-    kept = server.log_path.read_text() + client.get("/metrics").text
+    """Neither log nor metrics nor the audit trail name the patient or the study (invariant 5)."""
+    trail = command(server, "audit", "export")
+    assert trail.count('"instances_received"') == 2
+    assert trail.count('"instances_sent"') == 1
+    assert command(server, "audit", "verify").split(":")[0] == str(len(trail.splitlines()))
+    kept = server.log_path.read_text() + client.get("/metrics").text + trail
     for marker in (study.patient.patient_id, study.patient.name, "Marker", study.study_instance_uid):
         assert marker not in kept

@@ -194,3 +194,15 @@ def test_different_bytes_under_a_known_uid_raise_one_alert_for_each_study(clinic
     assert {row["detail"]["study"] for row in rows} == {str(study.id)}
     assert {row["tenant"] for row in rows} == {ALPHA}
     assert not any("1.2.3" in str(row["detail"]) for row in rows)  # our id, never a UID
+
+
+def test_what_came_is_in_the_trail_once_its_arrival_is_closed(clinic: Clinic) -> None:
+    for number in (1, 2, 2):
+        clinic.receive(make_instance(number=number))
+    assert alerts(clinic, "instances_received") == []
+    clinic.fall_silent()
+    clinic.assemble()
+    (row,) = alerts(clinic, "instances_received")
+    assert row["event"] == "DICOM Instances Transferred"
+    study = clinic.study(make_instance())
+    assert row["detail"] == {"study": str(study.id), "calling_ae_title": "PACS", "instances": 3}
