@@ -56,10 +56,14 @@ def plan(conn: Connection, study: StudyRecord) -> list[str]:
 
 
 def _names_by_product(conn: Connection, study: StudyRecord) -> dict[str, list[str]]:
-    """What the route says, else where the sender's results go, else the sender."""
+    """What the route says, else where the sender's results go, else the sender. What runs in shadow goes nowhere."""
     peer = store.get_peer(conn, study.tenant, study.ae_title)
     default = [(peer and peer["result_destination"]) or study.ae_title]
-    return {choice["product"]: choice.get("destinations") or default for choice in study.route}
+    return {
+        choice["product"]: choice.get("destinations") or default
+        for choice in study.route
+        if not choice.get("shadow")
+    }
 
 
 def _objects(conn: Connection, study: StudyRecord) -> list[Row]:

@@ -116,5 +116,34 @@ class StudiesByStatus(Collector):
         return [gauge]
 
 
+class DeliveriesByState(Collector):
+    """Gauge of deliveries by state over all tenants; `refused` and `dead` need a person."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def describe(self) -> Iterable[Metric]:
+        return [self._gauge()]
+
+    def collect(self) -> Iterable[Metric]:
+        try:
+            with self._database.system_transaction() as conn:
+                rows = conn.execute(
+                    "SELECT state, delivery_count FROM count_deliveries_by_state()"
+                ).fetchall()
+        except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
+            return []
+        gauge, counts = self._gauge(), {row["state"]: row["delivery_count"] for row in rows}
+        for state in ("waiting", "acknowledged", "confirmed", "refused", "dead"):
+            gauge.add_metric([state], counts.get(state, 0))
+        return [gauge]
+
+    @staticmethod
+    def _gauge() -> GaugeMetricFamily:
+        words = "Result objects by the state of their delivery; refused and dead ones need a person."
+        return GaugeMetricFamily("radmeter_deliveries", words, labels=["state"])
+
+
 def register_studies(registry: CollectorRegistry, database: Database) -> None:
     registry.register(StudiesByStatus(database))
+    registry.register(DeliveriesByState(database))

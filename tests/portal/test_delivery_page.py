@@ -97,6 +97,13 @@ def test_an_operator_sends_again_what_was_given_up(site: Site) -> None:
     assert client.post(f"/studies/{study_id}/send-again").status_code == 303, "pressed twice"
 
 
+def test_what_needs_a_person_is_a_number_to_alert_on(site: Site) -> None:
+    failed_study(site)
+    text = site.client().get("/metrics").text
+    assert 'radmeter_deliveries{state="dead"} 1.0' in text
+    assert 'radmeter_deliveries{state="refused"} 0.0' in text
+
+
 def test_a_clinician_sees_it_and_has_no_button(site: Site) -> None:
     study_id = failed_study(site)
     client = site.signed_in("alpha", Role.CLINICIAN)

@@ -31,6 +31,17 @@ class TestPlan:
         assert set(post.states()) == {("viewer", "SEG"), *(("archive", kind) for kind in KINDS)}
         assert sorted(post.jobs()) == ["archive", "viewer"]
 
+    def test_what_runs_in_shadow_goes_nowhere_and_holds_up_nothing(
+        self, post: Post, pacs: ScriptedPacs
+    ) -> None:
+        post.clinic.owner.execute(
+            """UPDATE study SET route = route || '[{"product": "other_model", "shadow": true}]'::jsonb"""
+        )
+        post.add("PACS", pacs.port)
+        post.start()
+        post.run("PACS")
+        assert post.row().status == "delivered"
+
     def test_started_twice_there_is_one_row_for_each(self, post: Post) -> None:
         post.start()
         post.start()
