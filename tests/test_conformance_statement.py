@@ -9,6 +9,7 @@ import pytest
 
 from dicom_gateway import errors
 from dicom_gateway.acceptor_settings import KIB, MIB, AcceptorSettings
+from dicom_gateway.archive_match import RETURN_KEYS
 from dicom_gateway.errors import AssociationRefused
 from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_gateway.presentation_contexts import (
@@ -17,6 +18,8 @@ from dicom_gateway.presentation_contexts import (
     STORAGE_SOP_CLASSES,
     TRANSFER_SYNTAXES,
 )
+from dicom_gateway.query_dimse import STUDY_ROOT_FIND
+from dicom_gateway.retrieve_dimse import IMAGE_SOP_CLASSES, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from dicom_gateway.scu_association import Destination
 from dicom_gateway.status import CLASS_INSTANCE_CONFLICT, STATUS_OF
 from server.settings import Settings
@@ -25,6 +28,7 @@ TEXT = (Path(__file__).resolve().parent.parent / "docs" / "conformance_statement
     encoding="utf-8"
 )
 RECEIVE = TEXT[TEXT.index("## 3 RECEIVE") : TEXT.index("## 4 DELIVER")]
+QUERY = TEXT[TEXT.index("## 5 QUERY") : TEXT.index("## 6 DICOMweb")]
 
 
 def rows(text: str) -> list[list[str]]:
@@ -107,3 +111,31 @@ def test_its_timeouts_of_delivery_are_the_defaults() -> None:
 def test_our_names_stand_in_it() -> None:
     assert IMPLEMENTATION_CLASS_UID in TEXT
     assert IMPLEMENTATION_VERSION_NAME in TEXT
+
+
+def test_the_classes_that_we_query_and_fetch_stand_in_it_and_no_other() -> None:
+    stated = {row[1]: row[0] for row in rows(QUERY) if re.fullmatch(r"[0-9.]+", row[1])}
+    queried = {STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET}
+    assert set(stated) == queried | set(IMAGE_SOP_CLASSES)
+    assert all(STORAGE_SOP_CLASSES[uid] == stated[uid] for uid in IMAGE_SOP_CLASSES)
+
+
+def test_the_keys_that_are_asked_back_stand_in_it() -> None:
+    stated = {row[0]: tuple(row[1].split(", ")) for row in rows(QUERY) if row[0] in RETURN_KEYS}
+    assert stated == RETURN_KEYS
+
+
+def test_its_sections_are_those_of_the_template_and_every_reference_leads_to_one() -> None:
+    numbers = re.findall(r"(?m)^###? ([0-9.]+) ", TEXT)
+    assert [number for number in numbers if "." not in number] == [str(number) for number in range(1, 11)]
+    assert len(numbers) == len(set(numbers))
+    overview = TEXT[TEXT.index("## 1 Overview") : TEXT.index("## 2 ")]
+    referred = {
+        one
+        for row in rows(overview)
+        for one in re.findall(r"^[0-9., ]+$", row[-1])
+        for one in one.split(", ")
+    }
+    referred |= set(re.findall(r"section ([0-9.]+[0-9]|[0-9])", TEXT))
+    assert referred <= set(numbers)
+    assert len(referred) > 5
