@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,9 +77,15 @@ class RunningArchive:
 
 @contextmanager
 def orthanc(
-    folder: Path, moves_to: str = OUR_AE_TITLE, plugins: Sequence[Path] = (DICOMWEB_PLUGIN,)
+    folder: Path,
+    moves_to: str = OUR_AE_TITLE,
+    plugins: Sequence[Path] = (DICOMWEB_PLUGIN,),
+    more: Mapping[str, object] | None = None,
 ) -> Iterator[RunningArchive]:
-    """Orthanc, which answers everything and moves to one AE title; with those plugins that are installed."""
+    """Orthanc, which answers everything and moves to one AE title; with those plugins that are installed.
+
+    more: settings beside ours, or in their place.
+    """
     archive = RunningArchive("ORTHANC", free_port(), free_port(), free_port())
     settings = {
         "Name": "ORTHANC", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
@@ -92,7 +98,7 @@ def orthanc(
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False, "Ssl": False},
     }  # fmt: skip
     path = folder / "orthanc.json"
-    path.write_text(json.dumps(settings))
+    path.write_text(json.dumps(settings | dict(more or {})))
     with _process(["Orthanc", str(path)], archive.port):
         wait_for_port(archive.http_port)
         yield archive
