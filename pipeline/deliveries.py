@@ -8,7 +8,7 @@ from uuid import UUID
 
 from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.status import DUPLICATE_SOP_INSTANCE
-from pipeline import audit, store
+from pipeline import audit, peers, store
 from pipeline.database import Connection
 from pipeline.destinations import DestinationRecord, find_destination
 from pipeline.errors import StudyFailed
@@ -57,7 +57,7 @@ def plan(conn: Connection, study: StudyRecord) -> list[str]:
 
 def _names_by_product(conn: Connection, study: StudyRecord) -> dict[str, list[str]]:
     """What the route says, else where the sender's results go, else the sender. What runs in shadow goes nowhere."""
-    peer = store.get_peer(conn, study.tenant, study.ae_title)
+    peer = peers.get_peer(conn, study.tenant, study.ae_title)
     default = [(peer and peer["result_destination"]) or study.ae_title]
     return {
         choice["product"]: choice.get("destinations") or default

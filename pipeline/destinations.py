@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from psycopg.types.json import Jsonb
 
-from pipeline import audit, store
+from pipeline import audit, peers
 from pipeline.database import Connection
 from pipeline.errors import DestinationInvalid
 from study.errors import InvalidAETitle
@@ -157,7 +157,7 @@ def find_destination(conn: Connection, tenant: str, name: str) -> DestinationRec
     named = get_destination(conn, tenant, name)
     if named is not None:
         return named
-    peer = store.get_peer(conn, tenant, name)
+    peer = peers.get_peer(conn, tenant, name)
     if peer is None:
         return None
     return DestinationRecord(tenant, name, ae_title=peer["ae_title"], host=peer["host"], port=peer["port"])

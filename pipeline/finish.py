@@ -8,7 +8,7 @@ from typing import Any
 
 from billing import meter
 from billing.usage import Purpose, UsageEvent
-from pipeline import store
+from pipeline import peers, store
 from pipeline.database import Connection
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
@@ -59,7 +59,7 @@ def usage_event(
     """The usage event of one fact; its id is derived from the fact, so a repeated step makes the same one."""
     secret = bytes(store.get_tenant(conn, study.tenant)["case_key_secret"])
     question = str(study.header.get("accession_number", ""))
-    peer = store.get_peer(conn, study.tenant, study.ae_title)
+    peer = peers.get_peer(conn, study.tenant, study.ae_title)
     evidence: dict[str, Any] = {"study": str(study.id), "revision": study.revision}
     if study.reason_code:
         evidence["reason_code"] = study.reason_code

@@ -11,9 +11,6 @@ from psycopg.types.json import Jsonb
 
 from pipeline.database import Connection
 from pipeline.errors import StudyNotFound
-from pipeline.peers import get_peer as get_peer
-from pipeline.peers import list_peers as list_peers
-from pipeline.peers import save_peer as save_peer
 from pipeline.status import StudyStatus, require_transition
 
 Row = dict[str, Any]

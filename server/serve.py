@@ -38,6 +38,12 @@ def serve(settings: Settings, role: str) -> None:
     """Run until SIGTERM or Ctrl-C."""
     configure_logging(settings.log_level)
     require_cjk_font()  # a report that cannot be printed is found at the start, not after the inference
+    if role in ("all", "gateway"):
+        from server import wiring
+
+        wiring.listeners(
+            settings
+        )  # certificates that cannot be used are found here, not by the restarting gateway
     if role == "all":
         with _sole_server(settings):
             _serve_all(settings)

@@ -8,6 +8,7 @@ from typing import cast
 
 import procrastinate
 
+from dicom_gateway.errors import TLSFilesUnusable
 from dicom_gateway.listener import Listener
 from dicom_gateway.tls import ClientCertificate, TLSContexts, TLSFiles, TLSProfile, secure_as_server
 from pipeline.ask_counts import defer_count
@@ -16,6 +17,7 @@ from pipeline.database import Database
 from pipeline.jobs import DELIVERIES_AT_ONCE
 from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.services import Folders, Services
+from server.errors import SettingInvalid
 from server.settings import Settings
 from server.telemetry import Metrics
 
@@ -52,11 +54,14 @@ def tls_files(settings: Settings) -> TLSFiles | None:
 
 
 def listeners(settings: Settings) -> list[Listener]:
-    """The DICOM ports: plain, TLS, or both."""
+    """The DICOM ports: plain, TLS, or both. Raises `SettingInvalid` for certificates that cannot be used."""
     opened = [Listener(settings.dicom_host, settings.dicom_port)] if settings.dicom_plain else []
     files = tls_files(settings)
     if files is not None:
-        handshake = secure_as_server(TLSContexts(files))
+        try:
+            handshake = secure_as_server(TLSContexts(files))
+        except TLSFilesUnusable as error:
+            raise SettingInvalid("dicom_tls_certificate", str(files.certificate), str(error)) from None
         opened.append(Listener(settings.dicom_host, settings.dicom_tls_port, handshake))
     return opened
 

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import psutil
 
-from pipeline import store
+from pipeline import peers
 from pipeline.status import TERMINAL
 from server.embedded_postgres import running_url
 from server.installation import FIRST_TENANT, owner_connection
@@ -207,7 +207,7 @@ class RunningServer:
 
     def add_peer(self, ae_title: str, port: int, *, quiet_time_s: float = 1.0, **values: Any) -> None:
         with owner_connection(self.database_url) as conn:
-            store.save_peer(
+            peers.save_peer(
                 conn, FIRST_TENANT, ae_title=ae_title, host="127.0.0.1", port=port,
                 quiet_time_s=quiet_time_s, **values,
             )  # fmt: skip

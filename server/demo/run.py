@@ -22,7 +22,7 @@ import psutil
 from rich.console import Console
 
 from billing import store as billing_store
-from pipeline import store
+from pipeline import peers, store
 from portal import auth
 from server.demo import show
 from server.demo.pacs import AE_TITLE as PACS_AE_TITLE
@@ -161,7 +161,7 @@ def _listens(pid: int, port: int) -> bool:
 def _prepare(stage: Stage) -> None:
     """The PACS as a peer, the example contract, a fresh password for the sign-in that is shown at the end."""
     with owner_connection(stage.settings.database_url) as conn:
-        store.save_peer(
+        peers.save_peer(
             conn,
             FIRST_TENANT,
             ae_title=PACS_AE_TITLE,

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from dicom_gateway.instance_sink import ReceivedInstance, RecordOutcome
 from dicom_gateway.peers import Peer
-from pipeline import store
+from pipeline import peers, store
 from pipeline.assemble_study import assemble_study
 from pipeline.confirm_delivery import PAUSES_S
 from pipeline.database import Connection, Database
@@ -151,7 +151,7 @@ def clinic(migrated_url: str, tmp_path: Path) -> Iterator[Clinic]:
             "INSERT INTO tenant (tenant, name, called_ae_title) VALUES (%s, %s, %s)",
             (tenant, tenant.title(), tenant.upper()),
         )
-        store.save_peer(owner, tenant, ae_title="PACS", host="127.0.0.1", port=104, quiet_time_s=5.0)
+        peers.save_peer(owner, tenant, ae_title="PACS", host="127.0.0.1", port=104, quiet_time_s=5.0)
     services = Services(
         database=database,
         folders=Folders(

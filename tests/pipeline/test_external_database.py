@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from pipeline import store
+from pipeline import peers
 from pipeline.database import Database
 from pipeline.migrations import migrate, pending
 from portal import auth
@@ -44,7 +44,7 @@ def test_an_ordinary_owner_can_migrate_and_serve(ordinary_owner_url: str) -> Non
     assert pending(ordinary_owner_url) == []
     with owner_connection(ordinary_owner_url, "alpha") as conn:
         create_tenant(conn, "alpha", "Alpha", "ALPHA")
-        store.save_peer(conn, "alpha", ae_title="PACS", host="127.0.0.1", port=104)
+        peers.save_peer(conn, "alpha", ae_title="PACS", host="127.0.0.1", port=104)
         assert auth.create_first_admin(conn, "alpha") is not None
     with owner_connection(ordinary_owner_url, "beta") as conn:
         create_tenant(conn, "beta", "Beta", "BETA")
@@ -58,9 +58,9 @@ def test_an_ordinary_owner_can_migrate_and_serve(ordinary_owner_url: str) -> Non
             ]
             assert conn.execute("SELECT * FROM peer").fetchall() == []
         with database.transaction("beta") as conn:
-            assert store.list_peers(conn, "alpha") == []
+            assert peers.list_peers(conn, "alpha") == []
             assert conn.execute("SELECT * FROM peer").fetchall() == []
         with database.transaction("alpha") as conn:
-            assert [peer["ae_title"] for peer in store.list_peers(conn, "alpha")] == ["PACS"]
+            assert [peer["ae_title"] for peer in peers.list_peers(conn, "alpha")] == ["PACS"]
     finally:
         database.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import prior_studies, store
+from pipeline import peers, prior_studies, store
 from pipeline.fetch_prior import fetch_prior
 from pipeline.find_priors import find_priors
 from pipeline.status import StudyStatus
@@ -58,7 +58,7 @@ def way(request: pytest.FixtureRequest, clinic: Clinic, orthanc: RunningArchive)
 
 
 def ask_orthanc(clinic: Clinic, orthanc: RunningArchive, way: str) -> None:
-    store.save_peer(clinic.owner, ALPHA, ae_title="ORTHANC", host="127.0.0.1", port=orthanc.port)
+    peers.save_peer(clinic.owner, ALPHA, ae_title="ORTHANC", host="127.0.0.1", port=orthanc.port)
     clinic.owner.execute(
         """UPDATE peer SET query_kind = %s, query_ae_title = 'ORTHANC', query_host = '127.0.0.1', query_port = %s,
              query_url = %s, query_retrieve = %s WHERE tenant = 'alpha'""",

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from dicom_gateway.errors import TLSFilesUnusable
 from server import doctor, wiring
+from server.errors import SettingInvalid
+from server.serve import serve
 from server.settings import Settings
 from tests.tls_files import Authority
 
@@ -42,8 +43,8 @@ def test_with_a_certificate_both_open_and_the_plain_one_can_be_closed(settings: 
 
 def test_a_certificate_that_cannot_be_used_stops_the_start_with_its_name(settings: dict[str, str]) -> None:
     Path(settings["dicom_tls_certificate"]).write_text("nothing")
-    with pytest.raises(TLSFilesUnusable, match=r"127\.0\.0\.1\.pem"):
-        ports(**settings)
+    with pytest.raises(SettingInvalid, match=r"dicom_tls_certificate.*127\.0\.0\.1\.pem"):
+        serve(Settings(**settings), "all")  # type: ignore[arg-type]  # text
 
 
 def test_doctor_looks_at_the_open_ports_and_at_the_end_of_the_certificate(
