@@ -15,7 +15,9 @@ import numpy as np
 from models.lung_nodule_ct.phantom import Nodule, Phantom, make_phantom
 
 # The splits never share a seed. Training phantoms carry more nodules than a patient would.
-FIRST_SEED = {"train": 1_000, "validation": 4_000, "test": 5_000}
+FIRST_SEED = {"train": 1_000, "validation": 4_000, "test": 5_000, "masses": 6_000}
+# Share of the training phantoms with a mass; the split `masses` has one in each, validation and test have none.
+MASS_SHARE = 0.4
 NATIVE_PIXEL_MM = 0.7
 
 
@@ -28,10 +30,13 @@ def phantom_of(split: str, index: int) -> Phantom:
     seed = FIRST_SEED[split] + index
     rng = np.random.default_rng([seed, 1])
     if split == "train":
-        return make_phantom(seed, nodule_count=int(rng.integers(5, 13)))
+        nodule_count = int(rng.integers(5, 13))
+        return make_phantom(seed, nodule_count=nodule_count, mass_count=int(rng.random() < MASS_SHARE))
     thickness = float(rng.choice([0.6, 1.0, 1.0, 1.5, 2.0, 3.0]))
     spacing = (max(0.6, thickness * 0.8), NATIVE_PIXEL_MM, NATIVE_PIXEL_MM)
-    return make_phantom(seed, spacing_mm=spacing, slice_thickness_mm=thickness)
+    return make_phantom(
+        seed, spacing_mm=spacing, slice_thickness_mm=thickness, mass_count=int(split == "masses")
+    )
 
 
 def write(path: Path, phantom: Phantom) -> None:

@@ -31,7 +31,9 @@ Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 
 LOWEST_SCORE = 0.01
 OPERATING_RATE = 0.25
-SIZES_MM = {"under 6 mm": (0.0, 6.0), "6 to 10 mm": (6.0, 10.0), "10 mm and more": (10.0, np.inf)}
+SIZES_MM = {
+    "under 6 mm": (0.0, 6.0), "6 to 10 mm": (6.0, 10.0), "10 to 30 mm": (10.0, 30.01), "masses over 30 mm": (30.01, np.inf),
+}  # fmt: skip
 
 
 def evaluate(
@@ -39,7 +41,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """The record that goes into evaluation.json; `run` runs the model's graph once."""
     found = {}
-    for split in ("validation", "test"):
+    for split in ("validation", "test", "masses"):
         paths = sorted(data.glob(f"{split}_*.npz"))
         if not paths:
             raise FileNotFoundError(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.lung_nodule_ct.phantom_anatomy import make_chest
-from models.lung_nodule_ct.phantom_lesions import Kind, draw_lookalikes, draw_nodules
+from models.lung_nodule_ct.phantom_lesions import Kind, draw_lookalikes, draw_masses, draw_nodules
 from models.lung_nodule_ct.phantom_scanner import draw_scanner, scan
 from models.lung_nodule_ct.phantom_vessels import draw_vessels_and_airways
 
@@ -43,12 +43,13 @@ def make_phantom(
     spacing_mm: tuple[float, float, float] | None = None,
     slice_thickness_mm: float | None = None,
     nodule_count: int | None = None,
+    mass_count: int = 0,
     field_mm: tuple[int, int, int] = FIELD_MM,
 ) -> Phantom:
     """A chest of its own for every seed. The same arguments always give the same voxels.
 
     field_mm: extent along (slice, row, column). nodule_count: 0 to 8 at random when not given; fewer
-    are drawn when the lungs have no room for more.
+    are drawn when the lungs have no room for more. mass_count: lesions of 30 to 75 mm beside them.
     """
     rng = np.random.default_rng(seed)
     scanner = draw_scanner(rng, spacing_mm, slice_thickness_mm)
@@ -56,7 +57,8 @@ def make_phantom(
     vessels = draw_vessels_and_airways(rng, chest)
     draw_lookalikes(rng, chest)
     count = int(rng.integers(0, 9)) if nodule_count is None else nodule_count
-    lesions = draw_nodules(rng, chest, vessels, count)
+    masses = draw_masses(rng, chest, mass_count)
+    lesions = [*masses, *draw_nodules(rng, chest, vessels, count, masses)]
     voxels = scan(rng, chest.hu, scanner)
     step = np.array(scanner.spacing_mm)
     truth = tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,7 @@ from models.lung_nodule_ct.phantom_vessels import Tube
 
 Kind = Literal["solid", "part-solid", "ground-glass"]
 DIAMETER_MIN_MM, DIAMETER_MAX_MM = 4.0, 30.0
+MASS_MAX_MM = 75.0
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,27 @@ class Lesion:
     kind: Kind
 
 
-def draw_nodules(rng: np.random.Generator, chest: Chest, vessels: list[Tube], count: int) -> list[Lesion]:
-    """Up to `count` nodules: a quarter at the pleura, a quarter at vessels, the others anywhere."""
+def draw_masses(rng: np.random.Generator, chest: Chest, count: int) -> list[Lesion]:
+    """Up to `count` solid masses of 30 to 75 mm, half of them at the chest wall or the mediastinum."""
+    coarse = chest.depth_mm[::2, ::2, ::2]
+    places = [np.argwhere((coarse > 0.5) & (coarse < 8)) * 2.0, np.argwhere(coarse > 12) * 2.0]
+    found: list[Lesion] = []
+    for _ in range(count * 20):
+        if len(found) == count:
+            break
+        diameter = float(rng.uniform(DIAMETER_MAX_MM, MASS_MAX_MM))
+        candidates = places[int(rng.integers(2))]
+        center = candidates[rng.integers(len(candidates))] + rng.uniform(-1, 1, 3)
+        if all(np.linalg.norm(center - o.center) > (diameter + o.diameter_mm) / 2 + 6 for o in found):
+            lesion = _draw_nodule(rng, chest, center, diameter)
+            found += [] if lesion is None else [lesion]
+    return found
+
+
+def draw_nodules(
+    rng: np.random.Generator, chest: Chest, vessels: list[Tube], count: int, masses: Sequence[Lesion] = ()
+) -> list[Lesion]:
+    """Up to `count` nodules beside the masses: a quarter at the pleura, a quarter at vessels, the others anywhere."""
     coarse = chest.depth_mm[::2, ::2, ::2]
     inner = np.argwhere(coarse > 6) * 2.0
     edge = np.argwhere((coarse > 0.5) & (coarse < 3)) * 2.0
@@ -54,7 +75,9 @@ def draw_nodules(rng: np.random.Generator, chest: Chest, vessels: list[Tube], co
             center = tube.stop + unit(rng.normal(size=3)) * rng.uniform(0, 0.6) * diameter
         else:
             center = inner[rng.integers(len(inner))] + rng.uniform(-1, 1, 3)
-        far = all(np.linalg.norm(center - o.center) > (diameter + o.diameter_mm) / 2 + 6 for o in found)
+        far = all(
+            np.linalg.norm(center - o.center) > (diameter + o.diameter_mm) / 2 + 6 for o in (*masses, *found)
+        )
         lesion = _draw_nodule(rng, chest, center, diameter) if far else None
         if lesion is not None:
             found.append(lesion)
@@ -62,6 +85,8 @@ def draw_nodules(rng: np.random.Generator, chest: Chest, vessels: list[Tube], co
 
 
 def _kind(rng: np.random.Generator, diameter: float) -> Kind:
+    if diameter > DIAMETER_MAX_MM:
+        return "solid"
     chance = rng.random()
     if chance < 0.15 and diameter > 5.5:
         return "ground-glass"
@@ -98,7 +123,7 @@ def _draw_nodule(rng: np.random.Generator, chest: Chest, center: Vector, diamete
         if kind == "part-solid":
             core = np.clip(0.5 - (distance + radius * rng.uniform(0.35, 0.65)) / 1.2, 0, 1).astype(np.float32)
             paint(chest.hu, box, core, rng.uniform(-60, 60), "brighten")
-    return Lesion(middle, min(seen, DIAMETER_MAX_MM), kind)
+    return Lesion(middle, min(seen, MASS_MAX_MM if radius > DIAMETER_MAX_MM / 2 else DIAMETER_MAX_MM), kind)
 
 
 def _distance_from_surface(
