@@ -32,8 +32,11 @@ Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 LOWEST_SCORE = 0.01
 OPERATING_RATE = 0.25
 SIZES_MM = {
-    "under 6 mm": (0.0, 6.0), "6 to 10 mm": (6.0, 10.0), "10 to 30 mm": (10.0, 30.01), "masses over 30 mm": (30.01, np.inf),
-}  # fmt: skip
+    "under 6 mm": (0.0, 6.0),
+    "6 to 10 mm": (6.0, 10.0),
+    "10 to 30 mm": (10.0, 30.01),
+    "masses over 30 mm": (30.01, np.inf),
+}
 
 
 def evaluate(
