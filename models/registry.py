@@ -34,6 +34,13 @@ def list_models(data_directory: Path | None = None) -> list[Manifest]:
     return [found[name] for name in sorted(found)]
 
 
+def model_names(data_directory: Path | None = None) -> frozenset[str]:
+    """Names and product codes under which `get_model` finds a model."""
+    return frozenset(
+        name for manifest in list_models(data_directory) for name in (manifest.name, manifest.product_code)
+    )
+
+
 def get_model(name: str, data_directory: Path | None = None) -> Model:
     """The model called `name`, or the first of that product; an endpoint checks its weights when it opens them."""
     manifests = list_models(data_directory)

@@ -16,6 +16,7 @@ from pipeline.errors import StudyFailed
 from pipeline.report_file import save_report
 from pipeline.result_set import ResultSet, make_result_set
 from pipeline.services import Outcome, Services
+from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.study_file import load_findings, load_study, write_durably
 
@@ -29,21 +30,27 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
         }
         tenant = store.get_tenant(conn, record.tenant)
     rows: list[dict[str, Any]] = []
-    for position, choice in enumerate(record.route):
+    has_report = False
+    for choice in record.route:
         product = choice["product"]
         results = _make(
             services, record, choice, created_at[product], tenant["language"], _uid_seed(tenant, choice)
         )
-        # The first model's report is the study's report; further ones lie beside it under their product.
+        # The first model's report is the study's report; further ones lie beside it under their product, and so
+        # does what runs in shadow: no clinician takes it for the study's, and there is nothing of it to deliver.
         folder = services.folders.results_of(record)
-        save_report(folder if position == 0 else folder / product, results.view, results.pdf)
-        rows.extend(_write_objects(services, record, product, results))
+        is_shadow = bool(choice.get("shadow"))
+        save_report(folder / product if has_report or is_shadow else folder, results.view, results.pdf)
+        if not is_shadow:
+            has_report = True
+            rows.extend(_write_objects(services, record, product, results))
 
     def save(conn: Connection, study: StudyRecord) -> None:
         for row in rows:
             _insert_object(conn, study, row)
 
-    return Outcome(save=save, detail={"objects": [row["kind"] for row in rows]})
+    detail = {"objects": [row["kind"] for row in rows]}
+    return Outcome(save, detail, gives=None if has_report else StudyStatus.SHADOWED)
 
 
 def _make(

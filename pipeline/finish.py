@@ -15,15 +15,19 @@ from pipeline.store import StudyRecord
 
 _KIND = {
     StudyStatus.DELIVERED: "result_delivered",
+    StudyStatus.SHADOWED: "result_delivered",
     StudyStatus.REJECTED: "refused",
     StudyStatus.FAILED: "failed",
 }
 
 
-def record_outcome(conn: Connection, study: StudyRecord, *, unchanged: bool) -> None:
-    """One usage event for each product of a study that was delivered, refused or failed.
+def record_outcome(
+    conn: Connection, study: StudyRecord, *, unchanged: bool, refused: tuple[str, ...] = ()
+) -> None:
+    """One usage event for each product of a study that was delivered, shadowed, refused or failed.
 
     unchanged: late instances did not change what the models read; nothing new was delivered.
+    refused: the products that found no input; those that the tenant subscribes to where none is named.
     """
     kind = _KIND.get(study.status)
     if kind is None or unchanged:
@@ -31,7 +35,7 @@ def record_outcome(conn: Connection, study: StudyRecord, *, unchanged: bool) -> 
     now = conn.execute("SELECT now() AS now").fetchone()
     assert now is not None
     key = f"r{study.revision}{_again(conn, study)}"
-    for product in _products(conn, study):
+    for product in _products(conn, study, refused):
         meter.record(conn, usage_event(conn, study, product, kind, now["now"], key=key))
 
 
@@ -47,10 +51,10 @@ def _again(conn: Connection, study: StudyRecord) -> str:
     return f"-{row['times']}" if row and row["times"] > 1 else ""
 
 
-def _products(conn: Connection, study: StudyRecord) -> list[str]:
-    """What the route chose, or what the tenant subscribes to when no route was found."""
+def _products(conn: Connection, study: StudyRecord, refused: tuple[str, ...]) -> list[str]:
+    """What the route chose, else what it refused, else what the tenant subscribes to."""
     routed = [choice["product"] for choice in study.route]
-    return routed or list(store.get_tenant(conn, study.tenant)["models"])
+    return routed or list(refused) or list(store.get_tenant(conn, study.tenant)["models"])
 
 
 def usage_event(
@@ -75,8 +79,14 @@ def usage_event(
         case_key=meter.case_key(secret, study.study_instance_uid, product, question),
         dimensions={
             "sending_peer": study.ae_title,
-            "purpose": Purpose.TEST_PEER if peer and peer["is_test"] else Purpose.CLINICAL,
+            "purpose": _purpose(study, product, is_test_peer=bool(peer and peer["is_test"])),
             "revision": str(study.revision),
         },
         evidence=evidence,
     )
+
+
+def _purpose(study: StudyRecord, product: str, *, is_test_peer: bool) -> Purpose:
+    if any(choice["product"] == product and choice.get("shadow") for choice in study.route):
+        return Purpose.SHADOW
+    return Purpose.TEST_PEER if is_test_peer else Purpose.CLINICAL

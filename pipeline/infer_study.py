@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from psycopg.types.json import Jsonb
 
 from dicom_gateway.decode import load_volume
@@ -31,29 +33,30 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome:
 
     def save(conn: Connection, study: StudyRecord) -> None:
         for choice in study.route:
-            _insert_result(conn, study, choice["product"], choice["input_digest"], results[choice["product"]])
+            _insert_result(conn, study, choice, results[choice["product"]])
 
     found = {product: len(result.findings) for product, result in results.items()}
     return Outcome(save=save, detail={"findings": found})
 
 
 def _insert_result(
-    conn: Connection, study: StudyRecord, product: str, input_digest: str, result: InferenceResult
+    conn: Connection, study: StudyRecord, choice: dict[str, Any], result: InferenceResult
 ) -> None:
     conn.execute(
         """INSERT INTO result (tenant, study_id, revision, product, model_name, model_version, weights_sha256,
-                               input_digest, findings, timing_s)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                               input_digest, findings, timing_s, is_shadow)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         (
             study.tenant,
             study.id,
             study.revision,
-            product,
+            choice["product"],
             result.model.name,
             result.model.version,
             result.model.weights_sha256,
-            input_digest,
+            choice["input_digest"],
             Jsonb([finding.as_json() for finding in result.findings]),
             Jsonb(result.timing_s),
+            bool(choice.get("shadow")),
         ),
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import procrastinate
 from procrastinate import SyncPsycopgConnector
 
 from pipeline.database import APP_ROLE, Connection
+from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
+from pipeline.urgency import Priority, TimeWindow
 
 QUEUE = "studies"
 ARCHIVE_QUEUE = "archives"
@@ -18,11 +21,40 @@ DELIVERY_QUEUE = "deliveries"
 CONNECTION = {"options": f"-c role={APP_ROLE}", "application_name": "radmeter-queue"}
 
 
+# A job of a higher number is taken first. Nobody knows yet how urgent a study is that was not routed, and what comes
+# before is short: so that comes first.
+_ASSEMBLY_PRIORITY = 30
+_ROUTING_PRIORITY = 20
+_STEP_PRIORITY = {Priority.EMERGENCY: 10, Priority.NORMAL: 0, Priority.OFF_PEAK: -10}
+_WAITS_FOR_ITS_HOURS = frozenset({StudyStatus.ROUTED, StudyStatus.DECODED})
+
+
+def step_priority(study: StudyRecord) -> int:
+    """The priority of the job that takes the study's next step."""
+    if study.status is StudyStatus.ASSEMBLED:
+        return _ROUTING_PRIORITY
+    return _STEP_PRIORITY[Priority(study.priority)]
+
+
+def step_at(study: StudyRecord, now: datetime) -> datetime | None:
+    """When the next step may run; None for at once. What has run is delivered at any hour."""
+    if study.run_window is None or study.status not in _WAITS_FOR_ITS_HOURS:
+        return None
+    window = TimeWindow.from_json(study.run_window)
+    opens_at = window.next_open(now, ZoneInfo(study.run_window["time_zone"]))
+    return opens_at if opens_at > now else None
+
+
 def defer_step(app: procrastinate.App, conn: Connection, study: StudyRecord) -> None:
     """Put the study's next step into the queue, in the caller's transaction."""
-    app.configure_task("take_step", queue=QUEUE, lock=str(study.id), connection=conn).defer(
-        tenant=study.tenant, study_id=str(study.id), revision=study.revision
-    )
+    app.configure_task(
+        "take_step",
+        queue=QUEUE,
+        lock=str(study.id),
+        priority=step_priority(study),
+        schedule_at=step_at(study, datetime.now(UTC)),
+        connection=conn,
+    ).defer(tenant=study.tenant, study_id=str(study.id), revision=study.revision)
 
 
 def defer_assembly(
@@ -30,9 +62,9 @@ def defer_assembly(
 ) -> None:
     """Look after `delay_s` whether the arrival has fallen silent, in the caller's transaction."""
     at = datetime.now(UTC) + timedelta(seconds=delay_s)
-    app.configure_task("assemble", queue=QUEUE, schedule_at=at, connection=conn).defer(
-        tenant=tenant, arrival_id=arrival_id
-    )
+    app.configure_task(
+        "assemble", queue=QUEUE, priority=_ASSEMBLY_PRIORITY, schedule_at=at, connection=conn
+    ).defer(tenant=tenant, arrival_id=arrival_id)
 
 
 def defer_delivery(

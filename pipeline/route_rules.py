@@ -13,7 +13,8 @@ from pipeline.rule_errors import EvaluationTooLong
 from pipeline.rule_expression import evaluate, first_not_true, names_in
 from pipeline.rule_keywords import Arrival, Facts, Value, series_facts, study_facts
 from pipeline.rule_language import Expression
-from pipeline.rules import MOST_URGENT_FIRST, Priority, Rule, RuleSet
+from pipeline.rules import Rule, RuleSet
+from pipeline.urgency import MOST_URGENT_FIRST, Priority
 from study.study import Series, Study
 
 EVALUATION_CPU_S_MAX = 10.0
@@ -69,11 +70,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Routing:
-    """What a rule set makes of a study. priority: the most urgent of the rules that match."""
+    """What a rule set makes of a study.
+
+    misses: (product, why) of each model that found no input. priority: the most urgent of the rules that match.
+    """
 
     traces: tuple[RuleTrace, ...]
     choices: tuple[Choice, ...]
-    misses: tuple[Unfit, ...]
+    misses: tuple[tuple[str, Unfit], ...]
     priority: Priority
 
     @property
@@ -102,7 +106,7 @@ def route_by_rules(
     seen = _Seen(rule_set, study, arrival)
     traces: list[RuleTrace] = []
     choices: list[Choice] = []
-    misses: list[Unfit] = []
+    misses: list[tuple[str, Unfit]] = []
     priority: Priority | None = None
     taken: set[str] = set()
     stopped = False
@@ -124,7 +128,7 @@ def route_by_rules(
             if isinstance(outcome, Route):
                 choices.append(Choice(outcome, rule, rule_set.version))
             elif isinstance(outcome, Unfit):
-                misses.append(outcome)
+                misses.append((manifest.product_code, outcome))
         traces.append(RuleTrace(rule, None, found, tuple(outcomes)))
     return Routing(tuple(traces), tuple(choices), tuple(misses), priority or Priority.NORMAL)
 

@@ -1,27 +1,61 @@
-"""Route step: read the headers of what was received and choose the series for each of the tenant's models."""
+"""Route step: read the headers of what was received and choose the series that each model reads.
+
+By the tenant's rules where it has some in force, else by its list of models.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
+from psycopg.types.json import Jsonb
+
 from dicom_gateway.inspect import InspectedStudy, InspectError, inspect_study
-from pipeline import store
+from pipeline import rule_store, store
 from pipeline.database import Connection
-from pipeline.errors import StudyRefused
+from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.route import Route, choose
+from pipeline.route_rules import Routing, route_by_rules
+from pipeline.rule_errors import EvaluationTooLong
+from pipeline.rule_keywords import Arrival
+from pipeline.rules import RuleSet
 from pipeline.services import Outcome, Services
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
+from pipeline.study_facts import save_facts, summarize
 from pipeline.study_file import save_study
+from pipeline.urgency import Priority
 from study.study import Series, Study
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be done with a study. refused: (product, code, sentence) of each model that found no input.
+
+    reason: why nothing is done, unless it is the first of `refused`. detail: for the timeline, no header values.
+    """
+
+    choices: list[dict[str, Any]]
+    refused: list[tuple[str, str, str]]
+    priority: Priority = Priority.NORMAL
+    rule_set: RuleSet | None = None
+    reason: tuple[str, str] | None = None
+    detail: dict[str, Any] | None = None
+
+    @property
+    def run_window(self) -> dict[str, Any] | None:
+        if self.rule_set is None or self.priority is not Priority.OFF_PEAK:
+            return None
+        return self.rule_set.off_peak.as_json() | {"time_zone": self.rule_set.time_zone.key}
+
+
 def route_study(services: Services, record: StudyRecord) -> Outcome:
-    """Inspect the study and route it. A study that no model reads is refused by the nearest miss."""
+    """Inspect the study and route it. A study that no rule takes or no model reads is refused with the reason."""
     with services.database.transaction(record.tenant) as conn:
         rows = store.instances(conn, record.tenant, record.id)
-        models = store.get_tenant(conn, record.tenant)["models"]
+        tenant = store.get_tenant(conn, record.tenant)
+        rule_set = rule_store.active_rules(conn, record.tenant, services.time_zone)
         earlier = store.results(conn, record.tenant, record.id)
     if not rows:
         raise StudyRefused(
@@ -29,34 +63,89 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
             "Every instance that came carries a SOP Instance UID that was received before in another study.",
         )
     inspected = _inspect(services, rows)
-    save_study(services.folders.work_of(record), inspected.study)
-    header = header_of(inspected.study)
+    study = inspected.study
+    save_study(services.folders.work_of(record), study)
+    arrival = Arrival(record.ae_title, tenant["called_ae_title"], record.updated_at)
+    plan = _plan(services, study, arrival, tenant["models"], rule_set)
     digests = {row["location"]: row["blake3"] for row in rows}
-    choices: list[dict[str, Any]] = []
-    misses = []
-    for name in models:
-        chosen = choose(inspected.study, services.get_model(name).manifest)
-        if isinstance(chosen, Route):
-            series = inspected.study.series_of(chosen.series_instance_uid)
-            choices.append(chosen.as_json() | {"input_digest": input_digest(series, digests)})
-        else:
-            misses.append(chosen)
+    for choice in plan.choices:
+        series = study.series_of(choice["series_instance_uid"])
+        choice["input_digest"] = input_digest(series, digests)
+    header, facts = header_of(study), summarize(study, arrival)
 
-    def save(conn: Connection, study: StudyRecord) -> None:
-        store.set_header(conn, study, header)
-        store.set_route(conn, study, choices)
+    def save(conn: Connection, record: StudyRecord) -> None:
+        store.set_header(conn, record, header)
+        _save_plan(conn, record, plan)
+        save_facts(conn, record, facts)
 
-    if not choices:
-        nearest = misses[0]
-        return Outcome(save, gives=StudyStatus.REJECTED, reason=(nearest.code, nearest.text))
     detail = {
-        "explanation": [choice["explanation"] for choice in choices],
+        "explanation": [choice["explanation"] for choice in plan.choices],
         "unreadable": len(inspected.unreadable),
         "notes": list(inspected.notes),
+        **(plan.detail or {}),
     }
-    if _all_known(choices, earlier):
-        return Outcome(save, detail, gives=StudyStatus.DELIVERED, unchanged=True)
+    if not plan.choices:
+        reason = plan.reason or plan.refused[0][1:]
+        products = tuple(product for product, _, _ in plan.refused)
+        return Outcome(save, detail, gives=StudyStatus.REJECTED, reason=reason, refused=products)
+    if _all_known(plan.choices, earlier):
+        is_shadow = all(choice.get("shadow") for choice in plan.choices)
+        gives = StudyStatus.SHADOWED if is_shadow else StudyStatus.DELIVERED
+        return Outcome(save, detail, gives=gives, unchanged=True)
     return Outcome(save, detail)
+
+
+def _plan(
+    services: Services, study: Study, arrival: Arrival, models: list[str], rule_set: RuleSet | None
+) -> _Plan:
+    if rule_set is not None:
+        try:
+            routing = route_by_rules(rule_set, study, arrival, lambda name: services.get_model(name).manifest)
+        except EvaluationTooLong as error:
+            raise StudyFailed("RULES_TOO_SLOW", f"The routing rules were given up: {error}.") from error
+        return _plan_by_rules(routing, rule_set)
+    choices: list[dict[str, Any]] = []
+    refused = []
+    for name in models:
+        chosen = choose(study, services.get_model(name).manifest)
+        if isinstance(chosen, Route):
+            choices.append(chosen.as_json())
+        else:
+            refused.append((name, chosen.code, chosen.text))
+    return _Plan(choices, refused)
+
+
+def _plan_by_rules(routing: Routing, rule_set: RuleSet) -> _Plan:
+    reason = None
+    if not routing.matched:
+        text = f"None of {len(rule_set.rules)} routing rules (version {rule_set.version}) matches this study."
+        reason = ("NO_RULE_MATCHED", text)
+    traces = [
+        {"rule": trace.rule.name, "obstacle": trace.obstacle and trace.obstacle.what}
+        for trace in routing.traces
+    ]
+    return _Plan(
+        [choice.as_json() for choice in routing.choices],
+        [(product, unfit.code, unfit.text) for product, unfit in routing.misses],
+        routing.priority,
+        rule_set,
+        reason,
+        {"rule_set_version": rule_set.version, "rules": traces},
+    )
+
+
+def _save_plan(conn: Connection, record: StudyRecord, plan: _Plan) -> None:
+    store.set_route(conn, record, plan.choices)
+    conn.execute(
+        "UPDATE study SET rule_set_version = %s, priority = %s, run_window = %s WHERE tenant = %s AND id = %s",
+        (
+            plan.rule_set and plan.rule_set.version,
+            plan.priority.value,
+            Jsonb(plan.run_window) if plan.run_window else None,
+            record.tenant,
+            record.id,
+        ),
+    )
 
 
 def _inspect(services: Services, rows: list[dict[str, Any]]) -> InspectedStudy:
@@ -88,8 +177,13 @@ def header_of(study: Study) -> dict[str, str]:
 
 
 def _all_known(choices: list[dict[str, Any]], earlier: list[dict[str, Any]]) -> bool:
-    """Whether every chosen input has a delivered result of the same version: late instances changed nothing."""
+    """Whether late instances changed nothing: every chosen input has a result of the version, delivered or shadow."""
     known = {
-        (row["product"], row["model_version"], row["input_digest"]) for row in earlier if row["is_delivered"]
+        (row["product"], row["model_version"], row["input_digest"], row["is_shadow"])
+        for row in earlier
+        if row["is_delivered"] or row["is_shadow"]
     }
-    return all((one["product"], one["model_version"], one["input_digest"]) in known for one in choices)
+    return all(
+        (one["product"], one["model_version"], one["input_digest"], bool(one.get("shadow"))) in known
+        for one in choices
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import time
 from typing import TypeVar
 from zoneinfo import ZoneInfo, available_timezones
@@ -13,7 +14,8 @@ from billing.errors import ContractError
 from billing.yaml_reader import YamlMap
 from pipeline.rule_errors import ExpressionRefused, RuleProblem, RulesInvalid
 from pipeline.rule_language import Expression, parse_expression
-from pipeline.rules import ALL_DAYS, Priority, Rule, RuleSet, Start, TimeWindow
+from pipeline.rules import Rule, RuleSet, Start
+from pipeline.urgency import ALL_DAYS, Priority, TimeWindow
 from study.errors import InvalidAETitle
 from study.identifiers import AETitle
 
@@ -30,23 +32,32 @@ _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 _E = TypeVar("_E")
 
 
-def read_rules(text: str, default_time_zone: str = "UTC", version: int = 0) -> RuleSet:
+def read_rules(
+    text: str,
+    default_time_zone: str = "UTC",
+    version: int = 0,
+    *,
+    known_models: Collection[str] | None = None,
+) -> RuleSet:
     """The rules of a document; raises `RulesInvalid` with all that is wrong.
 
     default_time_zone: IANA name, for a document that names none.
+    known_models: names and product codes of what is installed; None = any is taken as good.
     """
     if len(text) > DOCUMENT_LENGTH_MAX:
         raise RulesInvalid([RuleProblem(1, f"longer than {DOCUMENT_LENGTH_MAX} characters")])
     try:
         reader, document = yaml_reader.parse(text)
-        rules = _read_document(document, default_time_zone, version)
+        rules = _read_document(document, default_time_zone, version, known_models)
         reader.raise_problems()
     except ContractError as error:
         raise RulesInvalid([RuleProblem(one.line, one.message) for one in error.problems]) from error
     return rules
 
 
-def _read_document(document: YamlMap, default_time_zone: str, version: int) -> RuleSet:
+def _read_document(
+    document: YamlMap, default_time_zone: str, version: int, known_models: Collection[str] | None
+) -> RuleSet:
     time_zone = document.text("time_zone", default_time_zone)
     if time_zone not in available_timezones():
         document.problem("time_zone", "needs an IANA time zone like Europe/Berlin")
@@ -60,6 +71,9 @@ def _read_document(document: YamlMap, default_time_zone: str, version: int) -> R
         rule = _read_rule(values)
         if any(other.name == rule.name for other in rules):
             values.problem("name", f"{rule.name!r} comes twice")
+        for model in rule.models:
+            if known_models is not None and model not in known_models:
+                values.problem("models", _unknown(model, known_models))
         rules.append(rule)
     document.finish()
     zone = ZoneInfo(time_zone)
@@ -97,6 +111,11 @@ def _read_rule(values: YamlMap) -> Rule:
     )
     values.finish()
     return rule
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"{name[:40]!r}: " + (f"did you mean {near[0]}?" if near else "no such model is installed")
 
 
 def _optional(values: YamlMap, name: str, read: Callable[[str], _E]) -> _E | None:

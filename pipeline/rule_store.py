@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -54,12 +55,20 @@ def get_rule_set(conn: Connection, tenant: str, version: int) -> StoredRuleSet:
     return StoredRuleSet(**row)
 
 
-def add_rule_set(conn: Connection, tenant: str, document: str, *, author: str, note: str = "") -> int:
+def add_rule_set(
+    conn: Connection,
+    tenant: str,
+    document: str,
+    *,
+    author: str,
+    note: str = "",
+    known_models: Collection[str] | None = None,
+) -> int:
     """Store a checked document as the next version, a draft; the same text as the newest version makes none.
 
     Raises `RulesInvalid`.
     """
-    read_rules(document)
+    read_rules(document, known_models=known_models)
     _lock(conn, tenant)
     newest = conn.execute(
         "SELECT version, document FROM route_rule_set WHERE tenant = %s ORDER BY version DESC LIMIT 1",

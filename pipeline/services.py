@@ -50,13 +50,17 @@ def _no_save(conn: Connection, study: StudyRecord) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step's work came to. `gives` replaces the step's usual next status."""
+    """What a step's work came to. `gives` replaces the step's usual next status.
+
+    unchanged: late instances did not change what the models read. refused: the products that found no input.
+    """
 
     save: Callable[[Connection, StudyRecord], None] = _no_save
     detail: dict[str, Any] = field(default_factory=dict)
     gives: StudyStatus | None = None
     reason: tuple[str, str] | None = None
     unchanged: bool = False
+    refused: tuple[str, ...] = ()
 
 
 def _ask_nobody(conn: Connection, tenant: str, study_id: UUID) -> None:
@@ -69,7 +73,7 @@ def _observe_nothing(step: str, gives: str, duration_s: float) -> None:
 
 @dataclass(frozen=True)
 class Services:
-    """Everything a worker's steps use."""
+    """Everything a worker's steps use. time_zone: IANA name, of rules that name none."""
 
     database: Database
     folders: Folders
@@ -80,3 +84,4 @@ class Services:
     defer_confirmation: Callable[[Connection, StudyRecord, str, int], None]
     ask_counts: Callable[[Connection, str, UUID], None] = _ask_nobody
     observe_step: Callable[[str, str, float], None] = _observe_nothing
+    time_zone: str = "UTC"

@@ -24,6 +24,8 @@ class StudyStatus(StrEnum):
     """Result objects are written and wait for delivery."""
     DELIVERED = "delivered"
     """Every required destination has acknowledged every result object that it takes."""
+    SHADOWED = "shadowed"
+    """The models ran in shadow: their results are kept and nothing is sent or charged."""
     REJECTED = "rejected"
     """The input is unfit for every model; the reason is stored and shown."""
     FAILED = "failed"
@@ -32,20 +34,29 @@ class StudyStatus(StrEnum):
     """Fetched for comparison with another study: kept, neither analysed nor billed."""
 
 
-TERMINAL = frozenset({StudyStatus.DELIVERED, StudyStatus.REJECTED, StudyStatus.FAILED, StudyStatus.PRIOR})
+TERMINAL = frozenset(
+    {
+        StudyStatus.DELIVERED,
+        StudyStatus.SHADOWED,
+        StudyStatus.REJECTED,
+        StudyStatus.FAILED,
+        StudyStatus.PRIOR,
+    }
+)
 
 _S = StudyStatus
 TRANSITIONS: dict[StudyStatus, frozenset[StudyStatus]] = {
     # Rejected at once: a person or the peer's policy discards what will not become complete.
     _S.RECEIVING: frozenset({_S.ASSEMBLED, _S.REJECTED, _S.PRIOR}),
-    # Delivered at once: late instances that do not change what the models read.
-    _S.ASSEMBLED: frozenset({_S.ROUTED, _S.DELIVERED, _S.REJECTED, _S.FAILED}),
+    # Delivered or shadowed at once: late instances that do not change what the models read.
+    _S.ASSEMBLED: frozenset({_S.ROUTED, _S.DELIVERED, _S.SHADOWED, _S.REJECTED, _S.FAILED}),
     _S.ROUTED: frozenset({_S.DECODED, _S.REJECTED, _S.FAILED}),
     _S.DECODED: frozenset({_S.INFERRED, _S.REJECTED, _S.FAILED}),
-    _S.INFERRED: frozenset({_S.ENCODED, _S.FAILED}),
+    _S.INFERRED: frozenset({_S.ENCODED, _S.SHADOWED, _S.FAILED}),
     _S.ENCODED: frozenset({_S.DELIVERED, _S.FAILED}),
     # New instances after the end open the next revision.
     _S.DELIVERED: frozenset({_S.ASSEMBLED}),
+    _S.SHADOWED: frozenset({_S.ASSEMBLED}),
     _S.REJECTED: frozenset({_S.ASSEMBLED}),
     # Encoded again: a person sends what a destination did not take.
     _S.FAILED: frozenset({_S.ASSEMBLED, _S.ENCODED}),

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from pipeline.database import Connection
 from pipeline.errors import StudyNotFound
 from pipeline.status import StudyStatus, require_transition
+from pipeline.urgency import Priority
 
 Row = dict[str, Any]
 
@@ -34,6 +35,9 @@ class StudyRecord:
     created_at: datetime
     updated_at: datetime
     purpose: str
+    priority: str = Priority.NORMAL
+    rule_set_version: int | None = None
+    run_window: dict[str, Any] | None = None
 
 
 def _record(row: Row) -> StudyRecord:
@@ -41,7 +45,7 @@ def _record(row: Row) -> StudyRecord:
 
 
 _STUDY = """SELECT id, tenant, study_instance_uid, ae_title, status, revision, reason_code, reason_text, header,
-                   route, completion, created_at, updated_at, purpose
+                   route, completion, created_at, updated_at, purpose, priority, rule_set_version, run_window
             FROM study WHERE tenant = %s AND id::text = %s"""
 
 
@@ -129,13 +133,14 @@ def list_studies(
     return conn.execute(
         """
         SELECT s.id, s.tenant, s.study_instance_uid, s.ae_title, s.status, s.revision, s.reason_code, s.reason_text,
-               s.header, s.route, s.completion, s.created_at, s.updated_at, s.purpose,
+               s.header, s.route, s.completion, s.created_at, s.updated_at, s.purpose, s.priority,
                (SELECT count(*) FROM instance i WHERE i.study_id = s.id) AS instance_count,
                (SELECT a.decision FROM arrival a
                  WHERE a.tenant = s.tenant AND a.study_id = s.id AND a.closed_at IS NULL) AS waiting,
                (SELECT count(*) FROM arrival a
                  WHERE a.study_id = s.id AND a.outcome = 'seen_again') AS seen_again_count,
-               (SELECT sum(jsonb_array_length(r.findings)) FROM result r WHERE r.study_id = s.id AND r.revision =
+               (SELECT sum(jsonb_array_length(r.findings)) FROM result r
+                 WHERE r.study_id = s.id AND NOT r.is_shadow AND r.revision =
                  (SELECT max(latest.revision) FROM result latest WHERE latest.study_id = s.id)) AS finding_count
         FROM study s
         WHERE s.tenant = %(tenant)s
@@ -203,7 +208,7 @@ def results(conn: Connection, tenant: str, study_id: UUID | str, revision: int |
     """
     return conn.execute(
         """SELECT product, revision, model_name, model_version, weights_sha256, input_digest, findings, timing_s,
-                  created_at,
+                  created_at, is_shadow,
                   coalesce((SELECT bool_and(d.acknowledged_at IS NOT NULL)
                             FROM result_object o JOIN delivery d USING (tenant, sop_instance_uid)
                             WHERE o.study_id = result.study_id AND o.revision = result.revision

@@ -117,7 +117,7 @@ def end_step(
     after = store.advance(
         conn, study, gives, duration_ms=duration_ms, detail=outcome.detail, reason=outcome.reason
     )
-    record_outcome(conn, after, unchanged=outcome.unchanged)
+    record_outcome(conn, after, unchanged=outcome.unchanged, refused=outcome.refused)
     if gives in STEP_AFTER:
         services.defer_step(conn, after)
     if gives is StudyStatus.DELIVERED:

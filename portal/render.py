@@ -34,11 +34,8 @@ _TEMPLATE_FOLDERS = tuple(
     _ROOT.parent / package / "templates" for package in ("portal", "pipeline", "billing")
 )
 
-STEPS = tuple(
-    status
-    for status in StudyStatus
-    if status not in {StudyStatus.REJECTED, StudyStatus.FAILED, StudyStatus.PRIOR}
-)
+_ELSEWHERE = {StudyStatus.SHADOWED, StudyStatus.REJECTED, StudyStatus.FAILED, StudyStatus.PRIOR}
+STEPS = tuple(status for status in StudyStatus if status not in _ELSEWHERE)
 # status → (word, icon, tone): never colour alone
 STATUS_LOOK = {
     "receiving": ("Receiving", "arrow-in", "progress"),
@@ -48,6 +45,7 @@ STATUS_LOOK = {
     "inferred": ("Analysed", "clock", "progress"),
     "encoded": ("Encoded", "arrow-out", "progress"),
     "delivered": ("Delivered", "check", "good"),
+    "shadowed": ("Shadow only", "file", "plain"),
     "rejected": ("Not analysed", "bar", "warning"),
     "failed": ("Failed", "cross", "bad"),
     "prior": ("Prior", "file", "plain"),

@@ -37,6 +37,7 @@ ZH = {
     "Analysed": "已分析",
     "Encoded": "已编码",
     "Delivered": "已送达",
+    "Shadow only": "仅影子运行",
     "Not analysed": "未分析",
     "Failed": "失败",
     "Prior": "既往检查",

@@ -145,9 +145,19 @@ def doctor() -> None:
 
 
 def _add_groups() -> None:
-    from server import cli_admin, cli_audit, cli_billing, cli_delivery, cli_models, cli_peers, cli_study
+    from server import (
+        cli_admin,
+        cli_audit,
+        cli_billing,
+        cli_delivery,
+        cli_models,
+        cli_peers,
+        cli_route,
+        cli_study,
+    )
 
-    for group in (cli_admin, cli_audit, cli_billing, cli_delivery, cli_models, cli_peers, cli_study):
+    groups = (cli_admin, cli_audit, cli_billing, cli_delivery, cli_models, cli_peers, cli_route, cli_study)
+    for group in groups:
         for name, commands in group.GROUPS.items():
             app.add_typer(commands, name=name)
 

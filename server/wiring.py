@@ -83,4 +83,5 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
         defer_delivery=functools.partial(defer_delivery, app),
         defer_confirmation=functools.partial(defer_confirmation, app, pauses_s=PAUSES_S),
         observe_step=metrics.observe_step,
+        time_zone=settings.time_zone,
     )

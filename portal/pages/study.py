@@ -49,6 +49,7 @@ EVENT_WORDS = {
     "study_discard_ordered": "A person asked to discard it",
     "late_images_left_aside": "Late images were left aside",
     "same_pixels_found": "Same pixels as another study",
+    "study_shadowed": "Results kept in shadow, nothing sent",
     "study_rejected": "Not analysed",
     "study_failed": "Failed",
     "study_prior": "Fetched for comparison; not analysed",

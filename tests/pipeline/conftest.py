@@ -10,6 +10,7 @@ from typing import Any
 
 import procrastinate
 import psycopg
+import pydicom
 import pytest
 from psycopg.rows import dict_row
 
@@ -135,6 +136,27 @@ def make_instance(study: str = "1.2.3", number: int = 1, **changes: Any) -> Rece
         "modality": "CT",
     }
     return ReceivedInstance(**{**values, **changes})
+
+
+def receive_files(clinic: Clinic, paths: list[Path]) -> ReceivedInstance:
+    """The files, which lie in the clinic's store, come in, fall silent and are assembled; returns the last one."""
+    for path in paths:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        received = ReceivedInstance(
+            study_instance_uid=header.StudyInstanceUID,
+            series_instance_uid=header.SeriesInstanceUID,
+            sop_instance_uid=header.SOPInstanceUID,
+            sop_class_uid=header.SOPClassUID,
+            transfer_syntax_uid=header.file_meta.TransferSyntaxUID,
+            location=str(path.relative_to(clinic.services.folders.instances)),
+            blake3=path.name,
+            size_bytes=path.stat().st_size,
+            modality=header.Modality,
+        )
+        clinic.receive(received)
+    clinic.fall_silent()
+    clinic.assemble()
+    return received
 
 
 def _no_model(name: str) -> Any:

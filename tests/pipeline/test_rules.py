@@ -6,6 +6,7 @@ import dataclasses
 import time
 from datetime import UTC, datetime
 from datetime import time as clock
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +15,11 @@ from models.manifest import Manifest
 from pipeline.route_rules import Budget, Obstacle, applying_rules, route_by_rules
 from pipeline.rule_document import DOCUMENT_LENGTH_MAX, read_rules
 from pipeline.rule_errors import EvaluationTooLong, RulesInvalid
-from pipeline.rules import Priority, TimeWindow
+from pipeline.rule_keywords import SERIES_KEYWORDS
+from pipeline.rules import Rule
+from pipeline.urgency import Priority, TimeWindow
+from study.study import Patient
+from tests.conftest import ROOT
 from tests.pipeline.rule_builders import ARRIVAL, ct_series, ct_study, rules
 from tests.report_builders import manifest
 
@@ -183,7 +188,9 @@ class TestRouting:
             find_manifest,
         )
         assert routed.choices == ()
-        assert [miss.code for miss in routed.misses] == ["TOO_FEW_SLICES"]
+        assert [(product, miss.code) for product, miss in routed.misses] == [
+            ("lung_nodule_ct", "TOO_FEW_SLICES")
+        ]
         assert routed.traces[0].is_match
 
     def test_a_product_is_taken_once_by_the_first_rule_and_other_rules_still_apply(self) -> None:
@@ -259,3 +266,28 @@ class TestRouting:
         spent = Budget(cpu_s=-1.0)
         with pytest.raises(EvaluationTooLong):
             spent.tick()
+
+
+EXAMPLES = sorted((ROOT / "examples").glob("rules_*.yaml"))
+
+
+class TestExamples:
+    @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+    def test_every_example_is_well_formed_and_explained(self, path: Path) -> None:
+        assert read_rules(path.read_text("utf-8")).rules
+        assert f"examples/{path.name}" in (ROOT / "docs/routing.md").read_text("utf-8")
+
+    def test_the_example_of_a_chest_ct_does_what_it_says(self) -> None:
+        found = read_rules((ROOT / "examples/rules_chest_ct.yaml").read_text("utf-8"))
+        thin = ct_series(2, convolution_kernel="B60f")
+        study = ct_study(ct_series(1, thickness_mm=5.0), thin, description="CT Polytrauma")
+        routed = route_by_rules(found, study, ARRIVAL, find_manifest)
+        assert [one.route.series_instance_uid for one in routed.choices] == [thin.series_instance_uid]
+        assert routed.priority is Priority.EMERGENCY
+        phantom = route_by_rules(found, ct_study(patient=Patient("QA-7")), ARRIVAL, find_manifest)
+        assert [one.rule.shadow for one in phantom.choices] == [True]
+
+    def test_every_keyword_and_every_key_of_a_rule_is_in_the_manual(self) -> None:
+        page = (ROOT / "docs/routing.md").read_text("utf-8")
+        assert [name for name in SERIES_KEYWORDS if f"`{name}`" not in page] == []
+        assert [one.name for one in dataclasses.fields(Rule) if f"`{one.name}`" not in page] == []

@@ -1,0 +1,54 @@
+"""A model in shadow, through every real step: it runs, its result is kept, nothing leaves and nothing is charged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from billing import store as billing_store
+from dicom_gateway.write_ct import write_ct_series
+from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
+from models.lung_nodule_ct.phantom import make_phantom
+from models.registry import get_model
+from pipeline import store
+from pipeline.services import Services
+from pipeline.status import StudyStatus
+from pipeline.study_path import take_step
+from tests.conftest import ROOT
+from tests.pipeline.conftest import ALPHA, Clinic, receive_files
+from tests.pipeline.test_route_study import put_in_force
+
+SHADOW = "rules:\n  - {name: only in shadow, models: [lung_nodule_ct], shadow: true}\n"
+CONTRACT = ROOT / "examples/contract_per_case.yaml"
+
+
+def test_a_shadow_result_is_kept_and_neither_delivered_nor_charged(
+    clinic: Clinic, changed: Callable[..., Services]
+) -> None:
+    with clinic.database.transaction(ALPHA) as conn:
+        billing_store.add_contract(conn, ALPHA, CONTRACT.read_text("utf-8"))
+    put_in_force(clinic, SHADOW)
+    services = changed(get_model=get_model, endpoint=OnnxRuntimeEndpoint(2))
+    phantom = make_phantom(7, spacing_mm=(2.5, 1.0, 1.0), nodule_count=2)
+    folder = clinic.services.folders.instances
+    paths = write_ct_series(phantom.voxels, (2.5, 1.0, 1.0), folder, study_description="CT Chest")
+    last = receive_files(clinic, paths)
+    study = clinic.study(last)
+    for _ in range(4):  # route, decode, infer, encode
+        take_step(services, ALPHA, str(study.id), study.revision, attempts=0)
+    study = clinic.study(last)
+    assert (study.status, study.reason_text) == (StudyStatus.SHADOWED, None)
+    with clinic.database.transaction(ALPHA) as conn:
+        (result,) = store.results(conn, ALPHA, study.id)
+        assert store.result_objects(conn, ALPHA, study.id) == []
+        usage = billing_store.usage_for_study(conn, ALPHA, str(study.id))
+        (row,) = store.list_studies(conn, ALPHA)
+    assert (result["is_shadow"], result["is_delivered"]) == (True, False)
+    assert row["finding_count"] is None, "the work list tells no finding of a shadow"
+    assert [(one.decision.outcome, one.decision.reason_code, one.event.purpose) for one in usage] == [
+        ("not_billable", "shadow", "shadow")
+    ]
+    results = services.folders.results_of(study)
+    assert (results / "lung_nodule_ct/report.json").is_file()
+    assert not (results / "report.json").exists(), "no clinician takes it for the study's report"
+    assert list(results.rglob("*.dcm")) == [], "there is nothing that could be sent"
+    assert len(clinic.jobs("take_step")) == 4, "no step follows"
