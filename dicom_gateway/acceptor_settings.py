@@ -8,6 +8,9 @@ from pathlib import Path
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 
+_MAY_BE_ZERO = ("port", "free_bytes_min", "free_bytes_for_associations", "reserve_bytes")
+
+
 @dataclass(frozen=True)
 class AcceptorSettings:
     """Where the acceptor listens, where it stores, and what it refuses.
@@ -21,6 +24,9 @@ class AcceptorSettings:
     message_deadline_s: from the first byte of a command to the last of its data set.
     message_bytes_max: of one data set; the largest multi-frame objects stay under it.
     associations_max, associations_per_host_max: open connections; further ones are rejected as transient.
+    free_bytes_for_associations: with less free space on the store's disk, new associations are rejected as transient,
+        so that those in progress still find room.
+    reserve_bytes: of a file that is removed when the disk is full all the same; 0 for none.
     free_bytes_min: with less free space on the store's disk, instances are refused (A700H).
     """
 
@@ -37,11 +43,13 @@ class AcceptorSettings:
     associations_max: int = 100
     associations_per_host_max: int = 40
     free_bytes_min: int = 512 * MIB
+    free_bytes_for_associations: int = 1 * GIB
+    reserve_bytes: int = 64 * MIB
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int | float) and value <= 0 and field.name not in ("port", "free_bytes_min"):
+            if isinstance(value, int | float) and value <= 0 and field.name not in _MAY_BE_ZERO:
                 raise ValueError(f"{field.name} must be positive, not {value}")
         if self.pdu_length_max < 4 * KIB:
             raise ValueError("pdu_length_max below 4 KiB is not usable")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from collections.abc import Callable
 
 from dicom_gateway.acceptor_settings import AcceptorSettings
 from dicom_gateway.connection import Connection, Handshake
@@ -59,6 +60,7 @@ class Association:
     """Runs in a thread of its own; holds one buffer of PDUs and one open file at most.
 
     handshake: run first, in that thread, so that a slow one holds up nobody else.
+    on_open: told the number that the sink gave the association.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class Association:
         counters: Counters,
         handshake: Handshake | None = None,
         desk: ServiceDesk | None = None,
+        on_open: Callable[[int, Peer], None] = lambda _number, _peer: None,
     ) -> None:
         self.remote_host = remote_host
+        self._on_open = on_open
         self._handshake = handshake
         self._desk = desk
         self._settings = settings
@@ -177,6 +181,7 @@ class Association:
         except Exception as error:
             logger.error("association_not_recorded error=%s", type(error).__name__)
             raise TemporarilyUnavailable from error
+        self._on_open(association_id, peer)
         self._counters.add("associations_accepted")
         logger.info("association_accepted association=%d tenant=%s", association_id, peer.tenant)
         service = DimseService(

@@ -45,9 +45,10 @@ class RejectionDesk:
         self._visitors[sock.fileno()] = visitor
         self._selector.register(sock, selectors.EVENT_READ, visitor)
 
-    def serve(self, visitor: object) -> None:
-        """Read and forget what a visitor sent; answer once; leave when it closes."""
-        assert isinstance(visitor, _Visitor)
+    def serve(self, visitor: object) -> bool:
+        """Read and forget what a visitor sent; answer once; leave when it closes. False when it is no visitor."""
+        if not isinstance(visitor, _Visitor):
+            return False
         try:
             data = visitor.sock.recv(_READ_BYTES)
             if not data:
@@ -57,9 +58,10 @@ class RejectionDesk:
                 visitor.sock.send(visitor.answer)  # ten bytes always fit into an empty send buffer
                 visitor.sock.shutdown(socket.SHUT_WR)
         except BlockingIOError:
-            return
+            pass
         except OSError:
             self._leave(visitor)
+        return True
 
     def sweep(self, now: float) -> None:
         """Close whoever stays too long. now: of `time.monotonic`."""

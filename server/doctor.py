@@ -18,8 +18,8 @@ from models.registry import list_models
 from models.weights import verified_weights
 from pipeline import migrations
 from pipeline.report_fonts import missing_fonts
-from server import wiring
 from server.errors import CommandFailed
+from server.gateway import tls_files
 from server.installation import owner_connection
 from server.serve import with_database
 from server.settings import Settings
@@ -76,7 +76,7 @@ def _checks(settings: Settings) -> list[Check]:
 def _dicom_ports(settings: Settings) -> list[Check]:
     host, port, tls_port = settings.dicom_host, settings.dicom_port, settings.dicom_tls_port
     checks = [Check("the DICOM port answers", lambda: _port(host, port))] if settings.dicom_plain else []
-    files = wiring.tls_files(settings)
+    files = tls_files(settings)
     if files is not None:
         checks += [
             Check("the DICOM TLS port answers", lambda: _port(host, tls_port)),

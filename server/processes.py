@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from types import FrameType
 
 from server.embedded_postgres import EmbeddedPostgres
 from server.settings import Settings
@@ -24,48 +23,6 @@ log = logging.getLogger("radmeter.server")
 ROLES = ("gateway", "worker", "portal")
 _PR_SET_PDEATHSIG = 1
 _RESTART_DELAY_S = 1.0
-
-
-def run_gateway(settings: Settings) -> None:
-    """Accept associations until SIGTERM, then finish the messages in progress."""
-    from dicom_gateway.acceptor_settings import AcceptorSettings
-    from dicom_gateway.receive_dimse import Acceptor
-    from pipeline import audit
-    from pipeline.queue import deferring_app
-    from pipeline.receive import DatabaseSink
-    from pipeline.service_desk import DatabaseServiceDesk
-    from server import wiring
-    from server.telemetry import Metrics
-
-    database = wiring.database(settings, pool_size_max=min(settings.associations_max, 16))
-    queue = deferring_app(settings.database_url)
-    instances = wiring.folders(settings).instances
-    metrics = Metrics()
-    sink = DatabaseSink(database, queue, metrics.observe_instance, metrics.observe_alert)
-    desk = DatabaseServiceDesk(database, queue, lambda location: (instances / location).is_file())
-    acceptor = Acceptor(
-        AcceptorSettings(
-            host=settings.dicom_host,
-            port=settings.dicom_port,
-            storage_root=instances,
-            message_bytes_max=settings.instance_bytes_max,
-            associations_max=settings.associations_max,
-            associations_per_host_max=settings.associations_per_host_max,
-        ),
-        sink,
-        desk=desk,
-        listeners=wiring.listeners(settings),
-    )
-
-    def stop(_signal_number: int, _frame: FrameType | None) -> None:
-        acceptor.stop(settings.drain_s)
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    log.info("gateway_started", extra={"port": settings.dicom_port})
-    with audit.application_activity(database, "gateway"):
-        acceptor.serve_forever()
-        sink.close()
 
 
 def run_worker(settings: Settings) -> None:

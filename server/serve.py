@@ -56,9 +56,12 @@ def serve(settings: Settings, role: str) -> None:
         raise CommandFailed(
             "a single role needs RADMETER_DATABASE_URL; `radmeter serve` alone brings its own"
         )
-    {"gateway": processes.run_gateway, "worker": processes.run_worker, "portal": processes.run_portal}[role](
-        settings
-    )
+    if role == "gateway":
+        from server.gateway import run_gateway
+
+        run_gateway(settings)
+    else:
+        {"worker": processes.run_worker, "portal": processes.run_portal}[role](settings)
 
 
 @contextmanager

@@ -84,6 +84,9 @@ class Settings:
         "INSTANCE_BYTES_MAX",
         "Largest instance that is received, in bytes; a larger one aborts the association.",
     )
+    receiver_processes: int = _setting(
+        0, "RECEIVER_PROCESSES", "Processes that receive over DICOM; 0 = one for each core."
+    )
     associations_max: int = _setting(64, "ASSOCIATIONS_MAX", "Associations open at a time, over all senders.")
     associations_per_host_max: int = _setting(
         16, "ASSOCIATIONS_PER_HOST_MAX", "Associations open at a time from one address."
@@ -106,6 +109,8 @@ class Settings:
             raise SettingInvalid("worker_concurrency", str(self.worker_concurrency), "1 to 64")
         if self.inference_provider not in ("cpu", "cuda"):
             raise SettingInvalid("inference_provider", self.inference_provider, "cpu or cuda")
+        if not 0 <= self.receiver_processes <= 256:
+            raise SettingInvalid("receiver_processes", str(self.receiver_processes), "0 to 256")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise SettingInvalid("log_level", self.log_level, "DEBUG, INFO, WARNING or ERROR")
         self._check_tls()

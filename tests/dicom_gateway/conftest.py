@@ -35,7 +35,12 @@ def start_acceptor(tmp_path: Path) -> Iterator[StartAcceptor]:
     ) -> RunningAcceptor:
         root = tmp_path / f"store{len(running)}"
         own_sink = sink or MemorySink()
-        values = {"port": 0, "free_bytes_min": 0} | settings
+        values = {
+            "port": 0,
+            "free_bytes_min": 0,
+            "free_bytes_for_associations": 0,
+            "reserve_bytes": 0,
+        } | settings
         acceptor = Acceptor(
             AcceptorSettings(storage_root=root, **values),
             own_sink,

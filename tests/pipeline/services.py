@@ -19,7 +19,9 @@ def running_gateway(clinic: Clinic, port: int = 0) -> Iterator[int]:
     root = clinic.services.folders.instances
     queue = deferring_app(clinic.database.url)
     desk = DatabaseServiceDesk(clinic.database, queue, lambda location: (root / location).is_file())
-    settings = AcceptorSettings(storage_root=root, port=port, free_bytes_min=0)
+    settings = AcceptorSettings(
+        storage_root=root, port=port, free_bytes_min=0, free_bytes_for_associations=0, reserve_bytes=0
+    )
     acceptor = Acceptor(settings, clinic.sink, desk=desk)
     (port,) = acceptor.listen()
     thread = threading.Thread(target=acceptor.serve_forever, daemon=True)

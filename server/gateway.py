@@ -1,0 +1,112 @@
+"""The gateway: one process that accepts, and receiver processes that live the associations."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import cast
+
+from dicom_gateway.acceptor_settings import AcceptorSettings
+from dicom_gateway.doorkeeper import Doorkeeper
+from dicom_gateway.listener import Listener
+from dicom_gateway.peers import Peer
+from dicom_gateway.receiver import Receiver
+from dicom_gateway.receiver_process import ReceiverProcess
+from dicom_gateway.receiver_processes import ReceiverProcesses
+from dicom_gateway.tls import ClientCertificate, TLSContexts, TLSFiles, TLSProfile, secure_as_server
+from pipeline import audit
+from pipeline.database import Database
+from pipeline.group_commit import LOCK_TIMEOUT_S
+from pipeline.queue import deferring_app
+from pipeline.receive import DatabaseSink
+from pipeline.service_desk import DatabaseServiceDesk
+from server.settings import Settings, load_settings
+from server.telemetry import Metrics, configure_logging
+
+# Not `wiring`: what that needs for workers would be most of a receiver's memory.
+log = logging.getLogger("radmeter.server")
+
+
+def run_gateway(settings: Settings) -> None:
+    """Accept associations until SIGTERM, then finish the messages in progress."""
+    command = [sys.executable, "-m", "server.gateway"]
+    crew = ReceiverProcesses(command, settings.receiver_processes or os.cpu_count() or 1)
+    doorkeeper = Doorkeeper(acceptor_settings(settings), listeners(settings), crew)
+
+    def stop(_signal_number: int, _frame: FrameType | None) -> None:
+        doorkeeper.stop(settings.drain_s)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    log.info("gateway_started", extra={"port": settings.dicom_port})
+    database = Database(settings.database_url, pool_size_max=1)
+    with audit.application_activity(database, "gateway"):
+        doorkeeper.serve_forever()
+
+
+def run_receiver(settings: Settings, control: socket.socket) -> None:
+    """Live the associations that the accept process hands over, until it lets go."""
+    pool_size_max = max(2, min(settings.associations_max, 8))
+    database = Database(settings.database_url, pool_size_max=pool_size_max, lock_timeout_s=LOCK_TIMEOUT_S)
+    queue = deferring_app(settings.database_url)
+    metrics = Metrics()
+    sink = DatabaseSink(database, queue, metrics.observe_instance, metrics.observe_alert)
+    instances = settings.instances_directory
+    desk = DatabaseServiceDesk(database, queue, lambda location: (instances / location).is_file())
+
+    def receiver(on_open: Callable[[int, Peer], None]) -> Receiver:
+        return Receiver(acceptor_settings(settings), sink, listeners(settings), desk=desk, on_open=on_open)
+
+    ReceiverProcess(control, receiver, sink).run()
+    sink.close()
+
+
+def acceptor_settings(settings: Settings) -> AcceptorSettings:
+    return AcceptorSettings(
+        host=settings.dicom_host,
+        port=settings.dicom_port,
+        storage_root=settings.instances_directory,
+        message_bytes_max=settings.instance_bytes_max,
+        associations_max=settings.associations_max,
+        associations_per_host_max=settings.associations_per_host_max,
+    )
+
+
+def tls_files(settings: Settings) -> TLSFiles | None:
+    """What the acceptor's TLS port works with; None when it is off."""
+    if not settings.dicom_tls_certificate:
+        return None
+    return TLSFiles(
+        certificate=Path(settings.dicom_tls_certificate),
+        key=Path(settings.dicom_tls_key or settings.dicom_tls_certificate),
+        authorities=Path(settings.dicom_tls_authorities) if settings.dicom_tls_authorities else None,
+        client_certificate=cast("ClientCertificate", settings.dicom_tls_client_certificate),
+        profile=cast("TLSProfile", settings.dicom_tls_profile),
+    )
+
+
+def listeners(settings: Settings) -> list[Listener]:
+    """The DICOM ports: plain, TLS, or both."""
+    opened = [Listener(settings.dicom_host, settings.dicom_port)] if settings.dicom_plain else []
+    files = tls_files(settings)
+    if files is not None:
+        handshake = secure_as_server(TLSContexts(files))
+        opened.append(Listener(settings.dicom_host, settings.dicom_tls_port, handshake))
+    return opened
+
+
+def main() -> None:
+    """A receiver process: the number of its control descriptor is the argument."""
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    run_receiver(settings, socket.socket(fileno=int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()
