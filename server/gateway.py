@@ -14,6 +14,7 @@ from typing import cast
 
 from dicom_gateway.acceptor_settings import AcceptorSettings
 from dicom_gateway.doorkeeper import Doorkeeper
+from dicom_gateway.errors import TLSFilesUnusable
 from dicom_gateway.listener import Listener
 from dicom_gateway.peers import Peer
 from dicom_gateway.receiver import Receiver
@@ -26,6 +27,7 @@ from pipeline.group_commit import LOCK_TIMEOUT_S
 from pipeline.queue import deferring_app
 from pipeline.receive import DatabaseSink
 from pipeline.service_desk import DatabaseServiceDesk
+from server.errors import SettingInvalid
 from server.settings import Settings, load_settings
 from server.telemetry import Metrics, configure_logging
 
@@ -92,11 +94,14 @@ def tls_files(settings: Settings) -> TLSFiles | None:
 
 
 def listeners(settings: Settings) -> list[Listener]:
-    """The DICOM ports: plain, TLS, or both."""
+    """The DICOM ports: plain, TLS, or both. Raises `SettingInvalid` for certificates that cannot be used."""
     opened = [Listener(settings.dicom_host, settings.dicom_port)] if settings.dicom_plain else []
     files = tls_files(settings)
     if files is not None:
-        handshake = secure_as_server(TLSContexts(files))
+        try:
+            handshake = secure_as_server(TLSContexts(files))
+        except TLSFilesUnusable as error:
+            raise SettingInvalid("dicom_tls_certificate", str(files.certificate), str(error)) from None
         opened.append(Listener(settings.dicom_host, settings.dicom_tls_port, handshake))
     return opened
 

@@ -39,11 +39,11 @@ def serve(settings: Settings, role: str) -> None:
     configure_logging(settings.log_level)
     require_cjk_font()  # a report that cannot be printed is found at the start, not after the inference
     if role in ("all", "gateway"):
-        from server import wiring
+        from server import gateway
 
-        wiring.listeners(
+        gateway.listeners(
             settings
-        )  # certificates that cannot be used are found here, not by the restarting gateway
+        )  # unusable certificates are found here, not by a gateway that starts again
     if role == "all":
         with _sole_server(settings):
             _serve_all(settings)
@@ -57,9 +57,7 @@ def serve(settings: Settings, role: str) -> None:
             "a single role needs RADMETER_DATABASE_URL; `radmeter serve` alone brings its own"
         )
     if role == "gateway":
-        from server.gateway import run_gateway
-
-        run_gateway(settings)
+        gateway.run_gateway(settings)
     else:
         {"worker": processes.run_worker, "portal": processes.run_portal}[role](settings)
 

@@ -98,6 +98,7 @@ def test_its_limits_are_the_defaults() -> None:
     assert limits["associations"].endswith(f", {settings.associations_max}")
     assert limits["associations from one address"].endswith(f", {settings.associations_per_host_max}")
     assert limits["free space on the disk"] == f"{acceptor.free_bytes_min // MIB} MiB"
+    assert limits["free space for a new association"] == f"{acceptor.free_bytes_for_associations // MIB} MiB"
 
 
 def test_its_timeouts_of_delivery_are_the_defaults() -> None:

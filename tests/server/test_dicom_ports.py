@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from server import doctor, wiring
+from server import doctor, gateway
 from server.errors import SettingInvalid
 from server.serve import serve
 from server.settings import Settings
@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> dict[str, str]:
 
 def ports(**values: object) -> list[tuple[int, bool]]:
     """(port, is it TLS) of each listener."""
-    listeners = wiring.listeners(Settings(**values))  # type: ignore[arg-type]  # values of a test
+    listeners = gateway.listeners(Settings(**values))  # type: ignore[arg-type]  # values of a test
     return [(one.port, one.handshake is not None) for one in listeners]
 
 

@@ -35,6 +35,7 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "inference_threads": "5",
         "inference_provider": "cuda",
         "instance_bytes_max": "1048576",
+        "receiver_processes": "3",
         "associations_max": "7",
         "associations_per_host_max": "2",
         "session_hours": "1",
