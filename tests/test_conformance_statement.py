@@ -22,7 +22,9 @@ from dicom_gateway.query_dimse import STUDY_ROOT_FIND
 from dicom_gateway.retrieve_dimse import IMAGE_SOP_CLASSES, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from dicom_gateway.scu_association import Destination
 from dicom_gateway.status import CLASS_INSTANCE_CONFLICT, STATUS_OF
+from dicom_gateway.tls import TLSFiles, server_context
 from server.settings import Settings
+from tests.tls_files import Authority
 
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "conformance_statement.md").read_text(
     encoding="utf-8"
@@ -140,3 +142,24 @@ def test_its_sections_are_those_of_the_template_and_every_reference_leads_to_one
     referred |= set(re.findall(r"section ([0-9.]+[0-9]|[0-9])", TEXT))
     assert referred <= set(numbers)
     assert len(referred) > 5
+
+
+def test_its_tls_suites_are_those_that_the_acceptor_takes(tmp_path: Path) -> None:
+    identity = Authority(tmp_path).sign("localhost")
+    for profile, versions in (("bcp195", ("1.3", "1.2")), ("bcp195-extended", ("1.3", "1.2", "extended"))):
+        files = TLSFiles(identity.certificate, identity.key, client_certificate="none", profile=profile)
+        taken = [_registered_name(cipher["name"]) for cipher in server_context(files).get_ciphers()]
+        stated = [
+            suite
+            for version, suites in (row for row in rows(TEXT) if len(row) == 2 and "TLS_" in row[1])
+            if any(version.rstrip("`").endswith(one) for one in versions)
+            for suite in re.findall(r"TLS_\w+", suites)
+        ]
+        assert taken == stated
+
+
+def _registered_name(openssl_name: str) -> str:
+    """ECDHE-RSA-AES128-GCM-SHA256 as IANA registers it; the names of TLS 1.3 are the same."""
+    if openssl_name.startswith("TLS_"):
+        return openssl_name
+    return "TLS_" + re.sub(r"AES(\d+)", r"WITH_AES_\1", openssl_name).replace("-", "_")
