@@ -65,6 +65,12 @@ class DicomWebServer:
         if parts.username or parts.password:
             raise DicomWebURLInvalid("a URL with a password")
 
+    @property
+    def may_hear_secrets(self) -> bool:
+        """Over TLS, or where nothing leaves the machine."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+
 
 def search(
     server: DicomWebServer, level: Level, keys: Mapping[str, str], limits: QueryLimits = USUAL_LIMITS
@@ -99,6 +105,8 @@ def search(
 @contextmanager
 def connected(server: DicomWebServer) -> Iterator[httpx.Client]:
     """A client that stays at the server's origin: no redirects, no proxies or passwords of the environment."""
+    if server.secret and not server.may_hear_secrets:
+        raise ServerRefused("a password or token is sent over https only")
     headers = {"Accept-Encoding": "identity"}
     if server.secret and not server.username:
         headers["Authorization"] = f"Bearer {server.secret}"

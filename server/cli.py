@@ -152,6 +152,7 @@ def _add_groups() -> None:
         cli_delivery,
         cli_models,
         cli_peers,
+        cli_query,
         cli_route,
         cli_study,
     )
@@ -160,6 +161,8 @@ def _add_groups() -> None:
     for group in groups:
         for name, commands in group.GROUPS.items():
             app.add_typer(commands, name=name)
+    app.command("query")(cli_query.query)
+    app.command("fetch")(cli_query.fetch)
 
 
 _add_groups()

@@ -195,3 +195,9 @@ def test_a_password_or_a_token_goes_to_the_server(secret: tuple[str, str, str]) 
 def test_what_is_no_address_of_a_dicomweb_server_is_refused(url: str) -> None:
     with pytest.raises(DicomWebURLInvalid):
         DicomWebServer(url)
+
+
+def test_a_secret_is_not_sent_in_the_clear() -> None:
+    server = DicomWebServer("http://192.0.2.1/dicom-web", "user", "secret")
+    answer = dicomweb_client.search(server, "STUDY", {"PatientID": "P"})
+    assert answer.error == "a password or token is sent over https only"
