@@ -52,6 +52,10 @@ class DuplicateTransactionUID(RequestRefused):
     """The peer asked for another commitment under this Transaction UID."""
 
 
+class TooManyCommitments(RequestRefused):
+    """The peer has not taken the results of its earlier requests; it gets no more of them before it does."""
+
+
 class ProcedureStepExists(RequestRefused):
     """A procedure step has this SOP Instance UID already."""
 

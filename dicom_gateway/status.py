@@ -57,6 +57,7 @@ STATUS_OF: dict[type[RequestRefused], int] = {
     service_errors.AttributeMissing: MISSING_ATTRIBUTE,
     service_errors.AttributeValueInvalid: INVALID_ATTRIBUTE_VALUE,
     service_errors.DuplicateTransactionUID: DUPLICATE_TRANSACTION_UID,
+    service_errors.TooManyCommitments: RESOURCE_LIMITATION,
     service_errors.ProcedureStepExists: DUPLICATE_SOP_INSTANCE,
     service_errors.ProcedureStepIsFinal: PROCESSING_FAILURE,
 }

@@ -10,7 +10,7 @@ import procrastinate
 from psycopg.types.json import Jsonb
 
 from dicom_gateway.peers import Peer
-from dicom_gateway.service_errors import DuplicateTransactionUID
+from dicom_gateway.service_errors import DuplicateTransactionUID, TooManyCommitments
 from dicom_gateway.status import CLASS_INSTANCE_CONFLICT, NO_SUCH_SOP_INSTANCE
 from dicom_gateway.storage_commitment import CommitmentRequest, CommitmentResult, Reference
 from pipeline.database import Connection
@@ -18,6 +18,8 @@ from pipeline.queue import ARCHIVE_QUEUE
 
 # By then the peer has taken the report on its own association, or has released that.
 REPORT_AFTER_S = 15.0
+UNREPORTED_MAX = 1000
+"""Results that wait for one peer; each may be 4 MiB."""
 
 
 def decide(
@@ -28,6 +30,7 @@ def decide(
     Committed is what has a committed row of this tenant and its file: the row was written after the file was
     on stable storage.
     """
+    _check_number(conn, peer)
     held = {
         row["sop_instance_uid"]: row
         for row in conn.execute(
@@ -65,6 +68,17 @@ def decide(
         (peer.tenant, peer.ae_title, request.transaction_uid),
     )
     return result_of(kept)
+
+
+def _check_number(conn: Connection, peer: Peer) -> None:
+    row = conn.execute(
+        """SELECT count(*) AS waiting FROM storage_commitment
+           WHERE tenant = %s AND ae_title = %s AND reported_at IS NULL""",
+        (peer.tenant, peer.ae_title),
+    ).fetchone()
+    assert row is not None
+    if row["waiting"] >= UNREPORTED_MAX:
+        raise TooManyCommitments(f"{row['waiting']} results wait for the peer")
 
 
 def defer_report(

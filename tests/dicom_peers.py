@@ -13,8 +13,10 @@ from typing import Any
 from dicom_gateway.instance_sink import AssociationEnd, ReceivedInstance, RecordOutcome
 from dicom_gateway.peer_certificate import PeerCertificate
 from dicom_gateway.peers import Peer
+from dicom_gateway.procedure_step import ProcedureStep, ProcedureStepChange
 from dicom_gateway.receive_dimse import Acceptor
 from dicom_gateway.security_alert import SecurityAlert
+from dicom_gateway.storage_commitment import CommitmentRequest, CommitmentResult
 from dicom_gateway.user_information import NOTHING_SAID, UserInformation
 from tests.raw_peer import RawPeer as RawPeer
 
@@ -94,6 +96,27 @@ class MemorySink:
     def _raise_if_down(self) -> None:
         if self.fail is not None:
             raise self.fail
+
+
+@dataclass
+class MemoryDesk:
+    """Commits to everything and takes every step."""
+
+    requests: list[CommitmentRequest] = field(default_factory=list)
+    reported: list[str] = field(default_factory=list)
+
+    def commit(self, peer: Peer, request: CommitmentRequest) -> CommitmentResult:
+        self.requests.append(request)
+        return CommitmentResult(request.transaction_uid, request.references, {})
+
+    def commitment_was_reported(self, peer: Peer, transaction_uid: str) -> None:
+        self.reported.append(transaction_uid)
+
+    def take_commitment_result(self, peer: Peer, result: CommitmentResult) -> None: ...
+
+    def begin_step(self, peer: Peer, step: ProcedureStep) -> None: ...
+
+    def change_step(self, peer: Peer, change: ProcedureStepChange) -> None: ...
 
 
 @dataclass

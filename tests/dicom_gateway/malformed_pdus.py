@@ -25,6 +25,7 @@ _STEP = RawPeer.fragment(3, RawPeer.command(0x0140, PROCEDURE_STEP, "1.2.9"), 5)
 )
 _ECHO = RawPeer.fragment(3, RawPeer.command(0x30, RawPeer.VERIFICATION, has_data_set=False), 7)
 _RELEASE, _ABORT = RawPeer.pdu(5, bytes(4)), RawPeer.pdu(7, bytes(4))
+EXCHANGES = (_STORE, _COMMIT, _STEP, _ECHO)
 _VALID = (_STORE, _COMMIT, _STEP, _ECHO, _STORE + _ECHO + _RELEASE, _COMMIT + _STEP + _ABORT)
 # What lengths and identifiers go wrong with.
 _EDGES = (0, 1, 2, 3, 4, 7, 0x20, 0x21, 0x30, 0x40, 0x50, 0x58, 0x7F, 0x80, 0xFE, 0xFF)

@@ -14,9 +14,8 @@ from collections import Counter
 import pytest
 
 from tests.dicom_gateway.malformed_pdus import CONTEXTS, malformed
-from tests.dicom_gateway.test_service_attacks import MemoryDesk
 from tests.dicom_harm import assert_alive, rss_bytes
-from tests.dicom_peers import MemorySink, RawPeer, RunningAcceptor, StartAcceptor, wait_until
+from tests.dicom_peers import MemoryDesk, MemorySink, RawPeer, RunningAcceptor, StartAcceptor, wait_until
 
 _ANSWERS = {2: "accepted", 3: "rejected", 4: "answered", 6: "released", 7: "aborted", 0: "closed"}
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 
 import pytest
 
 from dicom_gateway.desk_message import DATA_SET_BYTES_MAX
-from dicom_gateway.peers import Peer
-from dicom_gateway.procedure_step import ProcedureStep, ProcedureStepChange
-from dicom_gateway.storage_commitment import CommitmentRequest, CommitmentResult
 from tests.dicom_harm import VERIFICATION, assert_aborted, assert_unharmed, rss_bytes
-from tests.dicom_peers import RawPeer, RunningAcceptor, StartAcceptor, ct_data_set, wait_until
+from tests.dicom_peers import MemoryDesk, RawPeer, RunningAcceptor, StartAcceptor, ct_data_set, wait_until
 
 COMMITMENT, WELL_KNOWN = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 PROCEDURE_STEP = "1.2.840.10008.3.1.2.3.3"
@@ -20,27 +16,6 @@ CONTEXTS = tuple((uid, RawPeer.EXPLICIT) for uid in (RawPeer.CT, COMMITMENT, PRO
 STORE, COMMIT, STEP, ECHO = 1, 3, 5, 7  # context identifiers
 C_STORE, C_GET, C_FIND, C_MOVE, C_ECHO = 0x0001, 0x0010, 0x0020, 0x0021, 0x0030
 N_EVENT_REPORT, N_GET, N_SET, N_ACTION, N_CREATE, N_DELETE = (0x0100 + 0x10 * step for step in range(6))
-
-
-@dataclass
-class MemoryDesk:
-    """Commits to everything and takes every step."""
-
-    requests: list[CommitmentRequest] = field(default_factory=list)
-    reported: list[str] = field(default_factory=list)
-
-    def commit(self, peer: Peer, request: CommitmentRequest) -> CommitmentResult:
-        self.requests.append(request)
-        return CommitmentResult(request.transaction_uid, request.references, {})
-
-    def commitment_was_reported(self, peer: Peer, transaction_uid: str) -> None:
-        self.reported.append(transaction_uid)
-
-    def take_commitment_result(self, peer: Peer, result: CommitmentResult) -> None: ...
-
-    def begin_step(self, peer: Peer, step: ProcedureStep) -> None: ...
-
-    def change_step(self, peer: Peer, change: ProcedureStepChange) -> None: ...
 
 
 @pytest.fixture

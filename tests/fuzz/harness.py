@@ -8,16 +8,30 @@ A target lets pass what it is allowed to raise, and breaks on anything else or o
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import sys
+import tempfile
+from pathlib import Path
 
 import atheris
 
 with atheris.instrument_imports(include=["dicom_gateway", "study"]):
     from dicom_gateway import procedure_step, storage_commitment
     from dicom_gateway.command_set import encode_response, parse_command
+    from dicom_gateway.counters import Counters
     from dicom_gateway.data_set_head import read_head
-    from dicom_gateway.errors import DataSetHeadUnreadable, InvalidMessage, InvalidPDU, RequestRefused
+    from dicom_gateway.dimse_service import DimseService
+    from dicom_gateway.errors import (
+        DataSetHeadUnreadable,
+        InvalidMessage,
+        InvalidPDU,
+        ProtocolViolation,
+        RequestRefused,
+    )
+    from dicom_gateway.instance_store import InstanceStore
     from dicom_gateway.negotiation import accepted_contexts, answer_contexts, answer_roles
+    from dicom_gateway.peers import Peer
     from dicom_gateway.transfer_syntaxes import (
         EXPLICIT_VR_BIG_ENDIAN,
         EXPLICIT_VR_LITTLE_ENDIAN,
@@ -28,6 +42,8 @@ with atheris.instrument_imports(include=["dicom_gateway", "study"]):
         parse_associate_request,
         presentation_data_values,
     )
+
+from tests.dicom_peers import MemoryDesk, MemorySink, RawPeer
 
 _SYNTAXES = (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
 
@@ -92,8 +108,42 @@ def service_request(data: bytes) -> None:
                 read(data, syntax, "1.2.3")
 
 
-TARGETS = {one.__name__: one for one in (associate_request, data_values, command, head, service_request)}
+@functools.cache
+def _store() -> tuple[InstanceStore, Path]:
+    root = Path(tempfile.mkdtemp(prefix="radmeter-fuzz-"))
+    return InstanceStore(root, 0, durable=False), root
+
+
+def messages(data: bytes) -> None:
+    """Fragments in any order, as PDUs would bring them: answers, or the end of the association, and no file left."""
+    store, root = _store()
+    body = RawPeer.request(*((uid, EXPLICIT_VR_LITTLE_ENDIAN) for uid in _CLASSES))[6:]
+    request = parse_associate_request(memoryview(body))
+    contexts = accepted_contexts(request, answer_contexts(request, has_desk=True), ())
+    sink = MemorySink()
+    service = DimseService(
+        Peer("clinic", "CT01"), 1, contexts, 16384, 1 << 20, store, sink, Counters(), MemoryDesk()
+    )
+    with contextlib.suppress(ProtocolViolation):
+        for context_id, control, fragment in presentation_data_values(memoryview(data)):
+            service.take(context_id, control, fragment)
+        while service.has_request:
+            assert service.next_request()
+    service.close()
+    assert list(root.rglob("*.part")) == []
+
+
+_CLASSES = (
+    RawPeer.CT,
+    "1.2.840.10008.1.20.1",
+    "1.2.840.10008.3.1.2.3.3",
+    RawPeer.VERIFICATION,
+)
+TARGETS = {
+    one.__name__: one for one in (associate_request, data_values, command, head, service_request, messages)
+}
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
     atheris.Setup([sys.argv[0], *sys.argv[2:]], TARGETS[sys.argv[1]])
     atheris.Fuzz()

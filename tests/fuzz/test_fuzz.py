@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.dicom_gateway.malformed_pdus import COMMITMENT, CONTEXTS, WELL_KNOWN
+from tests.dicom_gateway.malformed_pdus import COMMITMENT, CONTEXTS, EXCHANGES, WELL_KNOWN
 from tests.dicom_peers import RawPeer, ct_data_set
 
 pytestmark = pytest.mark.skipif(
@@ -20,6 +21,17 @@ pytestmark = pytest.mark.skipif(
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HARNESS = Path(__file__).resolve().parent / "harness.py"
+
+
+def _without_headers(pdus: bytes) -> bytes:
+    """The bodies of P-DATA-TF PDUs, as one."""
+    body = b""
+    while pdus:
+        length = int.from_bytes(pdus[2:6], "big")
+        body, pdus = body + pdus[6 : 6 + length], pdus[6 + length :]
+    return body
+
+
 SEEDS: dict[str, tuple[bytes, ...]] = {
     "associate_request": (RawPeer.request(*CONTEXTS)[6:],),
     "data_values": (RawPeer.fragment(3, b"abc")[6:] + RawPeer.fragment(2, b"defg", 5)[6:],),
@@ -30,6 +42,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     ),
     "head": (ct_data_set("1.2.3", pixel_bytes=32),),
     "service_request": (RawPeer.commitment_request("1.2.7", RawPeer.CT, "1.2.3", "1.2.4"),),
+    "messages": tuple(_without_headers(pdus) for pdus in EXCHANGES),
 }
 
 
@@ -54,7 +67,7 @@ def fuzz(target: str, seconds: int, folder: Path) -> None:
         capture_output=True,
         text=True,
         timeout=seconds + 120,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
     )
     found = [path.read_bytes() for path in finds.iterdir()]
     assert done.returncode == 0, f"seed {seed}, input {found}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
@@ -75,5 +88,7 @@ def test_a_minute_finds_nothing(target: str, tmp_path: Path) -> None:
 
 def test_every_harness_is_run() -> None:
     source = HARNESS.read_text(encoding="utf-8")
-    (line,) = [line for line in source.splitlines() if line.startswith("TARGETS = ")]
-    assert all(target in line for target in SEEDS)
+    targets = source[source.index("TARGETS = {") : source.index("if __name__")]
+    named = re.search(r"for one in \((.*?)\)", targets, re.DOTALL)
+    assert named is not None
+    assert set(re.findall(r"\w+", named[1])) == set(SEEDS)

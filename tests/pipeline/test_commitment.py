@@ -15,7 +15,7 @@ from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
-from dicom_gateway.errors import InstanceRefused
+from pipeline.commitment import UNREPORTED_MAX
 from pipeline.errors import CommitmentNotReported
 from pipeline.jobs import worker_app
 from pipeline.queue import ARCHIVE_QUEUE
@@ -201,6 +201,20 @@ class TestRefused:
         assert peer.reports.received == []
         peer.link.release()
 
+    def test_a_peer_that_never_takes_its_results_is_bounded(self, clinic: Clinic, port: int) -> None:
+        clinic.owner.execute(
+            """INSERT INTO storage_commitment (tenant, ae_title, transaction_uid, requested, failed)
+               SELECT 'alpha', 'PACS', '1.2.' || number, '[]', '[]' FROM generate_series(1, %s) AS number""",
+            (UNREPORTED_MAX,),
+        )
+        peer = Peer(port)
+        assert peer.ask("1.2.3.4.1") == 0x0213
+        clinic.owner.execute(
+            "UPDATE storage_commitment SET reported_at = now() WHERE transaction_uid = '1.2.1'"
+        )
+        assert peer.ask("1.2.3.4.1") == 0
+        peer.link.release()
+
 
 class TestOwnAssociation:
     def ask_and_leave(self, port: int, *instances: str) -> None:
@@ -258,35 +272,3 @@ class TestOwnAssociation:
             thread.join(30)
         assert statuses == [0] * 8
         assert len(clinic.rows("SELECT 1 FROM storage_commitment WHERE failed = '[]'")) == 8
-
-
-class TestRoles:
-    def test_a_report_to_us_wants_the_role_of_an_scp(self, clinic: Clinic, port: int) -> None:
-        """We have asked nobody; with the role the transaction is unknown, without it the operation is."""
-        from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
-
-        for with_role, status in ((True, 0x0112), (False, 0x0211)):
-            role = SCP_SCU_RoleSelectionNegotiation()
-            role.sop_class_uid, role.scu_role, role.scp_role = StorageCommitmentPushModel, True, with_role
-            context = build_context(StorageCommitmentPushModel, ExplicitVRLittleEndian)
-            link = AE(ae_title="PACS").associate(
-                "127.0.0.1", port, contexts=[context], ae_title="ALPHA", ext_neg=[role]
-            )
-            assert link.accepted_contexts[0].as_scp is with_role
-            information = Dataset()
-            information.TransactionUID = TRANSACTION
-            if not with_role:
-                # pynetdicom itself would not send without the role
-                link.accepted_contexts[0]._as_scp = True
-            answer, _ = link.send_n_event_report(
-                information, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
-            )
-            assert answer.Status == status
-            link.release()
-
-
-def test_errors_of_services_are_no_errors_of_instances() -> None:
-    from dicom_gateway import service_errors
-
-    kinds = [one for one in vars(service_errors).values() if isinstance(one, type)]
-    assert not any(issubclass(one, InstanceRefused) for one in kinds)
