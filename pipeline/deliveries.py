@@ -100,12 +100,15 @@ def record_outcome(
     conn: Connection, study: StudyRecord, target: DestinationRecord, row: Row, outcome: DeliveryOutcome
 ) -> str:
     """Write down what became of one object at one destination; returns its state."""
-    if outcome.acknowledged or _is_there_already(row, outcome):
+    # Its UID is derived and keyed, so what is there under it can only be this result, sent before: the answer to an
+    # earlier attempt was lost, or a backup was restored and its lost hours were done again.
+    is_there_already = outcome.status == DUPLICATE_SOP_INSTANCE
+    is_stored = outcome.acknowledged or is_there_already
+    if is_stored:
         state, delay_s = "acknowledged", 0.0
     else:
         state, delay_s = _after_failure(target, row, outcome)
-    is_stored = state == "acknowledged"
-    warning = outcome.warning if outcome.acknowledged else outcome.error if is_stored else None
+    warning = "the destination had it already (0111H)" if is_there_already else outcome.warning
     conn.execute(
         """UPDATE delivery SET state = %s, attempts = attempts + 1, dicom_status = %s, last_error = %s, warning = %s,
                next_at = clock_timestamp() + make_interval(secs => %s),
@@ -122,11 +125,6 @@ def record_outcome(
     elif state == "waiting" and outcome.error != row["last_error"]:
         store.note(conn, study, "delivery_incomplete", detail=detail)
     return state
-
-
-def _is_there_already(row: Row, outcome: DeliveryOutcome) -> bool:
-    """An answer got lost: the object is there from an earlier attempt. Its UID is derived, so it can be no other."""
-    return outcome.status == DUPLICATE_SOP_INSTANCE and row["attempts"] > 0
 
 
 def _after_failure(target: DestinationRecord, row: Row, outcome: DeliveryOutcome) -> tuple[str, float]:

@@ -62,7 +62,8 @@ class ScriptedPacs:
         made.port = listener.socket.getsockname()[1]
         yield made
         made.released.set()
-        listener.shutdown()
+        # It notices within half a second; the test need not wait for that.
+        threading.Thread(target=listener.shutdown, daemon=True).start()
 
     def _opened(self, event: Any) -> None:
         self.associations += 1

@@ -148,21 +148,16 @@ class TestAnswers:
             ("pacs", "PDF"): "acknowledged",
         }
 
-    def test_there_already_after_a_lost_answer_counts_as_stored(self, post: Post, pacs: ScriptedPacs) -> None:
-        pacs.answers[SR] = [ABORT, 0x0111]
+    @pytest.mark.parametrize("script", [[ABORT, 0x0111], [0x0111]], ids=["answer lost", "work done again"])
+    def test_what_is_there_already_counts_as_stored_and_says_so(
+        self, post: Post, pacs: ScriptedPacs, script: list[int]
+    ) -> None:
+        pacs.answers[SR] = list(script)
         post.add("pacs", pacs.port)
         post.route_to("pacs")
         post.start()
-        post.run("pacs")
-        assert post.states()["pacs", "SR"] == "waiting"
-        post.run("pacs")
-        assert post.states()["pacs", "SR"] == "acknowledged"
+        for left in range(len(script), 0, -1):
+            post.run("pacs")
+            assert (post.states()["pacs", "SR"] == "waiting") == (left > 1)
+        assert post.states("warning")["pacs", "SR"] == "the destination had it already (0111H)"
         assert post.row().status == "delivered"
-
-    def test_there_already_at_the_first_attempt_is_a_refusal(self, post: Post, pacs: ScriptedPacs) -> None:
-        pacs.answers[SR] = [0x0111]
-        post.add("pacs", pacs.port, attempts_max=1)
-        post.route_to("pacs")
-        post.start()
-        post.run("pacs")
-        assert post.states()["pacs", "SR"] == "dead"
