@@ -150,9 +150,8 @@ class _Arrival:
 
     def retransmit_slices(self, planned: list[Instance]) -> None:
         """A few slices failed and are sent once more, minutes after the others; lists know of them."""
-        victims = set(self.rng.sample(planned, min(len(planned) - 1, self.rng.randint(1, 5))))
-        first = self.stored[0].instance
-        victims.discard(first)
+        slices = [one for one in planned if one.number > 2]
+        victims = set(self.rng.sample(slices, min(len(slices), self.rng.randint(1, 5))))
         self.stored = [one for one in self.stored if one.instance not in victims]
         self.clock_s = max(one.at_s for one in self.stored) + self.rng.uniform(20, 120)
         if victims:

@@ -81,6 +81,16 @@ def _bare_image(header: Dataset) -> Dataset:
     return image
 
 
+def bare_reference(header: Dataset) -> Dataset:
+    """What highdicom reads of an object that is only referred to. Without Rows: a SEG is meant as a whole."""
+    reference = Dataset()
+    for keyword in _REQUIRED:
+        setattr(reference, keyword, "")
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        setattr(reference, keyword, header[keyword].value)
+    return reference
+
+
 def contributing_equipment(context: ResultContext) -> ContributingEquipment:
     """The model as processing equipment (IHE AIR 1.3; PS3.3 C.12.1)."""
     moment = context.local_created_at

@@ -22,7 +22,7 @@ from highdicom.sr import (
 )
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian
 
 from dicom_gateway import result_codes
 from dicom_gateway.encode_common import notice, source_images, stamp
@@ -51,9 +51,15 @@ def encode_sr(context: ResultContext) -> Dataset:
         is_verified=False,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         specific_character_set="ISO_IR 192",
+        previous_versions=_earlier_reports(context) or None,
     )
     stamp(document, context, "SR")
     return document
+
+
+def _earlier_reports(context: ResultContext) -> list[Dataset]:
+    """For Predecessor Documents Sequence (PS3.3 C.17.2)."""
+    return [one for one in context.predecessors if one.SOPClassUID == Comprehensive3DSRStorage]
 
 
 def _segmentation_reference(context: ResultContext) -> Dataset:

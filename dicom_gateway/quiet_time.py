@@ -12,8 +12,8 @@ SAMPLES_MIN = 10
 SAMPLES_MAX = 200
 # A pause this long is no pause of a sender: somebody added images later.
 PAUSE_MAX_S = 600.0
-# Pauses that are longer in one study of seven are mostly slices sent once more, and those leave a hole that is seen.
-_QUANTILE = 0.85
+# The longer pauses of one study in four are mostly slices sent once more, and those leave a hole that is seen.
+_QUANTILE = 0.75
 _SAFETY = 1.3
 
 
@@ -21,7 +21,7 @@ _SAFETY = 1.3
 class QuietTime:
     """Seconds of silence, and what they were learned from.
 
-    pause_s: the longest pause of all but one study in seven; None when too few were seen to tell.
+    pause_s: the longest pause of three studies in four; None when too few were seen to tell.
     study_count: completed studies whose pauses were looked at.
     """
 

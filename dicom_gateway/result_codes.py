@@ -8,6 +8,8 @@ from pydicom.sr.coding import Code
 IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
 IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
 QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
+# Title of a rejection note, CID 7011.
+REJECTED_FOR_QUALITY_REASONS = Code("113001", "DCM", "Rejected for Quality Reasons")
 COMMENT = Code("121106", "DCM", "Comment")
 # CID 100 has no code for CT of the chest; the finding site names the body part.
 CT_PROCEDURE = Code("25045-6", "LN", "CT unspecified body region")

@@ -16,7 +16,7 @@ from study.volume import Volume
 
 NOT_REVIEWED = "AI result, not reviewed"
 _SERIES_NUMBER_BASE = 9000
-_SERIES_OFFSET = {"SR": 1, "SEG": 2, "PDF": 3}
+_SERIES_OFFSET = {"SR": 1, "SEG": 2, "PDF": 3, "KOS": 4}
 _LONG_STRING_MAX = 64
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})", re.ASCII)
 # Names UIDs under 2.25 (PS3.5 section B.2); any fixed UUID serves, this one was drawn once.
@@ -37,6 +37,7 @@ class ResultContext:
     revision: 1 for the first result of this model on this study, then counting up.
     operating_threshold: score from which on the model reports a finding, None when it has none.
     institution: who runs the device, if the site wants it in the results.
+    predecessors: headers of the delivered objects of this model that this revision replaces, SR, SEG and PDF.
     """
 
     uid_seed: str
@@ -54,6 +55,7 @@ class ResultContext:
     operating_threshold: float | None = None
     institution: str = ""
     language: str = "en"
+    predecessors: Sequence[Dataset] = ()
 
     def __post_init__(self) -> None:
         names = (self.uid_seed, self.model_name, self.model_version, self.weights_sha256, self.publisher)

@@ -39,7 +39,8 @@ def plan(conn: Connection, study: StudyRecord) -> list[str]:
         for name in named.get(one["product"], ()):
             target = targets[name]
             if target is None or one["kind"] in target.object_kinds:
-                required = target is None or target.required
+                # An archive that takes no rejection notes has the result all the same.
+                required = (target is None or target.required) and one["kind"] != "KOS"
                 answered_for |= {one["product"]} if required else set()
                 conn.execute(
                     """INSERT INTO delivery (tenant, sop_instance_uid, destination, study_id, required)

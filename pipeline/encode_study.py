@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from pathlib import Path
 from typing import Any
 
 from dicom_gateway.child_process import ChildError
@@ -29,12 +30,19 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
             for row in store.results(conn, record.tenant, record.id, record.revision)
         }
         tenant = store.get_tenant(conn, record.tenant)
+        delivered = store.superseded_objects(conn, record)
     rows: list[dict[str, Any]] = []
     has_report = False
     for choice in record.route:
         product = choice["product"]
         results = _make(
-            services, record, choice, created_at[product], tenant["language"], _uid_seed(tenant, choice)
+            services,
+            record,
+            choice,
+            created_at[product],
+            tenant["language"],
+            _uid_seed(tenant, choice),
+            [services.folders.results / location for location in delivered.get(product, ())],
         )
         # The first model's report is the study's report; further ones lie beside it under their product, and so
         # does what runs in shadow: no clinician takes it for the study's, and there is nothing of it to deliver.
@@ -60,6 +68,7 @@ def _make(
     created_at: Any,
     language: str,
     uid_seed: str,
+    superseded: list[Path],
 ) -> ResultSet:
     work = services.folders.work_of(record)
     try:
@@ -74,6 +83,7 @@ def _make(
             created_at=created_at,
             instances_root=services.folders.instances,
             language=language,
+            superseded=[path for path in superseded if path.is_file()],
         )
     except (EncodeError, SourceHeaderUnreadable, ChildError) as error:
         raise StudyFailed(

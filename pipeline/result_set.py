@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
 
 from dicom_gateway.encode_pdf import encode_pdf
+from dicom_gateway.encode_rejection_note import encode_rejection_note
 from dicom_gateway.encode_seg import encode_seg
 from dicom_gateway.encode_sr import encode_sr
 from dicom_gateway.result_context import ResultContext
@@ -27,7 +29,7 @@ from study.volume import Volume
 
 @dataclass(frozen=True)
 class ResultObject:
-    """One encoded instance: kind SR, SEG or PDF, and its Part 10 bytes."""
+    """One encoded instance: kind SR, SEG, PDF or KOS, and its Part 10 bytes."""
 
     kind: str
     sop_instance_uid: str
@@ -55,11 +57,13 @@ def make_result_set(
     created_at: datetime,
     instances_root: Path,
     language: str,
+    superseded: Sequence[Path] = (),
 ) -> ResultSet:
     """Encode one result. The same arguments give the same bytes, so a repeated step repeats its objects.
 
     uid_seed: see `ResultContext`; UIDs do not depend on the study id or on the moment.
     instances_root: the folder that the instances' locations are relative to.
+    superseded: our own objects of an earlier revision that this result replaces.
     """
     view = build_report(
         study,
@@ -86,8 +90,14 @@ def make_result_set(
         created_at=created_at,
         revision=revision,
         operating_threshold=manifest.operating_threshold,
+        predecessors=[dcmread(path, stop_before_pixels=True) for path in superseded],
     )
-    encoded = {"SR": encode_sr(context), "SEG": encode_seg(context), "PDF": encode_pdf(context, pdf)}
+    encoded = {
+        "SR": encode_sr(context),
+        "SEG": encode_seg(context),
+        "PDF": encode_pdf(context, pdf),
+        "KOS": encode_rejection_note(context),
+    }
     objects = [_object(kind, dataset) for kind, dataset in encoded.items() if dataset is not None]
     return ResultSet(tuple(objects), view, pdf)
 

@@ -250,3 +250,22 @@ def delivered_products(conn: Connection, study: StudyRecord) -> list[str]:
         (study.tenant, study.id),
     ).fetchall()
     return [row["product"] for row in rows]
+
+
+def superseded_objects(conn: Connection, study: StudyRecord) -> dict[str, list[str]]:
+    """By product: where the objects lie that its latest earlier revision has delivered, rejection notes aside."""
+    rows = conn.execute(
+        """SELECT product, location FROM (
+               SELECT o.product, o.location, o.kind,
+                      rank() OVER (PARTITION BY o.product ORDER BY o.revision DESC) AS age
+               FROM result_object o
+               WHERE o.tenant = %s AND o.study_id = %s AND o.revision < %s AND o.kind <> 'KOS'
+                 AND EXISTS (SELECT 1 FROM delivery d WHERE d.tenant = o.tenant
+                             AND d.sop_instance_uid = o.sop_instance_uid AND d.acknowledged_at IS NOT NULL)) latest
+           WHERE age = 1 ORDER BY product, kind DESC""",
+        (study.tenant, study.id, study.revision),
+    ).fetchall()
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["product"], []).append(row["location"])
+    return found

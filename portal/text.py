@@ -224,6 +224,7 @@ ZH = {
     "The service is not ready. Try again in a moment.": "服务暂时不可用，请稍后再试。",
     "Something went wrong on our side.": "服务器出现错误。",
     "Still arriving": "仍在接收",
+    "superseded": "已被取代",
     "Process now": "立即处理",
     "Discard": "放弃",
     "A person asked to process it now": "有人要求立即处理",

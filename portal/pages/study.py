@@ -72,7 +72,7 @@ def show(request: Request, context: Context, identity: Viewer, study_id: str, se
         state = f"{study.status.value}-{study.revision}-{hashlib.sha256(shown.encode()).hexdigest()[:8]}"
         if is_htmx(request):
             return Response(status_code=204, headers={} if seen == state else {"HX-Refresh": "true"})
-        values = _values(conn, study) | {"objects": objects}
+        values = _values(conn, study) | {"objects": objects, "newest": _newest_revisions(objects)}
     files = find_report(context.results_root, study)
     if files is not None:
         revision = files.revision
@@ -187,6 +187,15 @@ def _values(conn: Connection, study: StudyRecord) -> dict[str, Any]:
         "archive_count": sum(archive_counts(conn, study.tenant, study.id).values()),
         "priors": prior_studies.candidates(conn, study.tenant, study.id),
     }
+
+
+def _newest_revisions(objects: list[Row]) -> dict[str, int]:
+    """By product the latest revision of which an object was acknowledged; earlier ones are superseded by it."""
+    newest: dict[str, int] = {}
+    for one in objects:
+        revision = one["revision"] if one["acknowledged_at"] else 0
+        newest[one["product"]] = max(newest.get(one["product"], 0), revision)
+    return newest
 
 
 def _waiting(conn: Connection, study: StudyRecord, language: str) -> str:

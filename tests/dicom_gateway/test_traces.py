@@ -11,7 +11,7 @@ from benchmarks.traces import run
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    return run(seed=7, studies_per_sender=20)
+    return run(seed=7, studies_per_sender=40)
 
 
 def test_no_study_is_started_early_when_a_list_knows_everything(figures: dict[str, Any]) -> None:
