@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 
@@ -74,6 +74,10 @@ class PriorsRule:
             raise PriorsRuleInvalid("priors: regions is a table of lists of words")
         lower = {region: tuple(word.lower() for word in words) for region, words in regions.items()}
         return cls(**{**value, "regions": lower})
+
+    def as_json(self) -> dict[str, Any]:
+        """As `from_json` reads it."""
+        return asdict(self) | {"regions": {region: list(words) for region, words in self.regions.items()}}
 
     def regions_of(self, *texts: str) -> frozenset[str]:
         """The body regions that the words name; none where they name none."""

@@ -15,6 +15,7 @@ from dicom_gateway.inspect import InspectedStudy, InspectError, inspect_study
 from pipeline import rule_store, store
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed, StudyRefused
+from pipeline.prior_rule import PriorsRule
 from pipeline.route import Route, choose
 from pipeline.route_rules import Routing, route_by_rules
 from pipeline.rule_errors import EvaluationTooLong
@@ -42,6 +43,7 @@ class _Plan:
     rule_set: RuleSet | None = None
     reason: tuple[str, str] | None = None
     detail: dict[str, Any] | None = None
+    priors: PriorsRule | None = None
 
     @property
     def run_window(self) -> dict[str, Any] | None:
@@ -76,6 +78,8 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
     def save(conn: Connection, record: StudyRecord) -> None:
         store.set_header(conn, record, header)
         _save_plan(conn, record, plan)
+        if plan.choices and plan.priors is not None:
+            services.defer_priors(conn, record.tenant, record.id, plan.priors.as_json())
         save_facts(conn, record, facts)
 
     detail = {
@@ -131,6 +135,7 @@ def _plan_by_rules(routing: Routing, rule_set: RuleSet) -> _Plan:
         rule_set,
         reason,
         {"rule_set_version": rule_set.version, "rules": traces},
+        next((rule.priors for rule in routing.matched if rule.priors is not None), None),
     )
 
 

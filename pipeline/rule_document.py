@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from billing import yaml_reader
 from billing.errors import ContractError
 from billing.yaml_reader import YamlMap
+from pipeline.prior_rule import PriorsRule
 from pipeline.rule_errors import ExpressionRefused, RuleProblem, RulesInvalid
 from pipeline.rule_language import Expression, parse_expression
 from pipeline.rules import Rule, RuleSet, Start
@@ -108,6 +109,27 @@ def _read_rule(values: YamlMap) -> Rule:
         quiet_time_s=_optional(values, "quiet_time_s", lambda name: values.integer(name, 1, 3600)),
         late_policy=_optional(values, "late_policy", lambda name: values.one_of(name, LATE_POLICIES)),
         stop=_truth(values, "stop", default=False),
+        priors=_priors(values.map("priors")) if values.has("priors") else None,
+    )
+    values.finish()
+    return rule
+
+
+def _priors(values: YamlMap) -> PriorsRule:
+    """regions: words beside the usual ones, by region; a region of the same name gets these in their place."""
+    usual = PriorsRule()
+    regions = dict(usual.regions)
+    if values.has("regions"):
+        for region in values.maps("regions"):
+            regions[region.text("name")] = tuple(word.lower() for word in _texts(region, "words") if word)
+            region.finish()
+    rule = PriorsRule(
+        newest=values.integer("newest", 1, 20, usual.newest),
+        within_months=values.integer("within_months", 1, 600, usual.within_months),
+        images_max=values.integer("images_max", 1, 100_000, usual.images_max),
+        same_modality=_truth(values, "same_modality", default=True),
+        same_region=_truth(values, "same_region", default=True),
+        regions=regions,
     )
     values.finish()
     return rule

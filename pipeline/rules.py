@@ -12,6 +12,7 @@ from datetime import time
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from pipeline.prior_rule import PriorsRule
 from pipeline.rule_language import Expression
 from pipeline.urgency import Priority, TimeWindow
 
@@ -37,6 +38,7 @@ class Rule:
     required_series: each must be true of some series before the study counts as complete.
     force_after_s, force_policy, quiet_time_s, late_policy: None = as the peer or the tenant has it.
     stop: where this rule matches, no later one is looked at.
+    priors: which earlier studies of the patient are fetched; None = none.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Rule:
     quiet_time_s: int | None = None
     late_policy: str | None = None
     stop: bool = False
+    priors: PriorsRule | None = None
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,10 @@ def _ask_nobody(conn: Connection, tenant: str, study_id: UUID) -> None:
     """The default where no archive is asked."""
 
 
+def _fetch_no_priors(conn: Connection, tenant: str, study_id: UUID, priors: dict[str, Any]) -> None:
+    """The default where no earlier studies are looked for."""
+
+
 def _observe_nothing(step: str, gives: str, duration_s: float) -> None:
     """The default when no metrics are kept."""
 
@@ -83,5 +87,6 @@ class Services:
     defer_delivery: Callable[[Connection, StudyRecord, str, float], None]
     defer_confirmation: Callable[[Connection, StudyRecord, str, int], None]
     ask_counts: Callable[[Connection, str, UUID], None] = _ask_nobody
+    defer_priors: Callable[[Connection, str, UUID, dict[str, Any]], None] = _fetch_no_priors
     observe_step: Callable[[str, str, float], None] = _observe_nothing
     time_zone: str = "UTC"

@@ -9,6 +9,7 @@ import procrastinate
 from pipeline.ask_counts import defer_count
 from pipeline.confirm_delivery import PAUSES_S
 from pipeline.database import Database
+from pipeline.find_priors import defer_priors
 from pipeline.jobs import DELIVERIES_AT_ONCE
 from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.services import Folders, Services
@@ -48,6 +49,7 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
         get_model=functools.partial(get_model, data_directory=settings.data_directory),
         defer_step=functools.partial(defer_step, app),
         ask_counts=functools.partial(defer_count, app, delay_s=0.0),
+        defer_priors=functools.partial(defer_priors, app),
         defer_delivery=functools.partial(defer_delivery, app),
         defer_confirmation=functools.partial(defer_confirmation, app, pauses_s=PAUSES_S),
         observe_step=metrics.observe_step,

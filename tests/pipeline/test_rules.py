@@ -56,6 +56,7 @@ rules:
     quiet_time_s: 30
     late_policy: ignore
     stop: true
+    priors: {newest: 3}
 """
 
 
