@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from dicom_gateway.errors import (
+    DifferentInstanceKeptAside,
     DifferentInstanceStored,
     InstanceNotAllowed,
     InstanceRefused,
@@ -143,9 +144,16 @@ class FileReceiver:
             refusal = OutOfResources("the instance cannot be stored now")
             return [_verdict(received, None, refusal) for _, received in batch]
         return [
-            _verdict(received, outcome, _refusal_of(outcome))
+            _verdict(received, outcome, self._refusal_of(outcome))
             for (_, received), outcome in zip(batch, outcomes, strict=True)
         ]
+
+    def _refusal_of(self, outcome: RecordOutcome) -> InstanceRefused | None:
+        if outcome is not RecordOutcome.CONFLICT:
+            return None
+        warns = self._peer.duplicate_policy == "warning"
+        kind = DifferentInstanceKeptAside if warns else DifferentInstanceStored
+        return kind("another object has this SOP Instance UID")
 
 
 @contextlib.contextmanager
@@ -159,12 +167,6 @@ def receiving(receiver: FileReceiver, sink: InstanceSink, association_id: int, p
         receiver.close()
         with contextlib.suppress(Exception):  # the database may have gone; what it has recorded stays
             sink.close_association(association_id, peer, how)
-
-
-def _refusal_of(outcome: RecordOutcome) -> InstanceRefused | None:
-    if outcome is RecordOutcome.CONFLICT:
-        return DifferentInstanceStored("another object has this SOP Instance UID")
-    return None
 
 
 def _verdict(

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from dicom_gateway.errors import BodyNotTaken, PartIsNotDicom, TooManyInstances
+from dicom_gateway.errors import PartIsNotDicom, TooManyInstances
 from dicom_gateway.multipart_related import MultipartParser, PartBegins, PartEnds, parse_header_value
 from dicom_gateway.receive_files import FileReceiver
-from dicom_gateway.stow_response import StowResult
 
 DICOM = "application/dicom"
 # What the answer names lies in memory until it is sent: 16 MiB of it.
 INSTANCES_MAX = 10_000
 
 
-def receive_stow(
-    pieces: Iterable[bytes], boundary: str | None, receiver: FileReceiver, result: StowResult
-) -> None:
-    """Take the whole body; what stops it is noted in the result.
+def receive_stow(pieces: Iterable[bytes], boundary: str | None, receiver: FileReceiver) -> None:
+    """Take the whole body, or raise `BodyNotTaken`; what the receiver has got by then counts.
 
     boundary: of multipart/related; None for a body that is one instance.
     """
-    try:
-        if boundary is None:
-            _receive_one(pieces, receiver)
-        else:
-            _receive_parts(pieces, boundary, receiver)
-    except BodyNotTaken as reason:
-        result.break_off(reason)
+    if boundary is None:
+        _receive_one(pieces, receiver)
+    else:
+        _receive_parts(pieces, boundary, receiver)
 
 
 def _receive_one(pieces: Iterable[bytes], receiver: FileReceiver) -> None:

@@ -15,6 +15,7 @@ from dicom_gateway.status import (
     RESOURCE_LIMITATION,
     SOP_CLASS_NOT_SUPPORTED,
     STATUS_OF,
+    is_stored,
     status_of,
 )
 
@@ -40,6 +41,7 @@ _KEYWORDS = {
     _OTHER_FAILURES_SEQUENCE: "OtherFailuresSequence",
     "00081150": "ReferencedSOPClassUID",
     "00081155": "ReferencedSOPInstanceUID",
+    "00081196": "WarningReason",
     "00081197": "FailureReason",
 }
 
@@ -58,7 +60,8 @@ class StowResult:
         self._broken_off: errors.BodyNotTaken | None = None
 
     def add(self, verdict: FileVerdict) -> None:
-        (self._stored if verdict.refusal is None else self._refused).append(verdict)
+        is_kept = verdict.refusal is None or is_stored(failure_reason(verdict.refusal))
+        (self._stored if is_kept else self._refused).append(verdict)
 
     def break_off(self, reason: errors.BodyNotTaken) -> None:
         """The body was not taken to its end; what was stored before counts."""
@@ -68,7 +71,8 @@ class StowResult:
     def status(self) -> int:
         """HTTP status: 200 all stored, 202 some, 409 none; another one when none was for that one reason."""
         if self._stored:
-            return 202 if self._refused or self._broken_off else 200
+            warns = any(verdict.refusal is not None for verdict in self._stored)
+            return 202 if self._refused or self._broken_off or warns else 200
         kinds = {type(verdict.refusal) for verdict in self._refused}
         if kinds == {errors.OutOfResources}:
             return 503
@@ -92,7 +96,7 @@ class StowResult:
             other.append({"00081197": _element("US", self._broken_off.failure_reason)})
         sequences = {
             _FAILED_SOP_SEQUENCE: failed,
-            _REFERENCED_SOP_SEQUENCE: [_reference(verdict) for verdict in self._stored],
+            _REFERENCED_SOP_SEQUENCE: [_stored(verdict) for verdict in self._stored],
             _OTHER_FAILURES_SEQUENCE: other,
         }
         return {tag: {"vr": "SQ", "Value": items} for tag, items in sequences.items() if items}
@@ -142,6 +146,12 @@ def _reference(verdict: FileVerdict) -> dict[str, Any]:
         "00081150": _element("UI", verdict.sop_class_uid),
         "00081155": _element("UI", verdict.sop_instance_uid),
     }
+
+
+def _stored(verdict: FileVerdict) -> dict[str, Any]:
+    if verdict.refusal is None:
+        return _reference(verdict)
+    return _reference(verdict) | {"00081196": _element("US", failure_reason(verdict.refusal))}
 
 
 def _add_xml(parent: ElementTree.Element, dataset: Mapping[str, Any]) -> None:

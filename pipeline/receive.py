@@ -18,6 +18,7 @@ from pipeline.alert_desk import AlertDesk
 from pipeline.database import Connection, Database
 from pipeline.group_commit import GroupCommit
 from pipeline.look_again import look_after_association
+from pipeline.own_peer import peer_of
 from pipeline.queue import defer_assembly
 from pipeline.store import Row
 
@@ -64,17 +65,7 @@ class DatabaseSink:
             raise HostNotAllowed
         if row["certificates"] and not (certificate and certificate.names & set(row["certificates"])):
             raise CertificateNotAllowed
-        return Peer(
-            tenant=row["tenant"],
-            ae_title=row["ae_title"],
-            host=row["host"],
-            port=row["port"],
-            quiet_time_s=row["quiet_time_s"],
-            result_destination=row["result_destination"],
-            modalities=frozenset(row["modalities"]),
-            sop_classes=frozenset(row["sop_classes"]),
-            duplicate_policy=row["duplicate_policy"],
-        )
+        return peer_of(row)
 
     def report(self, alert: SecurityAlert) -> None:
         """Into the audit trail, bounded in number."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import logging
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,7 +22,7 @@ from billing.errors import BillingError, ContractNotFound, PeriodOutsideContract
 from pipeline.errors import StudyNotFound
 from pipeline.report import TEMPLATES
 from portal import health
-from portal.api import docs, money, studies
+from portal.api import docs, money, stow, studies
 from portal.auth import SignIn, create_first_admin
 from portal.context import PortalContext
 from portal.errors import (
@@ -28,9 +31,9 @@ from portal.errors import (
     NotSignedIn,
     PageNotFound,
     PortalError,
-    TooManyAttempts,
 )
 from portal.guard import Guard, protect
+from portal.intake import Intake
 from portal.pages import audit, destinations, models, peers, sign_in, statements, study, usage, worklist
 from portal.render import page
 from portal.requests import is_htmx
@@ -53,6 +56,7 @@ ROUTES = (
     studies,
     money,
     docs,
+    stow,
     health,
 )
 
@@ -60,8 +64,9 @@ ROUTES = (
 def create_app(context: PortalContext) -> FastAPI:
     """The portal over one database and one data folder."""
     # FastAPI's own documentation pages load their scripts from elsewhere; `portal/api` has its own.
-    app = FastAPI(title="radmeter", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="radmeter", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_life)
     app.state.context = context
+    app.state.intake = Intake(context)
     app.state.sign_in = SignIn(context.database, context.session_hours)
     app.state.static_version = _static_version()
     for module in ROUTES:
@@ -72,6 +77,12 @@ def create_app(context: PortalContext) -> FastAPI:
     health.register_studies(context.registry, context.database)
     app.add_middleware(Guard, registry=context.registry, is_secure=context.cookie_secure)
     return app
+
+
+@contextlib.asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    await asyncio.to_thread(app.state.intake.close)
 
 
 def _static_version() -> str:
@@ -125,11 +136,12 @@ def _of_status(error: HTTPException) -> PortalError:
 
 
 def _is_api(request: Request) -> bool:
-    return request.url.path.startswith("/api/")
+    return request.url.path.startswith(("/api/", "/dicom-web/"))
 
 
 def _answer_portal_error(request: Request, error: PortalError) -> Response:
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, TooManyAttempts) else {}
+    retry_after_s = getattr(error, "retry_after_s", None)
+    headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
     if _is_api(request):
         if isinstance(error, NotSignedIn):
             headers["WWW-Authenticate"] = "Bearer"

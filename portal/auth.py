@@ -11,11 +11,23 @@ from datetime import UTC, datetime, timedelta
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from dicom_gateway.peers import Peer
 from pipeline import audit, store
 from pipeline.audit import AuditEvent
 from pipeline.database import Connection, Database
+from pipeline.own_peer import enabled_peer
+from pipeline.store import Row
 from portal.context import Identity, Role
-from portal.errors import NotSignedIn, PasswordTooShort, TooManyAttempts, UserExists, WrongNameOrPassword
+from portal.errors import (
+    KeyOnlyStores,
+    KeyStoresNothing,
+    NotSignedIn,
+    PasswordTooShort,
+    PeerSwitchedOff,
+    TooManyAttempts,
+    UserExists,
+    WrongNameOrPassword,
+)
 from portal.rate_limit import FailureLimit
 
 TOKEN_BYTES = 32  # 256 bits: as a uniformly random secret, one round of SHA-256 is enough to store it
@@ -119,7 +131,26 @@ def identify_session(database: Database, token: str) -> Identity:
 
 
 def identify_api_key(database: Database, key: str) -> Identity:
-    """Which tenant this API key reads. Raises `NotSignedIn`."""
+    """Which tenant this API key reads. Raises `NotSignedIn`, or `KeyOnlyStores` for one that is bound to a peer."""
+    row = _find_api_key(database, key)
+    if row["ae_title"] is not None:
+        raise KeyOnlyStores
+    return _identity(database, row["tenant"], f"API key {row['label']}", None)
+
+
+def identify_storing_key(database: Database, key: str) -> Peer:
+    """As which peer this API key stores. Raises `NotSignedIn`, `KeyStoresNothing`, `PeerSwitchedOff`."""
+    row = _find_api_key(database, key)
+    if row["ae_title"] is None:
+        raise KeyStoresNothing
+    with database.transaction(row["tenant"]) as conn:
+        peer = enabled_peer(conn, row["tenant"], row["ae_title"])
+    if peer is None:
+        raise PeerSwitchedOff
+    return peer
+
+
+def _find_api_key(database: Database, key: str) -> Row:
     marker, _, rest = key.partition("_")
     prefix, _, secret = rest.partition("_")
     if not (prefix.isascii() and prefix.isalnum()):
@@ -129,7 +160,7 @@ def identify_api_key(database: Database, key: str) -> Identity:
     expected = bytes(row["key_hash"]) if row else bytes(32)
     if not (hmac.compare_digest(expected, _digest(key)) and row and marker == "rm" and secret):
         raise NotSignedIn
-    return _identity(database, row["tenant"], f"API key {row['label']}", None)
+    return row
 
 
 def _identity(database: Database, tenant: str, user_name: str, role: Role | None) -> Identity:
@@ -180,13 +211,23 @@ def _insert_user(
     ).fetchone()
 
 
-def create_api_key(conn: Connection, tenant: str, label: str, expires_at: datetime | None = None) -> str:
-    """Make an API key `rm_<prefix>_<secret>`; the key is returned this once."""
+def create_api_key(
+    conn: Connection,
+    tenant: str,
+    label: str,
+    expires_at: datetime | None = None,
+    ae_title: str | None = None,
+) -> str:
+    """Make an API key `rm_<prefix>_<secret>`; the key is returned this once.
+
+    ae_title: of the peer as which the key stores; such a key reads nothing.
+    """
     prefix = secrets.token_hex(API_KEY_PREFIX_LENGTH // 2)
     key = f"rm_{prefix}_{secrets.token_urlsafe(TOKEN_BYTES)}"
     conn.execute(
-        "INSERT INTO api_key (tenant, prefix, key_hash, label, expires_at) VALUES (%s, %s, %s, %s, %s)",
-        (tenant, prefix, _digest(key), label, expires_at),
+        """INSERT INTO api_key (tenant, prefix, key_hash, label, expires_at, ae_title)
+           VALUES (%s, %s, %s, %s, %s, %s)""",
+        (tenant, prefix, _digest(key), label, expires_at, ae_title),
     )
     return key
 

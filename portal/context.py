@@ -11,6 +11,7 @@ from pathlib import Path
 import procrastinate
 from prometheus_client import CollectorRegistry
 
+from dicom_gateway.instance_sink import RecordOutcome
 from pipeline.database import Database
 from pipeline.queue import deferring_app
 
@@ -26,6 +27,9 @@ class PortalContext:
     session_hours: hours after which a person signs in again.
     cookie_secure: cookies are sent over TLS only; set it wherever browsers come by https.
     time_zone: IANA name; pages show times in this zone and name it.
+    instance_bytes_max: the largest instance that is taken, in bytes.
+    free_bytes_min: with less free space on the disk of the data folder no instance is taken.
+    observe_instance: told the outcome of each instance that is taken.
     readiness_checks: further named checks of `/readyz`, for what the server wires up.
     """
 
@@ -35,6 +39,9 @@ class PortalContext:
     cookie_secure: bool = False
     time_zone: str = "UTC"
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    instance_bytes_max: int = 2 << 30
+    free_bytes_min: int = 512 << 20
+    observe_instance: Callable[[RecordOutcome], None] = lambda _outcome: None
     readiness_checks: dict[str, ReadinessCheck] = field(default_factory=dict)
 
     @cached_property

@@ -94,3 +94,46 @@ class PasswordTooShort(PortalError):
 
     status = 422
     code = "password_too_short"
+
+
+class KeyOnlyStores(PortalError):
+    """This API key is bound to a peer: it stores by STOW-RS and reads nothing."""
+
+    status = 403
+    code = "key_only_stores"
+
+
+class KeyStoresNothing(PortalError):
+    """This API key is not bound to a peer, so it cannot store. Make one with `radmeter key add LABEL --peer AE`."""
+
+    status = 403
+    code = "key_stores_nothing"
+
+
+class PeerSwitchedOff(PortalError):
+    """The peer that this would count for is switched off."""
+
+    status = 403
+    code = "peer_switched_off"
+
+
+class TooManyUploads(PortalError):
+    """Too many uploads are in progress. Try again in a moment."""
+
+    status = 503
+    code = "too_many_uploads"
+    retry_after_s = 5
+
+
+class MediaTypeNotSupported(PortalError):
+    """The body is of a media type that is not taken here."""
+
+    status = 415
+    code = "media_type_not_supported"
+
+
+class NotAcceptable(PortalError):
+    """The answer comes as application/dicom+json or application/dicom+xml, and the client accepts neither."""
+
+    status = 406
+    code = "not_acceptable"

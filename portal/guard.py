@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from urllib.parse import urlsplit
 
@@ -13,10 +14,13 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.errors import CrossSiteRequest, PortalError, RequestTooLarge
+from portal.streamed_body import UnreadBody
 
 log = logging.getLogger("radmeter.portal")
 
 BODY_SIZE_MAX = 1024 * 1024
+# These read their bodies themselves, piece by piece and within limits of their own.
+STREAMED_PATHS = re.compile(r"/dicom-web/studies(/[^/]*)?|/upload")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 CONTENT_SECURITY_POLICY = (
@@ -93,18 +97,35 @@ class Guard:
             return
         started = time.monotonic()
         status = 500
+        is_streamed = scope["method"] == "POST" and STREAMED_PATHS.fullmatch(scope["path"]) is not None
+        unread = UnreadBody(receive, has_begun="expect" not in Headers(scope=scope))
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._set_headers(scope["path"], MutableHeaders(scope=message))
+                headers = MutableHeaders(scope=message)
+                self._set_headers(scope["path"], headers)
+                if is_streamed and unread.has_more:
+                    await unread.skip()
+                    headers["Connection"] = "close"
             await send(message)
 
         try:
-            await self._answer(scope, receive, send_guarded)
+            if is_streamed:
+                await self._answer_streamed(scope, unread, send_guarded)
+            else:
+                await self._answer(scope, receive, send_guarded)
         finally:
             self._observe(scope, status, time.monotonic() - started)
+
+    async def _answer_streamed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            require_same_site(scope["method"], Headers(scope=scope))
+        except PortalError as error:
+            await PlainTextResponse(str(error), error.status)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)

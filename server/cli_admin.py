@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline.database import Connection
+from pipeline.peers import get_peer
 from portal import auth
 from portal.context import Role
 from server.cli import explained_errors
@@ -59,10 +60,15 @@ def add_key(
     label: Annotated[str, typer.Argument(help="what the key is for")],
     tenant: TenantOption = FIRST_TENANT,
     days: Annotated[int, typer.Option(help="days until it expires")] = 365,
+    peer: Annotated[
+        str | None, typer.Option(help="AE title of the peer as which it stores by STOW-RS")
+    ] = None,
 ) -> None:
-    """Make an API key; it is shown once."""
+    """Make an API key; it is shown once. With --peer it stores as that peer, and reads nothing."""
     with administration(tenant) as conn:
-        key = auth.create_api_key(conn, tenant, label, datetime.now(UTC) + timedelta(days=days))
+        if peer is not None and get_peer(conn, tenant, peer) is None:
+            raise CommandFailed(f"no peer {peer}")
+        key = auth.create_api_key(conn, tenant, label, datetime.now(UTC) + timedelta(days=days), peer)
     typer.echo(key)
 
 

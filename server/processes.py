@@ -44,7 +44,7 @@ def run_portal(settings: Settings) -> None:
     from portal.app import create_app
     from portal.context import PortalContext
     from server import wiring
-    from server.telemetry import collected_metrics
+    from server.telemetry import Metrics, collected_metrics
 
     context = PortalContext(
         database=wiring.database(settings, pool_size_max=8),
@@ -53,6 +53,8 @@ def run_portal(settings: Settings) -> None:
         cookie_secure=settings.cookie_secure,
         time_zone=settings.time_zone,
         registry=collected_metrics(),
+        instance_bytes_max=settings.instance_bytes_max,
+        observe_instance=Metrics().observe_instance,
     )
     log.info("portal_started", extra={"port": settings.http_port})
     uvicorn.run(

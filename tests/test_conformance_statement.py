@@ -12,6 +12,7 @@ from dicom_gateway.acceptor_settings import KIB, MIB, AcceptorSettings
 from dicom_gateway.archive_match import RETURN_KEYS
 from dicom_gateway.errors import AssociationRefused
 from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_gateway.multipart_related import HEAD_BYTES_MAX
 from dicom_gateway.presentation_contexts import (
     ABSTRACT_SYNTAXES,
     OTHER_SOP_CLASSES,
@@ -19,10 +20,14 @@ from dicom_gateway.presentation_contexts import (
     TRANSFER_SYNTAXES,
 )
 from dicom_gateway.query_dimse import STUDY_ROOT_FIND
+from dicom_gateway.receive_stow import INSTANCES_MAX
 from dicom_gateway.retrieve_dimse import IMAGE_SOP_CLASSES, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from dicom_gateway.scu_association import Destination
 from dicom_gateway.status import CLASS_INSTANCE_CONFLICT, STATUS_OF
+from dicom_gateway.stow_response import failure_reason
 from dicom_gateway.tls import TLSFiles, server_context
+from portal.intake import REQUESTS_MAX
+from portal.streamed_body import BodyLimits
 from server.settings import Settings
 from tests.tls_files import Authority
 
@@ -163,3 +168,29 @@ def _registered_name(openssl_name: str) -> str:
     if openssl_name.startswith("TLS_"):
         return openssl_name
     return "TLS_" + re.sub(r"AES(\d+)", r"WITH_AES_\1", openssl_name).replace("-", "_")
+
+
+STOW = TEXT[TEXT.index("### 6.1 ") : TEXT.index("### 6.2 ")]
+
+
+def test_every_failure_reason_and_limit_of_stow_stands_in_it() -> None:
+    reasons = {int(row[0][:4], 16) for row in rows(STOW) if re.fullmatch(r"[0-9A-F]{4}H", row[0])}
+    broken_off = {
+        kind.failure_reason
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.BodyNotTaken) and kind is not errors.ClientGone
+    }
+    refusals = {
+        failure_reason(kind())
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.InstanceRefused)
+    }
+    assert reasons >= broken_off
+    assert reasons | {0x0117, 0xB000} >= refusals
+    limits = dict(row for row in rows(STOW) if len(row) == 2)
+    assert limits["instances in one request"] == str(INSTANCES_MAX)
+    assert limits["head of a part"] == f"{HEAD_BYTES_MAX // KIB} KiB"
+    assert limits["requests at a time"] == str(REQUESTS_MAX)
+    pace = BodyLimits()
+    assert limits["pace"] == f"{pace.window_bytes_min // KIB} KiB in each {pace.window_s:g} s"
+    assert limits["whole request"].startswith(f"{pace.deadline_s / 3600:g} h")

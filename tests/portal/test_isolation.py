@@ -26,6 +26,8 @@ OPEN = {
     "/healthz",
     "/readyz",
     "/metrics",
+    "/dicom-web/studies",  # a key decides, see test_stow.py
+    "/dicom-web/studies/{study_instance_uid}",
     "/api/openapi.json",
     "/api/docs",
 }
