@@ -131,14 +131,14 @@ class _Answer:
 
 def _post(destination: StowDestination, paths: list[Path]) -> _Answer:
     boundary = f"radmeter-{secrets.token_hex(16)}"
-    body = _Body(paths, boundary)
-    headers = {
-        "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
-        "Content-Length": str(body.size),
-        "Accept": JSON,
-    }
     timeout = httpx.Timeout(destination.server.timeout_s, read=destination.answer_timeout_s)
     try:
+        body = _Body(paths, boundary)
+        headers = {
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+            "Content-Length": str(body.size),
+            "Accept": JSON,
+        }
         with (
             connected(destination.server) as client,
             client.stream(

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import psycopg
+
 from dicom_gateway.delivery_outcome import DeliveryOutcome
 from pipeline import deliveries, store
 from pipeline.destinations import DestinationRecord, find_destination
@@ -27,15 +29,13 @@ log = logging.getLogger("radmeter.pipeline")
 _BUSY_S = 0.5
 
 
-def deliver_to(services: Services, tenant: str, study_id: str, revision: int, destination: str) -> None:
+def deliver_to(services: Services, tenant: str, study_id: str, destination: str) -> None:
     """Send what is due. Raises only what is wrong on our side, for the queue to try again."""
     with services.database.transaction(tenant) as conn:
         study = store.get_study(conn, tenant, study_id)
-        waiting = deliveries.waiting(conn, study, revision, destination)
+        waiting = deliveries.waiting(conn, study, destination)
         target = find_destination(conn, tenant, destination)
         calling = store.get_tenant(conn, tenant)["called_ae_title"]
-    if study.revision != revision:
-        return  # superseded: the objects of the present revision have jobs of their own
     # The default target stands for a name that nobody knows: what waits for it is given up in time, visibly.
     job = _Job(services, study, target or DestinationRecord(tenant, destination))
     if not waiting.due:
@@ -50,11 +50,11 @@ def deliver_to(services: Services, tenant: str, study_id: str, revision: int, de
             services.defer_delivery(slot, study, destination, _BUSY_S * random.uniform(1, max(2, backlog)))  # noqa: S311
             return
         with services.database.transaction(tenant) as conn:
-            waiting = deliveries.waiting(conn, study, revision, destination)
+            waiting = deliveries.waiting(conn, study, destination)
         if waiting.due:
             job.run(waiting.due, calling, is_known=target is not None)
     with services.database.transaction(tenant) as conn:
-        waiting = deliveries.waiting(conn, study, revision, destination)
+        waiting = deliveries.waiting(conn, study, destination)
     _come_back(services, study, job.target, 0.0 if waiting.due else waiting.next_in_s)
 
 
@@ -87,8 +87,22 @@ class _Job:
                 self.record(row_of[path], DeliveryOutcome("", None, False, why, path))
             return
         sender = Sender(calling, self.services.folders.secrets)
-        record = self._paced(lambda outcome: self.record(row_of[outcome.path], outcome))
-        sender.send(list(row_of), self.target, record)
+        open_paths = dict.fromkeys(row_of)
+
+        def record(outcome: DeliveryOutcome) -> None:
+            self.record(row_of[outcome.path], outcome)
+            del open_paths[outcome.path]
+
+        try:
+            sender.send(list(row_of), self.target, self._paced(record))
+        except psycopg.Error:
+            raise
+        except (
+            Exception
+        ) as error:  # a mistake of ours counts as an attempt, so that it is given up visibly too
+            log.exception("delivery_broke_off", extra={"study": str(self.study.id)})
+            for path in list(open_paths):
+                record(DeliveryOutcome("", None, False, f"not sent: {type(error).__name__}", path))
 
     def _paced(self, record: Callable[[DeliveryOutcome], None]) -> Callable[[DeliveryOutcome], None]:
         """Not more objects a second than the destination wants, shared among its associations."""
@@ -114,7 +128,7 @@ class _Job:
         with self.services.database.transaction(self.study.tenant) as conn:
             now = store.lock_study(conn, self.study.tenant, self.study.id)
             state = deliveries.record_outcome(conn, now, self.target, row, outcome)
-            if now.status is StudyStatus.ENCODED and now.revision == self.study.revision:
+            if now.status is StudyStatus.ENCODED:
                 verdict = deliveries.verdict(conn, now)
                 if verdict is not None:
                     ended = end_step(conn, self.services, now, step, verdict, duration_ms=duration_ms)

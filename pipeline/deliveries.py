@@ -27,6 +27,7 @@ FAILURES = frozenset({GAVE_UP, REFUSED, NO_DESTINATION})
 def plan(conn: Connection, study: StudyRecord) -> list[str]:
     """Make the rows of the study's present revision, each once; returns the names of its destinations.
 
+    What of earlier revisions has not got anywhere is not sent any more: the new result takes its place.
     Raises `StudyFailed` when nobody would have to take the result of some model: that would look like delivered.
     """
     named = _names_by_product(conn, study)
@@ -34,6 +35,12 @@ def plan(conn: Connection, study: StudyRecord) -> list[str]:
         name: find_destination(conn, study.tenant, name)
         for name in dict.fromkeys(name for names in named.values() for name in names)
     }
+    conn.execute(
+        """DELETE FROM delivery d USING result_object o
+           WHERE o.tenant = d.tenant AND o.sop_instance_uid = d.sop_instance_uid AND d.tenant = %s AND d.study_id = %s
+             AND o.revision < %s AND d.acknowledged_at IS NULL""",
+        (study.tenant, study.id, study.revision),
+    )
     answered_for: set[str] = set()
     for one in _objects(conn, study):
         for name in named.get(one["product"], ()):
@@ -83,15 +90,15 @@ class Waiting:
     next_in_s: float | None
 
 
-def waiting(conn: Connection, study: StudyRecord, revision: int, destination: str) -> Waiting:
+def waiting(conn: Connection, study: StudyRecord, destination: str) -> Waiting:
     rows = conn.execute(
         """SELECT d.sop_instance_uid, d.attempts, d.last_error, d.waiting_since, o.kind, o.location,
                   extract(epoch FROM d.next_at - clock_timestamp())::float AS due_in_s,
                   extract(epoch FROM clock_timestamp() - d.waiting_since)::float AS waited_s
            FROM delivery d JOIN result_object o USING (tenant, sop_instance_uid)
-           WHERE d.tenant = %s AND d.study_id = %s AND o.revision = %s AND d.destination = %s AND d.state = 'waiting'
+           WHERE d.tenant = %s AND d.study_id = %s AND d.destination = %s AND d.state = 'waiting'
            ORDER BY o.product, o.kind DESC""",
-        (study.tenant, study.id, revision, destination),
+        (study.tenant, study.id, destination),
     ).fetchall()
     later = [row["due_in_s"] for row in rows if row["due_in_s"] > 0]
     return Waiting([row for row in rows if row["due_in_s"] <= 0], min(later) if later else None)
@@ -171,15 +178,14 @@ def _reason(rows: list[Row]) -> tuple[str, str]:
 
 
 def send_again(conn: Connection, study: StudyRecord, destination: str | None = None) -> list[str]:
-    """Let what was given up of a locked study's present revision wait once more; returns the destinations."""
+    """Let what was given up of a locked study wait once more; returns the destinations."""
     rows = conn.execute(
-        """UPDATE delivery d SET state = 'waiting', attempts = 0, next_at = clock_timestamp(),
+        """UPDATE delivery SET state = 'waiting', attempts = 0, next_at = clock_timestamp(),
                waiting_since = clock_timestamp()
-           FROM result_object o
-           WHERE o.tenant = d.tenant AND o.sop_instance_uid = d.sop_instance_uid AND d.tenant = %s AND d.study_id = %s
-             AND o.revision = %s AND d.state IN ('refused', 'dead') AND (%s::text IS NULL OR d.destination = %s)
-           RETURNING d.destination""",
-        (study.tenant, study.id, study.revision, destination, destination),
+           WHERE tenant = %s AND study_id = %s AND state IN ('refused', 'dead')
+             AND (%s::text IS NULL OR destination = %s)
+           RETURNING destination""",
+        (study.tenant, study.id, destination, destination),
     ).fetchall()
     names = list(dict.fromkeys(row["destination"] for row in rows))
     if names:
@@ -188,12 +194,12 @@ def send_again(conn: Connection, study: StudyRecord, destination: str | None = N
 
 
 def given_up(conn: Connection, tenant: str, limit: int = 100) -> list[Row]:
-    """The dead letters of present revisions, newest first."""
+    """What needs a person, newest first."""
     return conn.execute(
         """SELECT d.study_id, d.destination, d.required, d.state, d.attempts, d.dicom_status, d.last_error, o.kind,
                   s.updated_at
            FROM delivery d JOIN result_object o USING (tenant, sop_instance_uid) JOIN study s ON s.id = d.study_id
-           WHERE d.tenant = %s AND d.state IN ('refused', 'dead') AND o.revision = s.revision
+           WHERE d.tenant = %s AND d.state IN ('refused', 'dead')
            ORDER BY s.updated_at DESC, d.destination, o.kind DESC LIMIT %s""",
         (tenant, limit),
     ).fetchall()

@@ -77,8 +77,8 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
         take_step(services, tenant, study_id, revision, attempts=context.job.attempts)
 
     @app.task(name="deliver", queue=DELIVERY_QUEUE, retry=_RetryForever())
-    def _deliver(tenant: str, study_id: str, revision: int, destination: str) -> None:
-        deliver_to(services, tenant, study_id, revision, destination)
+    def _deliver(tenant: str, study_id: str, destination: str) -> None:
+        deliver_to(services, tenant, study_id, destination)
 
     @app.task(name="confirm", queue=ARCHIVE_QUEUE, retry=_RetryForever())
     def _confirm(tenant: str, study_id: str, destination: str, attempt: int) -> None:

@@ -73,7 +73,7 @@ def defer_delivery(
     """Send what waits for the destination after `delay_s`, in the caller's transaction."""
     at = datetime.now(UTC) + timedelta(seconds=delay_s) if delay_s > 0 else None
     app.configure_task("deliver", queue=DELIVERY_QUEUE, schedule_at=at, connection=conn).defer(
-        tenant=study.tenant, study_id=str(study.id), revision=study.revision, destination=destination
+        tenant=study.tenant, study_id=str(study.id), destination=destination
     )
 
 

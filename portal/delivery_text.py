@@ -12,6 +12,7 @@ ZH_DELIVERY = {
     "next at": "下次",
     "not sent": "未发送",
     "no destination takes it": "没有目的地接收",
+    "a later revision takes its place": "已由后续版本取代",
     "Refused": "拒收",
     "by the destination": "由目的地",
     "Given up": "已放弃",

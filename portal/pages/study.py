@@ -88,10 +88,7 @@ def show(request: Request, context: Context, identity: Viewer, study_id: str, se
         state=state,
         waiting=waiting,
         may_decide=identity.may(DECIDES_STUDIES),
-        may_send_again=any(
-            one["state"] in ("refused", "dead") and one["revision"] == study.revision
-            for one in values["objects"]
-        ),
+        may_send_again=any(one["state"] in ("refused", "dead") for one in values["objects"]),
         DELIVERY_FAILURES=deliveries.FAILURES,
         is_final=study.status in TERMINAL and not waiting,
         files=files,

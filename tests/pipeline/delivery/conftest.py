@@ -62,7 +62,7 @@ class Post:
     def run(self, destination: str) -> None:
         """One run of the destination's job, when everything is due."""
         self.clinic.owner.execute("UPDATE delivery SET next_at = now() - interval '1 s'")
-        deliver_to(self.clinic.services, ALPHA, str(self.study.id), self.study.revision, destination)
+        deliver_to(self.clinic.services, ALPHA, str(self.study.id), destination)
 
     def states(self, column: str = "state") -> dict[tuple[str, str], Any]:
         """(destination, kind) → state."""

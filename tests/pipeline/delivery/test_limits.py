@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import deliveries
+from pipeline import deliveries, store
 from pipeline.deliver_to import deliver_to
 from pipeline.destinations import DestinationRecord
 from pipeline.errors import NothingGivenUp
@@ -154,17 +154,50 @@ class TestGivenUp:
         assert post.row().status == "delivered"
 
     def test_what_waits_is_never_without_a_job(self, post: Post) -> None:
-        self.dead(post)
+        self.dead(post, back_off_min_s=60, back_off_max_s=60)
         jobs = post.clinic.jobs("deliver")
         assert len(jobs) == 2
         assert jobs[-1]["scheduled_at"] is not None
-        deliver_to(post.clinic.services, ALPHA, str(post.study.id), post.study.revision, "pacs")
+        deliver_to(post.clinic.services, ALPHA, str(post.study.id), "pacs")
         assert len(post.clinic.jobs("deliver")) == 3, "called too early it leaves a successor"
 
-    def test_a_superseded_revision_is_not_sent(self, post: Post, pacs: ScriptedPacs) -> None:
+    def test_what_a_later_revision_replaces_is_not_sent_any_more(
+        self, post: Post, pacs: ScriptedPacs
+    ) -> None:
+        self.dead(post, attempts_max=1)
+        post.clinic.owner.execute(
+            "UPDATE study SET revision = 2, status = 'encoded', reason_code = NULL, reason_text = NULL"
+        )
         post.add("pacs", pacs.port)
+        with post.clinic.database.transaction(ALPHA) as conn:
+            study = store.get_study(conn, ALPHA, post.study.id)
+        post.clinic.add_result_object(study, "1.2.3.9", is_delivered=False, kind="SR", location="SR.dcm")
+        post.study = study
+        post.start()
+        rows = post.clinic.rows("SELECT sop_instance_uid, state FROM delivery")
+        assert [(row["sop_instance_uid"], row["state"]) for row in rows] == [("1.2.3.9", "waiting")]
+
+    def test_late_images_that_change_nothing_leave_a_copy_on_its_way(
+        self, post: Post, pacs: ScriptedPacs
+    ) -> None:
+        post.add("pacs", pacs.port)
+        post.add("research", unused_port(), required=False)
+        post.route_to("pacs", "research")
+        post.start()
+        post.run("pacs")
+        post.run("research")
+        post.clinic.owner.execute("UPDATE study SET revision = 2")  # as the route step leaves it: delivered
+        post.add("research", pacs.port, required=False)
+        post.run("research")
+        assert post.states()["research", "SR"] == "acknowledged"
+
+    def test_a_mistake_of_ours_counts_as_an_attempt(
+        self, post: Post, pacs: ScriptedPacs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        post.add("pacs", pacs.port, attempts_max=1)
         post.route_to("pacs")
         post.start()
-        post.clinic.owner.execute("UPDATE study SET revision = 2")
+        monkeypatch.setattr("pipeline.send_objects.send_instances", lambda *_: {}["no"])
         post.run("pacs")
-        assert pacs.associations == 0
+        assert post.states()["pacs", "SR"] == "dead"
+        assert post.states("last_error")["pacs", "SR"] == "not sent: KeyError"
