@@ -35,7 +35,9 @@ class Settings:
     dicom_host: str = _setting(
         "127.0.0.1", "DICOM_HOST", "Address the DICOM port listens on; 0.0.0.0 opens it to the network."
     )
-    dicom_port: int = _setting(11112, "DICOM_PORT", "TCP port for C-ECHO and C-STORE.")
+    dicom_port: int = _setting(
+        11112, "DICOM_PORT", "TCP port for DICOM: echo, store, storage commitment, procedure steps."
+    )
     dicom_plain: bool = _setting(
         True, "DICOM_PLAIN", "false closes the plain DICOM port: everything comes by TLS."
     )

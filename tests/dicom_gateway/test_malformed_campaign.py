@@ -20,10 +20,11 @@ from tests.dicom_peers import MemoryDesk, MemorySink, RawPeer, RunningAcceptor, 
 _ANSWERS = {2: "accepted", 3: "rejected", 4: "answered", 6: "released", 7: "aborted", 0: "closed"}
 
 
-def say(port: int, is_associated: bool, data: bytes) -> str:
+def say(port: int, number: int, is_associated: bool, data: bytes) -> str:
     """Send it, hang up our side, and read to the end what the acceptor makes of it; returns its last word."""
     last = "closed"
-    with RawPeer(port) as peer:
+    # Closed connections hold their ports for a minute; those of 127.0.0.1 are for others to listen on.
+    with RawPeer(port, source=f"127.0.0.{10 + number % 200}") as peer:
         if is_associated:
             peer.associate(*CONTEXTS)
         try:
@@ -51,7 +52,7 @@ def campaign(running: RunningAcceptor, desk: MemoryDesk, count: int) -> Counter[
             forget(running.sink, desk)
             threads, memory, descriptors = baseline(running)
         try:
-            answers[say(running.port, is_associated, data)] += 1
+            answers[say(running.port, number, is_associated, data)] += 1
         except AssertionError as error:
             raise AssertionError(f"seed {seed}, number {number}: {data!r}") from error
         if number % 1000 == 999:
