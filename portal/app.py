@@ -34,7 +34,18 @@ from portal.errors import (
 )
 from portal.guard import Guard, protect
 from portal.intake import Intake
-from portal.pages import audit, destinations, models, peers, sign_in, statements, study, usage, worklist
+from portal.pages import (
+    audit,
+    destinations,
+    models,
+    peers,
+    routing,
+    sign_in,
+    statements,
+    study,
+    usage,
+    worklist,
+)
 from portal.render import page
 from portal.requests import is_htmx
 
@@ -50,6 +61,7 @@ ROUTES = (
     usage,
     statements,
     peers,
+    routing,
     destinations,
     audit,
     models,

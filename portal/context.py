@@ -70,6 +70,8 @@ SEES_MONEY = frozenset({Role.ADMIN, Role.FINANCE})
 ISSUES_STATEMENTS = frozenset({Role.ADMIN, Role.FINANCE})
 SEES_PEERS = frozenset({Role.ADMIN, Role.OPERATOR})
 EDITS_PEERS = frozenset({Role.ADMIN})
+SEES_ROUTING = frozenset({Role.ADMIN, Role.OPERATOR})
+EDITS_ROUTING = frozenset({Role.ADMIN})
 SEES_AUDIT = frozenset({Role.ADMIN, Role.OPERATOR})
 SEES_MODELS = frozenset(Role)
 

@@ -18,10 +18,12 @@ from pipeline.completion_text import sentence
 from pipeline.status import StudyStatus
 from portal.context import (
     EDITS_PEERS,
+    EDITS_ROUTING,
     ISSUES_STATEMENTS,
     SEES_AUDIT,
     SEES_MONEY,
     SEES_PEERS,
+    SEES_ROUTING,
     SEES_STUDIES,
     Identity,
 )
@@ -115,6 +117,8 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
     if identity.may(SEES_PEERS):
         pages.append(("/peers", "Peers", "peers"))
         pages.append(("/destinations", "Destinations", "destinations"))
+    if identity.may(SEES_ROUTING):
+        pages.append(("/routing", "Routing", "routing"))
     if identity.may(SEES_AUDIT):
         pages.append(("/audit", "Audit trail", "audit"))
     pages.append(("/models", "Models", "models"))
@@ -147,6 +151,7 @@ def page(request: Request, template: str, *, status_code: int = 200, **values: A
             navigation=_navigation(identity) if identity else [],
             home=home_of(identity) if identity else "/",
             may_edit_peers=identity is not None and identity.may(EDITS_PEERS),
+            may_edit_routing=identity is not None and identity.may(EDITS_ROUTING),
             may_issue=identity is not None and identity.may(ISSUES_STATEMENTS),
             may_see_studies=identity is not None and identity.may(SEES_STUDIES),
             may_see_money=identity is not None and identity.may(SEES_MONEY),

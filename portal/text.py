@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from portal.delivery_text import ZH_DELIVERY
+from portal.routing_text import ZH_ROUTING
 
 Translate = Callable[[str], str]
 
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 
 ZH = {
+    **ZH_ROUTING,
     # chrome
     "Work list": "工作列表",
     "Usage": "用量",

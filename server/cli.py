@@ -153,11 +153,20 @@ def _add_groups() -> None:
         cli_models,
         cli_peers,
         cli_query,
-        cli_route,
+        cli_route_try,
         cli_study,
     )
 
-    groups = (cli_admin, cli_audit, cli_billing, cli_delivery, cli_models, cli_peers, cli_route, cli_study)
+    groups = (
+        cli_admin,
+        cli_audit,
+        cli_billing,
+        cli_delivery,
+        cli_models,
+        cli_peers,
+        cli_route_try,
+        cli_study,
+    )
     for group in groups:
         for name, commands in group.GROUPS.items():
             app.add_typer(commands, name=name)

@@ -23,7 +23,6 @@ from server.settings import load_settings
 route_commands = typer.Typer(
     help="Routing rules: which models read which studies, and where results go.", no_args_is_help=True
 )
-GROUPS = {"route": route_commands}
 
 RulesFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="YAML document of rules")]
 

@@ -193,6 +193,8 @@ def test_from_signing_in_to_the_report_and_the_statement(site: Site, watched: Wa
             ("peers", "/peers"),
             ("peer-form", "/peers/edit"),
             ("audit", "/audit"),
+            ("routing", "/routing"),
+            ("routing-edit", "/routing/edit"),
         )
         for name, path in pages:
             page.goto(watched.url + path)

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from billing import statement
+from pipeline import rule_store
 from portal.app import ROUTES
 from portal.auth import create_api_key
 from portal.context import Role
@@ -34,7 +35,8 @@ OPEN = {
 # POST routes with the fields that make them valid.
 POSTS = {
     "/studies/{study_id}/order", "/studies/{study_id}/send-again", "/search", "/peers", "/statements/issue",
-    "/destinations", "/destinations/remove", "/destinations/test", "/api/v1/studies/search",
+    "/destinations", "/destinations/remove", "/destinations/test", "/routing/edit", "/routing/activate",
+    "/api/v1/studies/search",
 }  # fmt: skip
 
 
@@ -74,6 +76,9 @@ def fill(site: Site, tenant: str) -> Owned:
            VALUES (%s, %s, 'dimse', 'X', 'pacs.test', 104)""",
         (tenant, f"DEST{mark}"),
     )
+    with site.database.transaction(tenant) as conn:
+        rules = f"rules:\n  - {{name: {mark}, models: [lung_nodule_ct]}}\n"
+        rule_store.add_rule_set(conn, tenant, rules, author=mark, note=mark)
     assert issued.statement_id is not None
     return Owned(tenant, mark, study_id, issued.statement_id, contract_id, ae_title, view.key_images[0].name)
 
@@ -85,6 +90,8 @@ def address(path: str, own: Owned) -> str:
     query = {
         "/peers/edit": f"?ae_title={own.ae_title}",
         "/destinations/edit": f"?name=DEST{own.mark}",
+        "/routing/edit": "?version=1",
+        "/routing/activate": "?version=1",
         "/statements/draft": f"?contract_id={own.contract_id}&starts_on=2026-11-01",
     }
     return filled + query.get(path, "")
@@ -185,6 +192,8 @@ def test_row_level_security_stands_behind_the_queries(site: Site) -> None:
         "result_object",
         "destination",
         "delivery",
+        "route_rule_set",
+        "study_facts",
         "billing.usage_event",
         "billing.statement",
     ):
@@ -218,6 +227,9 @@ ROLES_OF = {
     "/peers/edit": {"admin"},
     "/destinations": {"admin", "operator"},
     "/destinations/edit": {"admin"},
+    "/routing": {"admin", "operator"},
+    "/routing/edit": {"admin", "operator"},
+    "/routing/activate": {"admin"},
     "/models": {"admin", "clinician", "finance", "operator"},
 }
 
