@@ -20,7 +20,15 @@ from rich.table import Table
 
 from benchmarks import machine
 
-BENCHMARKS = ("receive", "traces", "study_path", "inference_provider", "rating")
+BENCHMARKS = (
+    "receive",
+    "receive_nagle",
+    "receive_saturation",
+    "traces",
+    "study_path",
+    "inference_provider",
+    "rating",
+)
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

@@ -1,162 +1,133 @@
-"""Receiving CT slices by C-STORE: radmeter's acceptor beside storescp and pynetdicom, in one run.
+"""Receiving by C-STORE: radmeter beside storescp, Orthanc and pynetdicom, in one run.
 
-One sender with pre-encoded PDUs and TCP_NODELAY; receivers take turns, each in a fresh process and folder;
-the median of the rounds counts. CPU is the receiver's, without the sender, PostgreSQL or the start.
+Senders are processes with pre-encoded PDUs and TCP_NODELAY, each with a study of its own. Receivers take turns, each in
+fresh processes and a fresh folder; the median of the rounds counts. CPU is that of all processes of a receiver,
+PostgreSQL's included, without senders and start.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from benchmarks.store_sender import CALLED_AE_TITLE, ct_objects, send
+from benchmarks import sync_limit
+from benchmarks.receiving import Running, is_installed, remove_folders, running
+from benchmarks.senders import Load, send_all
+from benchmarks.store_sender import PIXEL_BYTES
 
-IMAGE_COUNT = 150
-ROUNDS = 5
-STORESCP = "storescp"
-RECEIVERS = ("radmeter_database", "radmeter", "radmeter_no_fsync", STORESCP, "pynetdicom")
-
+RECEIVERS = (
+    "radmeter_database", "radmeter_database_tls", "radmeter", "radmeter_no_fsync", "radmeter_no_fsync_tls",
+    "storescp_default", "storescp_best", "storescp_best_tls", "orthanc", "orthanc_no_fsync",
+    "pynetdicom", "pynetdicom_raw",
+)  # fmt: skip
+OBJECTS = {"ct_512kib": (PIXEL_BYTES, 160), "small_8kib": (8 * 1024, 480)}
+"""Name → bytes of pixels, images in all of a cell."""
+SENDERS = (1, 2, 4, 8)
+ROUNDS = 3
 _GIB = 1024**3
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_READY_S = 60.0
-_REAPED_S = 5.0
+_SETTLED_S = 0.3
+
+Cell = dict[str, float]
 
 
-@dataclass(frozen=True)
-class Round:
-    images_per_s: float
-    cpu_s_per_gib: float
-    peak_rss_mib: float
+def run(rounds: int = ROUNDS) -> dict[str, Any]:
+    """receiver → object → senders → figures; `ratios`: ours to the others; `sync_limit`: images/s of the machine."""
+    names = [name for name in RECEIVERS if is_installed(name)]
+    taken: dict[str, list[dict[str, dict[str, Cell]]]] = {name: [] for name in names}
+    limits: list[dict[str, dict[str, Cell]]] = []
+    memory: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    try:
+        for _ in range(rounds):
+            for name in names:
+                with running(name) as receiver:
+                    taken[name].append(_cells(receiver))
+                    memory[name].append(receiver.peak_rss_mib())
+            limits.append(_limits())
+    finally:
+        remove_folders()
+    figures = {name: _median(each) for name, each in taken.items()}
+    limit = _median(limits)
+    for name in names:
+        figures[name]["peak_rss_mib"] = {
+            kind: max(one[kind] for one in memory[name]) for kind in memory[name][0]
+        }
+    return {"rounds": rounds, **figures, "sync_limit": limit, "ratios": ratios(figures, limit)}
 
 
-def run(image_count: int = IMAGE_COUNT, rounds: int = ROUNDS) -> dict[str, Any]:
-    """Figures of each receiver that is installed, and the ratios to storescp."""
-    receivers = [name for name in RECEIVERS if name != STORESCP or shutil.which(STORESCP)]
-    objects = ct_objects(image_count)
-    measured: dict[str, list[Round]] = {name: [] for name in receivers}
-    for _ in range(rounds):
-        for name in receivers:
-            measured[name].append(_measure(name, objects))
-    figures: dict[str, Any] = {name: _median(each) for name, each in measured.items()}
-    if STORESCP in figures:
-        reference = figures[STORESCP]["images_per_s"]
-        for name in receivers:
-            figures[name]["times_storescp"] = figures[name]["images_per_s"] / reference
-    return {"image_count": image_count, "rounds": rounds, **figures}
-
-
-def _measure(name: str, objects: list[tuple[str, bytes]]) -> Round:
-    with (
-        tempfile.TemporaryDirectory(prefix="radmeter-bench-") as folder,
-        _receiver(name, Path(folder)) as child,
-    ):
-        process, port = child
-        send(port, objects[:5])  # what is loaded or allocated once
-        before_s = _cpu_s(process.pid)
-        sent = send(port, objects)
-        cpu_s = _cpu_s(process.pid) - before_s
-        return Round(
-            images_per_s=sent.image_count / sent.seconds,
-            cpu_s_per_gib=cpu_s / (sent.data_set_bytes / _GIB),
-            peak_rss_mib=_peak_rss_mib(process.pid),
-        )
-
-
-def _median(rounds: list[Round]) -> dict[str, float]:
+def _cells(receiver: Running) -> dict[str, dict[str, Cell]]:
+    send_all(receiver.port, 2, 10, PIXEL_BYTES, is_tls=receiver.is_tls)  # what is loaded or allocated once
     return {
-        field: statistics.median(getattr(each, field) for each in rounds)
-        for field in ("images_per_s", "cpu_s_per_gib", "peak_rss_mib")
+        kind: {f"senders_{count}": _cell(receiver, count, images, size) for count in SENDERS}
+        for kind, (size, images) in OBJECTS.items()
     }
 
 
-@contextmanager
-def _receiver(name: str, folder: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A receiver's process and port; it is ended and waited for."""
-    port = _free_port() if name == STORESCP else 0
-    if name == STORESCP:
-        command = [STORESCP, "--fork", "--bit-preserving", "--max-pdu", "131072", "-aet", CALLED_AE_TITLE]
-        command += ["--output-directory", str(folder), str(port)]
-    else:
-        command = [sys.executable, "-m", "benchmarks.receivers", name, str(folder)]
-    environment = os.environ | {"TCP_NODELAY": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        assert process.stdout is not None
-        if name != STORESCP:
-            port = int(process.stdout.readline())
-        _wait_for(port)
-        yield process, port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+def _cell(receiver: Running, sender_count: int, image_count: int, pixel_bytes: int) -> Cell:
+    time.sleep(_SETTLED_S)
+    before_s = receiver.cpu_s()
+    load: Load = send_all(receiver.port, sender_count, image_count, pixel_bytes, is_tls=receiver.is_tls)
+    time.sleep(_SETTLED_S)
+    cpu_s = receiver.cpu_s() - before_s
+    return {
+        "images_per_s": load.images_per_s,
+        "cpu_s_per_gib": cpu_s / (load.data_set_bytes / _GIB),
+        "dropped": load.dropped_count,
+    }
 
 
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + _READY_S
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise TimeoutError("the receiver does not listen")
+def _limits() -> dict[str, dict[str, Cell]]:
+    with running("radmeter_database") as receiver:
+        url = receiver.database_url
+        return {
+            kind: {
+                f"senders_{count}": {"images_per_s": sync_limit.images_per_s(url, count, images, size)}
+                for count in SENDERS
+            }
+            for kind, (size, images) in OBJECTS.items()
+        }
 
 
-def _cpu_s(pid: int) -> float:
-    """User and system time of a process and of its children that have ended and were waited for."""
-    deadline = time.monotonic() + _REAPED_S
-    while _has_forked(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)  # storescp collects the process of an association only at its next turn
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(ticks) for ticks in fields[11:15]) / _TICKS_PER_S
+def _median(rounds: list[dict[str, dict[str, Cell]]]) -> dict[str, Any]:
+    first = rounds[0]
+    return {
+        kind: {
+            senders: {
+                field: statistics.median(one[kind][senders][field] for one in rounds)
+                for field in first[kind][senders]
+            }
+            for senders in first[kind]
+        }
+        for kind in first
+    }
 
 
-def _has_forked(pid: int) -> bool:
-    """Whether a copy of this very program is its child; PostgreSQL below a receiver is another program."""
-    name = Path(f"/proc/{pid}/comm").read_text()
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return any(Path(f"/proc/{child}/comm").read_text() == name for child in children)
+def ratios(figures: dict[str, Any], limit: dict[str, Any]) -> dict[str, Any]:
+    """ours to theirs, images/s for each object and number of senders; CPU is theirs to ours, so above 1 is cheaper."""
+    pairs = (
+        ("radmeter_no_fsync", "storescp_best"), ("radmeter_no_fsync_tls", "storescp_best_tls"),
+        ("radmeter_no_fsync", "pynetdicom"), ("radmeter_no_fsync", "pynetdicom_raw"),
+        ("radmeter_no_fsync", "orthanc_no_fsync"), ("radmeter_database", "orthanc"),
+    )  # fmt: skip
+    made: dict[str, Any] = {}
+    for ours, theirs in pairs:
+        if theirs in figures:
+            made[f"{ours}_to_{theirs}"] = _compared(
+                figures[ours], figures[theirs], ("images_per_s", "cpu_s_per_gib")
+            )
+    made["radmeter_database_to_sync_limit"] = _compared(
+        figures["radmeter_database"], limit, ("images_per_s",)
+    )
+    return made
 
 
-def _peak_rss_mib(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+def _compared(ours: dict[str, Any], theirs: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    def ratio(kind: str, senders: str, field: str) -> float:
+        one, other = ours[kind][senders][field], theirs[kind][senders][field]
+        above, below = (other, one) if field == "cpu_s_per_gib" else (one, other)
+        return float(above / below) if below else 0.0
 
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _print_table(result: dict[str, Any]) -> None:
-    print(f"{'receiver':<20}{'images/s':>10}{'CPU s/GiB':>12}{'RSS MiB':>10}{'x storescp':>12}")
-    for name, figure in result.items():
-        if isinstance(figure, dict):
-            row = (figure["images_per_s"], figure["cpu_s_per_gib"], figure["peak_rss_mib"])
-            ratio = f"{figure['times_storescp']:.2f}" if "times_storescp" in figure else "-"
-            print(f"{name:<20}{row[0]:>10.0f}{row[1]:>12.2f}{row[2]:>10.0f}{ratio:>12}")
-
-
-if __name__ == "__main__":
-    _print_table(run())
+    return {
+        kind: {senders: {field: ratio(kind, senders, field) for field in fields} for senders in ours[kind]}
+        for kind in OBJECTS
+    }

