@@ -14,7 +14,7 @@ from billing import meter
 from dicom_gateway.assemble import Decision, Reason, Verdict, decide
 from dicom_gateway.inspect import InspectError, inspect_study
 from dicom_gateway.series_gaps import missing_slices
-from pipeline import audit, prior_studies, store
+from pipeline import audit, prior_studies, required_series, store
 from pipeline.completion_evidence import ArrivalState, gather, lock_open_arrival
 from pipeline.completion_text import sentence
 from pipeline.database import Connection
@@ -37,20 +37,29 @@ DeferAgain = Callable[[Connection, float], None]
 def assemble_study(services: Services, tenant: str, arrival_id: int, *, defer_again: DeferAgain) -> None:
     """Close the arrival if it is complete, else look again later. The decision and what follows commit together."""
     headers: Row | None = None
+    required: required_series.Requirements | None = None
     while True:
         with services.database.transaction(tenant) as conn:
             row = lock_open_arrival(conn, tenant, arrival_id)
             if row is None:
                 return  # closed already by an earlier run of this job
             state = gather(conn, row, headers)
+            if required is not None:
+                state = required.applied_to(state)
             decision = decide(state.evidence, state.policy)
             wanted = _headers_wanted(conn, state, decision) if headers is None else []
-            if not wanted:
+            question = None
+            if not wanted and required is None and decision.verdict is Verdict.COMPLETE:
+                question = required_series.question_of(conn, row, services.time_zone)
+            if not wanted and question is None:
                 _act(services, conn, state, decision, defer_again)
                 _note_transfer(conn, tenant, arrival_id)
                 return
         # Outside the transaction, because instances wait for it.
-        headers = read_headers(services, wanted)
+        if question is not None:
+            required = required_series.answer(services, question)
+        else:
+            headers = read_headers(services, wanted)
 
 
 def _note_transfer(conn: Connection, tenant: str, arrival_id: int) -> None:

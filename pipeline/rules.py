@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import time
-from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from pipeline.prior_rule import PriorsRule
@@ -18,13 +17,6 @@ from pipeline.urgency import Priority, TimeWindow
 
 OFF_PEAK = TimeWindow(time(20), time(6))
 """Of a document that names no hours."""
-
-
-class Start(StrEnum):
-    """What must be complete before the models may run."""
-
-    STUDY = "study"
-    SERIES = "series"
 
 
 @dataclass(frozen=True)
@@ -36,7 +28,7 @@ class Rule:
     emergency_when: raises the priority to emergency where it is true.
     shadow: the models run and their results are kept, neither delivered nor charged.
     required_series: each must be true of some series before the study counts as complete.
-    force_after_s, force_policy, quiet_time_s, late_policy: None = as the peer or the tenant has it.
+    force_after_s, force_policy: when a required series is waited for no longer, and then; None = as the peer has it.
     stop: where this rule matches, no later one is looked at.
     priors: which earlier studies of the patient are fetched; None = none.
     """
@@ -54,11 +46,8 @@ class Rule:
     emergency_when: Expression | None = None
     shadow: bool = False
     required_series: tuple[Expression, ...] = ()
-    start: Start = Start.STUDY
     force_after_s: int | None = None
     force_policy: str | None = None
-    quiet_time_s: int | None = None
-    late_policy: str | None = None
     stop: bool = False
     priors: PriorsRule | None = None
 

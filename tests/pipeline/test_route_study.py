@@ -238,3 +238,29 @@ class TestVersions:
         put_in_force(clinic, RULE)
         with clinic.database.transaction(BETA) as conn, pytest.raises(RuleSetNotFound):
             rule_store.activate(conn, BETA, 1, by="eve")
+
+
+class TestRequiredSeries:
+    def test_a_study_waits_for_a_series_that_a_rule_requires_until_the_force_time(
+        self, clinic: Clinic
+    ) -> None:
+        put_in_force(
+            clinic,
+            RULE
+            + "    required_series: [SeriesNumber == 99]\n    force_after_s: 7200\n    force_policy: discard\n",
+        )
+        folder = clinic.services.folders.instances
+        last = receive_files(clinic, write(folder, ramp((30, 8, 8)), study_description="CT Chest"))
+        assert clinic.study(last).status is StudyStatus.RECEIVING
+        (arrival,) = clinic.rows("SELECT decision FROM arrival")
+        assert arrival["decision"]["code"] == "required_series"
+        clinic.fall_silent()
+        clinic.fall_silent()
+        clinic.assemble()
+        assert clinic.study(last).status is StudyStatus.REJECTED
+
+    def test_a_series_that_is_here_is_not_waited_for(self, clinic: Clinic) -> None:
+        put_in_force(clinic, RULE + "    required_series: ['Modality == \"CT\"']\n")
+        folder = clinic.services.folders.instances
+        last = receive_files(clinic, write(folder, ramp((30, 8, 8)), study_description="CT Chest"))
+        assert clinic.study(last).status is StudyStatus.ASSEMBLED

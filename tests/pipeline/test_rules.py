@@ -50,11 +50,8 @@ rules:
     emergency_when: RequestedProcedurePriority == "STAT"
     shadow: true
     required_series: ['ConvolutionKernel =~~ "lung"']
-    start: series
     force_after_s: 900
     force_policy: ask
-    quiet_time_s: 30
-    late_policy: ignore
     stop: true
     priors: {newest: 3}
 """
@@ -70,8 +67,7 @@ class TestDocument:
         assert rule.calling_ae_titles == ("CT1", "CT2")
         assert rule.time_window == TimeWindow(clock(8), clock(18), frozenset({0}))
         assert (rule.priority, rule.shadow, rule.stop) == (Priority.OFF_PEAK, True, True)
-        assert (rule.start, rule.force_after_s, rule.force_policy) == ("series", 900, "ask")
-        assert (rule.quiet_time_s, rule.late_policy) == (30, "ignore")
+        assert (rule.force_after_s, rule.force_policy) == (900, "ask")
         assert [one.text for one in rule.required_series] == ['ConvolutionKernel =~~ "lung"']
         defaults = dataclasses.fields(rule)
         unset = [
