@@ -53,6 +53,10 @@ class FileMessage:
         self._transfer_syntax_uid = transfer_syntax_uid
         self._refusal = refusal
 
+    @property
+    def is_refused(self) -> bool:
+        return self._refusal is not None
+
     def append(self, fragment: memoryview) -> None:
         """Take a part of the file. The view is used before this returns, never kept."""
         if self._refusal is not None:

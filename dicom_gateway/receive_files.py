@@ -77,6 +77,8 @@ class FileReceiver:
 
     def begin(self, transfer_syntax_uid: str = "", refusal: InstanceRefused | None = None) -> None:
         """A new file begins; what is known about it from outside, as `FileMessage` takes it."""
+        if self._message is not None:  # the one before broke off
+            self._message.discard()
         self._message = FileMessage(
             self._peer, self._store, self._size_bytes_max, transfer_syntax_uid, refusal
         )
@@ -85,6 +87,11 @@ class FileReceiver:
         """Take a part of the file."""
         assert self._message is not None
         self._message.append(fragment)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the rest of the file need not be given."""
+        return self._message is not None and self._message.is_refused
 
     def end(self) -> None:
         """The file is whole."""

@@ -43,6 +43,7 @@ from portal.pages import (
     sign_in,
     statements,
     study,
+    upload,
     usage,
     worklist,
 )
@@ -58,6 +59,7 @@ ROUTES = (
     sign_in,
     worklist,
     study,
+    upload,
     usage,
     statements,
     peers,

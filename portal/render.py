@@ -111,6 +111,7 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
     pages = []
     if identity.may(SEES_STUDIES):
         pages.append(("/", "Work list", "worklist"))
+        pages.append(("/upload", "Upload", "upload"))
     if identity.may(SEES_MONEY):
         pages.append(("/usage", "Usage", "usage"))
         pages.append(("/statements", "Statements", "statements"))

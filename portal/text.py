@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from portal.delivery_text import ZH_DELIVERY
 from portal.routing_text import ZH_ROUTING
+from portal.upload_text import ZH_UPLOAD
 
 Translate = Callable[[str], str]
 
@@ -14,6 +15,7 @@ LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 
 ZH = {
     **ZH_ROUTING,
+    **ZH_UPLOAD,
     # chrome
     "Work list": "工作列表",
     "Usage": "用量",

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from prometheus_client import CollectorRegistry
 
 from dicom_gateway.file_meta import part10_header
 from portal.app import create_app
@@ -86,7 +87,9 @@ class LivePortal:
 @contextlib.contextmanager
 def live_portal(site: Site, limits: BodyLimits | None = None, **changes: Any) -> Iterator[LivePortal]:
     """A portal that listens, with the peer CDS of tenant alpha and its key."""
-    context = dataclasses.replace(site.context, **{"free_bytes_min": 0, **changes})
+    context = dataclasses.replace(
+        site.context, **{"free_bytes_min": 0, "registry": CollectorRegistry(), **changes}
+    )
     site.owner.execute(
         "INSERT INTO peer (tenant, ae_title, host, port) VALUES ('alpha', 'CDS', '', 104) ON CONFLICT DO NOTHING"
     )

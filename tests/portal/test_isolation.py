@@ -34,7 +34,7 @@ OPEN = {
 }
 # POST routes with the fields that make them valid.
 POSTS = {
-    "/studies/{study_id}/order", "/studies/{study_id}/send-again", "/search", "/peers", "/statements/issue",
+    "/studies/{study_id}/order", "/studies/{study_id}/send-again", "/search", "/upload", "/peers", "/statements/issue",
     "/destinations", "/destinations/remove", "/destinations/test", "/routing/edit", "/routing/activate",
     "/api/v1/studies/search",
 }  # fmt: skip
@@ -211,6 +211,7 @@ ROLES_OF = {
     "/api/v1/studies/{study_id}": {"admin", "clinician", "operator"},
     "/api/v1/studies/{study_id}/events": {"admin", "clinician", "operator"},
     "/api/v1/studies/{study_id}/result": {"admin", "clinician", "operator"},
+    "/upload": {"admin", "clinician", "operator"},
     "/usage": {"admin", "finance"},
     "/usage.csv": {"admin", "finance"},
     "/statements": {"admin", "finance"},
