@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -154,7 +155,8 @@ def test_a_flood_of_silent_and_of_unknown_peers_leaves_the_known_one_alone(serve
         sock.close()
     assert answered == tried > 10
     flood = [one for one in trail(server) if json.loads(one["detail"]).get("host") == "127.0.2.9"]
-    assert len(flood) == 1  # the rest of this minute is counted
+    # Each receiving process writes its first one; the rest of this minute is counted.
+    assert 1 <= len(flood) <= (os.cpu_count() or 1) + 1 < tried
 
 
 def test_the_same_bytes_again_change_nothing_and_other_bytes_are_put_aside(server: RunningServer) -> None:
