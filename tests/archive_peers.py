@@ -8,12 +8,12 @@ import random
 import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 
@@ -66,13 +66,13 @@ class RunningArchive:
         outcomes = send_instances(paths, self.destination)
         assert [outcome.error for outcome in outcomes if not outcome.acknowledged] == []
 
-    def forget_everything(self) -> None:
-        """Orthanc only."""
-        for study in json.load(urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/studies")):
-            request = urllib.request.Request(
-                f"http://127.0.0.1:{self.http_port}/studies/{study}", method="DELETE"
-            )
-            urllib.request.urlopen(request).read()
+    def push(self, study_instance_uid: str) -> None:
+        """Orthanc sends a study of its own accord to where it moves; returns when it is sent."""
+        root = f"http://127.0.0.1:{self.http_port}"
+        with httpx.Client(base_url=root, timeout=120) as client:
+            found = client.post("/tools/lookup", content=study_instance_uid).json()
+            (study,) = [one["ID"] for one in found if one["Type"] == "Study"]
+            client.post("/modalities/gateway/store", content=study).raise_for_status()
 
 
 @contextmanager
@@ -136,7 +136,7 @@ def _process(command: list[str], port: int) -> Iterator[None]:
         wait_for_port(port)
         yield
     finally:
-        process.terminate()
+        process.kill()  # what it stored goes with its folder
         process.wait(timeout=20)
 
 

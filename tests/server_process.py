@@ -25,6 +25,7 @@ from pipeline.status import TERMINAL
 from server.embedded_postgres import running_url
 from server.installation import FIRST_TENANT, owner_connection
 from server.settings import Settings
+from tests.archive_peers import free_port
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
@@ -273,10 +274,8 @@ def living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
 
 
 def two_free_ports() -> tuple[int, int]:
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
+    """Not of the range that the system gives out by itself: the server binds them much later."""
+    return free_port(), free_port()
 
 
 def listens(port: int) -> bool:
