@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 import time
@@ -24,6 +25,8 @@ from portal.requests import Context
 router = APIRouter(include_in_schema=False)
 
 MIGRATIONS_TRUSTED_S = 60.0
+# Below this the gateway refuses instances (AcceptorSettings.free_bytes_min).
+FREE_BYTES_MIN = 512 << 20
 
 
 @router.get("/healthz")
@@ -89,9 +92,12 @@ def _migrations_problem(url: str) -> str | None:
 def _folder_problem(context: PortalContext) -> str | None:
     try:
         with tempfile.TemporaryFile(dir=context.data_root):
-            return None
+            space = os.statvfs(context.data_root)
     except OSError as error:
         return f"the data folder cannot be written ({type(error).__name__})"
+    if space.f_bavail * space.f_frsize < FREE_BYTES_MIN:
+        return f"the disk of the data folder has less than {FREE_BYTES_MIN >> 20} MiB left"
+    return None
 
 
 class StudiesByStatus(Collector):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from portal import health
 from portal.app import STATIC, create_app
 from portal.rate_limit import FailureLimit
 from tests.portal.portal_site import Site
@@ -32,6 +33,16 @@ class TestReadiness:
         checks = answer.json()["checks"]
         assert checks["gateway"] == "it does not listen"
         assert "cannot be written" in checks["data_folder"]
+
+    def test_a_disk_that_takes_no_more_instances_is_not_ready(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(health, "FREE_BYTES_MIN", 1 << 60)
+        answer = site.client().get("/readyz")
+        assert answer.status_code == 503
+        assert "MiB left" in answer.json()["checks"]["data_folder"]
+        monkeypatch.undo()
+        assert site.client().get("/readyz").status_code == 200
 
     def test_a_database_without_its_tables_is_not_ready(self, site: Site) -> None:
         site.owner.execute("DELETE FROM _yoyo_migration")
