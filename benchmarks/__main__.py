@@ -24,6 +24,7 @@ BENCHMARKS = (
     "receive",
     "receive_nagle",
     "receive_saturation",
+    "stow",
     "traces",
     "study_path",
     "inference_provider",
