@@ -34,6 +34,7 @@ runtime)
     ;;
 test)
     has_program storescu || missing+=(dcmtk)
+    has_program strace || missing+=(strace)
     has_program dciodvfy || missing+=(dicom3tools)
     has_program java || missing+=(default-jre-headless)
     [ -e /usr/share/java/pixelmed.jar ] || missing+=(libpixelmed-java)
