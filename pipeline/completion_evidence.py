@@ -50,8 +50,7 @@ def lock_open_arrival(conn: Connection, tenant: str, arrival_id: int) -> Row | N
                       SELECT 1 FROM arrival other
                       WHERE other.tenant = a.tenant AND other.association_id = a.association_id
                         AND other.last_at > a.last_at) THEN 'released' ELSE 'open' END) AS association,
-                  p.quiet_time_s, p.quiet_time_max_s, p.force_after_s,
-                  p.force_policy
+                  p.quiet_time_s, p.quiet_time_max_s, p.force_after_s, p.force_policy, p.archive_habit
            FROM arrival a LEFT JOIN association s ON s.id = a.association_id
            LEFT JOIN peer p ON p.tenant = a.tenant AND p.ae_title = a.ae_title
            WHERE a.tenant = %s AND a.id = %s AND a.closed_at IS NULL FOR UPDATE OF a""",
@@ -131,5 +130,9 @@ def _policy(conn: Connection, tenant: str, row: Row, modality: str) -> Completio
         row["quiet_time_max_s"],
         row["force_after_s"],
         ForcePolicy(row["force_policy"]),
-        habit_of_archive(conn, tenant, row["ae_title"]),
+        archive_fills=(
+            habit_of_archive(conn, tenant, row["ae_title"])
+            if row["archive_habit"] == "learned"
+            else row["archive_habit"] == "fills"
+        ),
     )

@@ -25,6 +25,7 @@ from study.identifiers import AETitle, validate_uid
 Row = dict[str, Any]
 
 QUIET_TIME_MIN_S, QUIET_TIME_MAX_S = 0.1, 3600.0
+FORCE_AFTER_MAX_S = 86_400.0
 _LIST_MAX = 200
 _DESTINATION = re.compile(r"[!-~]([ -~]{0,62}[!-~])?", re.ASCII)
 _WEB_ADDRESS = re.compile(r"https?://[!-~]{1,2000}", re.ASCII)
@@ -35,7 +36,9 @@ class PeerEntry:
     """What is set for one peer. Raises `PeerInvalid` with the name of the field.
 
     host, port: where it listens; results are sent there.
-    quiet_time_s: a study is complete after this silence, 0.1 to 3600.
+    quiet_time_s: a study is complete after this silence; what is learned lengthens it, up to `quiet_time_max_s`.
+    force_after_s, force_policy: silence after which what a list promises is waited for no longer, and what then.
+    archive_habit: whether its archive has a study before it sends it (complete) or gets it meanwhile (fills).
     result_destination: name of a destination, or AE title of a peer, that gets the results; None is the sender itself.
     hosts: addresses, networks, names that it may come from; with `check_host` also `host`. None of both is any.
     certificates: names of `peer_certificate`, one of which it must prove; none is not asked for.
@@ -64,6 +67,10 @@ class PeerEntry:
     query_url: str | None = None
     query_username: str | None = None
     query_retrieve: Literal["move", "get"] = "move"
+    quiet_time_max_s: float = 120.0
+    force_after_s: float = 600.0
+    force_policy: Literal["process", "discard", "ask"] = "process"
+    archive_habit: Literal["learned", "complete", "fills"] = "learned"
 
     def __post_init__(self) -> None:
         for name in ("ae_title", "query_ae_title"):
@@ -83,12 +90,22 @@ class PeerEntry:
         for name, port in (("port", self.port), ("query_port", self.query_port)):
             if port is not None and not 1 <= port <= 65535:
                 raise PeerInvalid(name, "A port is a number from 1 to 65535.")
-        if not QUIET_TIME_MIN_S <= self.quiet_time_s <= QUIET_TIME_MAX_S:
-            raise PeerInvalid("quiet_time_s", "Give 0.1 to 3600 seconds.")
+        self._check_completion()
         if self.duplicate_policy not in ("failure", "warning"):
             raise PeerInvalid("duplicate_policy", "The answer is failure or warning.")
         self._check_query()
         self._check_lists()
+
+    def _check_completion(self) -> None:
+        for name in ("quiet_time_s", "quiet_time_max_s"):
+            if not QUIET_TIME_MIN_S <= getattr(self, name) <= QUIET_TIME_MAX_S:
+                raise PeerInvalid(name, "Give 0.1 to 3600 seconds.")
+        if not 1 <= self.force_after_s <= FORCE_AFTER_MAX_S:
+            raise PeerInvalid("force_after_s", "Give 1 to 86400 seconds.")
+        if self.force_policy not in ("process", "discard", "ask"):
+            raise PeerInvalid("force_policy", "After the force time: process, discard or ask.")
+        if self.archive_habit not in ("learned", "complete", "fills"):
+            raise PeerInvalid("archive_habit", "The habit of an archive is learned, complete or fills.")
 
     def _check_query(self) -> None:
         if self.query_kind not in ("none", "dimse", "dicomweb"):

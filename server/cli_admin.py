@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,7 @@ key_commands = typer.Typer(help="API keys.", no_args_is_help=True)
 user_commands = typer.Typer(help="People who sign in to the portal.", no_args_is_help=True)
 GROUPS = {"tenant": tenant_commands, "key": key_commands, "user": user_commands}
 
+LatePolicy = Literal["run", "ask", "ignore"]
 TenantOption = Annotated[str, typer.Option(help="the tenant it belongs to")]
 
 
@@ -53,6 +54,19 @@ def add_tenant(
     with administration(tenant, must_exist=False) as conn:
         create_tenant(conn, tenant, name or tenant, AETitle(ae_title), language)
     typer.echo(f"tenant {tenant} answers as {ae_title}")
+
+
+@tenant_commands.command("set")
+def set_tenant(
+    tenant: Annotated[str, typer.Argument(help="short name")],
+    late_policy: Annotated[
+        LatePolicy, typer.Option(help="what images do that come after the end of their study")
+    ],
+) -> None:
+    """Change what holds for a whole tenant."""
+    with administration(tenant) as conn:
+        conn.execute("UPDATE tenant SET late_policy = %s WHERE tenant = %s", (late_policy, tenant))
+    typer.echo(f"tenant {tenant}: late images: {late_policy}")
 
 
 @key_commands.command("add")

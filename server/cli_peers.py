@@ -58,6 +58,19 @@ def add_peer(
     fetch_by: Annotated[
         str | None, typer.Option(help="move or get: how studies come from a DIMSE archive")
     ] = None,
+    quiet_time_max_s: Annotated[
+        float | None, typer.Option(help="what is learned lengthens the quiet time to this; 120 unless set")
+    ] = None,
+    force_after_s: Annotated[
+        float | None, typer.Option(help="silence after which listed images are waited for no longer; 600")
+    ] = None,
+    force_policy: Annotated[
+        str | None, typer.Option(help="what happens then: process, discard or ask")
+    ] = None,
+    archive_habit: Annotated[
+        str | None,
+        typer.Option(help="complete: its archive has a study before it sends it; fills: not; or learned"),
+    ] = None,
     test: Annotated[bool | None, typer.Option(help="a test peer: results are recorded, never billed")] = None,
 ) -> None:
     """Add a peer, or change the one with this AE title: what is not given stays as it is."""
@@ -80,6 +93,10 @@ def add_peer(
             "sop_classes": parts(sop_classes),
             "duplicate_policy": duplicates,
             "query_retrieve": fetch_by,
+            "quiet_time_max_s": quiet_time_max_s,
+            "force_after_s": force_after_s,
+            "force_policy": force_policy,
+            "archive_habit": archive_habit,
             "is_test": test,
         }
         known = peers.get_peer(conn, tenant, peer.called_ae_title)

@@ -23,6 +23,7 @@ Editor = Annotated[Identity, Depends(signed_in(EDITS_PEERS))]
 
 Lines = Annotated[str, Form(max_length=20_000)]
 Short = Annotated[str, Form(max_length=100)]
+_SECONDS = ("quiet_time_s", "quiet_time_max_s", "force_after_s")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class PeerForm:
     query_url: str = ""
     query_username: str = ""
     query_retrieve: str = "move"
+    quiet_time_max_s: str = "120"
+    force_after_s: str = "600"
+    force_policy: str = "process"
+    archive_habit: str = "learned"
 
     def values(self) -> dict[str, Any]:
         """As `PeerEntry` takes them; a number that is none becomes one that it refuses."""
@@ -64,11 +69,16 @@ class PeerForm:
             values[name] = values[name].strip() or None
         values["port"] = _port(self.port)
         values["query_port"] = _port(self.query_port) if self.query_port.strip() else None
-        try:
-            values["quiet_time_s"] = float(self.quiet_time_s)
-        except ValueError:
-            values["quiet_time_s"] = 0.0
+        for name in _SECONDS:
+            values[name] = _seconds(values[name])
         return values
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _port(text: str) -> int:
@@ -102,7 +112,7 @@ def edit(request: Request, context: Context, identity: Editor, ae_title: str = "
         values |= {
             "original": row["ae_title"],
             "port": str(row["port"]),
-            "quiet_time_s": f"{row['quiet_time_s']:g}",
+            **{name: f"{row[name]:g}" for name in _SECONDS},
         }
         values = {name: "" if value is None else value for name, value in values.items()}
         values["query_port"] = str(values["query_port"])
@@ -135,11 +145,16 @@ def save(
     query_url: Annotated[str, Form(max_length=3000)] = "",
     query_username: Annotated[str, Form(max_length=300)] = "",
     query_retrieve: Short = "move",
+    quiet_time_max_s: Short = "120",
+    force_after_s: Short = "600",
+    force_policy: Short = "process",
+    archive_habit: Short = "learned",
 ) -> Response:
     form = PeerForm(
         original, ae_title.strip(), host.strip(), port.strip(), quiet_time_s.strip(), result_destination, hosts,
         certificates, modalities, sop_classes, duplicate_policy, check_host, is_test, enabled,
         query_kind, query_ae_title, query_host, query_port, query_url, query_username, query_retrieve,
+        quiet_time_max_s.strip(), force_after_s.strip(), force_policy, archive_habit,
     )  # fmt: skip
     with context.database.transaction(identity.tenant) as conn:
         known = {row["ae_title"] for row in peers.list_peers(conn, identity.tenant)}

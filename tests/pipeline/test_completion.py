@@ -162,6 +162,15 @@ class TestCounts:
         asked.assemble()
         assert said(asked).startswith("the PACS itself may still be filled")
 
+    @pytest.mark.parametrize(("habit", "jobs"), [("complete", 0), ("fills", 1), ("learned", 1)])
+    def test_of_an_archive_that_is_not_known_yet_the_operator_may_say_what_it_does(
+        self, clinic: Clinic, habit: str, jobs: int
+    ) -> None:
+        clinic.owner.execute("UPDATE peer SET query_kind = 'dimse', archive_habit = %s", (habit,))
+        receive(clinic, range(1, 3))
+        counted(clinic, {"1.2.3.1": 2})
+        assert len(clinic.assemble()) == jobs
+
     def test_an_archive_that_is_being_filled_while_it_sends_is_not_believed(self, asked: Clinic) -> None:
         receive(asked, range(1, 2))
         counted(asked, {"1.2.3.1": 8})

@@ -142,6 +142,23 @@ class TestPeers:
         row = site.owner.execute("SELECT quiet_time_s, is_test, enabled FROM peer").fetchone()
         assert row == {"quiet_time_s": 7.5, "is_test": True, "enabled": True}
 
+    def test_when_its_studies_are_complete_is_set_on_the_page(self, site: Site) -> None:
+        client = site.signed_in("alpha")
+        values = {
+            "ae_title": "CT1", "host": "ct1", "port": "104", "quiet_time_s": "10", "quiet_time_max_s": "60",
+            "force_after_s": "900", "force_policy": "ask", "archive_habit": "complete",
+        }  # fmt: skip
+        assert client.post("/peers", data=values).status_code == 303
+        row = site.owner.execute(
+            "SELECT quiet_time_max_s, force_after_s, force_policy, archive_habit FROM peer"
+        ).fetchone()
+        assert row == {
+            "quiet_time_max_s": 60.0, "force_after_s": 900.0, "force_policy": "ask", "archive_habit": "complete",
+        }  # fmt: skip
+        form = client.get("/peers/edit?ae_title=CT1").text
+        assert 'value="60"' in form
+        assert '<option value="complete" selected>' in form
+
     def test_a_second_peer_of_the_same_title_does_not_replace_the_first(self, site: Site) -> None:
         client = site.signed_in("alpha")
         values = {"ae_title": "PACS", "host": "first", "port": "104", "quiet_time_s": "10"}
@@ -157,6 +174,10 @@ class TestPeers:
             ("host", ("", "a b", "http://x/")),
             ("port", ("0", "65536", "x", "1e3", "١")),
             ("quiet_time_s", ("0", "nan", "inf", "x")),
+            ("quiet_time_max_s", ("0", "x")),
+            ("force_after_s", ("0", "86401")),
+            ("force_policy", ("wait",)),
+            ("archive_habit", ("full",)),
             ("result_destination", ("NOBODY",)),
             ("hosts", ("10.0.0.0/40", "a b", "10.0.0.1\n;")),
             ("certificates", ("ct1", "cn:")),

@@ -183,6 +183,7 @@ def test_an_installation_is_administered_without_a_running_server(tmp_path: Path
     assert "migrations applied" in done("migrate")
     assert done("migrate").startswith("0 ")
     done("tenant", "add", "clinic", "--ae-title", "CLINIC")
+    assert "late images: ask" in done("tenant", "set", "clinic", "--late-policy", "ask")
     done("peer", "add", "PACS@10.1.2.3:104", "--tenant", "clinic")
     assert "10.1.2.3:104" in done("peer", "list", "--tenant", "clinic")
     failed = radmeter(["peer", "add", "PACS@10.1.2.3:104", "--tenant", "nobody"], environment, ROOT)

@@ -98,6 +98,21 @@ def test_the_archive_of_a_peer_and_its_secret_which_is_never_shown(owner: psycop
     assert "query_url:" in failed("peer", "add", "X@h:1", "--archive", "https://")
 
 
+def test_when_the_studies_of_a_peer_are_complete_is_set_exported_and_read_back(
+    owner: psycopg.Connection, tmp_path: Path
+) -> None:
+    done(
+        "peer", "add", "CT1@10.1.2.3:104", "--quiet-time-max-s", "60", "--force-after-s", "900",
+        "--force-policy", "ask", "--archive-habit", "complete",
+    )  # fmt: skip
+    lines = {"quiet_time_max_s: 60.0", "force_after_s: 900.0", "force_policy: ask", "archive_habit: complete"}
+    assert lines <= set(done("peer", "show", "CT1").splitlines())
+    file = tmp_path / "peers.csv"
+    file.write_text(done("peer", "export"))
+    assert done("peer", "import", file) == "0 added, 0 changed, 1 as before\n"
+    assert "archive_habit:" in failed("peer", "add", "CT1@10.1.2.3:104", "--archive-habit", "full")
+
+
 def test_what_cannot_be_is_refused_with_the_name_of_the_field(owner: psycopg.Connection) -> None:
     assert "hosts:" in failed("peer", "add", "CT1@10.1.2.3:104", "--hosts", "10.1.2.0/64")
     assert "certificates:" in failed("peer", "add", "CT1@10.1.2.3:104", "--certificates", "ct1")
