@@ -50,6 +50,7 @@ class DicomWebServer:
     username, secret: Basic with a user name, Bearer with a secret alone, nothing without one. They go to this
         origin only.
     tls: the context that verifies the server; None takes the machine's certificate authorities.
+    allows_clear_text: somebody decided that the secret may go over plain http through this network.
     """
 
     url: str
@@ -57,6 +58,7 @@ class DicomWebServer:
     secret: str = ""
     timeout_s: float = 10.0
     tls: ssl.SSLContext | None = None
+    allows_clear_text: bool = False
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -67,9 +69,13 @@ class DicomWebServer:
 
     @property
     def may_hear_secrets(self) -> bool:
-        """Over TLS, or where nothing leaves the machine."""
+        """Over TLS, where nothing leaves the machine, or where it was decided."""
         parts = urlsplit(self.url)
-        return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+        return (
+            self.allows_clear_text
+            or parts.scheme == "https"
+            or parts.hostname in ("localhost", "127.0.0.1", "::1")
+        )
 
 
 def search(

@@ -128,6 +128,7 @@ class InstanceStore:
         self._space_checked_at = -_SPACE_TRUSTED_S
         self._has_space = True
         self._incoming_lock: BinaryIO | None = None
+        self._syncers = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sync")
 
     def create(self, header: bytes) -> IncomingInstance:
         """Begin an instance; raise `OutOfResources` when the disk is nearly full."""
@@ -165,8 +166,8 @@ class InstanceStore:
         for directory in directories - self._known_directories:
             self._make_directory(directory)
         if self._durable:
-            with ThreadPoolExecutor(_SYNC_THREADS) as pool:
-                list(pool.map(IncomingInstance.sync, (incoming for incoming, _ in placed)))
+            shares = [placed[number::_SYNC_THREADS] for number in range(min(_SYNC_THREADS, len(placed)))]
+            list(self._syncers.map(_sync_each, shares))
         for incoming, path in placed:
             incoming.close()
             incoming.place(path)
@@ -199,6 +200,7 @@ class InstanceStore:
             shutil.rmtree(self._incoming, ignore_errors=True)
             self._incoming_lock.close()
             self._incoming = self._incoming_lock = None
+        self._syncers.shutdown()
 
     def _open_incoming(self) -> Path:
         """This process's own folder, locked; folders of processes that died are removed."""
@@ -239,6 +241,11 @@ class InstanceStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _sync_each(placed: Sequence[tuple[IncomingInstance, Path]]) -> None:
+    for incoming, _ in placed:
+        incoming.sync()
 
 
 def _is_abandoned(directory: Path) -> bool:

@@ -53,6 +53,7 @@ class Intake:
         try:
             return await anyio.to_thread.run_sync(lambda: work(body.pieces()), limiter=self._threads)
         finally:
+            body.close()
             self._free.release()
 
     @contextlib.contextmanager

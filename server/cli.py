@@ -67,14 +67,25 @@ def serve(role: Annotated[str, typer.Option(help="all, gateway, worker or portal
 @app.command()
 def send(
     paths: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files or folders")],
-    to: Annotated[str, typer.Option(help="AE@host:port of the receiver")],
-    calling: Annotated[str, typer.Option(help="our AE title")] = "RADMETER_SCU",
+    to: Annotated[str, typer.Option(help="AE@host:port of the receiver, or https://host/dicom-web")],
+    calling: Annotated[str, typer.Option(help="our AE title, for AE@host:port")] = "RADMETER_SCU",
+    key: Annotated[
+        str, typer.Option(envvar="RADMETER_KEY", help="API key, for https:// (the variable keeps it private)")
+    ] = "",
+    authority: Annotated[
+        Path | None, typer.Option(exists=True, help="PEM file: whose certificates are trusted, for https://")
+    ] = None,
+    clear_text: Annotated[bool, typer.Option(help="allow http:// to another machine")] = False,
 ) -> None:
-    """Push DICOM as a PACS would, with a progress bar."""
+    """Push DICOM as a PACS would, with a progress bar. Exit code 1 unless everything was accepted."""
+    from server.send import is_url, parse_address, parse_url
     from server.send import send as run
 
     with explained_errors():
-        failed = run(paths, to, calling)
+        if is_url(to):
+            failed = run(paths, parse_url(to, key, authority, allows_clear_text=clear_text))
+        else:
+            failed = run(paths, parse_address(to, calling))
     if failed:
         raise typer.Exit(1)
 

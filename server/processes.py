@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -56,9 +57,11 @@ def run_portal(settings: Settings) -> None:
         instance_bytes_max=settings.instance_bytes_max,
         observe_instance=Metrics().observe_instance,
     )
+    app = create_app(context)
+    gc.freeze()  # what is loaded stays: the collector need not walk through it again and again
     log.info("portal_started", extra={"port": settings.http_port})
     uvicorn.run(
-        create_app(context), host=settings.http_host, port=settings.http_port, log_config=None, access_log=False,
+        app, host=settings.http_host, port=settings.http_port, log_config=None, access_log=False,
         server_header=False, timeout_graceful_shutdown=5,
     )  # fmt: skip
 

@@ -26,10 +26,12 @@ with atheris.instrument_imports(include=["dicom_gateway", "study"]):
         DataSetHeadUnreadable,
         InvalidMessage,
         InvalidPDU,
+        MultipartMalformed,
         ProtocolViolation,
         RequestRefused,
     )
     from dicom_gateway.instance_store import InstanceStore
+    from dicom_gateway.multipart_related import MultipartParser, PartBegins, PartEnds
     from dicom_gateway.negotiation import accepted_contexts, answer_contexts, answer_roles
     from dicom_gateway.peers import Peer
     from dicom_gateway.transfer_syntaxes import (
@@ -133,6 +135,40 @@ def messages(data: bytes) -> None:
     assert list(root.rglob("*.part")) == []
 
 
+def _taken_apart(data: bytes, piece_bytes: int) -> tuple[list[tuple[dict[str, str], bytes, bool]], bool]:
+    """Each part as (headers, content, whether it ended), and whether the body is well formed."""
+    parts: list[tuple[dict[str, str], bytes, bool]] = []
+    parser = MultipartParser("frontier")
+    try:
+        for start in range(0, len(data), piece_bytes):
+            for event in parser.feed(data[start : start + piece_bytes]):
+                if isinstance(event, PartBegins):
+                    assert not parts or parts[-1][2], "one part ends before the next begins"
+                    parts.append((dict(event.headers), b"", False))
+                    continue
+                headers, content, has_ended = parts[-1]
+                assert not has_ended
+                is_end = isinstance(event, PartEnds)
+                parts[-1] = (headers, content if is_end else content + bytes(event), is_end)
+        parser.finish()
+    except MultipartMalformed:
+        return parts, False
+    return parts, True
+
+
+def multipart(data: bytes) -> None:
+    """However the body is cut into pieces, its parts are the same; no content holds the boundary."""
+    piece_bytes, body = 1 + data[0] % 64 if data else 1, data[1:]
+    parts, is_whole = _taken_apart(body, max(1, len(body)))
+    in_pieces, is_whole_in_pieces = _taken_apart(body, piece_bytes)
+    assert is_whole == is_whole_in_pieces
+    if is_whole:
+        assert in_pieces == parts
+        assert all(has_ended for _, _, has_ended in parts)
+    for _, content, _ in parts + in_pieces:
+        assert b"\r\n--frontier" not in content
+
+
 _CLASSES = (
     RawPeer.CT,
     "1.2.840.10008.1.20.1",
@@ -140,7 +176,8 @@ _CLASSES = (
     RawPeer.VERIFICATION,
 )
 TARGETS = {
-    one.__name__: one for one in (associate_request, data_values, command, head, service_request, messages)
+    one.__name__: one
+    for one in (associate_request, data_values, command, head, service_request, messages, multipart)
 }
 
 if __name__ == "__main__":

@@ -43,6 +43,10 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "head": (ct_data_set("1.2.3", pixel_bytes=32),),
     "service_request": (RawPeer.commitment_request("1.2.7", RawPeer.CT, "1.2.3", "1.2.4"),),
     "messages": tuple(_without_headers(pdus) for pdus in EXCHANGES),
+    "multipart": (
+        b"\x07--frontier\r\nContent-Type: application/dicom\r\n\r\nDICM\r\n--frontier\r\n\r\n\r\n--frontier--\r\n",
+        b'\x1fpreamble\r\n--frontier \t\r\nA: b;\r\n c="d"\r\n\r\n\r\r\n--front\r\n--frontier--epilogue',
+    ),
 }
 
 
