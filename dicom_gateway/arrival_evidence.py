@@ -52,7 +52,8 @@ class SeriesEvidence:
     here: instances that have arrived. silence_s: since the last of them, 0.0 while there is none.
     listed, listed_here: instances that MPPS lists, and those of them that have arrived.
     counted: what the sender's archive counts; None when it was not asked.
-    missing_slices: slices that are missing inside the range of a regular series.
+    missing_slices: slices that are missing inside the range of a regular series. is_read: the headers of what is here
+        were read, so that a hole would be known.
     """
 
     series_instance_uid: str
@@ -64,6 +65,7 @@ class SeriesEvidence:
     listed_here: int = 0
     counted: int | None = None
     missing_slices: int = 0
+    is_read: bool = False
 
     def __post_init__(self) -> None:
         if self.listed_here > min(self.listed, self.here):

@@ -109,7 +109,7 @@ def complete_series(evidence: ArrivalEvidence, policy: CompletionPolicy) -> tupl
             return True
         if series.counted == series.here and not evidence.archive_grew and not policy.archive_fills:
             return True
-        return evidence.geometry_is_known and series.silence_s >= policy.quiet.seconds
+        return series.is_read and series.silence_s >= policy.quiet.seconds
 
     return tuple(series for series in evidence.series if is_whole(series))
 
@@ -176,7 +176,7 @@ def _by_silence(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision
     holed = [series for series in evidence.series if series.missing_slices]
     if holed:
         first = holed[0]
-        values = _label(first) | {"images": sum(one.missing_slices for one in holed)}
+        values = series_values(first) | {"images": sum(one.missing_slices for one in holed)}
         if evidence.silence_s < min(GAP_WAIT_S, policy.force_after_s):
             return _wait(Reason("slice_gap", values), GAP_WAIT_S - evidence.silence_s)
         return Decision(
@@ -220,11 +220,12 @@ def _waiting_for(series: list[SeriesEvidence]) -> Reason:
     if any(not one.series_instance_uid for one in series):
         return Reason("missing_of_study", {"images": max(one.missing for one in series)})
     if len(series) == 1:
-        return Reason("missing_of_series", values | _label(series[0]))
+        return Reason("missing_of_series", values | series_values(series[0]))
     return Reason("missing_of_several", values)
 
 
-def _label(series: SeriesEvidence) -> Values:
+def series_values(series: SeriesEvidence) -> Values:
+    """How a sentence names the series."""
     return {"series": series.number if series.number is not None else "", "modality": series.modality}
 
 

@@ -14,12 +14,13 @@ from billing import meter
 from dicom_gateway.assemble import Decision, Reason, Verdict, decide
 from dicom_gateway.inspect import InspectError, inspect_study
 from dicom_gateway.series_gaps import missing_slices
-from pipeline import audit, prior_studies, required_series, store
+from pipeline import audit, early_start, prior_studies, required_series, rule_quiet_time, rule_store, store
 from pipeline.completion_evidence import ArrivalState, gather, lock_open_arrival
 from pipeline.completion_text import sentence
 from pipeline.database import Connection
 from pipeline.finish import record_outcome, usage_event
 from pipeline.pauses import record_pause
+from pipeline.rules import RuleSet
 from pipeline.services import Services
 from pipeline.status import TERMINAL, StudyStatus
 
@@ -37,29 +38,45 @@ DeferAgain = Callable[[Connection, float], None]
 def assemble_study(services: Services, tenant: str, arrival_id: int, *, defer_again: DeferAgain) -> None:
     """Close the arrival if it is complete, else look again later. The decision and what follows commit together."""
     headers: Row | None = None
+    quiet: Row | None = None
     required: required_series.Requirements | None = None
+    early: early_start.EarlyAnswer | None = None
     while True:
         with services.database.transaction(tenant) as conn:
             row = lock_open_arrival(conn, tenant, arrival_id)
             if row is None:
                 return  # closed already by an earlier run of this job
-            state = gather(conn, row, headers)
+            rules = rule_store.active_rules(conn, tenant, services.time_zone)
+            state = rule_quiet_time.applied(gather(conn, row, headers), quiet, rules)
             if required is not None:
                 state = required.applied_to(state)
+            if early is not None:
+                state = early_start.remembered(state, early, rules)
             decision = decide(state.evidence, state.policy)
-            wanted = _headers_wanted(conn, state, decision) if headers is None else []
-            question = None
-            if not wanted and required is None and decision.verdict is Verdict.COMPLETE:
-                question = required_series.question_of(conn, row, services.time_zone)
-            if not wanted and question is None:
-                _act(services, conn, state, decision, defer_again)
+            quiet_asked = rule_quiet_time.question_of(conn, state, rules) if quiet is None else None
+            wanted = _headers_wanted(conn, state, decision, rules) if headers is None else []
+            required_asked = early_asked = None
+            if decision.verdict is Verdict.COMPLETE and required is None:
+                required_asked = required_series.question_of(conn, row, rules)
+            elif decision.verdict is Verdict.WAIT and early is None:
+                early_asked = early_start.question_of(conn, state, rules)
+            if not (quiet_asked or wanted or required_asked or early_asked):
+                if early_start.has_early_rules(rules) and decision.verdict is Verdict.WAIT:
+                    decision = early_start.hurried(decision, state)
+                late_policy = required.late_policy if required else None
+                series = early.series if early and early.is_remembered(state) else ()
+                _act(services, conn, state, decision, defer_again, late_policy, series)
                 _note_transfer(conn, tenant, arrival_id)
                 return
         # Outside the transaction, because instances wait for it.
-        if question is not None:
-            required = required_series.answer(services, question)
-        else:
+        if quiet_asked:
+            quiet = rule_quiet_time.answer(services, quiet_asked)
+        elif wanted:
             headers = read_headers(services, wanted)
+        elif required_asked:
+            required = required_series.answer(services, required_asked)
+        elif early_asked:
+            early = early_start.answer(services, early_asked)
 
 
 def _note_transfer(conn: Connection, tenant: str, arrival_id: int) -> None:
@@ -78,14 +95,21 @@ def _note_transfer(conn: Connection, tenant: str, arrival_id: int) -> None:
         audit.record(conn, tenant, audit.AuditEvent.INSTANCES_RECEIVED, detail)
 
 
-def _headers_wanted(conn: Connection, state: ArrivalState, decision: Decision) -> list[Row]:
+def _headers_wanted(
+    conn: Connection, state: ArrivalState, decision: Decision, rules: RuleSet | None
+) -> list[Row]:
     """The instances whose headers decide, or name the series that is waited for."""
     unnamed = decision.reason.code == "missing_of_series" and decision.reason.values["series"] == ""
-    if decision.verdict is not Verdict.READ_HEADERS and not unnamed:
+    silent = frozenset[str]()
+    if decision.verdict is Verdict.WAIT and early_start.has_early_rules(rules):
+        silent = early_start.unread_series(state)
+    if decision.verdict is not Verdict.READ_HEADERS and not unnamed and not silent:
         return []
     rows = store.instances(conn, state.row["tenant"], state.row["study_id"])
     if decision.verdict is Verdict.READ_HEADERS:
         return rows
+    if silent:
+        return [row for row in rows if row["series_instance_uid"] in silent]
     seen = state.memory.get("headers", {})
     first = {row["series_instance_uid"]: row for row in reversed(rows)}
     return [row for uid, row in first.items() if uid not in seen]
@@ -109,8 +133,15 @@ def read_headers(services: Services, rows: list[Row]) -> Row:
 
 
 def _act(
-    services: Services, conn: Connection, state: ArrivalState, decision: Decision, defer_again: DeferAgain
+    services: Services,
+    conn: Connection,
+    state: ArrivalState,
+    decision: Decision,
+    defer_again: DeferAgain,
+    late_policy: str | None,
+    early: tuple[str, ...],
 ) -> None:
+    """late_policy: of a rule; None = the tenant's. early: series to start with while others still arrive."""
     row = state.row
     if state.should_ask:
         services.ask_counts(conn, row["tenant"], row["study_id"])
@@ -125,9 +156,12 @@ def _act(
     if is_fetched and decision.verdict is not Verdict.WAIT:
         _close(conn, state, decision, "assembled")
         prior_studies.keep(conn, study, row["new_count"])
+    elif early and decision.verdict is Verdict.WAIT and early_start.may_start(study):
+        _start_early(services, conn, state, study, early)
+        _look_again(conn, replace(state, row=row | {"started_with": early}), decision, defer_again)
     elif decision.verdict in (Verdict.WAIT, Verdict.ASK):
         _look_again(conn, state, decision, defer_again)
-    elif row["new_count"] == 0 and study.status is not StudyStatus.RECEIVING:
+    elif row["new_count"] == 0 and study.status is not StudyStatus.RECEIVING and study.started_with is None:
         # A study without any instance of its own has only conflicts: the route step refuses it, visibly.
         reason = _close(conn, state, decision, "seen_again")
         store.note(conn, study, "study_seen_again", detail={"arrival": row["id"], "reason": reason})
@@ -136,7 +170,28 @@ def _act(
         # Late instances wait for the end of the revision in progress.
         _look_again(conn, state, Decision(Verdict.WAIT, Reason("busy"), _BUSY_DELAY_S), defer_again)
     else:
-        _end(services, conn, state, decision, study, defer_again)
+        _end(services, conn, state, decision, study, defer_again, late_policy)
+
+
+def _start_early(
+    services: Services,
+    conn: Connection,
+    state: ArrivalState,
+    study: store.StudyRecord,
+    series: tuple[str, ...],
+) -> None:
+    """A revision that reads these series only begins; the arrival stays open for the others."""
+    values = early_start.started(state, series)
+    reason = sentence({"code": "series" if "series" in values else "several_series", "values": values})
+    conn.execute(
+        "UPDATE study SET completion = %s, started_with = %s WHERE tenant = %s AND id = %s",
+        (reason, list(series), study.tenant, study.id),
+    )
+    revision = study.revision + (study.status in TERMINAL)
+    detail = {"reason": reason, "instances": values["images"]}
+    services.defer_step(
+        conn, store.advance(conn, study, StudyStatus.ASSEMBLED, detail=detail, revision=revision)
+    )
 
 
 def _end(
@@ -146,6 +201,7 @@ def _end(
     decision: Decision,
     study: store.StudyRecord,
     defer_again: DeferAgain,
+    late_policy: str | None,
 ) -> None:
     """The arrival is over: its study goes on its path, or nothing comes of it and the reason is shown."""
     is_late = study.status in TERMINAL
@@ -158,7 +214,9 @@ def _end(
             record_outcome(conn, after, unchanged=False)
         return
     late = Reason("ask_late", {"images": state.row["new_count"]})
-    late_policy = store.get_tenant(conn, study.tenant)["late_policy"] if is_late else "run"
+    if not is_late or study.started_with is not None:  # the rest of a study that began early is not late
+        late_policy = "run"
+    late_policy = late_policy or store.get_tenant(conn, study.tenant)["late_policy"]
     if late_policy == "ask" and state.evidence.order is None:
         _look_again(conn, state, Decision(Verdict.ASK, late, _ASK_AGAIN_S), defer_again)
     elif late_policy == "ignore" and state.evidence.order is None:
@@ -202,6 +260,10 @@ def _close(conn: Connection, state: ArrivalState, decision: Decision, outcome: s
            WHERE tenant = %s AND id = %s""",
         (outcome, reason, state.row["tenant"], state.row["id"]),
     )
+    conn.execute(
+        "UPDATE study SET started_with = NULL WHERE tenant = %s AND id = %s AND started_with IS NOT NULL",
+        (state.row["tenant"], state.row["study_id"]),
+    )
     return reason
 
 
@@ -216,6 +278,9 @@ def _store(conn: Connection, state: ArrivalState, decision: Decision, look_at: d
         "association": state.evidence.association,
         "evidence": evidence,
     }
+    is_waiting = decision.verdict in (Verdict.WAIT, Verdict.ASK) and decision.reason.code != "busy"
+    if state.row["started_with"] is not None and is_waiting:
+        stored["started"] = early_start.started(state, state.row["started_with"])
     conn.execute(
         "UPDATE arrival SET decision = %s, memory = %s, look_at = %s WHERE tenant = %s AND id = %s",
         (Jsonb(stored), Jsonb(state.memory), look_at, state.row["tenant"], state.row["id"]),

@@ -50,8 +50,9 @@ def lock_open_arrival(conn: Connection, tenant: str, arrival_id: int) -> Row | N
                       SELECT 1 FROM arrival other
                       WHERE other.tenant = a.tenant AND other.association_id = a.association_id
                         AND other.last_at > a.last_at) THEN 'released' ELSE 'open' END) AS association,
-                  p.quiet_time_s, p.quiet_time_max_s, p.force_after_s, p.force_policy, p.archive_habit
-           FROM arrival a LEFT JOIN association s ON s.id = a.association_id
+                  st.started_with, p.quiet_time_s, p.quiet_time_max_s, p.force_after_s, p.force_policy, p.archive_habit
+           FROM arrival a JOIN study st ON st.tenant = a.tenant AND st.id = a.study_id
+           LEFT JOIN association s ON s.id = a.association_id
            LEFT JOIN peer p ON p.tenant = a.tenant AND p.ae_title = a.ae_title
            WHERE a.tenant = %s AND a.id = %s AND a.closed_at IS NULL FOR UPDATE OF a""",
         (tenant, arrival_id),
@@ -64,11 +65,14 @@ def gather(conn: Connection, row: Row, headers: Row | None = None) -> ArrivalSta
     series = {one.series_instance_uid: one for one in _received(conn, row)}
     memory = dict(row["memory"])
     facts = memory["headers"] = memory.get("headers", {}) | (headers or {})
-    for uid in series.keys() & facts.keys():
-        known = facts[uid]
-        is_current = known["here"] == series[uid].here
+    for uid, one in series.items():
+        known = facts.get(uid, {"here": 0, "number": None, "missing": 0})
+        is_current = known["here"] == one.here
         series[uid] = replace(
-            series[uid], number=known["number"], missing_slices=known["missing"] if is_current else 0
+            one,
+            number=known["number"],
+            missing_slices=known["missing"] if is_current else 0,
+            is_read=is_current or one.here < SLICES_MIN,
         )
     modality = _main_modality(series.values())
     steps = add_steps(conn, row, series)
@@ -79,9 +83,7 @@ def gather(conn: Connection, row: Row, headers: Row | None = None) -> ArrivalSta
         association=AssociationState(row["association"]),
         series=tuple(series.values()),
         geometry_is_known=all(
-            one.here < SLICES_MIN or facts.get(uid, {}).get("here") == one.here
-            for uid, one in series.items()
-            if uid != WHOLE_STUDY
+            one.is_read or not one.here for one in series.values() if one.series_instance_uid != WHOLE_STUDY
         ),
         steps_in_progress=steps.in_progress,
         steps_ended=steps.ended,

@@ -38,6 +38,10 @@ _SENTENCES = {
         "{series} is whole ({images} images); other series still arrive",
         "{series}已到齐（{images} 幅）；其他序列仍在到达",
     ),
+    "several_series": (
+        "{series_count} series are whole ({images} images); other series still arrive",
+        "{series_count} 个序列已到齐（{images} 幅）；其他序列仍在到达",
+    ),
     "person": ("a person asked to process what is here", "有人要求立即处理已到达的图像"),
     "forced_missing": (
         "nothing came for {silence_s} s; processed although {images} images are missing",
@@ -132,10 +136,24 @@ def sentence(decision: dict[str, Any], language: str = "en") -> str:
         return str(code or "")
     column = 1 if language == "zh" else 0
     text = _SENTENCES[code][column].format(**_words(decision.get("values", {}), column))
+    if decision.get("started"):
+        text = _started(decision["started"], column) + text
     association = decision.get("association", "")
     if decision.get("verdict") == "complete" and association in _BROKEN:
         text += ("；" if column else "; ") + _BROKEN[association][column]
     return text if column else _ONE.sub(r"\1", text)
+
+
+def _started(values: dict[str, Any], column: int) -> str:
+    """“started with series 4; 2 series still arriving; ”."""
+    words = _words(values, column)
+    what = (
+        words.get("series") or (f"{words['series_count']} series", f"{words['series_count']} 个序列")[column]
+    )
+    return (
+        f"started with {what}; {words['others']} series still arriving; ",
+        f"已开始处理{what}；另有 {words['others']} 个序列仍在到达；",
+    )[column]
 
 
 def _words(values: dict[str, Any], column: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
     notes: list[str] = []
     digests: dict[str, str] = {}
     slice_count = 0
-    for uid in sorted({choice["series_instance_uid"] for choice in record.route}):
+    for uid in sorted({choice["series_instance_uid"] for choice in record.to_run}):
         series = study.series_of(uid)
         try:
             volume = decode_series(

@@ -69,7 +69,7 @@ def _names_by_product(conn: Connection, study: StudyRecord) -> dict[str, list[st
     default = [(peer and peer["result_destination"]) or study.ae_title]
     return {
         choice["product"]: choice.get("destinations") or default
-        for choice in study.route
+        for choice in study.to_run
         if not choice.get("shadow")
     }
 

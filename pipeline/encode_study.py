@@ -33,7 +33,7 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
         delivered = store.superseded_objects(conn, record)
     rows: list[dict[str, Any]] = []
     has_report = False
-    for choice in record.route:
+    for choice in record.to_run:
         product = choice["product"]
         results = _make(
             services,

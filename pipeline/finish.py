@@ -53,7 +53,7 @@ def _again(conn: Connection, study: StudyRecord) -> str:
 
 def _products(conn: Connection, study: StudyRecord, refused: tuple[str, ...]) -> list[str]:
     """What the route chose, else what it refused, else what the tenant subscribes to."""
-    routed = [choice["product"] for choice in study.route]
+    routed = [choice["product"] for choice in study.to_run]
     return routed or list(refused) or list(store.get_tenant(conn, study.tenant)["models"])
 
 

@@ -20,7 +20,7 @@ from pipeline.study_file import save_findings
 def infer_study(services: Services, record: StudyRecord) -> Outcome:
     """Run the routed models one after the other on their series."""
     results: dict[str, InferenceResult] = {}
-    for choice in record.route:
+    for choice in record.to_run:
         volume = load_volume(services.folders.volume_of(record, choice["series_instance_uid"]))
         try:
             result = run_model(services.get_model(choice["model"]), volume, services.endpoint)
@@ -32,7 +32,7 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome:
         results[choice["product"]] = result
 
     def save(conn: Connection, study: StudyRecord) -> None:
-        for choice in study.route:
+        for choice in study.to_run:
             _insert_result(conn, study, choice, results[choice["product"]])
 
     found = {product: len(result.findings) for product, result in results.items()}

@@ -1,4 +1,4 @@
-"""What the routing rules require before a study counts as complete, and which of it has not come."""
+"""What the routing rules require before a study counts as complete, and what late images do then."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from dicom_gateway.arrival_evidence import ForcePolicy
 from dicom_gateway.inspect import InspectError, inspect_study
-from pipeline import rule_store, store
+from pipeline import store
 from pipeline.completion_evidence import ArrivalState, Row
 from pipeline.database import Connection
 from pipeline.route_rules import applying_rules
@@ -18,11 +18,15 @@ from pipeline.services import Services
 
 @dataclass(frozen=True)
 class Requirements:
-    """missing: expressions that no series fulfils. force_*: of the first rule that has a missing series, or None."""
+    """missing: expressions that no series fulfils. force_*: of the first rule that has a missing series, or None.
+
+    late_policy: of the first rule that has one, or None.
+    """
 
     missing: tuple[str, ...] = ()
     force_after_s: int | None = None
     force_policy: str | None = None
+    late_policy: str | None = None
 
     def applied_to(self, state: ArrivalState) -> ArrivalState:
         policy = state.policy
@@ -35,17 +39,16 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Question:
-    """Rules that require series, and the study that they are asked about."""
+    """Rules that require series or say what late images do, and the study that they are asked about."""
 
     rules: RuleSet
     arrival: Arrival
     instances: tuple[Row, ...]
 
 
-def question_of(conn: Connection, row: Row, time_zone: str) -> Question | None:
-    """None where the rules in force require nothing."""
-    rules = rule_store.active_rules(conn, row["tenant"], time_zone)
-    if rules is None or not any(rule.required_series for rule in rules.rules):
+def question_of(conn: Connection, row: Row, rules: RuleSet | None) -> Question | None:
+    """None where the rules in force say nothing of this."""
+    if rules is None or not any(rule.required_series or rule.late_policy for rule in rules.rules):
         return None
     called = store.get_tenant(conn, row["tenant"])["called_ae_title"]
     instances = tuple(store.instances(conn, row["tenant"], row["study_id"]))
@@ -60,9 +63,10 @@ def answer(services: Services, question: Question) -> Requirements:
         found = applying_rules(question.rules, study, question.arrival)
     except (InspectError, EvaluationTooLong):
         return Requirements()
+    late_policy = next((rule.late_policy for rule, _ in found if rule.late_policy is not None), None)
     lacking = [(rule, missing) for rule, missing in found if missing]
     if not lacking:
-        return Requirements()
+        return Requirements(late_policy=late_policy)
     first = lacking[0][0]
     every = dict.fromkeys(text for _, missing in lacking for text in missing)
-    return Requirements(tuple(every), first.force_after_s, first.force_policy)
+    return Requirements(tuple(every), first.force_after_s, first.force_policy, late_policy)

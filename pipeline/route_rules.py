@@ -13,7 +13,7 @@ from pipeline.rule_errors import EvaluationTooLong
 from pipeline.rule_expression import evaluate, first_not_true, names_in
 from pipeline.rule_keywords import Arrival, Facts, Value, series_facts, study_facts
 from pipeline.rule_language import Expression
-from pipeline.rules import Rule, RuleSet
+from pipeline.rules import Rule, RuleSet, Start
 from pipeline.urgency import MOST_URGENT_FIRST, Priority
 from study.study import Series, Study
 
@@ -149,6 +149,12 @@ def applying_rules(
             if rule.stop:
                 break
     return tuple(found)
+
+
+def early_rules(rule_set: RuleSet, study: Study, arrival: Arrival) -> frozenset[str]:
+    """Names of the rules that may start with these series: `start: series`, and all that they require is among them."""
+    found = applying_rules(rule_set, study, arrival)
+    return frozenset(rule.name for rule, missing in found if rule.start is Start.SERIES and not missing)
 
 
 class _Seen:

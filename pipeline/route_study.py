@@ -6,7 +6,8 @@ By the tenant's rules where it has some in force, else by its list of models.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -17,7 +18,7 @@ from pipeline.database import Connection
 from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.prior_rule import PriorsRule
 from pipeline.route import Route, choose
-from pipeline.route_rules import Routing, route_by_rules
+from pipeline.route_rules import Routing, early_rules, route_by_rules
 from pipeline.rule_errors import EvaluationTooLong
 from pipeline.rule_keywords import Arrival
 from pipeline.rules import RuleSet
@@ -55,7 +56,7 @@ class _Plan:
 def route_study(services: Services, record: StudyRecord) -> Outcome:
     """Inspect the study and route it. A study that no rule takes or no model reads is refused with the reason."""
     with services.database.transaction(record.tenant) as conn:
-        rows = store.instances(conn, record.tenant, record.id)
+        rows = _readable(record, store.instances(conn, record.tenant, record.id))
         tenant = store.get_tenant(conn, record.tenant)
         rule_set = rule_store.active_rules(conn, record.tenant, services.time_zone)
         earlier = store.results(conn, record.tenant, record.id)
@@ -68,11 +69,11 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
     study = inspected.study
     save_study(services.folders.work_of(record), study)
     arrival = Arrival(record.ae_title, tenant["called_ae_title"], record.updated_at)
-    plan = _plan(services, study, arrival, tenant["models"], rule_set)
-    digests = {row["location"]: row["blake3"] for row in rows}
-    for choice in plan.choices:
-        series = study.series_of(choice["series_instance_uid"])
-        choice["input_digest"] = input_digest(series, digests)
+    if record.started_with is None:
+        plan = _plan(services, study, arrival, tenant["models"], rule_set)
+    else:
+        plan = _early_plan(services, study, arrival, rule_set)
+    mark_standing(digested(plan.choices, study, rows), earlier)
     header, facts = header_of(study), summarize(study, arrival)
 
     def save(conn: Connection, record: StudyRecord) -> None:
@@ -81,6 +82,11 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
         if plan.choices and plan.priors is not None:
             services.defer_priors(conn, record.tenant, record.id, plan.priors.as_json())
         save_facts(conn, record, facts)
+        if not plan.choices:  # of an early start: nothing was started with
+            conn.execute(
+                "UPDATE study SET started_with = NULL WHERE tenant = %s AND id = %s",
+                (record.tenant, record.id),
+            )
 
     detail = {
         "explanation": [choice["explanation"] for choice in plan.choices],
@@ -88,11 +94,14 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
         "notes": list(inspected.notes),
         **(plan.detail or {}),
     }
+    if not plan.choices and record.started_with is not None:
+        # No rule wants it any more: it waits for the rest like any other.
+        return Outcome(save, detail, gives=StudyStatus.RECEIVING)
     if not plan.choices:
         reason = plan.reason or plan.refused[0][1:]
         products = tuple(product for product, _, _ in plan.refused)
         return Outcome(save, detail, gives=StudyStatus.REJECTED, reason=reason, refused=products)
-    if _all_known(plan.choices, earlier):
+    if all("standing" in choice for choice in plan.choices):
         is_shadow = all(choice.get("shadow") for choice in plan.choices)
         gives = StudyStatus.SHADOWED if is_shadow else StudyStatus.DELIVERED
         return Outcome(save, detail, gives=gives, unchanged=True)
@@ -103,11 +112,7 @@ def _plan(
     services: Services, study: Study, arrival: Arrival, models: list[str], rule_set: RuleSet | None
 ) -> _Plan:
     if rule_set is not None:
-        try:
-            routing = route_by_rules(rule_set, study, arrival, lambda name: services.get_model(name).manifest)
-        except EvaluationTooLong as error:
-            raise StudyFailed("RULES_TOO_SLOW", f"The routing rules were given up: {error}.") from error
-        return _plan_by_rules(routing, rule_set)
+        return _plan_by_rules(_route(services, rule_set, study, arrival), rule_set)
     choices: list[dict[str, Any]] = []
     refused = []
     for name in models:
@@ -117,6 +122,30 @@ def _plan(
         else:
             refused.append((name, chosen.code, chosen.text))
     return _Plan(choices, refused)
+
+
+def _early_plan(services: Services, study: Study, arrival: Arrival, rule_set: RuleSet | None) -> _Plan:
+    """What rules with `start: series` give on the series that are whole; the rest is refused when all is here."""
+    if rule_set is None:
+        return _Plan([], [])
+    routing = _route(services, rule_set, study, arrival)
+    early = early_rules(rule_set, study, arrival)
+    choices = [choice.as_json() for choice in routing.choices if choice.rule.name in early]
+    return replace(_plan_by_rules(routing, rule_set), choices=choices, refused=[])
+
+
+def early_choices(
+    services: Services, rule_set: RuleSet, study: Study, arrival: Arrival
+) -> list[dict[str, Any]]:
+    """What a start with these series would run. Raises `EvaluationTooLong` and `StudyFailed`."""
+    return _early_plan(services, study, arrival, rule_set).choices
+
+
+def _route(services: Services, rule_set: RuleSet, study: Study, arrival: Arrival) -> Routing:
+    try:
+        return route_by_rules(rule_set, study, arrival, lambda name: services.get_model(name).manifest)
+    except EvaluationTooLong as error:
+        raise StudyFailed("RULES_TOO_SLOW", f"The routing rules were given up: {error}.") from error
 
 
 def _plan_by_rules(routing: Routing, rule_set: RuleSet) -> _Plan:
@@ -153,6 +182,13 @@ def _save_plan(conn: Connection, record: StudyRecord, plan: _Plan) -> None:
     )
 
 
+def _readable(record: StudyRecord, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What this revision may read: all that is here, or the series that it began with."""
+    if record.started_with is None:
+        return rows
+    return [row for row in rows if row["series_instance_uid"] in record.started_with]
+
+
 def _inspect(services: Services, rows: list[dict[str, Any]]) -> InspectedStudy:
     files = [(row["location"], services.folders.instances / row["location"]) for row in rows]
     try:
@@ -181,14 +217,34 @@ def header_of(study: Study) -> dict[str, str]:
     }
 
 
-def _all_known(choices: list[dict[str, Any]], earlier: list[dict[str, Any]]) -> bool:
-    """Whether late instances changed nothing: every chosen input has a result of the version, delivered or shadow."""
+def digested(
+    choices: list[dict[str, Any]], study: Study, rows: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The choices, each with the digest of what its model reads."""
+    digests = {row["location"]: row["blake3"] for row in rows}
+    for choice in choices:
+        series = study.series_of(choice["series_instance_uid"])
+        choice["input_digest"] = input_digest(series, digests)
+    return choices
+
+
+def mark_standing(choices: list[dict[str, Any]], earlier: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mark the choices of which an earlier revision's result stands: same input and model, delivered or shadow.
+
+    They are not run again. Where only shadow models are new, all run again, for a study ends as shadowed or delivered.
+    """
     known = {
-        (row["product"], row["model_version"], row["input_digest"], row["is_shadow"])
+        (row["product"], row["model_version"], row["input_digest"], row["is_shadow"]): row["revision"]
         for row in earlier
         if row["is_delivered"] or row["is_shadow"]
     }
-    return all(
-        (one["product"], one["model_version"], one["input_digest"], bool(one.get("shadow"))) in known
+    found = [
+        (one, known.get((one["product"], one["model_version"], one["input_digest"], bool(one.get("shadow")))))
         for one in choices
-    )
+    ]
+    new = [one for one, revision in found if revision is None]
+    is_mixed = new and all(one.get("shadow") for one in new) and not all(one.get("shadow") for one in choices)
+    for choice, revision in found:
+        if revision is not None and not is_mixed:
+            choice["standing"] = revision
+    return choices

@@ -15,7 +15,7 @@ from billing.yaml_reader import YamlMap
 from pipeline.prior_rule import PriorsRule
 from pipeline.rule_errors import ExpressionRefused, RuleProblem, RulesInvalid
 from pipeline.rule_language import Expression, parse_expression
-from pipeline.rules import Rule, RuleSet
+from pipeline.rules import Rule, RuleSet, Start
 from pipeline.urgency import ALL_DAYS, Priority, TimeWindow
 from study.errors import InvalidAETitle
 from study.identifiers import AETitle
@@ -25,6 +25,7 @@ RULES_MAX = 100
 LIST_LENGTH_MAX = 20
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 FORCE_POLICIES = ("process", "discard", "ask")
+LATE_POLICIES = ("run", "ask", "ignore")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@ -]{0,63}", re.ASCII)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
@@ -102,6 +103,9 @@ def _read_rule(values: YamlMap) -> Rule:
         emergency_when=_expression(values, "emergency_when", of_series=False),
         shadow=_truth(values, "shadow", default=False),
         required_series=_expressions(values, "required_series"),
+        start=Start(values.one_of("start", tuple(Start), Start.STUDY)),
+        quiet_time_s=_optional(values, "quiet_time_s", lambda name: values.integer(name, 1, 3600)),
+        late_policy=_optional(values, "late_policy", lambda name: values.one_of(name, LATE_POLICIES)),
         force_after_s=_optional(values, "force_after_s", lambda name: values.integer(name, 1, 86_400)),
         force_policy=_optional(values, "force_policy", lambda name: values.one_of(name, FORCE_POLICIES)),
         stop=_truth(values, "stop", default=False),

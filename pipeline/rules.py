@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import time
+from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from pipeline.prior_rule import PriorsRule
@@ -17,6 +18,13 @@ from pipeline.urgency import Priority, TimeWindow
 
 OFF_PEAK = TimeWindow(time(20), time(6))
 """Of a document that names no hours."""
+
+
+class Start(StrEnum):
+    """What a rule waits for."""
+
+    STUDY = "study"
+    SERIES = "series"
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,8 @@ class Rule:
     emergency_when: raises the priority to emergency where it is true.
     shadow: the models run and their results are kept, neither delivered nor charged.
     required_series: each must be true of some series before the study counts as complete.
+    start: whether it waits for the whole study, or starts with the series that are whole while others still arrive.
+    quiet_time_s, late_policy: of the studies that it matches; None = as the peer and the tenant have it.
     force_after_s, force_policy: when a required series is waited for no longer, and then; None = as the peer has it.
     stop: where this rule matches, no later one is looked at.
     priors: which earlier studies of the patient are fetched; None = none.
@@ -46,6 +56,9 @@ class Rule:
     emergency_when: Expression | None = None
     shadow: bool = False
     required_series: tuple[Expression, ...] = ()
+    start: Start = Start.STUDY
+    quiet_time_s: int | None = None
+    late_policy: str | None = None
     force_after_s: int | None = None
     force_policy: str | None = None
     stop: bool = False

@@ -49,7 +49,8 @@ TRANSITIONS: dict[StudyStatus, frozenset[StudyStatus]] = {
     # Rejected at once: a person or the peer's policy discards what will not become complete.
     _S.RECEIVING: frozenset({_S.ASSEMBLED, _S.REJECTED, _S.PRIOR}),
     # Delivered or shadowed at once: late instances that do not change what the models read.
-    _S.ASSEMBLED: frozenset({_S.ROUTED, _S.DELIVERED, _S.SHADOWED, _S.REJECTED, _S.FAILED}),
+    # Receiving again: a start before the end that no rule wants any more.
+    _S.ASSEMBLED: frozenset({_S.RECEIVING, _S.ROUTED, _S.DELIVERED, _S.SHADOWED, _S.REJECTED, _S.FAILED}),
     _S.ROUTED: frozenset({_S.DECODED, _S.REJECTED, _S.FAILED}),
     _S.DECODED: frozenset({_S.INFERRED, _S.REJECTED, _S.FAILED}),
     _S.INFERRED: frozenset({_S.ENCODED, _S.SHADOWED, _S.FAILED}),

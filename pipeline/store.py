@@ -38,6 +38,13 @@ class StudyRecord:
     priority: str = Priority.NORMAL
     rule_set_version: int | None = None
     run_window: dict[str, Any] | None = None
+    started_with: list[str] | None = None
+    """The series that this revision may read, where it began while others still arrive; None = all that is here."""
+
+    @property
+    def to_run(self) -> list[dict[str, Any]]:
+        """What the route chose, without the choices whose result of an earlier revision stands."""
+        return [choice for choice in self.route if "standing" not in choice]
 
 
 def _record(row: Row) -> StudyRecord:
@@ -45,7 +52,8 @@ def _record(row: Row) -> StudyRecord:
 
 
 _STUDY = """SELECT id, tenant, study_instance_uid, ae_title, status, revision, reason_code, reason_text, header,
-                   route, completion, created_at, updated_at, purpose, priority, rule_set_version, run_window
+                   route, completion, created_at, updated_at, purpose, priority, rule_set_version, run_window,
+                   started_with
             FROM study WHERE tenant = %s AND id::text = %s"""
 
 
@@ -141,7 +149,8 @@ def list_studies(
                  WHERE a.study_id = s.id AND a.outcome = 'seen_again') AS seen_again_count,
                (SELECT sum(jsonb_array_length(r.findings)) FROM result r
                  WHERE r.study_id = s.id AND NOT r.is_shadow AND r.revision =
-                 (SELECT max(latest.revision) FROM result latest WHERE latest.study_id = s.id)) AS finding_count
+                 (SELECT max(latest.revision) FROM result latest
+                   WHERE latest.study_id = s.id AND latest.product = r.product)) AS finding_count
         FROM study s
         WHERE s.tenant = %(tenant)s
           AND (%(status)s::text IS NULL OR s.status = %(status)s)
@@ -217,6 +226,16 @@ def results(conn: Connection, tenant: str, study_id: UUID | str, revision: int |
            ORDER BY revision DESC, product""",
         (tenant, str(study_id), revision, revision),
     ).fetchall()
+
+
+def present_results(conn: Connection, study: StudyRecord) -> list[Row]:
+    """Results of the present revision, and those of earlier ones that stand."""
+    standing = {(choice["product"], choice["standing"]) for choice in study.route if "standing" in choice}
+    return [
+        row
+        for row in results(conn, study.tenant, study.id)
+        if row["revision"] == study.revision or (row["product"], row["revision"]) in standing
+    ]
 
 
 def result_objects(

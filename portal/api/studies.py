@@ -68,7 +68,7 @@ def get_timeline(context: Context, identity: Reader, study_id: str) -> list[Stud
 
 @router.get("/{study_id}/result")
 def get_result(context: Context, identity: Reader, study_id: str) -> StudyResult:
-    """Findings and delivery of the present revision."""
+    """Findings and delivery of the present revision, and of earlier ones whose results stand."""
     with context.database.transaction(identity.tenant) as conn:
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
         results = _results(conn, study)
@@ -83,16 +83,20 @@ def get_result(context: Context, identity: Reader, study_id: str) -> StudyResult
 
 
 def _results(conn: Connection, study: store.StudyRecord) -> list[Result]:
-    objects = store.result_objects(conn, study.tenant, study.id, study.revision)
+    objects = store.result_objects(conn, study.tenant, study.id)
     return [
         Result(
             **{key: row[key] for key in ("product", "revision", "findings", "timing_s", "created_at")},
             model=ModelIdentity(
                 name=row["model_name"], version=row["model_version"], weights_sha256=row["weights_sha256"]
             ),
-            objects=[ResultObject(**one) for one in objects if one["product"] == row["product"]],
+            objects=[
+                ResultObject(**one)
+                for one in objects
+                if (one["product"], one["revision"]) == (row["product"], row["revision"])
+            ],
         )
-        for row in store.results(conn, study.tenant, study.id, study.revision)
+        for row in store.present_results(conn, study)
     ]
 
 

@@ -178,7 +178,7 @@ def _values(conn: Connection, study: StudyRecord) -> dict[str, Any]:
     return {
         "timeline": _timeline(conn, study),
         "series": store.study_instances_summary(conn, study.tenant, study.id),
-        "results": store.results(conn, study.tenant, study.id, study.revision),
+        "results": store.present_results(conn, study),
         "usage": billing_store.usage_for_study(conn, study.tenant, str(study.id)),
         "archive": archive_answer(conn, study.tenant, study.id),
         "archive_count": sum(archive_counts(conn, study.tenant, study.id).values()),

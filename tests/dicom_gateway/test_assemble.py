@@ -182,10 +182,12 @@ class TestSeriesAlone:
         assert complete_series(evidence(whole, other, steps_ended=1), POLICY) == (whole,)
 
     def test_a_series_is_whole_by_its_own_silence_unless_it_has_a_hole(self) -> None:
-        silent, holed = series(silence_s=11.0), series(silence_s=11.0, missing_slices=1)
+        silent = series(silence_s=11.0, is_read=True)
+        holed, unread = replace(silent, missing_slices=1), replace(silent, is_read=False)
         active = SeriesEvidence("1.2.5", here=3, silence_s=0.2)
         assert complete_series(evidence(silent, active), POLICY) == (silent,)
         assert complete_series(evidence(holed, active), POLICY) == ()
+        assert complete_series(evidence(unread, active), POLICY) == ()
 
 
 @given(

@@ -16,7 +16,7 @@ from pipeline.route_rules import Budget, Obstacle, applying_rules, route_by_rule
 from pipeline.rule_document import DOCUMENT_LENGTH_MAX, read_rules
 from pipeline.rule_errors import EvaluationTooLong, RulesInvalid
 from pipeline.rule_keywords import SERIES_KEYWORDS
-from pipeline.rules import Rule
+from pipeline.rules import Rule, Start
 from pipeline.urgency import Priority, TimeWindow
 from study.study import Patient
 from tests.conftest import ROOT
@@ -50,6 +50,9 @@ rules:
     emergency_when: RequestedProcedurePriority == "STAT"
     shadow: true
     required_series: ['ConvolutionKernel =~~ "lung"']
+    start: series
+    quiet_time_s: 4
+    late_policy: ask
     force_after_s: 900
     force_policy: ask
     stop: true
@@ -67,6 +70,7 @@ class TestDocument:
         assert rule.calling_ae_titles == ("CT1", "CT2")
         assert rule.time_window == TimeWindow(clock(8), clock(18), frozenset({0}))
         assert (rule.priority, rule.shadow, rule.stop) == (Priority.OFF_PEAK, True, True)
+        assert (rule.start, rule.quiet_time_s, rule.late_policy) == (Start.SERIES, 4, "ask")
         assert (rule.force_after_s, rule.force_policy) == (900, "ask")
         assert [one.text for one in rule.required_series] == ['ConvolutionKernel =~~ "lung"']
         defaults = dataclasses.fields(rule)
