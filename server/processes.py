@@ -44,6 +44,7 @@ def run_portal(settings: Settings) -> None:
 
     from portal.app import create_app
     from portal.context import PortalContext
+    from portal.http_protocol import LargeBodyProtocol
     from server import wiring
     from server.telemetry import Metrics, collected_metrics
 
@@ -62,7 +63,7 @@ def run_portal(settings: Settings) -> None:
     log.info("portal_started", extra={"port": settings.http_port})
     uvicorn.run(
         app, host=settings.http_host, port=settings.http_port, log_config=None, access_log=False,
-        server_header=False, timeout_graceful_shutdown=5,
+        server_header=False, http=LargeBodyProtocol, timeout_graceful_shutdown=5,
     )  # fmt: skip
 
 

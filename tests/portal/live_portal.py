@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from dicom_gateway.file_meta import part10_header
 from portal.app import create_app
 from portal.auth import create_api_key
+from portal.http_protocol import LargeBodyProtocol
 from portal.streamed_body import BodyLimits
 from tests.dicom_peers import ct_data_set
 from tests.portal.portal_site import Site
@@ -98,7 +99,9 @@ def live_portal(site: Site, limits: BodyLimits | None = None, **changes: Any) ->
     app = create_app(context)
     if limits is not None:
         app.state.intake.limits = limits
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_level="error", access_log=False, http=LargeBodyProtocol)
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
