@@ -67,7 +67,7 @@ def _post(address: str, body: bytes) -> dict[str, object]:
 @pytest.mark.parametrize("pushes", [dcmsend_pushes, orthanc_pushes])
 @pytest.mark.parametrize(
     ("gap_s", "quiet_time_s"),
-    [(4.0, 12.0), pytest.param(40.0, 60.0, marks=pytest.mark.soak)],
+    [(4.0, 20.0), pytest.param(40.0, 60.0, marks=pytest.mark.soak)],
     ids=["4 s gap", "40 s gap"],
 )
 def test_275_jpeg_ls_slices_over_three_associations_with_a_pause_are_processed_once(
