@@ -36,7 +36,8 @@ _FILE_MODE = 0o640
 _HEAD_BYTES = 16 * 1024
 # A disk that fills at 2 GiB/s loses less in this time than any sensible reserve.
 _SPACE_TRUSTED_S = 0.1
-_SYNC_THREADS = 8  # files that wait for the disk at a time share its journal's writes
+_SYNC_THREADS = 8  # of one batch: files that wait for the disk at a time share its journal's writes
+_SYNC_THREADS_MAX = 32  # of all batches that come at once; threads that wait cost little
 
 
 def locate(tenant: str, study_uid: str, series_uid: str, sop_instance_uid: str, blake3: str) -> str:
@@ -128,7 +129,7 @@ class InstanceStore:
         self._space_checked_at = -_SPACE_TRUSTED_S
         self._has_space = True
         self._incoming_lock: BinaryIO | None = None
-        self._syncers = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sync")
+        self._syncers = ThreadPoolExecutor(_SYNC_THREADS_MAX, thread_name_prefix="sync")
 
     def create(self, header: bytes) -> IncomingInstance:
         """Begin an instance; raise `OutOfResources` when the disk is nearly full."""
