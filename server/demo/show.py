@@ -133,8 +133,8 @@ def _what(detail: dict[str, Any]) -> str:
         return ", ".join(
             f"{product}: {count} finding{'' if count == 1 else 's'}" for product, count in counts
         )
-    if "destination" in detail:
-        return f"{detail['objects']} objects acknowledged by {detail['destination']}"
+    if "destinations" in detail:
+        return f"{detail['objects']} objects acknowledged by {', '.join(detail['destinations'])}"
     return ", ".join(detail.get("objects", []))
 
 
