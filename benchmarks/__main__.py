@@ -103,9 +103,10 @@ def shown(value: Any) -> str:
 
 
 def write(report: Mapping[str, Any]) -> Path:
-    """results/<date>-<commit>.json; a later run of the same commit on the same day replaces it."""
+    """results/<date>-<commit>-<benchmarks>.json; a later run of the same ones on the same day replaces it."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{report['machine']['measured_at'][:10]}-{report['commit']['revision']}.json"
+    names = "" if set(report["results"]) == set(BENCHMARKS) else "-" + "-".join(report["results"])
+    path = RESULTS / f"{report['machine']['measured_at'][:10]}-{report['commit']['revision']}{names}.json"
     path.write_text(json.dumps(report, indent=2, default=str) + "\n")
     return path
 
