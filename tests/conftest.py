@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -58,6 +59,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for name in ("soak", "train"):
             if item.get_closest_marker(name) and name not in asked:
                 item.add_marker(pytest.mark.skip(reason=f"run with -m {name}"))
+
+
+@pytest.fixture(autouse=True)
+def no_handler_outlives_its_test() -> Iterator[None]:
+    """A command that ran in this process logs to the stream of its runner, which is closed after the test."""
+    yield
+    for handler in logging.root.handlers[:]:
+        if type(handler.formatter).__name__ == "JsonLines":
+            logging.root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
