@@ -20,9 +20,34 @@ Connection = psycopg.Connection[Any]
 GENESIS = bytes(32)
 
 RECEIVABLE, REVENUE, TAX_PAYABLE = "receivable", "revenue", "tax_payable"
+DEFERRED_REVENUE, PREPAID, BREAKAGE = "deferred_revenue", "prepaid", "breakage"
+CASH, UNAPPLIED_CASH, RAIL_FEE, BAD_DEBT = "cash", "unapplied_cash", "rail_fee", "bad_debt"
+SPLIT_COST, SPLIT_ACCRUED, SPLIT_PAYABLE, ADVANCE = "split_cost", "split_accrued", "split_payable", "advance"
+RESERVE_COST, RESERVE = "reserve_cost", "reserve"
 TEMPLATES: dict[str, dict[str, int]] = {
     # account → the sign its postings must have: debit +1, credit -1
-    "statement_issued": {RECEIVABLE: 1, REVENUE: -1, TAX_PAYABLE: -1},
+    "statement_issued": {RECEIVABLE: 1, REVENUE: -1, TAX_PAYABLE: -1, DEFERRED_REVENUE: -1, PREPAID: -1},
+    "credit_note_issued": {RECEIVABLE: -1, REVENUE: 1, TAX_PAYABLE: 1, DEFERRED_REVENUE: 1, PREPAID: 1},
+    "revenue_recognised": {DEFERRED_REVENUE: 1, REVENUE: -1},
+    "prepaid_used": {PREPAID: 1, REVENUE: -1},
+    "prepaid_expired": {PREPAID: 1, BREAKAGE: -1},
+    "payment_received": {CASH: 1, RECEIVABLE: -1, UNAPPLIED_CASH: -1},
+    "payment_applied": {UNAPPLIED_CASH: 1, RECEIVABLE: -1},
+    "payment_unapplied": {RECEIVABLE: 1, UNAPPLIED_CASH: -1},
+    "payment_refunded": {UNAPPLIED_CASH: 1, RECEIVABLE: 1, CASH: -1},
+    "rail_fee_paid": {RAIL_FEE: 1, CASH: -1},
+    "written_off": {BAD_DEBT: 1, TAX_PAYABLE: 1, RECEIVABLE: -1},
+    "split_accrued": {SPLIT_COST: 1, SPLIT_ACCRUED: -1},
+    "split_reversed": {SPLIT_ACCRUED: 1, SPLIT_COST: -1},
+    "split_released": {SPLIT_ACCRUED: 1, SPLIT_PAYABLE: -1},
+    "split_withheld": {SPLIT_PAYABLE: 1, SPLIT_ACCRUED: -1},
+    "guarantee_topped_up": {SPLIT_COST: 1, SPLIT_PAYABLE: -1},
+    "advance_paid": {ADVANCE: 1, CASH: -1},
+    "advance_recouped": {SPLIT_PAYABLE: 1, ADVANCE: -1},
+    "payout_sent": {SPLIT_PAYABLE: 1, CASH: -1},
+    "payout_returned": {CASH: 1, SPLIT_PAYABLE: -1},
+    "reserve_accrued": {RESERVE_COST: 1, RESERVE: -1},
+    "reserve_released": {RESERVE: 1, RESERVE_COST: -1},
 }
 """The only shapes an entry may have: an entry that balances but books the wrong way round is refused."""
 

@@ -1,4 +1,4 @@
-"""Runs the named queries of `sql/queries.sql`: bound parameters only, rows as dicts."""
+"""Runs the named queries of `sql/*.sql`: bound parameters only, rows as dicts."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from psycopg.rows import dict_row
 Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
 
-_FILE = Path(__file__).parent / "sql/queries.sql"
+_FOLDER = Path(__file__).parent / "sql"
 _NAME = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
 
 
 @cache
 def load_queries() -> Mapping[str, bytes]:
     """Every query by its name."""
-    _, *parts = _NAME.split(_FILE.read_text(encoding="utf-8"))
-    names, texts = parts[::2], parts[1::2]
+    names: list[str] = []
+    texts: list[str] = []
+    for file in sorted(_FOLDER.glob("*.sql")):
+        _, *parts = _NAME.split(file.read_text(encoding="utf-8"))
+        names += parts[::2]
+        texts += parts[1::2]
     assert len(names) == len(set(names)), "a query has one name"
     return {name: text.strip().encode() for name, text in zip(names, texts, strict=True)}
 
