@@ -11,6 +11,8 @@ from typing import Any
 
 import psycopg
 
+from billing.accounting import closed_until
+from billing.books_errors import MonthIsClosed
 from billing.errors import EntryNotAllowed
 from billing.money import Money
 from billing.queries import execute, one_row, rows
@@ -95,7 +97,8 @@ def post(
 ) -> Entry:
     """Book one entry at the end of the tenant's chain; the same key again returns the first entry.
 
-    Waits for another transaction that books for this tenant. Raises `EntryNotAllowed`.
+    effective_at: when it counts; see `accounting.posting_time` for what happened in a closed month.
+    Waits for another transaction that books for this tenant. Raises `EntryNotAllowed`, `MonthIsClosed`.
     """
     require_template(template, postings)
     execute(conn, "insert_head", {"tenant": tenant, "hash": GENESIS})
@@ -103,6 +106,9 @@ def post(
     known = rows(conn, "entry_by_key", {"tenant": tenant, "idempotency_key": idempotency_key})
     if known:
         return _same_entry(conn, tenant, known[0], template, postings)
+    closed = closed_until(conn, tenant)
+    if closed is not None and effective_at < closed:
+        raise MonthIsClosed(effective_at, closed)
     sequence, prev_hash = head["sequence"] + 1, bytes(head["hash"])
     values = {
         "tenant": tenant,
@@ -115,19 +121,17 @@ def post(
         "prev_hash": prev_hash,
     }
     digest = entry_hash(values, [(p.account, p.amount.currency, p.amount.amount_minor) for p in postings])
-    for position, posting in enumerate(postings, start=1):
-        execute(
-            conn,
-            "insert_posting",
-            {
-                "tenant": tenant,
-                "sequence": sequence,
-                "position": position,
-                "account": posting.account,
-                "currency": posting.amount.currency,
-                "amount_minor": posting.amount.amount_minor,
-            },
-        )
+    execute(
+        conn,
+        "insert_postings",
+        {
+            "tenant": tenant,
+            "sequence": sequence,
+            "accounts": [posting.account for posting in postings],
+            "currencies": [posting.amount.currency for posting in postings],
+            "amounts": [posting.amount.amount_minor for posting in postings],
+        },
+    )
     execute(conn, "insert_entry", {**values, "hash": digest})
     return Entry(sequence, digest)
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from billing import aggregate, ledger, statement_record, store, tax
+from billing import accounting, aggregate, ledger, statement_record, store, tax
 from billing.correct import correct
 from billing.errors import PeriodNotEnded, PeriodOutsideContract, QuarantineNotEmpty, StatementIsNegative
 from billing.lock import lock_for_cutoff
@@ -185,10 +185,20 @@ def _store_issued(conn: Connection, statement: Statement) -> Statement:
             idempotency_key=f"statement:{statement.number}",
             reference=statement.number,
             postings=postings,
-            effective_at=statement.issued_at,
+            effective_at=_effective_at(conn, statement),
             booked_at=statement.issued_at,
         )
     return statement
+
+
+def _effective_at(conn: Connection, statement: Statement) -> datetime:
+    """The last instant of the service period, so that revenue counts in the month that earned it.
+
+    Where the books are closed by then, it is the next open month; a period that still runs counts now.
+    """
+    assert statement.issued_at is not None
+    last_instant = statement.period.end_at - timedelta(microseconds=1)
+    return accounting.posting_time(conn, statement.tenant, min(statement.issued_at, last_instant))
 
 
 def _header_columns(statement: Statement) -> dict[str, object]:

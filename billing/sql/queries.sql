@@ -273,9 +273,11 @@ SELECT sequence, hash FROM billing.ledger_head WHERE tenant = %(tenant)s FOR UPD
 SELECT sequence, idempotency_key, template, hash FROM billing.journal_entry
 WHERE tenant = %(tenant)s AND idempotency_key = %(idempotency_key)s
 
--- name: insert_posting
+-- name: insert_postings
 INSERT INTO billing.posting (tenant, entry_sequence, position, account, currency, amount_minor)
-VALUES (%(tenant)s, %(sequence)s, %(position)s, %(account)s, %(currency)s, %(amount_minor)s)
+SELECT %(tenant)s, %(sequence)s, p.position, p.account, p.currency, p.amount_minor
+FROM unnest(%(accounts)s::text[], %(currencies)s::text[], %(amounts)s::bigint[])
+    WITH ORDINALITY AS p (account, currency, amount_minor, position)
 
 -- name: insert_entry
 INSERT INTO billing.journal_entry (tenant, sequence, idempotency_key, template, reference, effective_at,

