@@ -32,6 +32,10 @@ class Reason(StrEnum):
     SHADOW = "shadow"
     CLOCK_AHEAD = "clock_ahead"
     DISMISSED = "dismissed"
+    USED = "used"
+    OUTCOME = "outcome"
+    VOID = "void"
+    VOIDED = "voided"
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,13 @@ class Decision:
         return self.outcome is Outcome.BILLABLE
 
 
-_BY_KIND = {Kind.SEEN_AGAIN: Reason.SEEN_AGAIN, Kind.REFUSED: Reason.REFUSED, Kind.FAILED: Reason.FAILED}
+_BY_KIND = {
+    Kind.SEEN_AGAIN: Reason.SEEN_AGAIN,
+    Kind.REFUSED: Reason.REFUSED,
+    Kind.FAILED: Reason.FAILED,
+    Kind.OUTCOME: Reason.OUTCOME,
+    Kind.VOID: Reason.VOID,
+}
 _BY_PURPOSE = {Purpose.TEST_PEER: Reason.TEST_PEER, Purpose.SHADOW: Reason.SHADOW}
 
 
@@ -64,5 +74,5 @@ def decide(
         return Outcome.QUARANTINED, Reason.CLOCK_AHEAD
     reason = _BY_KIND.get(Kind(event.kind)) or _BY_PURPOSE.get(Purpose(event.purpose))
     if reason is None and has_contract:
-        return Outcome.BILLABLE, Reason.FIRST_DELIVERY
+        return Outcome.BILLABLE, Reason.USED if event.kind == Kind.USAGE else Reason.FIRST_DELIVERY
     return Outcome.NOT_BILLABLE, reason or Reason.NO_CONTRACT

@@ -128,6 +128,9 @@ def _insert_event(conn: Connection, event: UsageEvent, received_at: datetime) ->
         "dimensions": Jsonb(dict(event.dimensions)),
         "evidence": Jsonb(dict(event.evidence)),
         "payload_hash": event.payload_hash,
+        "amount_minor": event.amount_minor,
+        "amount_currency": event.amount_currency,
+        "meter": event.meter,
     }
     row = first_row(conn, "insert_event", values)
     return None if row is None else int(row["ingest_sequence"])
@@ -136,7 +139,7 @@ def _insert_event(conn: Connection, event: UsageEvent, received_at: datetime) ->
 def _find_version(conn: Connection, event: UsageEvent) -> tuple[int, int] | None:
     """(contract id, version) in force when the event occurred that prices its product."""
     values = {"tenant": event.tenant, "occurred_at": event.occurred_at, "product": event.product}
-    row = first_row(conn, "find_version", values)
+    row = first_row(conn, "find_version", {**values, "meter": event.priced_meter})
     return None if row is None else (row["contract_id"], row["version"])
 
 
@@ -168,6 +171,9 @@ def event_of(row: Row) -> UsageEvent:
         case_key=row["case_key"],
         dimensions=row["dimensions"],
         evidence=row["evidence"],
+        amount_minor=row["amount_minor"],
+        amount_currency=row["amount_currency"],
+        meter=row["meter"],
     )
 
 

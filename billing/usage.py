@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 
-from billing.errors import IdentifierInUsage, InvalidUsageEvent
+from billing.errors import CurrencyUnknown, IdentifierInUsage, InvalidUsageEvent
+from billing.money import exponent
 
 QUANTITY_MAX = Decimal(10) ** 12
 QUANTITY_DECIMALS_MAX = 6
+AMOUNT_MINOR_MAX = 10**15
 TEXT_LENGTH_MAX = 200
 DIMENSIONS = frozenset(
     {
         "legal_entity",
+        "site",
         "campus",
         "department",
         "referring_site",
+        "region",
+        "grade",
+        "specialty",
         "modality",
         "payer_class",
         "patient_class",
+        "member",
+        "request",
+        "trial",
+        "item_code",
         "purpose",
         "model",
         "model_version",
+        "publisher",
+        "api_key",
         "route",
         "sending_peer",
         "revision",
+        "verdict",
     }
 )
+RESULT_METER = "result"
+SIGNED_METERS = frozenset({"revenue"})
+"""Meters whose carried amount may be negative: income that a share is taken of, and its refunds."""
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+")
 # Five components and more are a UID by form (PS3.5 section 9.1); versions and decimals have fewer.
@@ -42,7 +56,7 @@ _UID_LIKE = re.compile(r"(?<![0-9.])[0-9]+(?:\.[0-9]+){4,}(?![0-9.])")
 
 
 class Kind(StrEnum):
-    """What happened. Only a delivered result can ever be billable."""
+    """What happened. Only a delivered result, a use and an outcome can ever be billable."""
 
     RESULT_DELIVERED = "result_delivered"
     """Every object of the result was acknowledged by its destination."""
@@ -52,6 +66,21 @@ class Kind(StrEnum):
     """The input was unfit for the product."""
     FAILED = "failed"
     """A step could not be done."""
+    USAGE = "usage"
+    """Use of something that is no study: an API call, an annotated image, a data product, beds. Names its meter."""
+    OUTCOME = "outcome"
+    """What became of a delivered result; dimension `verdict`."""
+    VOID = "void"
+    """Another event should not have been recorded; see `billing.void`."""
+
+
+class Verdict(StrEnum):
+    """Value of the dimension `verdict` of an outcome."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    NONE = "none"
+    """Nobody gave a verdict within the contract's window."""
 
 
 class Purpose(StrEnum):
@@ -69,9 +98,12 @@ class UsageEvent:
     source, event_id: unique together within the tenant; derived from the fact, never random.
     quantity: greater than zero, at most 6 decimals.
     occurred_at: the instant of the fact, fixed once by the source; decides the billing period.
-    study_ref: our opaque study id. case_key: see `meter.case_key`.
+    study_ref: our opaque study id, or another opaque reference. case_key: see `meter.case_key`.
     dimensions: values a price may depend on, keys from `DIMENSIONS`.
     evidence: opaque references that let a line be opened down to its proof.
+    amount_minor, amount_currency: an amount that the price is taken of, in minor units (ISO 4217); below zero
+        only for the meters in `SIGNED_METERS`.
+    meter: what was counted; a kind other than `usage` has its own and needs none given.
     """
 
     tenant: str
@@ -85,12 +117,19 @@ class UsageEvent:
     case_key: str
     dimensions: Mapping[str, str] = field(default_factory=dict)
     evidence: Mapping[str, str | int] = field(default_factory=dict)
+    amount_minor: int | None = None
+    amount_currency: str | None = None
+    meter: str = ""
 
     def __post_init__(self) -> None:
         for name in ("tenant", "source", "event_id", "product", "study_ref", "case_key"):
             _require_text(name, getattr(self, name))
         if self.kind not in set(Kind):
             raise InvalidUsageEvent("kind", f"{self.kind!r} is none of {', '.join(Kind)}")
+        if not self.meter:
+            object.__setattr__(self, "meter", _METERS.get(self.kind, ""))
+        _require_meter(self.kind, self.meter)
+        _require_amount(self.amount_minor, self.amount_currency, self.meter)
         _require_quantity(self.quantity)
         if self.occurred_at.tzinfo is None:
             raise InvalidUsageEvent("occurred_at", "needs a time zone")
@@ -104,6 +143,14 @@ class UsageEvent:
                 _require_entry(key, value)
         if self.purpose not in set(Purpose):
             raise InvalidUsageEvent("dimensions", f"purpose {self.purpose!r} is none of {', '.join(Purpose)}")
+        verdict, verdicts = self.dimensions.get("verdict"), set(Verdict)
+        if (verdict not in verdicts) if self.kind == Kind.OUTCOME else verdict is not None:
+            raise InvalidUsageEvent("dimensions", f"an outcome alone has a verdict: {', '.join(Verdict)}")
+
+    @property
+    def priced_meter(self) -> str:
+        """The meter of the rates that speak of this event: whatever becomes of a result speaks of the result."""
+        return self.meter if self.kind == Kind.USAGE else RESULT_METER
 
     @property
     def purpose(self) -> str:
@@ -117,7 +164,9 @@ class UsageEvent:
         ).digest()
 
     def _payload(self) -> dict[str, object]:
-        return {
+        """Everything the event says. What came into being later is named only where it is said, so that the hash
+        of an event recorded before is what it was."""
+        said: dict[str, object] = {
             "tenant": self.tenant,
             "source": self.source,
             "event_id": self.event_id,
@@ -130,6 +179,18 @@ class UsageEvent:
             "dimensions": dict(self.dimensions),
             "evidence": dict(self.evidence),
         }
+        if self.kind == Kind.USAGE:
+            said["meter"] = self.meter
+        if self.amount_minor is not None:
+            said |= {"amount_minor": self.amount_minor, "amount_currency": self.amount_currency}
+        return said
+
+
+_METERS: Mapping[str, str] = {
+    **dict.fromkeys((Kind.RESULT_DELIVERED, Kind.SEEN_AGAIN, Kind.REFUSED, Kind.FAILED), RESULT_METER),
+    Kind.OUTCOME: "outcome",
+    Kind.VOID: "void",
+}
 
 
 def plain(value: Decimal) -> str:
@@ -162,44 +223,26 @@ def _require_quantity(quantity: Decimal) -> None:
         raise InvalidUsageEvent("quantity", f"has more than {QUANTITY_DECIMALS_MAX} decimals")
 
 
-CSV_COLUMNS = ("event_id", "product", "quantity", "occurred_at", "case_key", "kind")
+def _require_meter(kind: str, meter: str) -> None:
+    """A use names a meter of its own, so that it can never pass for a delivered result."""
+    if kind == Kind.USAGE and (not _KEY.fullmatch(meter) or meter in _METERS.values()):
+        raise InvalidUsageEvent(
+            "meter", "a use names what was counted, in lower-case letters, digits and underscores"
+        )
+    if kind != Kind.USAGE and meter != _METERS[kind]:
+        raise InvalidUsageEvent("meter", f"is {_METERS[kind]!r} for the kind {str(kind)!r}")
 
 
-def read_csv(text: str, tenant: str = "simulation") -> list[UsageEvent]:
-    """Usage events of a CSV file with a heading, for simulations.
-
-    Needs the columns product and occurred_at (ISO 8601 with offset); event_id and case_key default
-    to the row's number, quantity to 1, kind to result_delivered.
-    """
-    events = []
-    for number, row in enumerate(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))), start=2):
-        try:
-            events.append(_read_row(row, number, tenant))
-        except InvalidUsageEvent as error:
-            raise InvalidUsageEvent(f"row {number}", str(error)) from error
-    return events
-
-
-def _read_row(row: dict[str, str | None], number: int, tenant: str) -> UsageEvent:
-    def cell(name: str, default: str) -> str:
-        return (row.get(name) or "").strip() or default
-
+def _require_amount(amount_minor: int | None, currency: str | None, meter: str) -> None:
+    if amount_minor is None and currency is None:
+        return
+    if not isinstance(amount_minor, int) or isinstance(amount_minor, bool) or not isinstance(currency, str):
+        raise InvalidUsageEvent("amount_minor", "needs an integer of minor units and amount_currency")
     try:
-        quantity = Decimal(cell("quantity", "1"))
-    except InvalidOperation:
-        raise InvalidUsageEvent("quantity", "is not a number") from None
-    try:
-        occurred_at = datetime.fromisoformat(cell("occurred_at", ""))
-    except ValueError:
-        raise InvalidUsageEvent("occurred_at", "is not an ISO 8601 time") from None
-    return UsageEvent(
-        tenant=tenant,
-        source="csv",
-        event_id=cell("event_id", f"row-{number}"),
-        kind=cell("kind", Kind.RESULT_DELIVERED),
-        product=cell("product", ""),
-        quantity=quantity,
-        occurred_at=occurred_at,
-        study_ref=f"row-{number}",
-        case_key=cell("case_key", f"row-{number}"),
-    )
+        exponent(currency)
+    except CurrencyUnknown as error:
+        raise InvalidUsageEvent("amount_currency", str(error)) from None
+    if abs(amount_minor) > AMOUNT_MINOR_MAX:
+        raise InvalidUsageEvent("amount_minor", f"is beyond {AMOUNT_MINOR_MAX}")
+    if amount_minor < 0 and meter not in SIGNED_METERS:
+        raise InvalidUsageEvent("amount_minor", f"is negative, and the meter {meter!r} knows no refunds")

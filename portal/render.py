@@ -62,6 +62,9 @@ KIND_WORDS = {
     "seen_again": "seen again",
     "refused": "refused",
     "failed": "failed",
+    "usage": "used",
+    "outcome": "outcome",
+    "void": "void",
 }
 
 

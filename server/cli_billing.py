@@ -15,6 +15,7 @@ from billing import contract as contracts
 from billing import explain, ledger, rate, statement, store, usage
 from billing import statement_document as document
 from billing.statement_text import safe_cell
+from billing.usage_csv import read_csv
 from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
@@ -54,7 +55,7 @@ def simulate_contract(file: FileArgument, usage_csv: FileArgument) -> None:
     """Price a usage file against a contract; nothing is stored."""
     with explained_errors():
         contract = contracts.load(file.read_text("utf-8"))
-        simulated = rate.simulate(contract, usage.read_csv(usage_csv.read_text("utf-8")))
+        simulated = rate.simulate(contract, read_csv(usage_csv.read_text("utf-8")))
     table = Table("period", "product", "quantity", "amount", "how")
     for rating in simulated.ratings:
         for line in rating.lines:

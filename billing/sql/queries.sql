@@ -10,9 +10,10 @@ SELECT pg_advisory_xact_lock(hashtextextended('radmeter.billing:' || %(tenant)s,
 
 -- name: insert_event
 INSERT INTO billing.usage_event (tenant, source, event_id, kind, product, quantity, occurred_at, received_at,
-    study_ref, case_key, dimensions, evidence, payload_hash)
+    study_ref, case_key, dimensions, evidence, payload_hash, amount_minor, amount_currency, meter)
 VALUES (%(tenant)s, %(source)s, %(event_id)s, %(kind)s, %(product)s, %(quantity)s, %(occurred_at)s,
-    %(received_at)s, %(study_ref)s, %(case_key)s, %(dimensions)s, %(evidence)s, %(payload_hash)s)
+    %(received_at)s, %(study_ref)s, %(case_key)s, %(dimensions)s, %(evidence)s, %(payload_hash)s,
+    %(amount_minor)s, %(amount_currency)s, %(meter)s)
 ON CONFLICT (tenant, source, event_id) DO NOTHING
 RETURNING ingest_sequence
 
@@ -23,7 +24,7 @@ SELECT contract_id, version FROM (
     ORDER BY v.contract_id, v.effective_at DESC
 ) in_force
 JOIN billing.contract_rate r USING (contract_id, version)
-WHERE r.tenant = %(tenant)s AND r.product = %(product)s
+WHERE r.tenant = %(tenant)s AND r.product = %(product)s AND r.meter = %(meter)s
 ORDER BY contract_id LIMIT 1
 
 -- name: insert_decision
@@ -343,4 +344,5 @@ GROUP BY contract_id, case_key HAVING count(*) > 1 ORDER BY contract_id, case_ke
 
 -- name: billable_but_not_delivered
 SELECT ingest_sequence, kind FROM billing.event_decision
-WHERE tenant = %(tenant)s AND outcome = 'billable' AND kind <> 'result_delivered' ORDER BY ingest_sequence
+WHERE tenant = %(tenant)s AND outcome = 'billable' AND kind NOT IN ('result_delivered', 'usage', 'outcome')
+ORDER BY ingest_sequence

@@ -114,7 +114,7 @@ class Usage(BaseModel):
     """A usage event and its current decision."""
 
     sequence: int
-    kind: str = Field(description="result_delivered, seen_again, refused or failed")
+    kind: str = Field(description="result_delivered, seen_again, refused, failed, usage, outcome or void")
     product: str
     quantity: str = Field(description="exact decimal number as text")
     occurred_at: datetime

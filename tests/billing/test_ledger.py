@@ -215,7 +215,7 @@ def test_tampering_is_found_and_the_row_is_named(transact, books, owner, name: s
 def test_the_constraints_of_the_schema_are_checked_again(transact, books, owner) -> None:
     owner.execute("SET session_replication_role = replica")
     owner.execute("DROP INDEX billing.one_billable_decision_per_case")
-    owner.execute("ALTER TABLE billing.event_decision DROP CONSTRAINT only_deliveries_are_billable")
+    owner.execute("ALTER TABLE billing.event_decision DROP CONSTRAINT only_what_happened_is_billable")
     owner.execute(
         "UPDATE billing.event_decision SET outcome = 'billable', case_key = 'case-1' WHERE ingest_sequence < 3"
     )

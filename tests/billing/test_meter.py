@@ -54,6 +54,36 @@ def test_everything_else_is_recorded_and_not_billed(
     assert decision.explanation
 
 
+def test_a_use_is_charged_by_its_own_meter_and_never_as_a_result(
+    transact, contract_id: int, make_event: MakeEvent, owner
+) -> None:
+    """A sender cannot have a delivery charged that nobody acknowledged by calling it a use."""
+    use = {"kind": "usage", "meter": "api_call"}
+    with transact() as conn:
+        assert meter.record(conn, make_event(1, **use)).reason_code == "no_contract"
+    owner.execute(
+        "INSERT INTO billing.contract_rate VALUES (%s, %s, 1, 'lung_nodule_ct', 'per_unit', 'api_call')",
+        (TENANT, contract_id),
+    )
+    with transact() as conn:
+        decision = meter.record(conn, make_event(2, **use))
+        [row, _] = store.list_usage(conn, TENANT)
+        assert meter.record(conn, make_event(3, kind="usage", meter="bed")).reason_code == "no_contract"
+    assert (decision.outcome, decision.reason_code, row.event.meter) == ("billable", "used", "api_call")
+
+
+def test_an_outcome_and_its_amount_are_recorded(transact, contract_id: int, make_event: MakeEvent) -> None:
+    said = {"kind": "outcome", "dimensions": {"verdict": "rejected"}, "case_key": "case-1:verdict"}
+    carried = {"amount_minor": 12_50, "amount_currency": "CNY"}
+    with transact() as conn:
+        assert meter.record(conn, make_event(1, **carried)).is_billable
+        decision = meter.record(conn, make_event(2, **said))
+        [outcome, delivery] = store.list_usage(conn, TENANT)
+    assert (decision.reason_code, decision.contract_id) == ("outcome", contract_id)
+    assert (outcome.event.meter, delivery.event.amount_minor) == ("outcome", 12_50)
+    assert delivery.event.payload_hash == make_event(1, **carried).payload_hash
+
+
 def test_the_contract_begins_at_local_midnight(transact, contract_id: int, make_event: MakeEvent) -> None:
     midnight = datetime(2025, 12, 31, 16, tzinfo=UTC)  # 1 January in Shanghai
     with transact() as conn:
@@ -202,7 +232,7 @@ def test_only_a_delivery_can_be_billable_even_for_the_tables_owner(
         FROM billing.usage_event LIMIT 1
     """
     owner.execute("ALTER TABLE billing.event_decision DISABLE TRIGGER decided_once")
-    with pytest.raises(psycopg.errors.CheckViolation, match="only_deliveries_are_billable"):
+    with pytest.raises(psycopg.errors.CheckViolation, match="only_what_happened_is_billable"):
         owner.execute(insert, ("refused", contract_id))
     # Lying about the kind does not help: the decision refers to the event with its kind.
     with pytest.raises(psycopg.errors.ForeignKeyViolation):

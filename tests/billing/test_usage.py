@@ -9,7 +9,8 @@ from decimal import Decimal
 import pytest
 
 from billing.errors import IdentifierInUsage, InvalidUsageEvent
-from billing.usage import UsageEvent, read_csv
+from billing.usage import UsageEvent
+from billing.usage_csv import read_csv
 
 MakeEvent = Callable[..., UsageEvent]
 
@@ -82,3 +83,64 @@ def test_usage_is_read_from_csv_with_defaults() -> None:
 def test_a_bad_row_is_named(row: str) -> None:
     with pytest.raises(InvalidUsageEvent, match="row 2"):
         read_csv(f"product,occurred_at,quantity\n{row}\n")
+
+
+CARRIED = {"amount_minor": 12_50, "amount_currency": "CNY"}
+VERDICT = {"kind": "outcome", "dimensions": {"verdict": "accepted"}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"amount_minor": 1},
+        {"amount_currency": "CNY"},
+        {"amount_minor": 1, "amount_currency": "cny"},
+        {"amount_minor": True, "amount_currency": "CNY"},
+        {"amount_minor": 1.5, "amount_currency": "CNY"},
+        {"amount_minor": 10**16, "amount_currency": "CNY"},
+        {"amount_minor": -1, "amount_currency": "CNY"},
+        {"kind": "usage"},
+        {"kind": "usage", "meter": "result"},
+        {"kind": "usage", "meter": "Calls"},
+        {"meter": "api_call"},
+        {"kind": "outcome"},
+        {"kind": "outcome", "dimensions": {"verdict": "perhaps"}},
+        {"dimensions": {"verdict": "accepted"}},
+        {"dimensions": {"verdict": "perhaps"}},
+    ],
+)
+def test_amounts_meters_and_verdicts_are_whole(make_event: MakeEvent, changes: dict[str, object]) -> None:
+    with pytest.raises(InvalidUsageEvent):
+        make_event(1, **changes)
+
+
+def test_only_income_may_be_negative(make_event: MakeEvent) -> None:
+    refund = {"amount_minor": -12_50, "amount_currency": "CNY", "kind": "usage"}
+    assert make_event(1, **refund, meter="revenue").amount_minor == -12_50
+    with pytest.raises(InvalidUsageEvent, match="refunds"):
+        make_event(1, **refund, meter="api_call")
+
+
+def test_each_kind_has_its_meter(make_event: MakeEvent) -> None:
+    assert make_event(1).meter == make_event(1, kind="failed").meter == "result"
+    assert make_event(1, kind="usage", meter="bed").priced_meter == "bed"
+    assert (make_event(1, **VERDICT).meter, make_event(1, **VERDICT).priced_meter) == ("outcome", "result")
+
+
+def test_what_an_event_could_not_say_before_leaves_its_hash_as_it_was(make_event: MakeEvent) -> None:
+    """The hash of this event as it was stored before there were amounts and meters."""
+    event = make_event(1, dimensions={"purpose": "clinical"}, evidence={"study": "s", "revision": 2})
+    assert event.payload_hash.hex() == "1b4a8f8a84408ff29b118d4a8c09761752496ecf0359827109f2fb4e029c7496"
+    said = [make_event(1), make_event(1, **CARRIED), make_event(1, **{**CARRIED, "amount_currency": "EUR"})]
+    said += [make_event(1, kind="usage", meter=meter) for meter in ("bed", "api_call")]
+    assert len({one.payload_hash for one in said}) == 5
+
+
+def test_a_csv_carries_dimensions_amounts_and_meters() -> None:
+    [event] = read_csv(
+        "product,occurred_at,kind,meter,amount_minor,amount_currency,site\n"
+        "share,2026-11-01T00:00Z,usage,revenue,-500,CNY,campus-1\n"
+    )
+    assert (event.meter, event.amount_minor, event.dimensions) == ("revenue", -500, {"site": "campus-1"})
+    with pytest.raises(InvalidUsageEvent, match="no such column: price"):
+        read_csv("product,occurred_at,price\nct,2026-11-01T00:00Z,1\n")
