@@ -1,4 +1,4 @@
-"""`radmeter contract|usage|statement|ledger`: contracts, usage, statements and the books."""
+"""`radmeter contract|usage|statement`: contracts, usage and statements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from billing import contract as contracts
-from billing import explain, ledger, rate, statement, store, usage
+from billing import explain, rate, statement, store, usage
 from billing import statement_document as document
 from billing.statement_text import safe_cell
 from billing.usage_csv import read_csv
@@ -24,12 +24,10 @@ from server.installation import FIRST_TENANT
 contract_commands = typer.Typer(help="Contracts: check, simulate, add, list.", no_args_is_help=True)
 usage_commands = typer.Typer(help="Usage events.", no_args_is_help=True)
 statement_commands = typer.Typer(help="Statements: draft, issue, show, export.", no_args_is_help=True)
-ledger_commands = typer.Typer(help="The books.", no_args_is_help=True)
 GROUPS = {
     "contract": contract_commands,
     "usage": usage_commands,
     "statement": statement_commands,
-    "ledger": ledger_commands,
 }
 
 _USAGE_COLUMNS = (
@@ -177,16 +175,6 @@ def export_statement(
         (out / f"{issued.number}.csv").write_bytes(document.render_csv(issued, language))
         (out / f"{issued.number}-cases.csv").write_bytes(document.render_case_csv(issued, cases, language))
     typer.echo(f"{issued.number} written to {out}")
-
-
-@ledger_commands.command("check")
-def check_ledger(tenant: TenantOption = FIRST_TENANT) -> None:
-    """Verify every invariant of the books; names the row that breaks one."""
-    with administration(tenant) as conn:
-        problems = ledger.check(conn, tenant)
-        if problems:
-            raise CommandFailed("\n".join(problems))
-    typer.echo("the books are sound")
 
 
 def _instant(day: str) -> datetime:
