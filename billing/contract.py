@@ -11,7 +11,8 @@ from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from billing import yaml_reader
+from billing import document_terms, yaml_reader
+from billing.document_terms import DocumentTerms
 from billing.money import EXPONENTS
 from billing.period import Period, is_period_start, local_midnight, period_of
 from billing.pricing.flat import Flat
@@ -86,6 +87,7 @@ class Contract:
     tax: TaxRule
     rates: tuple[Rate, ...]
     source_sha256: str
+    documents: DocumentTerms = document_terms.NONE
 
     @property
     def effective_at(self) -> datetime:
@@ -123,6 +125,7 @@ def load(text: str) -> Contract:
         tax=_tax(top),
         rates=_rates(top),
         source_sha256=hashlib.sha256(text.encode()).hexdigest(),
+        documents=document_terms.read(top),
     )
     top.finish()
     reader.raise_problems()

@@ -74,7 +74,7 @@ def entry_of_statement(statement: Statement) -> tuple[Posting, ...]:
     """Receivable against revenue and tax; nothing for a statement of zero."""
     taxes: dict[str, Money] = {}
     for tax in statement.taxes:
-        account = f"{TAX_PAYABLE}:{_account_detail(tax.name)}"
+        account = tax_account(tax.name)
         taxes[account] = taxes.get(account, Money.zero(statement.currency)) - tax.tax
     postings = [
         Posting(f"{RECEIVABLE}:{statement.buyer.id}", statement.total),
@@ -186,6 +186,7 @@ def _same_entry(
     return Entry(known["sequence"], bytes(known["hash"]))
 
 
-def _account_detail(name: str) -> str:
-    """A tax's name as part of an account: letters, digits, a few signs."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in " %._-") else "_" for c in name) or "_"
+def tax_account(name: str) -> str:
+    """The account of a tax: its name in letters, digits and a few signs."""
+    detail = "".join(c if c.isascii() and (c.isalnum() or c in " %._-") else "_" for c in name) or "_"
+    return f"{TAX_PAYABLE}:{detail}"

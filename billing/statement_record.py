@@ -99,7 +99,7 @@ def to_text(statement: Statement) -> str:
         "lines": [
             {**line_values(line.rated), "tax_minor": line.tax.amount_minor} for line in statement.lines
         ],
-        "taxes": [_tax_values(tax) for tax in statement.taxes],
+        "taxes": [tax_values(tax) for tax in statement.taxes],
         "not_charged": dict(statement.not_charged),
         "charged_event_count": statement.charged_event_count,
         "quarantined_count": statement.quarantined_count,
@@ -125,19 +125,19 @@ def from_text(text: str, statement_id: int | None) -> Statement:
     values = json.loads(text)
     assert values.pop("format") == FORMAT, "statements are stored in this format"
     currency = values["currency"]
-    values["seller"], values["buyer"] = _party(values["seller"]), _party(values["buyer"])
+    values["seller"], values["buyer"] = party_from(values["seller"]), party_from(values["buyer"])
     values["period"] = _period(values["period"])
     values["lines"] = tuple(
         StatementLine(number, line_from(line), Money(line["tax_minor"], currency))
         for number, line in enumerate(values["lines"], start=1)
     )
-    values["taxes"] = tuple(_tax_line(tax, currency) for tax in values["taxes"])
+    values["taxes"] = tuple(tax_line_from(tax, currency) for tax in values["taxes"])
     values["issued_at"] = datetime.fromisoformat(values["issued_at"]) if values["issued_at"] else None
     values["due_on"] = date.fromisoformat(values["due_on"]) if values["due_on"] else None
     return Statement(**values, statement_id=statement_id)
 
 
-def _tax_values(tax: TaxLine) -> dict[str, Any]:
+def tax_values(tax: TaxLine) -> dict[str, Any]:
     return {
         "name": tax.name,
         "rate": f"{tax.rate:f}",
@@ -146,7 +146,7 @@ def _tax_values(tax: TaxLine) -> dict[str, Any]:
     }
 
 
-def _tax_line(values: dict[str, Any], currency: str) -> TaxLine:
+def tax_line_from(values: dict[str, Any], currency: str) -> TaxLine:
     base, tax = Money(values["base_minor"], currency), Money(values["tax_minor"], currency)
     return TaxLine(values["name"], Decimal(values["rate"]), base, tax)
 
@@ -165,6 +165,6 @@ def _period(values: dict[str, Any]) -> Period:
     return Period(starts_on, ends_on, values["time_zone"], values["full_days"])
 
 
-def _party(values: dict[str, Any]) -> Party:
+def party_from(values: dict[str, Any]) -> Party:
     lists = {key: tuple(values[key]) for key in ("address", "bank_details")}
     return Party(**{**values, **lists})
