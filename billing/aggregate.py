@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -10,11 +10,14 @@ from typing import Any
 import psycopg
 
 from billing.period import Period
-from billing.queries import one_row, rows
-from billing.rate import UsageTotals
+from billing.queries import Row, one_row, rows
+from billing.rate import UsageGroup, UsageTotals
+from billing.rate_terms import FILTER_DIMENSIONS_MAX
 from billing.store import period_values
 
 Connection = psycopg.Connection[Any]
+# As many as a contract may filter by, and `site`; the query has a column for each.
+_DIMENSION_SLOTS = tuple(f"dimension_{number}" for number in range(1, FILTER_DIMENSIONS_MAX + 2))
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,25 @@ def last_decision(conn: Connection, tenant: str) -> int:
     return int(one_row(conn, "last_decision", {"tenant": tenant})["last"])
 
 
-def usage_totals(conn: Connection, tenant: str, contract_id: int, period: Period, cutoff: int) -> UsageTotals:
-    """Billable usage of a contract and period that was decided up to `cutoff`."""
+def usage_totals(
+    conn: Connection, tenant: str, contract_id: int, period: Period, cutoff: int, names: Sequence[str] = ()
+) -> UsageTotals:
+    """Billable usage of a contract and period that was decided up to `cutoff`.
+
+    names: the contract's filter dimensions; the database sums over every other one.
+    """
     values = period_values(tenant, contract_id, period, cutoff)
-    sums = rows(conn, "usage_totals", values)
+    asked: dict[str, str | None] = dict.fromkeys(_DIMENSION_SLOTS)
+    asked.update(zip(_DIMENSION_SLOTS, names, strict=False))
+    sums = rows(conn, "usage_totals", {**values, **asked})
     digest = one_row(conn, "inputs_digest", values)["digest"]
-    quantities = {row["product"]: row["quantity"] for row in sums}
-    return UsageTotals(quantities, sum(row["event_count"] for row in sums), digest)
+    return UsageTotals(tuple(_group(row, names) for row in sums), digest)
+
+
+def _group(row: Row, names: Sequence[str]) -> UsageGroup:
+    found = zip(names, (row[slot] for slot in _DIMENSION_SLOTS), strict=False)
+    dimensions = {name: value for name, value in found if value is not None}
+    return UsageGroup(row["product"], row["quantity"], row["event_count"], row["peak"], dimensions, row["meter"])
 
 
 def not_charged(

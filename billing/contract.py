@@ -1,48 +1,27 @@
-"""Contract: what a seller and a buyer agreed, read from YAML and checked line by line."""
+"""Contract: what a seller and a buyer agreed, read from YAML and checked line by line.
+
+Each section of the file has a module of its own, `<word>_terms.py`; a new section is such a module, a field with
+a default here and a line in `load`.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from billing import document_terms, yaml_reader
+from billing import document_terms, party_terms, rate_cover, rate_terms, yaml_reader
 from billing.document_terms import DocumentTerms
 from billing.money import EXPONENTS
+from billing.party_terms import Party
 from billing.period import Period, is_period_start, local_midnight, period_of
-from billing.pricing.flat import Flat
-from billing.pricing.graduated import Graduated
-from billing.pricing.package import Package
-from billing.pricing.per_unit import PerUnit
-from billing.pricing.tier import Tier, find_tier_problem
-from billing.pricing.volume import Volume
-from billing.yaml_reader import YamlMap
+from billing.rate_terms import Rate
+from billing.yaml_reader import YamlMap, name_of
 
-Pricing = PerUnit | Flat | Graduated | Volume | Package
-LANGUAGES = ("en", "zh")
 POLICIES = ("delivered-1",)
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_PREFIX = re.compile(r"[A-Z0-9]{1,12}")
-
-
-@dataclass(frozen=True)
-class Party:
-    """One side of a contract as it is printed.
-
-    id: names the legal entity within the tenant; statement numbers run per seller id.
-    """
-
-    id: str
-    name: str
-    address: tuple[str, ...] = ()
-    tax_id: str = ""
-    bank_details: tuple[str, ...] = ()
-    number_prefix: str = "ST"
 
 
 @dataclass(frozen=True)
@@ -54,25 +33,12 @@ class TaxRule:
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A product and its price.
-
-    title, unit: text by language. free_allowance: units at zero in each period, before the price applies.
-    """
-
-    product: str
-    title: Mapping[str, str]
-    unit: Mapping[str, str]
-    pricing: Pricing
-    free_allowance: Decimal = Decimal(0)
-
-
-@dataclass(frozen=True)
 class Contract:
     """One version of an agreement. Prices exclude tax; `currency` is ISO 4217, `time_zone` IANA.
 
     effective_from: local day from whose midnight this version is in force.
     billable_policy: the version of the rules in `billing.decide` that tell what may be charged.
+    parties: everyone but the seller and the buyer.
     """
 
     name: str
@@ -88,6 +54,7 @@ class Contract:
     rates: tuple[Rate, ...]
     source_sha256: str
     documents: DocumentTerms = document_terms.NONE
+    parties: tuple[Party, ...] = ()
 
     @property
     def effective_at(self) -> datetime:
@@ -97,8 +64,21 @@ class Contract:
     def products(self) -> frozenset[str]:
         return frozenset(rate.product for rate in self.rates)
 
-    def rate_of(self, product: str) -> Rate | None:
-        return next((rate for rate in self.rates if rate.product == product), None)
+    @property
+    def filter_dimensions(self) -> tuple[str, ...]:
+        """The dimensions of usage on which a price depends, sorted; `site` too where a site's facts count."""
+        names = {name for rate in self.rates for name in rate.when}
+        if any(names & party.facts.keys() for party in self.parties):
+            names.add("site")
+        return tuple(sorted(names))
+
+    def rate_by_id(self, rate_id: str) -> Rate | None:
+        return next((rate for rate in self.rates if rate.id == rate_id), None)
+
+    def party(self, party_id: str) -> Party | None:
+        """Anyone whom the contract names, the seller and the buyer included."""
+        everyone = (self.seller, self.buyer, *self.parties)
+        return next((party for party in everyone if party.id == party_id), None)
 
     def is_period_start(self, day: date) -> bool:
         return is_period_start(day, self.anchor_day)
@@ -112,10 +92,12 @@ class Contract:
 def load(text: str) -> Contract:
     """Read a contract; raises `ContractError` with every problem and its line."""
     reader, top = yaml_reader.parse(text)
+    seller = party_terms.read_side(top, "seller", is_seller=True)
+    buyer = party_terms.read_side(top, "buyer", is_seller=False)
     contract = Contract(
-        name=_name(top, "contract"),
-        seller=_party(top, "seller", is_seller=True),
-        buyer=_party(top, "buyer", is_seller=False),
+        name=name_of(top, "contract"),
+        seller=seller,
+        buyer=buyer,
         currency=_currency(top),
         time_zone=_time_zone(top),
         anchor_day=top.integer("anchor_day", 1, 31, default=1),
@@ -123,37 +105,19 @@ def load(text: str) -> Contract:
         payment_terms_days=top.integer("payment_terms_days", 0, 365, default=30),
         billable_policy=top.one_of("billable_policy", POLICIES, default=POLICIES[0]),
         tax=_tax(top),
-        rates=_rates(top),
+        rates=rate_terms.read(top),
         source_sha256=hashlib.sha256(text.encode()).hexdigest(),
         documents=document_terms.read(top),
+        parties=party_terms.read(top, (seller, buyer)),
     )
     top.finish()
+    if not reader.problems:  # what is read wrong would be explained a second time
+        for number, problem in rate_cover.problems(
+            contract.rates, contract.effective_from, contract.anchor_day
+        ):
+            top.problem_of_item("rates", number, problem)
     reader.raise_problems()
     return contract
-
-
-def _name(source: YamlMap, key: str) -> str:
-    text = source.text(key)
-    if text and not _NAME.fullmatch(text):
-        source.problem(key, "needs lower-case letters, digits, - and _, at most 64")
-    return text
-
-
-def _party(top: YamlMap, key: str, is_seller: bool) -> Party:
-    source = top.map(key)
-    prefix = source.text("number_prefix", "ST") if is_seller else ""
-    if is_seller and not _PREFIX.fullmatch(prefix):
-        source.problem("number_prefix", "needs 1 to 12 capital letters and digits")
-    party = Party(
-        id=_name(source, "id"),
-        name=source.text("name"),
-        address=source.texts("address"),
-        tax_id=source.text("tax_id", ""),
-        bank_details=source.texts("bank_details") if is_seller else (),
-        number_prefix=prefix,
-    )
-    source.finish()
-    return party
 
 
 def _currency(top: YamlMap) -> str:
@@ -180,61 +144,3 @@ def _tax(top: YamlMap) -> TaxRule:
     rule = TaxRule(source.text("name"), rate)
     source.finish()
     return rule
-
-
-def _rates(top: YamlMap) -> tuple[Rate, ...]:
-    rates: list[Rate] = []
-    for source in top.maps("rates"):
-        rate = Rate(
-            product=_name(source, "product"),
-            title=_by_language(source, "title"),
-            unit=_by_language(source, "unit"),
-            pricing=_pricing(source.map("price")),
-            free_allowance=source.decimal("free_allowance", default=Decimal(0)),
-        )
-        if rate.free_allowance and isinstance(rate.pricing, Flat):
-            source.problem("free_allowance", "does not go with a flat price")
-        if any(rate.product == other.product for other in rates):
-            source.problem("product", "has a price above already")
-        source.finish()
-        rates.append(rate)
-    return tuple(rates)
-
-
-def _by_language(source: YamlMap, key: str) -> dict[str, str]:
-    names = source.map(key)
-    texts = {language: names.text(language) for language in LANGUAGES}
-    names.finish()
-    return texts
-
-
-def _pricing(source: YamlMap) -> Pricing:
-    model = source.one_of("model", ("per_unit", "flat", "graduated", "volume", "package"))
-    pricing: Pricing
-    match model:
-        case "per_unit":
-            pricing = PerUnit(source.decimal("unit_price"))
-        case "flat":
-            proration = source.one_of("proration", ("by_day", "none"), default="by_day")
-            pricing = Flat(source.decimal("amount"), is_prorated=proration == "by_day")
-        case "package":
-            smallest = Decimal("0.000001")
-            pricing = Package(source.decimal("size", minimum=smallest), source.decimal("package_price"))
-        case "graduated":
-            pricing = Graduated(_tiers(source))
-        case _:
-            pricing = Volume(_tiers(source))
-    source.finish()
-    return pricing
-
-
-def _tiers(source: YamlMap) -> tuple[Tier, ...]:
-    tiers = []
-    for item in source.maps("tiers"):
-        up_to = item.decimal("up_to") if item.has("up_to") else None
-        tiers.append(Tier(up_to, item.decimal("unit_price"), item.decimal("flat_fee", default=Decimal(0))))
-        item.finish()
-    problem = find_tier_problem(tuple(tiers))
-    if tiers and problem:
-        source.problem("tiers", f": {problem}")
-    return tuple(tiers)

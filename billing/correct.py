@@ -35,8 +35,7 @@ def correct(contract: Contract, rating: Rating, billed: Mapping[str, Billed]) ->
 
 
 def _line(contract: Contract, rating: Rating, key: str, before: Billed, now: Billed) -> RatedLine:
-    product = key.split("/")[0]
-    rate = contract.rate_of(product)
+    rate = contract.rate_by_id(key.split("/")[0])
     assert rate is not None, "what was billed has a rate in the version of its period"
     amount = Money(now.amount_minor - before.amount_minor, contract.currency)
     explanation = {
@@ -49,7 +48,7 @@ def _line(contract: Contract, rating: Rating, key: str, before: Billed, now: Bil
     return RatedLine(
         key=key,
         kind="correction",
-        product=product,
+        product=rate.product,
         title=rate.title,
         unit=rate.unit,
         service_start=rating.period.starts_on,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 
 class BillingError(Exception):
@@ -95,6 +97,14 @@ class ContractOverlap(BillingError):
 
 class ContractVersionRefused(BillingError):
     """A new version may change prices and terms from a period's start on, and nothing that was billed."""
+
+
+class NoRate(BillingError):
+    """An event was recorded as billable and no rate of its contract prices it; nothing is dropped in silence."""
+
+    def __init__(self, product: str, day: date, dimensions: Mapping[str, str]) -> None:
+        told = ", ".join(f"{name}={value or '(none)'}" for name, value in dimensions.items())
+        super().__init__(f"no rate of {product} on {day}{' for ' if told else ''}{told}")
 
 
 class StatementNotFound(BillingError, LookupError):

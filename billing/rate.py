@@ -5,38 +5,59 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
-from billing.contract import Contract, Rate
+from billing.contract import Contract
 from billing.decide import Outcome, decide
+from billing.errors import NoRate
 from billing.money import Money, to_money
 from billing.period import Period
 from billing.pricing.part import PeriodShare, PricedPart
-from billing.usage import UsageEvent, plain
+from billing.rate_terms import Rate, takers
+from billing.usage import RESULT_METER, UsageEvent, plain
 
 RATING_VERSION = "1"
 """Goes up whenever the same input could give another output."""
 
 
 @dataclass(frozen=True)
-class UsageTotals:
-    """Billable usage of one contract and period. quantities: by product. inputs_digest: SHA-256 (hex) of the
-    events' payload hashes in ascending order, so that it names the set and not its order."""
+class UsageGroup:
+    """Events of one product that no filter of the contract tells apart.
 
-    quantities: Mapping[str, Decimal]
+    dimensions: the values that the contract's filters ask for; what events do not say is left out.
+    quantity: their sum. peak: the highest quantity of one event.
+    """
+
+    product: str
+    quantity: Decimal
     event_count: int
+    peak: Decimal
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+    meter: str = RESULT_METER
+
+
+@dataclass(frozen=True)
+class UsageTotals:
+    """Billable usage of one contract and period. inputs_digest: SHA-256 (hex) of the events' payload hashes in
+    ascending order, so that it names the set and not its order."""
+
+    groups: tuple[UsageGroup, ...]
     inputs_digest: str
+
+    @property
+    def event_count(self) -> int:
+        return sum(group.event_count for group in self.groups)
 
 
 @dataclass(frozen=True)
 class RatedLine:
     """One line before tax.
 
-    key: `product/part`; stable when the same service period is rated again.
+    key: `rate/part`; stable when the same service period is rated again.
     kind: `usage`, or `correction` of a service period that was billed before.
     service_start, service_end: local days of the contract's zone, [start, end).
     quantity, unit_price: what is printed; `amount` does not depend on their product.
@@ -78,21 +99,49 @@ class Rating:
 
 def rate(contract: Contract, period: Period, totals: UsageTotals) -> Rating:
     """Price a period's usage, in the contract's order of rates."""
-    assert totals.quantities.keys() <= contract.products, "billable products have a rate"
+    taken: dict[str, list[UsageGroup]] = defaultdict(list)
+    for group in totals.groups:
+        taken[rate_of(contract, period, group).id].append(group)
     lines: list[RatedLine] = []
     for item in contract.rates:
-        quantity = totals.quantities.get(item.product, Decimal(0))
-        lines += _rate_product(contract, period, item, quantity)
+        if item.is_in_force(period.starts_on):
+            lines += _rate_item(contract, period, item, _measure(item, taken[item.id]))
     return Rating(period, tuple(lines), totals.inputs_digest)
 
 
-def _rate_product(contract: Contract, period: Period, item: Rate, quantity: Decimal) -> list[RatedLine]:
+def rate_of(contract: Contract, period: Period, group: UsageGroup) -> Rate:
+    """The first rate of the product, in the contract's order, that matches.
+
+    What the events do not say is taken from the facts of their site, else of the buyer.
+    """
+    site = contract.party(group.dimensions.get("site", ""))
+    dimensions = {**contract.buyer.facts, **(site.facts if site else {}), **group.dimensions}
+    for item in takers(contract.rates, group.product, group.meter):
+        if item.is_in_force(period.starts_on) and item.matches(dimensions):
+            return item
+    raise NoRate(
+        group.product, period.starts_on, {name: dimensions.get(name, "") for name in group.dimensions}
+    )
+
+
+def _measure(item: Rate, groups: Iterable[UsageGroup]) -> Decimal:
+    """How much of its events the rate prices."""
+    match item.measure:
+        case "events":
+            return Decimal(sum(group.event_count for group in groups))
+        case "peak":
+            return max((group.peak for group in groups), default=Decimal(0))
+        case _:
+            return exact_decimal(sum((Fraction(group.quantity) for group in groups), Fraction(0)))
+
+
+def _rate_item(contract: Contract, period: Period, item: Rate, quantity: Decimal) -> list[RatedLine]:
     share = PeriodShare(period.days, period.full_days)
     free = min(quantity, item.free_allowance)
     parts = [*_free_part(item, free), *item.pricing.price(quantity - free, share)]
     return [
         RatedLine(
-            key=f"{item.product}/{part.key}",
+            key=f"{item.id}/{part.key}",
             kind="usage",
             product=item.product,
             title=item.title,
@@ -122,15 +171,26 @@ def _free_part(item: Rate, free: Decimal) -> list[PricedPart]:
     return [PricedPart("free", free, Decimal(0), Fraction(0), explanation)]
 
 
-def total_usage(events: Iterable[UsageEvent]) -> UsageTotals:
-    """Totals of events that are all billable and of one contract and period; in any order."""
-    quantities: dict[str, Fraction] = defaultdict(Fraction)
+def total_usage(events: Iterable[UsageEvent], names: Sequence[str] = ()) -> UsageTotals:
+    """Totals of events that are all billable and of one contract and period; in any order.
+
+    names: the contract's filter dimensions.
+    """
+    groups: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Decimal]] = defaultdict(list)
     hashes = []
     for event in events:
-        quantities[event.product] += Fraction(event.quantity)
+        told = tuple((name, event.dimensions[name]) for name in names if name in event.dimensions)
+        groups[event.product, event.meter, told].append(event.quantity)
         hashes.append(event.payload_hash)
-    digest = hashlib.sha256(b"".join(sorted(hashes))).hexdigest()
-    return UsageTotals({key: exact_decimal(value) for key, value in quantities.items()}, len(hashes), digest)
+    totals = tuple(
+        UsageGroup(product, _sum(quantities), len(quantities), max(quantities), dict(told), meter)
+        for (product, meter, told), quantities in sorted(groups.items())
+    )
+    return UsageTotals(totals, hashlib.sha256(b"".join(sorted(hashes))).hexdigest())
+
+
+def _sum(quantities: Iterable[Decimal]) -> Decimal:
+    return exact_decimal(sum(map(Fraction, quantities), Fraction(0)))
 
 
 def exact_decimal(value: Fraction) -> Decimal:
@@ -156,7 +216,7 @@ def simulate(contract: Contract, events: Iterable[UsageEvent]) -> Simulation:
     not_charged: dict[str, int] = defaultdict(int)
     for event in sorted(events, key=lambda event: (event.occurred_at, event.event_id)):
         period = contract.period_of(event.occurred_at)
-        is_priced = period is not None and contract.rate_of(event.product) is not None
+        is_priced = period is not None and event.product in contract.products
         outcome, reason = decide(event, event.occurred_at, has_contract=is_priced)
         if outcome is Outcome.BILLABLE and event.case_key in seen:
             reason_text = "already_charged"
@@ -168,7 +228,8 @@ def simulate(contract: Contract, events: Iterable[UsageEvent]) -> Simulation:
             reason_text = reason.value
         not_charged[reason_text] += 1
     ratings = tuple(
-        rate(contract, period, total_usage(by_period[period])) for period in _all_periods(contract, by_period)
+        rate(contract, period, total_usage(by_period[period], contract.filter_dimensions))
+        for period in _all_periods(contract, by_period)
     )
     total = sum((rating.total(contract.currency) for rating in ratings), Money.zero(contract.currency))
     return Simulation(ratings, dict(not_charged), total)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
 
-from billing import accounting, aggregate, ledger, statement_record, store, tax
-from billing.correct import correct
+from billing import accounting, aggregate, ledger, statement_record, store
+from billing.compose import compose
 from billing.errors import PeriodNotEnded, PeriodOutsideContract, QuarantineNotEmpty, StatementIsNegative
 from billing.lock import lock_for_cutoff
 from billing.period import Period, periods_between
 from billing.queries import execute, execute_many, one_row, rows
-from billing.rate import RATING_VERSION, RatedLine, Rating, digest_lines, rate
+from billing.rate import RATING_VERSION
 from billing.statement_record import Statement, StatementLine
 from billing.store import StoredContract
 
@@ -29,7 +28,7 @@ def draft(conn: Connection, tenant: str, contract_id: int, at: datetime | Period
     """
     contract, period = _resolve(conn, tenant, contract_id, at)
     issued = store.find_statement(conn, tenant, contract_id, period)
-    return issued or _compose(conn, tenant, contract, period, aggregate.last_decision(conn, tenant))
+    return issued or compose(conn, tenant, contract, period, aggregate.last_decision(conn, tenant))
 
 
 def issue(
@@ -55,7 +54,7 @@ def issue(
         return issued
     if now < period.end_at and not close_early:
         raise PeriodNotEnded(f"the period ends on {period.ends_on}, midnight in {period.time_zone}")
-    statement = _compose(conn, tenant, contract, period, aggregate.last_decision(conn, tenant))
+    statement = compose(conn, tenant, contract, period, aggregate.last_decision(conn, tenant))
     if statement.quarantined_count:
         raise QuarantineNotEmpty(statement.quarantined_count)
     if statement.total.amount_minor < 0:
@@ -84,48 +83,6 @@ def _resolve(
     if period is None or (isinstance(at, Period) and at != period):
         raise PeriodOutsideContract(f"contract {contract_id} has no such period")
     return contract, period
-
-
-def _compose(conn: Connection, tenant: str, stored: StoredContract, period: Period, cutoff: int) -> Statement:
-    contract, contract_id = stored.contract, stored.contract_id
-    totals = aggregate.usage_totals(conn, tenant, contract_id, period, cutoff)
-    rating = rate(contract, period, totals)
-    lines, inputs = list(rating.lines), [rating.inputs_digest]
-    for late in aggregate.periods_with_late_usage(conn, tenant, contract_id, period, cutoff):
-        correction, correction_rating = _correct_period(conn, tenant, contract_id, late, cutoff)
-        lines += correction
-        inputs.append(correction_rating.inputs_digest)
-    tax_lines, taxes = tax.compute(lines, contract.currency)
-    numbered = enumerate(zip(lines, taxes, strict=True), start=1)
-    return Statement(
-        tenant=tenant,
-        contract_id=contract_id,
-        contract_name=contract.name,
-        contract_version=stored.version,
-        contract_sha256=contract.source_sha256,
-        seller=contract.seller,
-        buyer=contract.buyer,
-        currency=contract.currency,
-        period=period,
-        lines=tuple(StatementLine(number, line, line_tax) for number, (line, line_tax) in numbered),
-        taxes=tax_lines,
-        not_charged=aggregate.not_charged(conn, tenant, contract_id, period, cutoff),
-        charged_event_count=totals.event_count,
-        quarantined_count=aggregate.quarantined_count(conn, tenant, contract_id, period, cutoff),
-        cutoff_sequence=cutoff,
-        inputs_digest=_join_digests(inputs),
-        output_digest=digest_lines(lines),
-        payment_terms_days=contract.payment_terms_days,
-    )
-
-
-def _correct_period(
-    conn: Connection, tenant: str, contract_id: int, late: Period, cutoff: int
-) -> tuple[tuple[RatedLine, ...], Rating]:
-    """A billed period rated again under its own version of the contract, less what was billed."""
-    contract = store.contract_at(conn, tenant, contract_id, late.start_at).contract
-    rating = rate(contract, late, aggregate.usage_totals(conn, tenant, contract_id, late, cutoff))
-    return correct(contract, rating, aggregate.billed_lines(conn, tenant, contract_id, late)), rating
 
 
 def _number(conn: Connection, statement: Statement, contract: StoredContract, now: datetime) -> Statement:
@@ -238,7 +195,3 @@ def _line_columns(line: StatementLine) -> dict[str, object]:
         "amount_minor": rated.amount.amount_minor,
         "tax_minor": line.tax.amount_minor,
     }
-
-
-def _join_digests(digests: list[str]) -> str:
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()

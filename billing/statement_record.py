@@ -10,8 +10,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from billing.contract import Party
 from billing.money import Money
+from billing.party_terms import Party
 from billing.period import Period
 from billing.rate import RatedLine, line_from, line_values
 from billing.tax import TaxLine

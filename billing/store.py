@@ -67,7 +67,7 @@ def add_contract(conn: Connection, tenant: str, yaml_text: str) -> int:
         _require_next_version(conn, tenant, known[0], contract)
     contract_id = int(known[0]["contract_id"]) if known else None
     _refuse_overlap(conn, tenant, contract_id, contract)
-    for party in (contract.seller, contract.buyer):
+    for party in (contract.seller, contract.buyer, *contract.parties):
         execute(conn, "upsert_party", {"tenant": tenant, "party_id": party.id, "legal_name": party.name})
     if contract_id is None:
         contract_id = _insert_contract(conn, tenant, contract)
@@ -217,8 +217,9 @@ def _insert_version(
             "source_sha256": contract.source_sha256,
         },
     )
-    for rate in contract.rates:
-        execute(conn, "insert_rate", {**key, "product": rate.product, "pricing_model": rate.pricing.model})
+    models = {(rate.product, rate.meter): rate.pricing.model for rate in reversed(contract.rates)}
+    for (product, meter), model in models.items():
+        execute(conn, "insert_rate", {**key, "product": product, "meter": meter, "pricing_model": model})
 
 
 def _stored(row: Row) -> StoredContract:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -14,6 +15,7 @@ TEXT_LENGTH_MAX = 256 * 1024
 DEPTH_MAX = 20
 VALUE_LENGTH_MAX = 500
 _MISSING = object()
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class Reader:
@@ -90,6 +92,15 @@ class YamlMap:
     def problem(self, name: str, message: str) -> None:
         self.reader.problem(self._values.get(name, self.node), f"`{name}` {message}")
 
+    def problem_of_item(self, name: str, number: int, message: str) -> None:
+        """A problem of one item of a list, from 0, told at its first line."""
+        self.reader.problem(self._items(name)[number], message)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys, in the order of the file."""
+        return tuple(self._values)
+
     def finish(self) -> None:
         for name in sorted(self._values.keys() - self._known):
             self.problem(name, "is not known here")
@@ -126,6 +137,9 @@ class YamlMap:
             return low
         return value
 
+    def day_or_none(self, name: str) -> date | None:
+        return self.day(name) if self.has(name) else None
+
     def day(self, name: str) -> date:
         text = self.text(name)
         try:
@@ -151,7 +165,10 @@ class YamlMap:
             self.problem(name, "needs keys and values")
         return YamlMap(Reader(), yaml.MappingNode("", [], self.node.start_mark, self.node.end_mark))
 
-    def maps(self, name: str) -> Iterator[YamlMap]:
+    def maps(self, name: str, is_required: bool = True) -> Iterator[YamlMap]:
+        """Each item of a list; nothing where the key is absent and need not be there."""
+        if not is_required and not self.has(name):
+            return
         for node in self._items(name):
             if isinstance(node, yaml.MappingNode):
                 yield YamlMap(self.reader, node)
@@ -164,6 +181,12 @@ class YamlMap:
             return ()
         nodes = [node for node in self._items(name) if isinstance(node, yaml.ScalarNode)]
         return tuple(str(node.value)[:VALUE_LENGTH_MAX] for node in nodes)
+
+    def text_or_texts(self, name: str) -> tuple[str, ...]:
+        """One text, or a list of them."""
+        if isinstance(self._values.get(name), yaml.SequenceNode):
+            return self.texts(name)
+        return (self.text(name),)
 
     def _items(self, name: str) -> list[yaml.Node]:
         node = self._get(name)
@@ -179,3 +202,11 @@ class YamlMap:
         if node is None and is_required:
             self.reader.problem(self.node, f"`{name}` is missing")
         return node
+
+
+def name_of(source: YamlMap, key: str, default: str | object = _MISSING) -> str:
+    """An id: lower-case letters, digits, - and _."""
+    text = source.text(key, default)
+    if text and not _NAME.fullmatch(text):
+        source.problem(key, "needs lower-case letters, digits, - and _, at most 64")
+    return text

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from billing.pricing.part import WHOLE_PERIOD, PeriodShare, PricedPart
+from billing.yaml_reader import YamlMap
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,15 @@ class Flat:
     is_prorated: a first period that began late costs its days over the full period's days.
     """
 
+    is_metered: ClassVar[bool] = False
     model: ClassVar[str] = "flat"
     amount: Decimal
     is_prorated: bool = True
+
+    @classmethod
+    def read(cls, source: YamlMap) -> Flat:
+        proration = source.one_of("proration", ("by_day", "none"), default="by_day")
+        return cls(source.decimal("amount"), is_prorated=proration == "by_day")
 
     def price(self, quantity: Decimal, share: PeriodShare = WHOLE_PERIOD) -> tuple[PricedPart, ...]:
         """The fee, by days where the contract covers only a part of the period."""

@@ -8,16 +8,22 @@ from fractions import Fraction
 from typing import ClassVar
 
 from billing.pricing.part import WHOLE_PERIOD, PeriodShare, PricedPart
-from billing.pricing.tier import Tier
+from billing.pricing.tier import Tier, read_tiers
 from billing.usage import plain
+from billing.yaml_reader import YamlMap
 
 
 @dataclass(frozen=True)
 class Graduated:
     """tiers: rising, the last one open; checked by `find_tier_problem` when a contract is read."""
 
+    is_metered: ClassVar[bool] = True
     model: ClassVar[str] = "graduated"
     tiers: tuple[Tier, ...]
+
+    @classmethod
+    def read(cls, source: YamlMap) -> Graduated:
+        return cls(read_tiers(source))
 
     def price(self, quantity: Decimal, share: PeriodShare = WHOLE_PERIOD) -> tuple[PricedPart, ...]:
         """One part for each tier that the quantity reaches; `share` does not matter."""

@@ -10,15 +10,23 @@ from typing import ClassVar
 
 from billing.pricing.part import WHOLE_PERIOD, PeriodShare, PricedPart
 from billing.usage import plain
+from billing.yaml_reader import YamlMap
+
+_SMALLEST = Decimal("0.000001")
 
 
 @dataclass(frozen=True)
 class Package:
     """size: units in a package. package_price: major units for one package, tax excluded."""
 
+    is_metered: ClassVar[bool] = True
     model: ClassVar[str] = "package"
     size: Decimal
     package_price: Decimal
+
+    @classmethod
+    def read(cls, source: YamlMap) -> Package:
+        return cls(source.decimal("size", minimum=_SMALLEST), source.decimal("package_price"))
 
     def price(self, quantity: Decimal, share: PeriodShare = WHOLE_PERIOD) -> tuple[PricedPart, ...]:
         """⌈quantity / size⌉ packages, counted exactly; `share` does not matter."""

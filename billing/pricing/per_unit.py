@@ -9,14 +9,20 @@ from typing import ClassVar
 
 from billing.pricing.part import WHOLE_PERIOD, PeriodShare, PricedPart
 from billing.usage import plain
+from billing.yaml_reader import YamlMap
 
 
 @dataclass(frozen=True)
 class PerUnit:
     """unit_price: major units of the contract's currency, tax excluded."""
 
+    is_metered: ClassVar[bool] = True
     model: ClassVar[str] = "per_unit"
     unit_price: Decimal
+
+    @classmethod
+    def read(cls, source: YamlMap) -> PerUnit:
+        return cls(source.decimal("unit_price"))
 
     def price(self, quantity: Decimal, share: PeriodShare = WHOLE_PERIOD) -> tuple[PricedPart, ...]:
         """quantity × unit price; `share` does not matter."""

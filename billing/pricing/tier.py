@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
+from billing.yaml_reader import YamlMap
+
 
 @dataclass(frozen=True)
 class Tier:
@@ -17,6 +19,19 @@ class Tier:
     up_to: Decimal | None
     unit_price: Decimal
     flat_fee: Decimal = Decimal(0)
+
+
+def read_tiers(source: YamlMap) -> tuple[Tier, ...]:
+    """The key `tiers`, each with `up_to`, `unit_price` and perhaps `flat_fee`."""
+    tiers = []
+    for item in source.maps("tiers"):
+        up_to = item.decimal("up_to") if item.has("up_to") else None
+        tiers.append(Tier(up_to, item.decimal("unit_price"), item.decimal("flat_fee", default=Decimal(0))))
+        item.finish()
+    problem = find_tier_problem(tuple(tiers))
+    if tiers and problem:
+        source.problem("tiers", f": {problem}")
+    return tuple(tiers)
 
 
 def find_tier_problem(tiers: tuple[Tier, ...]) -> str | None:

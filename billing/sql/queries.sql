@@ -94,8 +94,8 @@ VALUES (%(tenant)s, %(contract_id)s, %(version)s, %(effective_from)s, %(effectiv
     %(source_sha256)s)
 
 -- name: insert_rate
-INSERT INTO billing.contract_rate (tenant, contract_id, version, product, pricing_model)
-VALUES (%(tenant)s, %(contract_id)s, %(version)s, %(product)s, %(pricing_model)s)
+INSERT INTO billing.contract_rate (tenant, contract_id, version, product, meter, pricing_model)
+VALUES (%(tenant)s, %(contract_id)s, %(version)s, %(product)s, %(meter)s, %(pricing_model)s)
 
 -- name: latest_versions
 SELECT DISTINCT ON (c.contract_id) c.contract_id, c.first_day, v.version, v.source_text
@@ -143,12 +143,6 @@ ORDER BY u.occurred_at, u.ingest_sequence
 
 -- name: last_decision
 SELECT coalesce(max(decision_sequence), 0) AS last FROM billing.event_decision WHERE tenant = %(tenant)s
-
--- name: usage_totals
-SELECT product, sum(quantity) AS quantity, count(*) AS event_count FROM billing.billable_usage
-WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s AND decision_sequence <= %(cutoff)s
-  AND occurred_at >= %(start_at)s AND occurred_at < %(end_at)s
-GROUP BY product ORDER BY product
 
 -- name: inputs_digest
 SELECT encode(

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing import contract, rate, tax
+from billing.errors import NoRate
 from billing.money import Money
-from billing.rate import UsageTotals
+from billing.rate import UsageGroup, UsageTotals
 from billing.usage import UsageEvent
 
 MakeEvent = Callable[..., UsageEvent]
@@ -21,7 +22,8 @@ NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def totals(**quantities: str) -> UsageTotals:
-    return UsageTotals({name: Decimal(value) for name, value in quantities.items()}, 1, "digest")
+    groups = (UsageGroup(name, Decimal(value), 1, Decimal(value)) for name, value in quantities.items())
+    return UsageTotals(tuple(groups), "digest")
 
 
 def rated(text: str, at: datetime, **quantities: str) -> list[tuple[str, int]]:
@@ -61,7 +63,7 @@ def test_large_quantities_keep_every_digit(per_case: str) -> None:
 
 
 def test_usage_without_a_price_is_never_dropped(per_case: str) -> None:
-    with pytest.raises(AssertionError, match="have a rate"):
+    with pytest.raises(NoRate, match="no rate of something_else"):
         rated(per_case, NOVEMBER, something_else="1")
 
 
@@ -75,8 +77,10 @@ def test_totals_do_not_depend_on_order_or_batches(quantities: list[Decimal], rng
     rng.shuffle(shuffled)
     assert rate.total_usage(shuffled) == rate.total_usage(events)
     cut = rng.randrange(len(events) + 1)
-    parts = [rate.total_usage(part).quantities.get("ct", Decimal(0)) for part in (events[:cut], events[cut:])]
-    assert sum(parts) == rate.total_usage(events).quantities["ct"]
+    parts = [
+        group.quantity for part in (events[:cut], events[cut:]) for group in rate.total_usage(part).groups
+    ]
+    assert sum(parts) == rate.total_usage(events).groups[0].quantity
 
 
 def _event(number: int, quantity: Decimal) -> UsageEvent:

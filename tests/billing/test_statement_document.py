@@ -19,7 +19,7 @@ from billing import contract, correct, explain, rate, statement_document, statem
 from billing.aggregate import Billed
 from billing.decide import Decision, Outcome, Reason
 from billing.errors import LanguageUnknown, PdfNotRendered
-from billing.rate import UsageTotals
+from billing.rate import UsageGroup, UsageTotals
 from billing.statement_record import Statement, StatementLine
 from billing.statement_text import LABELS, safe_cell
 from billing.store import RecordedUsage
@@ -66,7 +66,7 @@ def make_statement(text: str, quantity: str, *, late: bool = False) -> Statement
 
 
 def _totals(quantity: str) -> UsageTotals:
-    return UsageTotals({"lung_nodule_ct": Decimal(quantity)}, 1, "a" * 64)
+    return UsageTotals((UsageGroup("lung_nodule_ct", Decimal(quantity), 1, Decimal(quantity)),), "a" * 64)
 
 
 def issued(statement: Statement) -> Statement:

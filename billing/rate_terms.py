@@ -1,0 +1,111 @@
+"""The rates of a contract: which usage each one prices, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+
+from billing.pricing import models
+from billing.pricing.models import Pricing
+from billing.usage import DIMENSIONS, RESULT_METER
+from billing.yaml_reader import YamlMap, name_of
+
+LANGUAGES = ("en", "zh")
+MEASURES = ("quantity", "events", "peak")
+FILTER_DIMENSIONS_MAX = 6
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A price and the usage that it prices. Of a product's rates the first that matches an event takes it.
+
+    id: names the rate in the contract; a line's key begins with it.
+    title, unit: text by language. free_allowance: units at zero in each period, before the price applies.
+    when: dimension → values; all must match. Empty: everything.
+    meter: of the events that it prices: `result` for delivered results, else what a use was recorded under.
+    measure: the sum of their quantities, their number, or the highest quantity of one of them.
+    starts_on, ends_before: first days of periods between which the rate holds; None: no limit.
+    """
+
+    product: str
+    title: Mapping[str, str]
+    unit: Mapping[str, str]
+    pricing: Pricing
+    free_allowance: Decimal = Decimal(0)
+    id: str = ""
+    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    meter: str = RESULT_METER
+    measure: str = MEASURES[0]
+    starts_on: date | None = None
+    ends_before: date | None = None
+
+    def matches(self, dimensions: Mapping[str, str]) -> bool:
+        return all(dimensions.get(name, "") in values for name, values in self.when.items())
+
+    def is_in_force(self, day: date) -> bool:
+        """Whether the rate holds in the period that begins on `day`."""
+        has_begun = self.starts_on is None or self.starts_on <= day
+        return has_begun and (self.ends_before is None or day < self.ends_before)
+
+
+def read(top: YamlMap) -> tuple[Rate, ...]:
+    """`rates`, in the order of the file."""
+    rates: list[Rate] = []
+    for source in top.maps("rates"):
+        rate = _rate(source)
+        if any(rate.id == other.id for other in rates):
+            source.problem(
+                "id" if source.has("id") else "product", "has a price above already; give it an `id`"
+            )
+        rates.append(rate)
+    names = {name for rate in rates for name in rate.when}
+    if len(names) > FILTER_DIMENSIONS_MAX:
+        top.problem("rates", f"filter by more than {FILTER_DIMENSIONS_MAX} dimensions")
+    return tuple(rates)
+
+
+def takers(rates: tuple[Rate, ...], product: str, meter: str) -> tuple[Rate, ...]:
+    """The rates that take the events of a product and meter: those that count, else its fixed fee, which ignores them."""
+    own = tuple(rate for rate in rates if (rate.product, rate.meter) == (product, meter))
+    return tuple(rate for rate in own if rate.pricing.is_metered) or own
+
+
+def by_language(source: YamlMap, key: str) -> dict[str, str]:
+    """A text in each language."""
+    names = source.map(key)
+    texts = {language: names.text(language) for language in LANGUAGES}
+    names.finish()
+    return texts
+
+
+def _rate(source: YamlMap) -> Rate:
+    product = name_of(source, "product")
+    rate = Rate(
+        product=product,
+        title=by_language(source, "title"),
+        unit=by_language(source, "unit"),
+        pricing=models.read(source.map("price")),
+        free_allowance=source.decimal("free_allowance", default=Decimal(0)),
+        id=name_of(source, "id", product),
+        when=_when(source),
+        meter=source.text("meter", RESULT_METER),
+        measure=source.one_of("measure", MEASURES, default=MEASURES[0]),
+        starts_on=source.day_or_none("from"),
+        ends_before=source.day_or_none("until"),
+    )
+    if rate.free_allowance and not rate.pricing.is_metered:
+        source.problem("free_allowance", "does not go with a flat price")
+    source.finish()
+    return rate
+
+
+def _when(source: YamlMap) -> dict[str, tuple[str, ...]]:
+    if not source.has("when"):
+        return {}
+    filters = source.map("when")
+    for name in filters.names:
+        if name not in DIMENSIONS:
+            filters.problem(name, f"is no dimension of usage; one of: {', '.join(sorted(DIMENSIONS))}")
+    return {name: filters.text_or_texts(name) for name in filters.names}
