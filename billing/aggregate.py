@@ -51,7 +51,9 @@ def usage_totals(
 def _group(row: Row, names: Sequence[str]) -> UsageGroup:
     found = zip(names, (row[slot] for slot in _DIMENSION_SLOTS), strict=False)
     dimensions = {name: value for name, value in found if value is not None}
-    return UsageGroup(row["product"], row["quantity"], row["event_count"], row["peak"], dimensions, row["meter"])
+    return UsageGroup(
+        row["product"], row["quantity"], row["event_count"], row["peak"], dimensions, row["meter"]
+    )
 
 
 def not_charged(

@@ -67,7 +67,7 @@ def read(top: YamlMap) -> tuple[Rate, ...]:
 
 
 def takers(rates: tuple[Rate, ...], product: str, meter: str) -> tuple[Rate, ...]:
-    """The rates that take the events of a product and meter: those that count, else its fixed fee, which ignores them."""
+    """The rates that take the events of a product and meter: those that count, else its fixed fee."""
     own = tuple(rate for rate in rates if (rate.product, rate.meter) == (product, meter))
     return tuple(rate for rate in own if rate.pricing.is_metered) or own
 

@@ -12,7 +12,7 @@ from billing.usage import DIMENSIONS, TEXT_LENGTH_MAX, Kind, UsageEvent
 
 CSV_COLUMNS = (
     *("event_id", "kind", "product", "meter", "quantity", "occurred_at", "study_ref", "case_key"),
-    *("amount_minor", "amount_currency", *sorted(DIMENSIONS)),
+    *("amount_minor", "amount_currency", "received_at", *sorted(DIMENSIONS)),
 )
 
 

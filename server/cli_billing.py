@@ -12,10 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from billing import contract as contracts
-from billing import explain, rate, statement, store, usage
+from billing import simulate, statement, store, usage
 from billing import statement_document as document
 from billing.statement_text import safe_cell
-from billing.usage_csv import read_csv
 from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
@@ -49,27 +48,22 @@ def check_contract(file: FileArgument) -> None:
 
 
 @contract_commands.command("simulate")
-def simulate_contract(file: FileArgument, usage_csv: FileArgument) -> None:
-    """Price a usage file against a contract; nothing is stored."""
+def simulate_contract(
+    file: FileArgument,
+    usage_csv: FileArgument,
+    until: Annotated[str, typer.Option(help="also issue what ends by this day, YYYY-MM-DD")] = "",
+    language: LanguageOption = "en",
+) -> None:
+    """The statements that a contract makes of a usage file, as issuing prints them; nothing is stored."""
+    from server.throwaway_database import throwaway_connection
+
     with explained_errors():
-        contract = contracts.load(file.read_text("utf-8"))
-        simulated = rate.simulate(contract, read_csv(usage_csv.read_text("utf-8")))
-    table = Table("period", "product", "quantity", "amount", "how")
-    for rating in simulated.ratings:
-        for line in rating.lines:
-            amount = f"{line.amount} {contract.currency}"
-            table.add_row(
-                str(rating.period.starts_on),
-                line.product,
-                f"{line.quantity:f}",
-                amount,
-                explain.line(line.explanation, "en"),
-            )
-    console = Console()
-    console.print(table)
-    console.print(f"total without tax: {simulated.total} {contract.currency}", highlight=False)
-    for reason, count in simulated.not_charged.items():
-        console.print(f"not charged: {count} × {reason}", highlight=False)
+        text, received = file.read_text("utf-8"), simulate.read_usage(usage_csv.read_text("utf-8"))
+        contracts.load(text)  # a mistake is told before a database starts
+        end = _instant(until) if until else None
+        with throwaway_connection() as conn, simulate.simulated(conn, [text], received, end) as simulation:
+            for issued in simulation.statements:
+                typer.echo(document.render_text(issued, language))
 
 
 @contract_commands.command("add")

@@ -11,3 +11,7 @@ FROM billing.billable_usage
 WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s AND decision_sequence <= %(cutoff)s
   AND occurred_at >= %(start_at)s AND occurred_at < %(end_at)s
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+
+-- name: act_for_tenant
+-- Until the transaction or savepoint ends.
+SELECT set_config('radmeter.tenant', %(tenant)s, true)
