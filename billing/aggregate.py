@@ -11,9 +11,9 @@ import psycopg
 
 from billing.period import Period
 from billing.queries import Row, one_row, rows
-from billing.rate import UsageGroup, UsageTotals
 from billing.rate_terms import FILTER_DIMENSIONS_MAX
 from billing.store import period_values
+from billing.usage_totals import UsageGroup, UsageTotals
 
 Connection = psycopg.Connection[Any]
 # As many as a contract may filter by, and `site`; the query has a column for each.

@@ -10,8 +10,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from billing.contract import Party
 from billing.money import Money
+from billing.party_terms import Party
 from billing.statement_record import party_from, tax_line_from, tax_values
 from billing.tax import TaxLine
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import contract, rate, tax
+from billing import contract, rate, tax, usage_totals
 from billing.errors import NoRate
 from billing.money import Money
-from billing.rate import UsageGroup, UsageTotals
 from billing.usage import UsageEvent
+from billing.usage_totals import UsageGroup, UsageTotals
 
 MakeEvent = Callable[..., UsageEvent]
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)
@@ -75,12 +75,14 @@ def test_totals_do_not_depend_on_order_or_batches(quantities: list[Decimal], rng
     events = [_event(number, quantity) for number, quantity in enumerate(quantities)]
     shuffled = events.copy()
     rng.shuffle(shuffled)
-    assert rate.total_usage(shuffled) == rate.total_usage(events)
+    assert usage_totals.total_usage(shuffled) == usage_totals.total_usage(events)
     cut = rng.randrange(len(events) + 1)
     parts = [
-        group.quantity for part in (events[:cut], events[cut:]) for group in rate.total_usage(part).groups
+        group.quantity
+        for part in (events[:cut], events[cut:])
+        for group in usage_totals.total_usage(part).groups
     ]
-    assert sum(parts) == rate.total_usage(events).groups[0].quantity
+    assert sum(parts) == usage_totals.total_usage(events).groups[0].quantity
 
 
 def _event(number: int, quantity: Decimal) -> UsageEvent:
@@ -91,9 +93,9 @@ def _event(number: int, quantity: Decimal) -> UsageEvent:
 
 def test_the_digest_names_the_set_of_events() -> None:
     events = [_event(number, Decimal(1)) for number in range(5)]
-    digest = rate.total_usage(events).inputs_digest
-    assert rate.total_usage(events[::-1]).inputs_digest == digest
-    assert rate.total_usage(events[:4]).inputs_digest != digest
+    digest = usage_totals.total_usage(events).inputs_digest
+    assert usage_totals.total_usage(events[::-1]).inputs_digest == digest
+    assert usage_totals.total_usage(events[:4]).inputs_digest != digest
 
 
 def test_lines_survive_being_stored(graduated: str, package: str) -> None:

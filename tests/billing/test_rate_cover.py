@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billing import contract, rate
+from billing import contract, rate, usage_totals
 from billing.errors import ContractError
 from billing.usage import UsageEvent
 
@@ -101,5 +101,5 @@ def test_a_site_speaks_for_its_events_and_the_buyer_for_the_others(make_event: M
     ]
     events = [make_event(number, product="ct", dimensions=one) for number, one in enumerate(said)]
     assert terms.filter_dimensions == ("grade", "site")
-    lines = rate.rate(terms, period, rate.total_usage(events, terms.filter_dimensions)).lines
+    lines = rate.rate(terms, period, usage_totals.total_usage(events, terms.filter_dimensions)).lines
     assert [(line.key, line.quantity) for line in lines] == [("tertiary/units", 2), ("other/units", 3)]

@@ -19,11 +19,11 @@ from billing import contract, correct, explain, rate, statement_document, statem
 from billing.aggregate import Billed
 from billing.decide import Decision, Outcome, Reason
 from billing.errors import LanguageUnknown, PdfNotRendered
-from billing.rate import UsageGroup, UsageTotals
 from billing.statement_record import Statement, StatementLine
 from billing.statement_text import LABELS, safe_cell
 from billing.store import RecordedUsage
 from billing.usage import UsageEvent
+from billing.usage_totals import UsageGroup, UsageTotals
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NOVEMBER, OCTOBER = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 10, 20, tzinfo=UTC)
