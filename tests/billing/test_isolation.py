@@ -11,6 +11,7 @@ import pytest
 from billing import ledger, meter, statement, store
 from billing.errors import ContractNotFound, StatementNotFound
 from billing.usage import UsageEvent
+from tests.billing.payment_seeds import fill_payment_tables
 
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)
 MakeEvent = Callable[..., UsageEvent]
@@ -28,6 +29,7 @@ def two_hospitals(transact, per_case: str, make_event: MakeEvent) -> dict[str, t
                 conn, tenant, contract_id, NOVEMBER, now=datetime(2026, 12, 2, tzinfo=UTC)
             )
             assert issued.statement_id is not None
+            fill_payment_tables(conn, tenant, issued.statement_id)
             made[tenant] = (contract_id, issued.statement_id)
     return made
 

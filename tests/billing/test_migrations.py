@@ -32,7 +32,7 @@ def test_billing_can_be_rolled_back_and_applied_again(database_url: str) -> None
 
 
 def test_every_named_query_is_valid_and_used(migrated_url: str) -> None:
-    code = "".join(path.read_text() for path in BILLING.glob("*.py"))
+    code = "".join(path.read_text() for path in BILLING.glob("**/*.py"))
     with psycopg.connect(migrated_url) as conn:
         for name, query in load_queries().items():
             assert f'"{name}"' in code, f"{name} is used nowhere"

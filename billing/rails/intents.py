@@ -1,0 +1,151 @@
+"""What billing asks of a rail: each writes an intent into the caller's transaction, a worker sends it later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from billing import rail_operation
+from billing.money import Money
+from billing.payment_errors import RailAddressMissing
+from billing.queries import one_row
+from billing.rail import Kind, State
+from billing.rail_address import require_out
+
+Connection = psycopg.Connection[Any]
+BANK, STRIPE = "bank", "stripe"
+
+
+@dataclass(frozen=True)
+class Part:
+    """payment_id: the payment whose money this part of a payout is; None where none is named."""
+
+    amount_minor: int
+    payment_id: int | None = None
+
+
+def request_refund(conn: Connection, tenant: str, refund_id: int, *, now: datetime) -> int:
+    """Ask for a refund by the way its payment came. Raises `RailAddressMissing`."""
+    row = one_row(conn, "refund_by_id", {"tenant": tenant, "refund_id": refund_id})
+    amount = Money(row["amount_minor"], row["currency"])
+    content: dict[str, Any] = {"payer_id": row["payer_id"], "reference": f"refund {refund_id}"}
+    rail = STRIPE if row["source"] == STRIPE else BANK
+    if rail == STRIPE:
+        content["payment"] = row["payment_external_id"]
+    else:
+        content |= _bank_address(conn, tenant, row["payer_id"])
+    return rail_operation.request(
+        conn,
+        tenant,
+        rail=rail,
+        kind=Kind.REFUND,
+        subject_id=refund_id,
+        amount=amount,
+        content=content,
+        now=now,
+    )
+
+
+def request_payout(
+    conn: Connection,
+    tenant: str,
+    payout_id: int,
+    *,
+    payee_id: str,
+    amount: Money,
+    reference: str,
+    now: datetime,
+    parts: Sequence[Part] = (),
+) -> int:
+    """Ask for a payout to where the payee is to be paid (`rail_address`); returns the operation's id.
+
+    reference: what the payee reads, the payout statement's number say. parts: which payments' money it is,
+    summing to `amount`; Stripe then waits for each to arrive. Raises `RailAddressMissing`.
+    """
+    assert not parts or sum(part.amount_minor for part in parts) == amount.amount_minor
+    address = require_out(conn, tenant, payee_id)
+    content: dict[str, Any] = {
+        "payee_id": payee_id,
+        "reference": reference,
+        "account": address.account,
+        "bank_code": address.bank_code,
+        "holder": address.holder,
+    }
+    if address.rail == STRIPE and parts:
+        content["parts"] = [_part_values(conn, tenant, part) for part in parts]
+    return rail_operation.request(
+        conn,
+        tenant,
+        rail=address.rail,
+        kind=Kind.PAY_OUT,
+        subject_id=payout_id,
+        amount=amount,
+        content=content,
+        now=now,
+    )
+
+
+def request_take_back(conn: Connection, tenant: str, payout_id: int, *, amount: Money, now: datetime) -> int:
+    """Ask to take a payout back, whole or in part, where its rail can."""
+    paid = rail_operation.of_subject(conn, tenant, Kind.PAY_OUT, payout_id)
+    if paid is None or paid.state is not State.CONFIRMED:
+        raise RailAddressMissing(f"payout {payout_id} was not paid, so there is nothing to take back")
+    return rail_operation.request(
+        conn,
+        tenant,
+        rail=paid.rail,
+        kind=Kind.TAKE_BACK,
+        subject_id=payout_id,
+        amount=amount,
+        content={"payout": paid.key, "reference": str(paid.request["reference"])},
+        now=now,
+    )
+
+
+def request_credit(
+    conn: Connection,
+    tenant: str,
+    credit_note_id: int,
+    *,
+    statement_id: int,
+    number: str,
+    amount: Money,
+    now: datetime,
+) -> int | None:
+    """Tell the rail that collects a statement of a credit note on it; None where no rail was asked to collect."""
+    collected = rail_operation.of_subject(conn, tenant, Kind.COLLECT, statement_id)
+    if collected is None:
+        return None
+    return rail_operation.request(
+        conn,
+        tenant,
+        rail=collected.rail,
+        kind=Kind.CREDIT,
+        subject_id=credit_note_id,
+        amount=amount,
+        content={
+            "number": number,
+            "invoice": collected.key,
+            "customer": collected.request.get("customer", ""),
+        },
+        now=now,
+    )
+
+
+def _bank_address(conn: Connection, tenant: str, party_id: str) -> dict[str, Any]:
+    address = require_out(conn, tenant, party_id)
+    return {"account": address.account, "bank_code": address.bank_code, "holder": address.holder}
+
+
+def _part_values(conn: Connection, tenant: str, part: Part) -> dict[str, Any]:
+    if part.payment_id is None:
+        return {"amount_minor": part.amount_minor}
+    row = one_row(conn, "payment_by_id", {"tenant": tenant, "payment_id": part.payment_id})
+    # Only a payment that came by the same rail can be the source of a transfer on it.
+    return {"amount_minor": part.amount_minor} | (
+        {"source": row["external_id"]} if row["source"] == STRIPE else {}
+    )
