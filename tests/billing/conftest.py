@@ -14,6 +14,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from billing.usage import UsageEvent
+from tests.billing import payment_seeds
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TENANT = "hospital-a"
@@ -82,3 +83,16 @@ def make_event() -> Callable[..., UsageEvent]:
         return UsageEvent(**{**values, **changes})
 
     return make
+
+
+@pytest.fixture
+def owing(transact: Transact, make_event: Callable[..., UsageEvent]) -> list[int]:
+    """Ids of two statements of the demo hospital: November of 212.00 CNY, December of 106.00."""
+    december = datetime(2026, 12, 20, tzinfo=UTC)
+    with transact() as conn:
+        contract_id = payment_seeds.add_contract(conn, TENANT)
+        events = [make_event(1), make_event(2)]
+        first = payment_seeds.issue_month(conn, TENANT, contract_id, events)
+        late = [make_event(3, occurred_at=december)]
+        second = payment_seeds.issue_month(conn, TENANT, contract_id, late, month=december)
+    return [one.statement_id or 0 for one in (first, second)]

@@ -14,6 +14,8 @@ from billing.statement_record import Statement
 from billing.usage import UsageEvent
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+TENANT = "hospital-a"
+PAYER = "demo-hospital"
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)
 NOW = datetime(2027, 1, 2, 9, tzinfo=UTC)
 Connection = psycopg.Connection[Any]
@@ -48,6 +50,21 @@ def receive(
         external_id=external_id,
         **{**values, **more},
     )
+
+
+def allocate(
+    conn: Connection, payment_id: int, statement_id: int, amount_minor: int | None = None
+) -> payments.Allocation:
+    return payments.allocate(conn, TENANT, payment_id, statement_id, amount_minor, by="lin", now=NOW)
+
+
+def balance(conn: Connection, account: str) -> int:
+    row = conn.execute(
+        "SELECT coalesce(sum(amount_minor), 0)::bigint AS s FROM billing.posting WHERE account = %s",
+        (account,),
+    ).fetchone()
+    assert row is not None
+    return int(row["s"])
 
 
 def add_address(conn: Connection, tenant: str, party_id: str, **changes: Any) -> None:
