@@ -28,3 +28,11 @@ class SecondPersonNeeded(BillingError):
 
 class ZoneNotKnown(BillingError, ValueError):
     """The zone of the books is not an IANA name like Asia/Shanghai."""
+
+
+class HospitalCountRefused(BillingError, ValueError):
+    """A hospital's own list cannot be read; nothing of it was used."""
+
+
+class ReconciliationNotFound(BillingError, LookupError):
+    """No reconciliation has this id for this tenant."""

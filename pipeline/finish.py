@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing import meter
+from billing.hospital_count import request_token
 from billing.usage import Purpose, UsageEvent
 from pipeline import peers, store
 from pipeline.database import Connection
@@ -81,6 +82,8 @@ def usage_event(
             "sending_peer": study.ae_title,
             "purpose": _purpose(study, product, is_test_peer=bool(peer and peer["is_test"])),
             "revision": str(study.revision),
+            # By this the hospital finds its own order in a bill; it holds the key too.
+            **({"request": request_token(secret, question)} if question.strip() else {}),
         },
         evidence=evidence,
     )

@@ -165,6 +165,7 @@ def _add_groups() -> None:
         cli_models,
         cli_peers,
         cli_query,
+        cli_reconcile,
         cli_route_try,
         cli_study,
     )
@@ -177,6 +178,7 @@ def _add_groups() -> None:
         cli_ledger,
         cli_models,
         cli_peers,
+        cli_reconcile,
         cli_route_try,
         cli_study,
     )

@@ -65,7 +65,7 @@ def account_statement(
     )
     with administration(tenant) as conn:
         zone = accounting.zone_of(conn, tenant)
-        first = local_midnight(_day(since), zone)
+        first = local_midnight(day_of(since), zone)
         found = reports.account_statement(conn, tenant, account, first, end_of_day(conn, tenant, at))
         for currency, opening in found.opening.items():
             table.add_row("", "", "", "opening", account, currency, "", str(opening))
@@ -87,7 +87,7 @@ def roll_forward(
     """From opening to closing balance by what moved it; a credit balance is negative."""
     table = Table("account", "currency", "what", _right("amount"))
     with administration(tenant) as conn:
-        first = local_midnight(_day(since), accounting.zone_of(conn, tenant))
+        first = local_midnight(day_of(since), accounting.zone_of(conn, tenant))
         for one in reports.roll_forward(conn, tenant, account, first, end_of_day(conn, tenant, at)):
             steps = {"opening": one.opening, **one.by_template, "closing": one.closing}
             for what, amount in steps.items():
@@ -159,11 +159,11 @@ def reopen(
 def end_of_day(conn: Connection, tenant: str, day: str) -> datetime:
     """The instant at which the day ends in the zone of the books; today's without one."""
     zone = accounting.zone_of(conn, tenant)
-    last = _day(day) if day else datetime.now(UTC).astimezone(ZoneInfo(zone)).date()
+    last = day_of(day) if day else datetime.now(UTC).astimezone(ZoneInfo(zone)).date()
     return local_midnight(last + timedelta(days=1), zone)
 
 
-def _day(text: str) -> date:
+def day_of(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:

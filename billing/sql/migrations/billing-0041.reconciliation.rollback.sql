@@ -1,0 +1,1 @@
+DROP TABLE billing.reconciliation_line, billing.reconciliation;
