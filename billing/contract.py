@@ -13,8 +13,9 @@ from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from billing import document_terms, party_terms, rate_cover, rate_terms, yaml_reader
+from billing import document_terms, limits_terms, party_terms, rate_cover, rate_terms, yaml_reader
 from billing.document_terms import DocumentTerms
+from billing.limits_terms import NO_LIMITS, LimitsTerms
 from billing.money import EXPONENTS
 from billing.party_terms import Party
 from billing.period import Period, is_period_start, local_midnight, period_of
@@ -55,6 +56,7 @@ class Contract:
     source_sha256: str
     documents: DocumentTerms = document_terms.NONE
     parties: tuple[Party, ...] = ()
+    limits: LimitsTerms = NO_LIMITS
 
     @property
     def effective_at(self) -> datetime:
@@ -94,21 +96,23 @@ def load(text: str) -> Contract:
     reader, top = yaml_reader.parse(text)
     seller = party_terms.read_side(top, "seller", is_seller=True)
     buyer = party_terms.read_side(top, "buyer", is_seller=False)
+    currency, rates = _currency(top), rate_terms.read(top)
     contract = Contract(
         name=name_of(top, "contract"),
         seller=seller,
         buyer=buyer,
-        currency=_currency(top),
+        currency=currency,
         time_zone=_time_zone(top),
         anchor_day=top.integer("anchor_day", 1, 31, default=1),
         effective_from=top.day("effective_from"),
         payment_terms_days=top.integer("payment_terms_days", 0, 365, default=30),
         billable_policy=top.one_of("billable_policy", POLICIES, default=POLICIES[0]),
         tax=_tax(top),
-        rates=rate_terms.read(top),
+        rates=rates,
         source_sha256=hashlib.sha256(text.encode()).hexdigest(),
         documents=document_terms.read(top),
         parties=party_terms.read(top, (seller, buyer)),
+        limits=limits_terms.read(top, {rate.product for rate in rates}, currency),
     )
     top.finish()
     if not reader.problems:  # what is read wrong would be explained a second time

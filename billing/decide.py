@@ -32,6 +32,7 @@ class Reason(StrEnum):
     SHADOW = "shadow"
     CLOCK_AHEAD = "clock_ahead"
     DISMISSED = "dismissed"
+    PREPAID = "prepaid"
     USED = "used"
     OUTCOME = "outcome"
     VOID = "void"

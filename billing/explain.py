@@ -33,6 +33,7 @@ REASONS: dict[str, dict[str, str]] = {
         "zh": "事件时间在未来，等待人工处理",
     },
     "dismissed": {"en": "Dismissed by a person after quarantine", "zh": "隔离后由人工确认不计费"},
+    "prepaid": {"en": "Taken from a prepaid package", "zh": "从预付套餐中扣除"},
     "used": {"en": "Used, and priced by the contract", "zh": "已使用，按合同计价"},
     "outcome": {"en": "What became of a result is recorded", "zh": "已记录结果的后续情况"},
     "void": {"en": "Records that another event is void", "zh": "记录另一事件作废"},

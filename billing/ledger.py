@@ -70,15 +70,20 @@ class Entry:
     hash: bytes
 
 
-def entry_of_statement(statement: Statement) -> tuple[Posting, ...]:
-    """Receivable against revenue and tax; nothing for a statement of zero."""
+def entry_of_statement(statement: Statement, prepaid: Money | None = None) -> tuple[Posting, ...]:
+    """Receivable against revenue, prepaid packages and tax; nothing for a statement of zero.
+
+    prepaid: how much of the subtotal is paid ahead of its use; see `wallet_books`.
+    """
+    prepaid = prepaid or Money.zero(statement.currency)
     taxes: dict[str, Money] = {}
     for tax in statement.taxes:
         account = tax_account(tax.name)
         taxes[account] = taxes.get(account, Money.zero(statement.currency)) - tax.tax
     postings = [
         Posting(f"{RECEIVABLE}:{statement.buyer.id}", statement.total),
-        Posting(REVENUE, -statement.subtotal),
+        Posting(REVENUE, prepaid - statement.subtotal),
+        Posting(f"{PREPAID}:{statement.contract_name}", -prepaid),
         *(Posting(account, amount) for account, amount in taxes.items()),
     ]
     return tuple(posting for posting in postings if posting.amount)

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from billing import statement_record
+from billing import statement_record, wallet_books
 from billing.errors import BillingError
 from billing.ledger import GENESIS, TEMPLATES, entry_hash
 from billing.meter import event_of
@@ -19,7 +19,7 @@ _BATCH = 10_000
 
 def find_problems(conn: Connection, tenant: str) -> list[str]:
     """One sentence per broken invariant; empty when the books are sound."""
-    checks = (_entries, _statements, _numbers, _events)
+    checks = (_entries, _statements, _numbers, _events, wallet_books.find_problems)
     return [problem for check in checks for problem in check(conn, tenant)]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from billing.money import exponent
+from billing.money import EXPONENTS
 from billing.period import anchor_in, local_midnight
 from billing.usage import TEXT_LENGTH_MAX
 from billing.yaml_reader import YamlMap
@@ -87,12 +87,17 @@ class LimitsTerms:
     """What a contract says about prepayment and limits."""
 
     packages: tuple[Package, ...] = ()
-    limits: tuple[Limit, ...] = field(default=())
+    limits: tuple[Limit, ...] = ()
 
     @property
     def prepaid_products(self) -> frozenset[str]:
         """Products whose lines are prepayments."""
         return frozenset(package.sold_by for package in self.packages)
+
+    @property
+    def products_of_packages(self) -> frozenset[str]:
+        """Products that a package is sold by or taken for."""
+        return self.prepaid_products.union(*(package.takes for package in self.packages))
 
     def sold_by(self, product: str) -> Package | None:
         return next((one for one in self.packages if one.sold_by == product), None)
@@ -103,6 +108,9 @@ class LimitsTerms:
 
     def limit(self, limit_id: str) -> Limit | None:
         return next((one for one in self.limits if one.id == limit_id), None)
+
+
+NO_LIMITS = LimitsTerms()
 
 
 def _order(package: Package) -> tuple[int, str]:
@@ -118,7 +126,9 @@ def read(top: YamlMap, products: Collection[str], currency: str) -> LimitsTerms:
     ]
     ids = [limit.id for limit in limits]
     for twice in sorted({one for one in ids if ids.count(one) > 1}):
-        top.problem("quotas" if top.has("quotas") else "budgets", f"has `{twice}` twice; each needs its own id")
+        top.problem(
+            "quotas" if top.has("quotas") else "budgets", f"has `{twice}` twice; each needs its own id"
+        )
     return LimitsTerms(packages, tuple(limits))
 
 
@@ -139,7 +149,9 @@ def _packages(top: YamlMap, products: Collection[str], currency: str) -> tuple[P
             valid_days=source.integer("valid_days", 1, 3660) if has_days else None,
             valid_months=source.integer("valid_months", 1, 120) if has_months else None,
             priority=source.integer("priority", 0, 1000, default=0),
-            owe_up_to=_amount(source, "owe_up_to", in_money, currency) if source.has("owe_up_to") else Decimal(0),
+            owe_up_to=_amount(source, "owe_up_to", in_money, currency)
+            if source.has("owe_up_to")
+            else Decimal(0),
             when_empty=source.one_of("when_empty", WHEN_EMPTY, default="charge"),
         )
         if package.sold_by in package.takes:
@@ -153,9 +165,7 @@ def _packages(top: YamlMap, products: Collection[str], currency: str) -> tuple[P
     return tuple(packages)
 
 
-def _takes(
-    source: YamlMap, in_money: bool, products: Collection[str], currency: str
-) -> dict[str, Decimal]:
+def _takes(source: YamlMap, in_money: bool, products: Collection[str], currency: str) -> dict[str, Decimal]:
     takes: dict[str, Decimal] = {}
     for item in source.maps("takes"):
         product = _product(item, "product", products)
@@ -166,9 +176,7 @@ def _takes(
     return takes
 
 
-def _limits(
-    top: YamlMap, section: str, key: str, products: Collection[str], currency: str
-) -> list[Limit]:
+def _limits(top: YamlMap, section: str, key: str, products: Collection[str], currency: str) -> list[Limit]:
     limits = []
     for source in top.maps(section):
         in_money = section == "budgets"
@@ -230,7 +238,7 @@ def _amount(source: YamlMap, key: str, in_money: bool, currency: str) -> Decimal
     if value > _LARGEST:
         source.problem(key, f"needs a number of at most {_LARGEST:f}")
         return Decimal(1)
-    scaled = value.scaleb(exponent(currency)) if in_money else value.scaleb(6)
+    scaled = value.scaleb(EXPONENTS.get(currency, 2)) if in_money else value.scaleb(6)
     if scaled != scaled.to_integral_value():
         source.problem(key, f"has more decimals than {currency if in_money else 'the six of a quantity'}")
     return scaled.to_integral_value() if in_money else value

@@ -15,12 +15,13 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from billing import explain
+from billing import explain, wallet
 from billing.decide import POLICY, Decision, Outcome, Reason, decide
 from billing.errors import NotQuarantined, UsageEventConflict, UsageEventNotFound
 from billing.lock import lock_for_recording
 from billing.queries import Row, first_row, one_row
 from billing.usage import UsageEvent, plain
+from billing.wallet import Taken
 
 Connection = psycopg.Connection[Any]
 
@@ -66,6 +67,9 @@ def dismiss(conn: Connection, tenant: str, source: str, event_id: str, decided_b
     )
 
 
+_BY_TAKEN = {Taken.TAKEN: Reason.PREPAID, Taken.PAID_ALREADY: Reason.ALREADY_CHARGED}
+
+
 @dataclass(frozen=True)
 class _Claim:
     """One event on its way to a decision. version: (contract id, version) that prices it, if any."""
@@ -82,12 +86,27 @@ class _Claim:
         """Write the decision; whoever comes second for a case key gets `already_charged`.
 
         ON CONFLICT waits for a transaction that holds the same key, so two at once cannot both win.
+        What a prepaid package covers is taken from it; a purchase of one brings its lot.
         """
+        prepaid = outcome is Outcome.BILLABLE and self._prepaid_version()
+        if prepaid:
+            taken = wallet.take(self.conn, self.event, self.sequence, *prepaid, self.decided_at)
+            if taken is not Taken.NOTHING:
+                outcome, reason = Outcome.NOT_BILLABLE, _BY_TAKEN[taken]
         if not self._insert(outcome, reason):
             outcome, reason = Outcome.NOT_BILLABLE, Reason.ALREADY_CHARGED
             assert self._insert(outcome, reason), "a decision that is not billable claims nothing"
+        if prepaid and outcome is Outcome.BILLABLE:
+            wallet.add_lot(self.conn, self.event, self.sequence, *prepaid, self.decided_at)
         contract_id = self.version[0] if self.version else None
         return Decision(outcome, reason, explain.reason(reason, "en"), self.event.case_key, contract_id)
+
+    def _prepaid_version(self) -> tuple[int, int] | None:
+        """The version, where it has a package for the product."""
+        product = self.event.product
+        if self.version and wallet.is_prepaid(self.conn, self.event.tenant, *self.version, product):
+            return self.version
+        return None
 
     def _insert(self, outcome: Outcome, reason: Reason) -> bool:
         contract_id, version = self.version or (None, None)

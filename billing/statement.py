@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from billing import accounting, aggregate, ledger, statement_record, store
+from billing import accounting, aggregate, ledger, statement_record, store, wallet_books
 from billing.compose import compose
 from billing.errors import PeriodNotEnded, PeriodOutsideContract, QuarantineNotEmpty, StatementIsNegative
 from billing.lock import lock_for_cutoff
@@ -133,7 +133,8 @@ def _store_issued(conn: Connection, statement: Statement) -> Statement:
             "document_sha256": statement_record.digest(text),
         },
     )
-    postings = ledger.entry_of_statement(statement)
+    effective_at = _effective_at(conn, statement)
+    postings = ledger.entry_of_statement(statement, wallet_books.prepaid_amount(conn, statement))
     if postings:
         ledger.post(
             conn,
@@ -142,9 +143,10 @@ def _store_issued(conn: Connection, statement: Statement) -> Statement:
             idempotency_key=f"statement:{statement.number}",
             reference=statement.number,
             postings=postings,
-            effective_at=_effective_at(conn, statement),
+            effective_at=effective_at,
             booked_at=statement.issued_at,
         )
+    wallet_books.statement_issued(conn, statement, effective_at=effective_at)
     return statement
 
 

@@ -220,6 +220,8 @@ def _insert_version(
     models = {(rate.product, rate.meter): rate.pricing.model for rate in reversed(contract.rates)}
     for (product, meter), model in models.items():
         execute(conn, "insert_rate", {**key, "product": product, "meter": meter, "pricing_model": model})
+    for product in sorted(contract.limits.products_of_packages):
+        execute(conn, "insert_contract_prepaid", {**key, "product": product})
 
 
 def _stored(row: Row) -> StoredContract:

@@ -17,6 +17,7 @@ import psycopg
 
 from billing import contract as contracts
 from billing.contract import Contract
+from billing.limits_errors import PackageInUse
 from billing.limits_terms import Package
 from billing.money import round_half_away_from_zero
 from billing.queries import Row, execute, first_row, one_row, rows
@@ -74,7 +75,9 @@ class _Wallet:
     def owed(self) -> list[Row]:
         return [row for row in rows(self.conn, "owed", self.key) if row["quantity"] > 0]
 
-    def write(self, kind: str, quantity: Decimal, event: Row, *, lot_id: int | None, pays: int | None) -> None:
+    def write(
+        self, kind: str, quantity: Decimal, event: Row, *, lot_id: int | None, pays: int | None
+    ) -> None:
         """event: its `ingest_sequence`, `occurred_at` and `written_at`."""
         values = {**self.key, **event, "kind": kind, "quantity": quantity, "lot_id": lot_id, "pays": pays}
         execute(self.conn, "insert_wallet_entry", values)
@@ -134,7 +137,11 @@ def take(
     for package in packages:
         owner = owner_of(package, event)
         quantity = units_of(package, event)
-        if owner and quantity and _Wallet(conn, event.tenant, contract_id, package, owner).take(quantity, values):
+        if (
+            owner
+            and quantity
+            and _Wallet(conn, event.tenant, contract_id, package, owner).take(quantity, values)
+        ):
             return Taken.TAKEN
     return Taken.NOTHING
 
@@ -170,30 +177,30 @@ def add_lot(
 def give_back(conn: Connection, tenant: str, ingest_sequence: int, now: datetime) -> None:
     """A use that was taken back returns to the lots that it came from; what it owed is not owed any more.
 
-    What became revenue for it stays; the uses that are left are worth that much less.
+    What became revenue for it stays; the uses that are left are worth that much less. A purchase that was taken back
+    ends its lot; raises `PackageInUse` where something was taken from it.
     """
-    for row in rows(conn, "entries_of_event", {"tenant": tenant, "ingest_sequence": ingest_sequence}):
-        _lock(conn, tenant, f"{row['contract_id']}:{row['package']}:{row['owner']}")
-        execute(conn, "insert_wallet_entry", {**row, "kind": "returned", "occurred_at": now, "written_at": now})
+    event = {"tenant": tenant, "ingest_sequence": ingest_sequence}
+    for row in rows(conn, "entries_of_event", event):
+        _lock_balance(conn, row)
+        execute(
+            conn, "insert_wallet_entry", {**row, "kind": "returned", "occurred_at": now, "written_at": now}
+        )
+    for lot in rows(conn, "lot_of_event", event):
+        _lock_balance(conn, lot)
+        if _remaining(conn, lot) != lot["quantity"]:
+            raise PackageInUse("uses were taken from the package already; credit its statement line instead")
+        _end(conn, lot, lot["quantity"], now, now)
 
 
 def expire(conn: Connection, tenant: str, *, now: datetime) -> int:
     """End every lot whose time is over; returns how many had something left."""
     count = 0
     for lot in rows(conn, "lots_to_expire", {"tenant": tenant, "now": now}):
-        _lock(conn, tenant, f"{lot['contract_id']}:{lot['package']}:{lot['owner']}")
-        remaining = one_row(conn, "lot_remaining", {"tenant": tenant, "lot_id": lot["lot_id"]})["remaining"]
+        _lock_balance(conn, lot)
+        remaining = _remaining(conn, lot)
         if remaining:  # a use of before the expiry may just have come late
-            values = {
-                **{name: lot[name] for name in ("tenant", "contract_id", "package", "owner", "lot_id")},
-                "kind": "expired",
-                "quantity": remaining,
-                "ingest_sequence": None,
-                "pays": None,
-                "occurred_at": lot["expires_at"],
-                "written_at": now,
-            }
-            execute(conn, "insert_wallet_entry", values)
+            _end(conn, lot, remaining, lot["expires_at"], now)
             count += 1
     return count
 
@@ -214,7 +221,9 @@ def list_wallets(
     return rows(conn, "wallets", {"tenant": tenant, "at": at, "contract_id": contract_id, "limit": limit})
 
 
-def show(conn: Connection, tenant: str, contract_id: int, package: str, owner: str) -> tuple[list[Row], list[Row]]:
+def show(
+    conn: Connection, tenant: str, contract_id: int, package: str, owner: str
+) -> tuple[list[Row], list[Row]]:
     """The lots of a balance, and its entries, latest first."""
     key = {"tenant": tenant, "contract_id": contract_id, "package": package, "owner": owner, "limit": 1000}
     return rows(conn, "lots_of_wallet", key), rows(conn, "entries_of_wallet", key)
@@ -233,6 +242,27 @@ def _in_units(package: Package, amount: Decimal) -> Decimal:
     """Money is taken in whole minor units, other units with six decimals; rounded once."""
     decimals = 0 if package.in_money else 6
     return Decimal(round_half_away_from_zero(Fraction(amount) * 10**decimals)).scaleb(-decimals)
+
+
+def _end(conn: Connection, lot: Row, remaining: Decimal, ended_at: datetime, now: datetime) -> None:
+    values = {
+        **{name: lot[name] for name in ("tenant", "contract_id", "package", "owner", "lot_id")},
+        "kind": "expired",
+        "quantity": remaining,
+        "ingest_sequence": None,
+        "pays": None,
+        "occurred_at": ended_at,
+        "written_at": now,
+    }
+    execute(conn, "insert_wallet_entry", values)
+
+
+def _remaining(conn: Connection, lot: Row) -> Decimal:
+    return Decimal(one_row(conn, "lot_remaining", lot)["remaining"])
+
+
+def _lock_balance(conn: Connection, row: Row) -> None:
+    _lock(conn, row["tenant"], f"{row['contract_id']}:{row['package']}:{row['owner']}")
 
 
 def _lock(conn: Connection, tenant: str, key: str) -> None:

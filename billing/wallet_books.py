@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -13,9 +12,10 @@ import psycopg
 from billing import ledger, store
 from billing.ledger import BREAKAGE, PREPAID, REVENUE, Posting
 from billing.money import Money, allocate, round_half_away_from_zero
-from billing.period import Period
-from billing.queries import Row, execute, rows
-from billing.statement_record import Statement
+from billing.period import local_midnight
+from billing.queries import Row, execute_many, one_row, rows
+from billing.rate import RatedLine
+from billing.statement_record import Statement, StatementLine
 
 Connection = psycopg.Connection[Any]
 USED, EXPIRED = "prepaid_used", "prepaid_expired"
@@ -37,56 +37,75 @@ class RollForward:
         return self.opening + self.bought - self.used - self.expired
 
 
-def statement_issued(conn: Connection, statement: Statement, *, now: datetime) -> None:
+def prepaid_amount(conn: Connection, statement: Statement) -> Money:
+    """How much of the statement's subtotal pays for lots, which is not revenue yet."""
+    amounts = (line.rated.amount for line, lots in _lines_with_lots(conn, statement) if lots)
+    return sum(amounts, Money.zero(statement.currency))
+
+
+def statement_issued(conn: Connection, statement: Statement, *, effective_at: datetime) -> None:
     """What the statement sold becomes the value of its lots; uses up to its end become revenue.
 
-    In the transaction that issues, after the statement was booked.
+    In the transaction that issues, after the statement was booked. effective_at: of its journal entry.
     """
-    stored = store.contract_at(conn, statement.tenant, statement.contract_id, statement.period.start_at)
-    for line in statement.lines:
-        if line.rated.product in stored.contract.limits.prepaid_products and line.rated.amount:
-            _value_lots(conn, statement, line.number, stored.first_day, now)
-    recognise(conn, statement.tenant, statement.contract_id, until=statement.period.end_at, now=now)
+    for line, lots in _lines_with_lots(conn, statement):
+        if lots:
+            _value_lots(conn, statement, line, lots, effective_at)
+    booked_at = statement.issued_at or effective_at
+    recognise(
+        conn,
+        statement.tenant,
+        statement.contract_id,
+        until=statement.period.end_at,
+        effective_at=effective_at,
+        booked_at=booked_at,
+    )
 
 
-def recognise(conn: Connection, tenant: str, contract_id: int, *, until: datetime, now: datetime) -> tuple[Money, Money]:
+def recognise(
+    conn: Connection,
+    tenant: str,
+    contract_id: int,
+    *,
+    until: datetime,
+    effective_at: datetime,
+    booked_at: datetime,
+) -> tuple[Money, Money]:
     """Book the uses and expiries that occurred before `until` and are not booked yet: (revenue, breakage).
 
     A use is worth its share of what the lot's value has left, so the last one takes the rest, to the minor unit.
     """
-    contract = store.contract_at(conn, tenant, contract_id, now).contract
+    contract = store.contract_at(conn, tenant, contract_id, until - timedelta(microseconds=1)).contract
     rows(conn, "lock_lots", {"tenant": tenant, "contract_id": contract_id})
-    values = {"tenant": tenant, "contract_id": contract_id, "until": until}
     found: list[Row] = []
-    for lot in rows(conn, "lots_to_recognise", values):
+    for lot in rows(
+        conn, "lots_to_recognise", {"tenant": tenant, "contract_id": contract_id, "until": until}
+    ):
         entries = rows(conn, "entries_to_recognise", {"tenant": tenant, "lot_id": lot["lot_id"]})
         found += _recognitions(lot, entries, until)
-    sums: dict[str, int] = defaultdict(int)
-    for one in found:
-        sums[one["template"]] += one["amount_minor"]
-    for template in (USED, EXPIRED):
+    sums = {}
+    for template, other in ((USED, REVENUE), (EXPIRED, BREAKAGE)):
         of_template = [one for one in found if one["template"] == template]
+        amount = Money(sum(one["amount_minor"] for one in of_template), contract.currency)
+        sums[template] = amount
         if not of_template:
             continue
-        first = min((one["lot_id"], one["entry_id"] or 0) for one in of_template)
-        key = f"{template}:{contract_id}:{first[0]}-{first[1]}:{now.isoformat()}"
-        if sums[template]:
-            amount = Money(sums[template], contract.currency)
-            other = REVENUE if template == USED else BREAKAGE
+        number = one_row(conn, "recognition_count", {"tenant": tenant})["count"]
+        key = f"{template}:{contract_id}:{number}"
+        if amount:
             ledger.post(
                 conn,
                 tenant,
                 template=template,
                 idempotency_key=key,
                 reference=f"contract:{contract_id}",
-                postings=[Posting(account_of(contract.name), amount), Posting(other, -amount)],
-                effective_at=now,
-                booked_at=now,
+                postings=[Posting(f"{PREPAID}:{contract.name}", amount), Posting(other, -amount)],
+                effective_at=effective_at,
+                booked_at=booked_at,
             )
-        for one in of_template:
-            values = {**one, "tenant": tenant, "journal_key": key, "recognised_at": now}
-            execute(conn, "insert_recognition", values)
-    return Money(sums[USED], contract.currency), Money(sums[EXPIRED], contract.currency)
+        values = {"tenant": tenant, "journal_key": key, "recognised_at": effective_at}
+        execute_many(conn, "insert_recognition", [{**one, **values} for one in of_template])
+    return sums[USED], sums[EXPIRED]
 
 
 def roll_forward(conn: Connection, tenant: str, *, start: datetime, end: datetime) -> list[RollForward]:
@@ -113,45 +132,53 @@ def find_problems(conn: Connection, tenant: str) -> list[str]:
     ]
 
 
-def account_of(contract_name: str) -> str:
-    return f"{PREPAID}:{contract_name}"
+def _lines_with_lots(conn: Connection, statement: Statement) -> list[tuple[StatementLine, list[Row]]]:
+    """The lines that sell packages, each with the lots that its service period brought."""
+    stored = store.contract_at(conn, statement.tenant, statement.contract_id, statement.period.start_at)
+    products = stored.contract.limits.prepaid_products
+    return [
+        (line, _lots_sold(conn, statement, line.rated))
+        for line in statement.lines
+        if line.rated.product in products and line.rated.amount
+    ]
 
 
-def _value_lots(conn: Connection, statement: Statement, number: int, first_day: Any, now: datetime) -> None:
-    """Share a line's amount out over the lots that its service period sold, by their quantity.
-
-    A correction goes to the lots that have no value yet: it is for purchases that came late.
-    """
-    line = statement.lines[number - 1].rated
-    period = Period(
-        line.service_start,
-        line.service_end,
-        statement.period.time_zone,
-        max(statement.period.full_days, (line.service_end - line.service_start).days),
-    )
+def _lots_sold(conn: Connection, statement: Statement, line: RatedLine) -> list[Row]:
+    zone = statement.period.time_zone
     values = {
         "tenant": statement.tenant,
         "contract_id": statement.contract_id,
         "product": line.product,
-        "start_at": period.start_at,
-        "end_at": period.end_at,
+        "start_at": local_midnight(line.service_start, zone),
+        "end_at": local_midnight(line.service_end, zone),
         "cutoff": statement.cutoff_sequence,
     }
-    lots = rows(conn, "lots_sold", values)
-    if line.kind == "correction":
+    return rows(conn, "lots_sold", values)
+
+
+def _value_lots(
+    conn: Connection, statement: Statement, line: StatementLine, lots: list[Row], valued_at: datetime
+) -> None:
+    """Share a line's amount out over its lots by their quantity.
+
+    A correction goes to the lots that have no value yet: it is for purchases that came late.
+    """
+    if line.rated.kind == "correction":
         lots = [lot for lot in lots if not lot["is_valued"]] or lots
     weights = [Fraction(lot["quantity"]) for lot in lots]
-    amounts = allocate(line.amount.amount_minor, weights, [f"{lot['lot_id']:020d}" for lot in lots])
-    for lot, amount_minor in zip(lots, amounts, strict=True):
-        values = {
-            "tenant": statement.tenant,
-            "lot_id": lot["lot_id"],
-            "document": statement.number,
-            "line_number": number,
-            "amount_minor": amount_minor,
-            "valued_at": now,
-        }
-        execute(conn, "insert_wallet_value", values)
+    amounts = allocate(line.rated.amount.amount_minor, weights, [f"{lot['lot_id']:020d}" for lot in lots])
+    key = {
+        "tenant": statement.tenant,
+        "document": statement.number,
+        "line_number": line.number,
+        "valued_at": valued_at,
+    }
+    shares = zip(lots, amounts, strict=True)
+    execute_many(
+        conn,
+        "insert_wallet_value",
+        [{**key, "lot_id": lot["lot_id"], "amount_minor": one} for lot, one in shares],
+    )
 
 
 def _recognitions(lot: Row, entries: list[Row], until: datetime) -> list[Row]:

@@ -158,6 +158,9 @@ INSERT INTO billing.wallet_recognition
     (tenant, lot_id, entry_id, template, amount_minor, journal_key, recognised_at)
 VALUES (%(tenant)s, %(lot_id)s, %(entry_id)s, %(template)s, %(amount_minor)s, %(journal_key)s, %(recognised_at)s)
 
+-- name: recognition_count
+SELECT count(*) AS count FROM billing.wallet_recognition WHERE tenant = %(tenant)s
+
 -- name: lock_lots
 SELECT pg_advisory_xact_lock(hashtextextended('wallet books:' || %(tenant)s || ':' || %(contract_id)s::text, 0))
 

@@ -8,8 +8,7 @@ CREATE TABLE billing.contract_prepaid (
     version      integer NOT NULL,
     product      text NOT NULL,
     PRIMARY KEY (tenant, contract_id, version, product),
-    FOREIGN KEY (tenant, contract_id, version, product)
-        REFERENCES billing.contract_rate (tenant, contract_id, version, product)
+    FOREIGN KEY (tenant, contract_id, version) REFERENCES billing.contract_version (tenant, contract_id, version)
 );
 
 -- What one purchase bought. `remaining` moves only with an entry, and never below zero.
