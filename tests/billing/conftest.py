@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from billing import meter
 from billing.usage import UsageEvent
 from tests.billing import payment_seeds
 
@@ -96,3 +97,17 @@ def owing(transact: Transact, make_event: Callable[..., UsageEvent]) -> list[int
         late = [make_event(3, occurred_at=december)]
         second = payment_seeds.issue_month(conn, TENANT, contract_id, late, month=december)
     return [one.statement_id or 0 for one in (first, second)]
+
+
+@pytest.fixture
+def happen(transact: Transact, make_event: Callable[..., UsageEvent]) -> Callable[..., tuple[str, str]]:
+    """`happen(3, "screening", member="m1")`: (outcome, reason) of the third event."""
+
+    def record(number: int, product: str, *, member: str | None = "m1", **changes: object) -> tuple[str, str]:
+        dimensions = {"member": member} if member else {}
+        with transact() as conn:
+            event = make_event(number, product=product, dimensions=dimensions, **changes)
+            decision = meter.record(conn, event, received_at=event.occurred_at)
+        return str(decision.outcome), str(decision.reason_code)
+
+    return record

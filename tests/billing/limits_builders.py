@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from billing import contract as contracts
+from billing import ledger, statement, wallet
+from billing.limits_terms import Package
+from tests.billing.conftest import NOON, TENANT
+
+DECEMBER = datetime(2026, 12, 20, tzinfo=UTC)
+NEW_YEAR = datetime(2027, 1, 2, tzinfo=UTC)
+A_YEAR_LATER = datetime(2027, 12, 1, tzinfo=UTC)
+
 MEMBERSHIP = """
 contract: insured-2026
 seller: {id: radmeter-imaging, name: Radmeter Imaging, number_prefix: RM}
@@ -29,7 +41,7 @@ prepaid:
     valid_months: 12
 """
 
-# 10,000 yuan bought for 9,000; a case takes 70 yuan.
+# 200 yuan of credit; a screening takes 70 of it.
 CREDIT = MEMBERSHIP.replace(
     MEMBERSHIP[MEMBERSHIP.index("prepaid:") :],
     """
@@ -53,3 +65,31 @@ def with_limits(text: str, *limits: str) -> str:
         section, item = limit.split(":", 1)
         sections.setdefault(section, []).append(f"  - {item.strip()}\n")
     return text + "".join(f"{section}:\n{''.join(items)}" for section, items in sections.items())
+
+
+def package(text: str = MEMBERSHIP) -> Package:
+    return contracts.load(text).limits.packages[0]
+
+
+def balance(
+    transact, contract_id: int, owner: str = "m1", at: datetime = DECEMBER, text: str = MEMBERSHIP
+) -> Decimal:
+    with transact() as conn:
+        return wallet.balance(conn, TENANT, contract_id, package(text), owner, at=at)
+
+
+def issue(transact, contract_id: int, at: datetime = NOON, now: datetime = NEW_YEAR) -> statement.Statement:
+    with transact() as conn:
+        return statement.issue(conn, TENANT, contract_id, at, now=now)
+
+
+def accounts(owner) -> dict[str, int]:
+    rows = owner.execute(
+        "SELECT account, sum(amount_minor)::int AS minor FROM billing.posting GROUP BY account"
+    )
+    return {row["account"]: row["minor"] for row in rows if row["minor"]}
+
+
+def sound(transact) -> None:
+    with transact() as conn:
+        assert ledger.check(conn, TENANT) == []
