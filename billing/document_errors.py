@@ -24,3 +24,35 @@ class ApprovalNeeded(BillingError):
 
 class CreditNoteNotFound(BillingError, LookupError):
     """No credit note has this id for this tenant."""
+
+
+class DisputeNotPossible(BillingError, ValueError):
+    """A dispute names charges of a statement that no other open dispute names, and a reason."""
+
+
+class DisputeWindowClosed(BillingError):
+    """A line can be disputed for so many days after the statement was issued, as the contract says."""
+
+
+class DisputeNotFound(BillingError, LookupError):
+    """No dispute has this id for this tenant."""
+
+
+class DisputeDecided(BillingError):
+    """A dispute is decided once, and by somebody else than who opened it."""
+
+
+class FiscalNotPossible(BillingError, ValueError):
+    """A fiscal document covers what was billed to one buyer and stands on no other document."""
+
+
+class FiscalNotFound(BillingError, LookupError):
+    """No fiscal document has this id for this tenant."""
+
+
+class FiscalFileRefused(BillingError, ValueError):
+    """A file of fiscal numbers cannot be used; every problem with its line, and nothing of it was taken over."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems

@@ -4,49 +4,40 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from fractions import Fraction
 
 import psycopg
 import pytest
 
-from billing import credit_note_record, credit_notes, ledger, meter, numbers, statement, store
+from billing import credit_note_record, credit_notes, ledger, numbers
 from billing.credit_note_record import CreditNote
 from billing.document_errors import ApprovalNeeded, CreditExceedsLine, CreditNoteNotFound, CreditNotPossible
 from billing.errors import CurrencyMismatch, StatementNotFound
 from billing.money import Money
+from tests.billing.document_builders import CREDIT, FEE, TENANT, issue_statement
 
-TENANT = "hospital-a"
-NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)
-NEW_YEAR = datetime(2027, 1, 2, tzinfo=UTC)
-ASKED = {"reason": "the scanner was down", "by": "finance", "now": NEW_YEAR}
+MakeStatement = Callable[..., int]
 
 
 @pytest.fixture
-def issue_statement(transact, per_case: str, make_event) -> Callable[..., int]:
+def make_statement(transact, per_case: str, make_event) -> MakeStatement:
     """Three cases of 100.00 with 6 % tax on one statement; gives its id. `extra`: added to the contract."""
 
     def make(extra: str = "", cases: int = 3) -> int:
-        with transact() as conn:
-            contract_id = store.add_contract(conn, TENANT, per_case + extra)
-            for number in range(1, cases + 1):
-                meter.record(conn, make_event(number), received_at=NOVEMBER)
-            issued = statement.issue(conn, TENANT, contract_id, NOVEMBER, now=NEW_YEAR)
-        assert issued.statement_id is not None
-        return issued.statement_id
+        return issue_statement(transact, per_case + extra, make_event, cases)
 
     return make
 
 
 def credit(transact, statement_id: int, share: Fraction | int | None, **changes: object) -> CreditNote:
     with transact() as conn:
-        return credit_notes.issue(conn, TENANT, statement_id, [(1, share)], **{**ASKED, **changes})
+        return credit_notes.issue(conn, TENANT, statement_id, [(1, share)], **{**CREDIT, **changes})
 
 
-def test_a_full_credit_gives_back_exactly_the_statement(transact, issue_statement) -> None:
-    statement_id = issue_statement()
+def test_a_full_credit_gives_back_exactly_the_statement(transact, make_statement) -> None:
+    statement_id = make_statement()
     with transact() as conn:
-        note = credit_notes.issue(conn, TENANT, statement_id, None, **ASKED)
+        note = credit_notes.issue(conn, TENANT, statement_id, None, **CREDIT)
     assert (str(note.subtotal), str(note.tax), str(note.total)) == ("300.00", "18.00", "318.00")
     assert note.number == "RM-HOSPITAL-A-CN-000001"
     assert note.statement_number == "RM-HOSPITAL-A-000001"
@@ -56,13 +47,13 @@ def test_a_full_credit_gives_back_exactly_the_statement(transact, issue_statemen
         assert credit_notes.list_credit_notes(conn, TENANT) == [note]
         assert ledger.check(conn, TENANT) == []
         with pytest.raises(CreditNotPossible, match="nothing of RM-HOSPITAL-A-000001 is left"):
-            credit_notes.issue(conn, TENANT, statement_id, None, **ASKED)
+            credit_notes.issue(conn, TENANT, statement_id, None, **CREDIT)
 
 
 def test_thirds_then_an_amount_then_the_rest_add_up_and_the_books_agree(
-    transact, issue_statement, owner
+    transact, make_statement, owner
 ) -> None:
-    statement_id = issue_statement(cases=1)
+    statement_id = make_statement(cases=1)
     notes = [credit(transact, statement_id, share) for share in (Fraction(1, 3), 1, None)]
     assert [str(note.subtotal) for note in notes] == ["33.33", "0.01", "66.66"]
     assert [str(note.tax) for note in notes] == ["2.00", "0.00", "4.00"]
@@ -77,15 +68,15 @@ def test_thirds_then_an_amount_then_the_rest_add_up_and_the_books_agree(
     assert [note.lines[0].fraction for note in notes][-1] == 1
 
 
-def test_an_amount_of_the_statement_is_exact_with_its_tax(transact, issue_statement) -> None:
-    statement_id = issue_statement()
+def test_an_amount_of_the_statement_is_exact_with_its_tax(transact, make_statement) -> None:
+    statement_id = make_statement()
     with transact() as conn:
-        note = credit_notes.issue_amount(conn, TENANT, statement_id, Money(10001, "CNY"), **ASKED)
+        note = credit_notes.issue_amount(conn, TENANT, statement_id, Money(10001, "CNY"), **CREDIT)
         assert (str(note.total), str(note.tax)) == ("100.01", "5.66")
         with pytest.raises(CurrencyMismatch):
-            credit_notes.issue_amount(conn, TENANT, statement_id, Money(1, "EUR"), **ASKED)
+            credit_notes.issue_amount(conn, TENANT, statement_id, Money(1, "EUR"), **CREDIT)
         with pytest.raises(CreditExceedsLine, match="21799 minor units with tax"):
-            credit_notes.issue_amount(conn, TENANT, statement_id, Money(21800, "CNY"), **ASKED)
+            credit_notes.issue_amount(conn, TENANT, statement_id, Money(21800, "CNY"), **CREDIT)
 
 
 @pytest.mark.parametrize(
@@ -98,25 +89,25 @@ def test_an_amount_of_the_statement_is_exact_with_its_tax(transact, issue_statem
         ([(1, 1)], {"reason": "x" * 501}, "at most 500"),
     ],
 )
-def test_what_cannot_be_credited_is_refused(transact, issue_statement, owner, lines, changes, says) -> None:
-    statement_id = issue_statement()
+def test_what_cannot_be_credited_is_refused(transact, make_statement, owner, lines, changes, says) -> None:
+    statement_id = make_statement()
     with pytest.raises(CreditNotPossible, match=says), transact() as conn:
-        credit_notes.issue(conn, TENANT, statement_id, lines, **{**ASKED, **changes})
+        credit_notes.issue(conn, TENANT, statement_id, lines, **{**CREDIT, **changes})
     with pytest.raises(StatementNotFound), transact() as conn:
-        credit_notes.issue(conn, TENANT, 10_000, None, **ASKED)
+        credit_notes.issue(conn, TENANT, 10_000, None, **CREDIT)
     with pytest.raises(CreditNoteNotFound), transact() as conn:
         credit_notes.get_credit_note(conn, TENANT, 1)
     assert owner.execute("SELECT count(*) AS n FROM billing.document_counter").fetchone()["n"] == 0
 
 
-def test_a_statement_of_no_lines_has_nothing_to_credit(transact, issue_statement) -> None:
-    statement_id = issue_statement(cases=0)
+def test_a_statement_of_no_lines_has_nothing_to_credit(transact, make_statement) -> None:
+    statement_id = make_statement(cases=0)
     with pytest.raises(CreditNotPossible, match="nothing of"), transact() as conn:
-        credit_notes.issue(conn, TENANT, statement_id, None, **ASKED)
+        credit_notes.issue(conn, TENANT, statement_id, None, **CREDIT)
 
 
-def test_above_the_contracts_limit_a_second_person_approves(transact, issue_statement, owner) -> None:
-    statement_id = issue_statement("\ncredits:\n  approval_above: 106.00\n")
+def test_above_the_contracts_limit_a_second_person_approves(transact, make_statement, owner) -> None:
+    statement_id = make_statement("\ncredits:\n  approval_above: 106.00\n")
     assert credit(transact, statement_id, Fraction(1, 3)).approved_by is None
     with pytest.raises(ApprovalNeeded, match=r"more than 106\.00 CNY"):
         credit(transact, statement_id, None)
@@ -128,8 +119,8 @@ def test_above_the_contracts_limit_a_second_person_approves(transact, issue_stat
             owner.execute(f"UPDATE billing.credit_note SET {column}")
 
 
-def test_two_credits_at_once_cannot_exceed_the_line(transact, issue_statement) -> None:
-    statement_id = issue_statement()
+def test_two_credits_at_once_cannot_exceed_the_line(transact, make_statement) -> None:
+    statement_id = make_statement()
     barrier = threading.Barrier(8)
     outcomes: list[object] = []
 
@@ -151,12 +142,6 @@ def test_two_credits_at_once_cannot_exceed_the_line(transact, issue_statement) -
         assert ledger.check(conn, TENANT) == []
 
 
-FEE = """
-  - product: platform
-    title: {en: "Platform", zh: "平台"}
-    unit: {en: month, zh: 月}
-    price: {model: flat, amount: 50}
-"""
 COPY_LINE = """INSERT INTO billing.credit_note_line
     SELECT tenant, %(note)s, statement_id, %(line)s, '1', %(amount)s, %(tax)s FROM billing.credit_note_line"""
 COPY_HEADER = """INSERT INTO billing.credit_note
@@ -167,9 +152,9 @@ COPY_HEADER = """INSERT INTO billing.credit_note
 
 @pytest.mark.parametrize(("amount", "tax"), [(15001, 900), (15000, 901), (15000, -901)])
 def test_the_database_itself_refuses_a_credit_beyond_the_line(
-    transact, issue_statement, amount: int, tax: int
+    transact, make_statement, amount: int, tax: int
 ) -> None:
-    first = credit(transact, issue_statement(), Fraction(1, 2))
+    first = credit(transact, make_statement(), Fraction(1, 2))
     values = {"note": 99, "line": 1, "amount": amount, "tax": tax}
     with transact() as conn:
         numbers.next(conn, TENANT, first.seller.id, "CN")
@@ -178,8 +163,8 @@ def test_the_database_itself_refuses_a_credit_beyond_the_line(
             conn.execute(COPY_HEADER, values)
 
 
-def test_an_issued_credit_note_takes_nothing_more_and_never_changes(transact, issue_statement, owner) -> None:
-    first = credit(transact, issue_statement(FEE), Fraction(1, 2))
+def test_an_issued_credit_note_takes_nothing_more_and_never_changes(transact, make_statement, owner) -> None:
+    first = credit(transact, make_statement(FEE), Fraction(1, 2))
     with pytest.raises(psycopg.errors.RestrictViolation, match="takes nothing more"):
         owner.execute(COPY_LINE, {"note": first.credit_note_id, "line": 2, "amount": 1, "tax": 0})
     for table in ("credit_note", "credit_note_line"):
@@ -188,9 +173,9 @@ def test_an_issued_credit_note_takes_nothing_more_and_never_changes(transact, is
 
 
 def test_numbers_of_a_series_go_up_by_one_and_come_back_with_a_rollback(
-    transact, issue_statement, owner
+    transact, make_statement, owner
 ) -> None:
-    issue_statement()
+    make_statement()
     with transact() as conn:
         assert numbers.next(conn, TENANT, "radmeter-imaging", "PO") == 1
         conn.rollback()
@@ -202,7 +187,7 @@ def test_numbers_of_a_series_go_up_by_one_and_come_back_with_a_rollback(
             owner.execute("UPDATE billing.document_counter SET last_number = %s", (value,))
 
 
-def test_the_stored_text_gives_the_same_credit_note_again(transact, issue_statement) -> None:
-    note = credit(transact, issue_statement(), Fraction(1, 7), approved_by="head")
+def test_the_stored_text_gives_the_same_credit_note_again(transact, make_statement) -> None:
+    note = credit(transact, make_statement(), Fraction(1, 7), approved_by="head")
     text = credit_note_record.to_text(note)
     assert credit_note_record.from_text(text, note.credit_note_id, note.statement_id) == note
