@@ -20,6 +20,8 @@ from billing.money import EXPONENTS
 from billing.party_terms import Party
 from billing.period import Period, is_period_start, local_midnight, period_of
 from billing.rate_terms import Rate
+from billing.splits import read_terms
+from billing.splits.terms import LiabilityShare, Split
 from billing.yaml_reader import YamlMap, name_of
 
 POLICIES = ("delivered-1",)
@@ -40,6 +42,7 @@ class Contract:
     effective_from: local day from whose midnight this version is in force.
     billable_policy: the version of the rules in `billing.decide` that tell what may be charged.
     parties: everyone but the seller and the buyer.
+    splits: the first that covers a line divides it. reserve: divides an amount put by for each case.
     """
 
     name: str
@@ -57,6 +60,9 @@ class Contract:
     documents: DocumentTerms = document_terms.NONE
     parties: tuple[Party, ...] = ()
     limits: LimitsTerms = NO_LIMITS
+    splits: tuple[Split, ...] = ()
+    liability: tuple[LiabilityShare, ...] = ()
+    reserve: Split | None = None
 
     @property
     def effective_at(self) -> datetime:
@@ -76,6 +82,12 @@ class Contract:
 
     def rate_by_id(self, rate_id: str) -> Rate | None:
         return next((rate for rate in self.rates if rate.id == rate_id), None)
+
+    def publisher_of(self, rate_id: str) -> str | None:
+        """Whose model a rate is for, where it says so: its one value of the dimension `publisher`."""
+        rate = self.rate_by_id(rate_id)
+        publishers = rate.when.get("publisher", ()) if rate else ()
+        return publishers[0] if len(publishers) == 1 else None
 
     def party(self, party_id: str) -> Party | None:
         """Anyone whom the contract names, the seller and the buyer included."""
@@ -97,6 +109,9 @@ def load(text: str) -> Contract:
     seller = party_terms.read_side(top, "seller", is_seller=True)
     buyer = party_terms.read_side(top, "buyer", is_seller=False)
     currency, rates = _currency(top), rate_terms.read(top)
+    parties = party_terms.read(top, (seller, buyer))
+    names = [party.id for party in (seller, buyer, *parties)]
+    liability, reserve = read_terms.read_liability(top, names)
     contract = Contract(
         name=name_of(top, "contract"),
         seller=seller,
@@ -111,8 +126,11 @@ def load(text: str) -> Contract:
         rates=rates,
         source_sha256=hashlib.sha256(text.encode()).hexdigest(),
         documents=document_terms.read(top),
-        parties=party_terms.read(top, (seller, buyer)),
         limits=limits_terms.read(top, {rate.product for rate in rates}, currency),
+        parties=parties,
+        splits=read_terms.read_splits(top, names, rates),
+        liability=liability,
+        reserve=reserve,
     )
     top.finish()
     if not reader.problems:  # what is read wrong would be explained a second time

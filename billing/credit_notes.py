@@ -18,6 +18,7 @@ from billing.document_errors import ApprovalNeeded, CreditNoteNotFound, CreditNo
 from billing.ledger import Posting
 from billing.money import Money
 from billing.queries import Row, execute, execute_many, one_row, rows
+from billing.splits import accrual
 from billing.statement_record import Statement, StatementLine
 from billing.tax import TaxLine
 
@@ -242,6 +243,7 @@ def _store(conn: Connection, note: CreditNote, limit: Money | None) -> None:
             effective_at=accounting.posting_time(conn, note.tenant, note.issued_at),
             booked_at=note.issued_at,
         )
+    accrual.reverse(conn, note, now=note.issued_at)
 
 
 def entry_of_credit_note(note: CreditNote) -> tuple[Posting, ...]:

@@ -15,6 +15,7 @@ from billing.lock import lock_for_cutoff
 from billing.period import Period, periods_between
 from billing.queries import execute, execute_many, one_row, rows
 from billing.rate import RATING_VERSION
+from billing.splits import accrual
 from billing.statement_record import Statement, StatementLine
 from billing.store import StoredContract
 
@@ -147,6 +148,7 @@ def _store_issued(conn: Connection, statement: Statement) -> Statement:
             booked_at=statement.issued_at,
         )
     wallet_books.statement_issued(conn, statement, effective_at=effective_at)
+    accrual.accrue(conn, statement, effective_at=effective_at, now=statement.issued_at)
     return statement
 
 

@@ -1,0 +1,122 @@
+"""Contribution: the weights by which a pool's share is divided in one period, each with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from billing import store
+from billing.contract import Contract
+from billing.lock import lock_for_cutoff
+from billing.period import Period
+from billing.queries import execute_many, one_row, rows
+from billing.splits.errors import ContributionFixed, ContributionMissing, ContributionRefused
+from billing.splits.terms import has_weight_form
+
+Connection = psycopg.Connection[Any]
+MEMBERS_MAX = 10_000
+WEIGHT_MAX = Decimal(10) ** 12
+EVIDENCE_LENGTH_MAX = 200
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """weight: above zero, at most 8 decimals. evidence: an opaque reference to what the weight was counted from."""
+
+    party_id: str
+    weight: Decimal
+    evidence: str
+
+
+def set_weights(
+    conn: Connection,
+    tenant: str,
+    contract_id: int,
+    pool: str,
+    at: datetime | Period,
+    contributions: Sequence[Contribution],
+    *,
+    by: str,
+    now: datetime,
+) -> int:
+    """Set all the weights of a pool for the period that is or holds `at`; gives their revision.
+
+    Setting them again replaces them, until the period's statement is issued.
+    Raises `ContributionRefused`, `ContributionFixed`, `ContractNotFound`.
+    """
+    lock_for_cutoff(conn, tenant)  # an issue under way takes the weights that it finds
+    instant = at.start_at if isinstance(at, Period) else at
+    stored = store.contract_at(conn, tenant, contract_id, instant)
+    period = stored.period_of(instant)
+    if period is None:
+        raise ContributionRefused("the contract had not begun in this period")
+    _require_sound(stored.contract, pool, contributions)
+    key = {"tenant": tenant, "contract_id": contract_id, "pool": pool, "period_start": period.starts_on}
+    if rows(conn, "issued_period", key):
+        raise ContributionFixed(f"the period from {period.starts_on} is issued: its contributions are fixed")
+    revision = int(one_row(conn, "contribution_revision", key)["revision"]) + 1
+    execute_many(
+        conn,
+        "insert_contribution",
+        [
+            {
+                **key,
+                "revision": revision,
+                "party_id": one.party_id,
+                "weight": one.weight,
+                "evidence": one.evidence,
+                "set_by": by,
+                "set_at": now,
+            }
+            for one in contributions
+        ],
+    )
+    return revision
+
+
+def weights(
+    conn: Connection, tenant: str, contract_id: int, pool: str, period_start: date
+) -> list[Contribution]:
+    """The weights that stand, by party; empty where none were set."""
+    key = {"tenant": tenant, "contract_id": contract_id, "pool": pool, "period_start": period_start}
+    found = rows(conn, "contributions", key)
+    return [Contribution(row["party_id"], row["weight"], row["evidence"]) for row in found]
+
+
+def members(
+    conn: Connection, tenant: str, contract_id: int, contract: Contract, period_start: date
+) -> Mapping[str, Mapping[str, Decimal]]:
+    """Pool → party → weight for every pool of the contract; raises `ContributionMissing`."""
+    pools = {pool for split in contract.splits for pool in split.pools}
+    found = {}
+    for pool in sorted(pools):
+        standing = weights(conn, tenant, contract_id, pool, period_start)
+        if not standing:
+            raise ContributionMissing(pool, contract.name, period_start)
+        found[pool] = {one.party_id: one.weight for one in standing}
+    return found
+
+
+def _require_sound(contract: Contract, pool: str, contributions: Sequence[Contribution]) -> None:
+    if not any(pool in split.pools for split in contract.splits):
+        raise ContributionRefused(f"contract {contract.name!r} has no pool {pool!r}")
+    parties = [one.party_id for one in contributions]
+    if not 0 < len(parties) <= MEMBERS_MAX or len(set(parties)) < len(parties):
+        raise ContributionRefused(f"a pool needs 1 to {MEMBERS_MAX} parties, each once")
+    for one in contributions:
+        if contract.party(one.party_id) is None:
+            raise ContributionRefused(f"{one.party_id!r} is not among the parties of {contract.name!r}")
+        is_number = isinstance(one.weight, Decimal) and one.weight.is_finite()
+        if not is_number or not 0 < one.weight <= WEIGHT_MAX or not has_weight_form(one.weight):
+            raise ContributionRefused(
+                f"the weight of {one.party_id!r} needs a number above 0 with at most 8 decimals"
+            )
+        if not 0 < len(one.evidence) <= EVIDENCE_LENGTH_MAX or not one.evidence.isprintable():
+            raise ContributionRefused(
+                f"{one.party_id!r} needs evidence: 1 to {EVIDENCE_LENGTH_MAX} printable characters"
+            )
