@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dicom_gateway.acceptor_settings import GIB, MIB
 from dicom_gateway.errors import (
-    DifferentInstanceStored,
     InstanceRefused,
     InvalidObjectInstance,
     OutOfResources,
@@ -19,13 +17,12 @@ from dicom_gateway.file_meta import FileMeta, part10_header
 from dicom_gateway.identify_instance import identify
 from dicom_gateway.instance_sink import AssociationEnd, InstanceSink, RecordOutcome
 from dicom_gateway.instance_store import IncomingInstance, InstanceStore
+from dicom_gateway.keep_instance import keep
 from dicom_gateway.peers import Peer
 from dicom_gateway.storage_sop_classes import STORAGE_SOP_CLASSES
 from dicom_gateway.transfer_syntaxes import TRANSFER_SYNTAXES
 from study.errors import InvalidUID
 from study.identifiers import validate_uid
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -137,14 +134,4 @@ class RetrievedInstances:
         received = identify(incoming, self._peer.tenant, announced)
         if received.study_instance_uid != self._study_instance_uid:
             raise StudyDoesNotMatch("the instance belongs to another study than was asked for")
-        try:
-            self._store.commit(incoming, received.location)
-            outcome = self._sink.record(self._association_id, self._peer, received)
-            if outcome is RecordOutcome.CONFLICT:
-                self._store.quarantine(received.location)
-        except Exception as error:  # disk and database fail in their own ways; each means "not now"
-            logger.error("retrieved_instance_not_recorded error=%s", type(error).__name__)
-            raise OutOfResources("the instance cannot be stored now") from error
-        if outcome is RecordOutcome.CONFLICT:
-            raise DifferentInstanceStored("another object has this SOP Instance UID")
-        return outcome
+        return keep(self._store, self._sink, self._association_id, self._peer, incoming, received)

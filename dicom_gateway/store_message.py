@@ -8,8 +8,6 @@ import logging
 from dicom_gateway.command_set import Command
 from dicom_gateway.errors import (
     DataSetHeadUnreadable,
-    DifferentInstanceKeptAside,
-    DifferentInstanceStored,
     InstanceRefused,
     InvalidObjectInstance,
     OutOfResources,
@@ -19,6 +17,7 @@ from dicom_gateway.file_meta import FileMeta, part10_header
 from dicom_gateway.identify_instance import identify, require_allowed
 from dicom_gateway.instance_sink import InstanceSink, RecordOutcome
 from dicom_gateway.instance_store import IncomingInstance, InstanceStore
+from dicom_gateway.keep_instance import keep
 from dicom_gateway.peers import Peer
 from dicom_gateway.presentation_contexts import STORAGE_SOP_CLASSES, AcceptedContext
 from study.errors import InvalidUID
@@ -68,21 +67,7 @@ class StoreMessage:
         )
         received = identify(incoming, self._peer.tenant, announced)
         require_allowed(self._peer, received)
-        try:
-            self._store.commit(incoming, received.location)
-            outcome = sink.record(association_id, self._peer, received)
-            if outcome is RecordOutcome.CONFLICT:
-                self._store.quarantine(received.location)
-        except Exception as error:
-            # Disk and database fail in their own ways; to the sender each means "keep it, try again".
-            # The file stays: the same object may have been acknowledged before under the same name.
-            name = type(error).__name__
-            logger.error("instance_not_recorded association=%d error=%s", association_id, name)
-            raise OutOfResources("the instance cannot be stored now") from error
-        if outcome is RecordOutcome.CONFLICT:
-            warns = self._peer.duplicate_policy == "warning"
-            kind = DifferentInstanceKeptAside if warns else DifferentInstanceStored
-            raise kind("another object has this SOP Instance UID")
+        outcome = keep(self._store, sink, association_id, self._peer, incoming, received)
         return outcome, incoming.size_bytes
 
     def discard(self) -> None:

@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
 
+from dicom_gateway.instance_sink import RecordOutcome
 from tests.dicom_harm import (
     VERIFICATION,
     assert_aborted,
@@ -145,6 +147,62 @@ class TestResources:
         acceptor.stop()
         assert "instance_refused" in caplog.text
         assert not {word for word in ("31415", "27182", "Nobody") if word in caplog.text}
+
+
+class TestBackpressure:
+    """More arrives than the books can take (attack 47): senders wait for their answers, nothing piles up here."""
+
+    SENDERS, OBJECTS, PIXEL_BYTES, RECORD_S = 20, 6, 1_000_000, 0.01
+
+    def test_ten_times_the_rate_that_the_books_take_costs_one_open_file_for_each_sender(
+        self, acceptor: RunningAcceptor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self._slow_down(acceptor, monkeypatch)
+        data = {
+            f"1.2.{sender}.{number}": ct_data_set(f"1.2.{sender}.{number}", pixel_bytes=self.PIXEL_BYTES)
+            for sender in range(self.SENDERS)
+            for number in range(self.OBJECTS)
+        }
+        statuses: list[int] = []
+        senders = [
+            threading.Thread(target=self._send, args=(acceptor, sender, data, statuses))
+            for sender in range(self.SENDERS)
+        ]
+        before, open_files, grown = rss_bytes(), 0, 0
+        for thread in senders:
+            thread.start()
+        while any(thread.is_alive() for thread in senders):
+            open_files = max(open_files, len(acceptor.all_files()) - len(acceptor.stored_files()))
+            grown = max(grown, rss_bytes() - before)
+            time.sleep(0.02)
+        assert statuses == [0] * (self.SENDERS * self.OBJECTS)
+        assert 0 < open_files <= self.SENDERS
+        # Each association has one buffer for one PDU; 120 MB went through.
+        assert grown < 48 * 2**20
+        assert set(acceptor.sink.received) == set(data)
+        wait_until(lambda: acceptor.acceptor.statistics()["associations_open"] == 0)
+        assert_unharmed(acceptor, files=len(data))
+
+    def _slow_down(self, acceptor: RunningAcceptor, monkeypatch: pytest.MonkeyPatch) -> None:
+        record, turn = acceptor.sink.record, threading.Lock()
+
+        def record_slowly(*arguments: Any) -> RecordOutcome:
+            with turn:
+                time.sleep(self.RECORD_S)
+                return record(*arguments)
+
+        monkeypatch.setattr(acceptor.sink, "record", record_slowly)
+
+    def _send(
+        self, acceptor: RunningAcceptor, sender: int, data: dict[str, bytes], statuses: list[int]
+    ) -> None:
+        with RawPeer(acceptor.port) as peer:
+            peer.socket.settimeout(60)
+            peer.associate()
+            for number in range(self.OBJECTS):
+                uid = f"1.2.{sender}.{number}"
+                statuses.append(peer.store(data[uid], uid))
+            peer.release()
 
 
 class TestDrain:
