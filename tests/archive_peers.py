@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import socket
 import subprocess
 import time
@@ -19,21 +18,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from dicom_gateway.deliver_dimse import send_instances
 from dicom_gateway.scu_association import Destination
+from tests.ports import free_port
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 GDCM_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancGdcm.so")
 OUR_AE_TITLE = "RADMETER"
-
-
-def free_port() -> int:
-    """A port for a server that is started later, so not one that the system gives to somebody else meanwhile."""
-    while True:
-        port = random.randrange(10_000, 30_000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def wait_for_port(port: int, seconds: float = 30.0) -> None:

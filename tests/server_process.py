@@ -25,7 +25,7 @@ from pipeline.status import TERMINAL
 from server.embedded_postgres import running_url
 from server.installation import FIRST_TENANT, owner_connection
 from server.settings import Settings
-from tests.archive_peers import free_port
+from tests.ports import free_port
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0

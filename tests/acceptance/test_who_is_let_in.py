@@ -17,6 +17,7 @@ import pytest
 
 from dicom_gateway.tls import client_context
 from tests.dicom_peers import RawPeer, ct_data_set, wait_until
+from tests.ports import free_port
 from tests.server_process import RunningServer
 from tests.tls_files import Authority, Identity
 
@@ -37,9 +38,7 @@ def scanner(authority: Authority) -> Identity:
 
 @pytest.fixture(scope="module")
 def server(authority: Authority) -> Iterator[RunningServer]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        tls_port = probe.getsockname()[1]
+    tls_port = free_port()
     identity = authority.sign("127.0.0.1", file="server")
     made = RunningServer.new(
         DICOM_TLS_PORT=str(tls_port),

@@ -20,6 +20,7 @@ from dicom_gateway.deliver_dimse import echo, send_instances
 from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.scu_association import Destination
 from tests.dicom_peers import MemorySink, RunningAcceptor, StartAcceptor, data_set_of
+from tests.ports import free_port
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT, IMPLICIT, JPEG_LS = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.4.80"
@@ -108,7 +109,7 @@ class TestStorescp:
 
     def test_echo_tells_whether_a_peer_is_there(self, storescp: tuple[int, Path]) -> None:
         assert echo(destination(storescp[0])) is None
-        assert echo(destination(unused_port())) == "no connection to the peer"
+        assert echo(destination(free_port())) == "no connection to the peer"
 
 
 @pytest.mark.peer
@@ -130,12 +131,6 @@ def test_the_other_uncompressed_encoding_is_used_where_the_peer_wants_it(
     assert outcome.acknowledged
     (path,) = folder.iterdir()
     assert pydicom.dcmread(path).PatientName == "Nobody^Test"
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class TestOurOwnAcceptor:
@@ -183,7 +178,7 @@ class TestOurOwnAcceptor:
 class TestPeersThatFail:
     def test_nobody_listens(self, tmp_path: Path) -> None:
         paths = [write_instance(tmp_path / "1.dcm", 1), write_instance(tmp_path / "2.dcm", 2)]
-        outcomes = send_instances(paths, destination(unused_port()))
+        outcomes = send_instances(paths, destination(free_port()))
         assert [outcome.error for outcome in outcomes] == ["no connection to the peer"] * 2
         assert not any(outcome.acknowledged for outcome in outcomes)
 
@@ -238,4 +233,4 @@ class TestPeersThatFail:
         assert outcomes[1].error == "cannot be opened (No such file or directory)"
 
     def test_nothing_to_send_needs_no_peer(self) -> None:
-        assert send_instances([], destination(unused_port())) == []
+        assert send_instances([], destination(free_port())) == []

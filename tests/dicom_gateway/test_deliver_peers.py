@@ -24,9 +24,10 @@ from dicom_gateway.encode_seg import encode_seg
 from dicom_gateway.encode_sr import encode_sr
 from dicom_gateway.scu_association import Destination
 from dicom_gateway.tls import client_context
-from tests.archive_peers import DICOMWEB_PLUGIN, GDCM_PLUGIN, RunningArchive, dcmqrscp, free_port, orthanc
+from tests.archive_peers import DICOMWEB_PLUGIN, GDCM_PLUGIN, RunningArchive, dcmqrscp, orthanc
 from tests.dicom_gateway.test_deliver_dimse import wait_for_port, write_instance
 from tests.dicom_peers import data_set_of
+from tests.ports import free_port
 from tests.raw_peer import RawPeer
 from tests.result_builders import synthetic_result
 from tests.scripted_pacs import ABORT, STALL, ScriptedPacs
