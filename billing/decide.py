@@ -37,6 +37,7 @@ class Reason(StrEnum):
     OUTCOME = "outcome"
     VOID = "void"
     VOIDED = "voided"
+    IN_PLACE = "in_place"
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,10 @@ class UsageEventNotFound(BillingError, LookupError):
     """No usage event has this source and id for this tenant."""
 
 
+class VoidRefused(BillingError):
+    """This usage event cannot be declared void: it is void already, or it is a void itself."""
+
+
 class NotQuarantined(BillingError):
     """Only an event whose current decision is `quarantined` can be decided again."""
 

@@ -37,6 +37,10 @@ REASONS: dict[str, dict[str, str]] = {
     "used": {"en": "Used, and priced by the contract", "zh": "已使用，按合同计价"},
     "outcome": {"en": "What became of a result is recorded", "zh": "已记录结果的后续情况"},
     "void": {"en": "Records that another event is void", "zh": "记录另一事件作废"},
+    "in_place": {
+        "en": "Charged in the place of a delivery of the same case that is void",
+        "zh": "替代同一病例中已作废的交付计费",
+    },
     "voided": {"en": "Declared void after it was recorded", "zh": "记录后已作废"},
 }
 

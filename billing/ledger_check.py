@@ -101,6 +101,11 @@ def _events(conn: Connection, tenant: str) -> Iterator[str]:
     for row in rows(conn, "cases_charged_twice", {"tenant": tenant}):
         case = f"case {row['case_key']} of contract {row['contract_id']}"
         yield f"{case}: {row['decision_count']} billable decisions"
+    for row in rows(conn, "claims_unlike_decisions", {"tenant": tenant}):
+        case = f"case {row['case_key']} of contract {row['contract_id']}"
+        yield f"{case}: held by event {row['holder']}, charged for event {row['charged']}"
+    for row in rows(conn, "taken_off_but_charged", {"tenant": tenant}):
+        yield f"usage event {row['ingest_sequence']}: taken off by {row['number']}, and not void"
     for row in rows(conn, "billable_but_not_delivered", {"tenant": tenant}):
         yield f"usage event {row['ingest_sequence']}: {row['kind']} is decided billable"
 

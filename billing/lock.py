@@ -1,8 +1,8 @@
-"""Two locks per tenant that keep a cutoff honest.
+"""Locks per tenant that keep a cutoff honest.
 
 Sequences are handed out before their transactions commit. Without a lock, a cutoff at sequence 10 could
 miss event 9 that commits a moment later, and nobody would ever bill it. Recording takes the lock shared, a
-cutoff takes it alone: it waits for recordings under way, and later ones get higher numbers. Both locks end
+cutoff takes it alone: it waits for recordings under way, and later ones get higher numbers. The locks end
 with the transaction.
 """
 
@@ -28,3 +28,11 @@ def lock_for_cutoff(conn: Connection, tenant: str) -> None:
     Needs READ COMMITTED: what is read next must see what committed while this waited.
     """
     rows(conn, "lock_for_cutoff", {"tenant": tenant})
+
+
+def lock_for_deciding_again(conn: Connection, tenant: str) -> None:
+    """One at a time decides again about an event: two could both make the next revision.
+
+    Taken after `lock_for_recording` and before anything is recorded, so that no two wait for each other.
+    """
+    rows(conn, "lock_for_deciding_again", {"tenant": tenant})

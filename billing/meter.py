@@ -1,27 +1,28 @@
 """Meter: record once what happened, and decide once whether it may be charged.
 
-The event, its decision and the claim of the case key are written in the caller's transaction, together
-with the fact they speak of; they stand or fall with it.
+Events, their decisions and the claims of their case keys are written in the caller's transaction, together
+with the facts they speak of; they stand or fall with them. One event and a thousand take the same few statements.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 import psycopg
-from psycopg.types.json import Jsonb
 
-from billing import explain, wallet
-from billing.decide import POLICY, Decision, Outcome, Reason, decide
+from billing.claim import Draft, decide_as, find_versions
+from billing.decide import Decision, Outcome, Reason, decide
 from billing.errors import NotQuarantined, UsageEventConflict, UsageEventNotFound
-from billing.lock import lock_for_recording
-from billing.queries import Row, first_row, one_row
+from billing.lock import lock_for_deciding_again, lock_for_recording
+from billing.queries import Row, first_row, rows
 from billing.usage import UsageEvent, plain
-from billing.wallet import Taken
 
 Connection = psycopg.Connection[Any]
 
@@ -36,138 +37,142 @@ def case_key(secret: bytes, study_instance_uid: str, product: str, question: str
     return hmac.new(secret, message, hashlib.sha256).hexdigest()
 
 
+class Status(StrEnum):
+    """What became of an event that was sent."""
+
+    CREATED = "created"
+    KNOWN = "known"
+    """It was recorded before: the first answer again."""
+    CONFLICT = "conflict"
+    """Its id was recorded before with another payload; the first stays as it is."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """sequence, decision: of the event that is stored under the id; of a conflict, of the first one."""
+
+    status: Status
+    sequence: int
+    decision: Decision
+
+
 def record(conn: Connection, event: UsageEvent, *, received_at: datetime | None = None) -> Decision:
     """Record `event` and decide about it; the same event again returns the first decision.
 
     received_at: when billing heard of it; now, unless a test's clock says otherwise.
     Raises `UsageEventConflict` where the id is known with another payload.
     """
-    received_at = received_at or datetime.now(UTC)
-    lock_for_recording(conn, event.tenant)
-    sequence = _insert_event(conn, event, received_at)
-    if sequence is None:
-        return _first_decision(conn, event)
-    claim = _Claim(conn, event, sequence, 1, "policy", received_at, _find_version(conn, event))
-    outcome, reason = decide(event, received_at, has_contract=claim.version is not None)
-    return claim.write(outcome, reason)
-
-
-def release(conn: Connection, tenant: str, source: str, event_id: str, decided_by: str) -> Decision:
-    """Decide a quarantined event by the policy after all, on a person's word."""
-    claim = _quarantined(conn, tenant, source, event_id, decided_by)
-    has_contract = claim.version is not None
-    outcome, reason = decide(claim.event, claim.decided_at, has_contract=has_contract, is_clock_checked=False)
-    return claim.write(outcome, reason)
-
-
-def dismiss(conn: Connection, tenant: str, source: str, event_id: str, decided_by: str) -> Decision:
-    """Decide that a quarantined event is not charged, on a person's word."""
-    return _quarantined(conn, tenant, source, event_id, decided_by).write(
-        Outcome.NOT_BILLABLE, Reason.DISMISSED
-    )
-
-
-_BY_TAKEN = {Taken.TAKEN: Reason.PREPAID, Taken.PAID_ALREADY: Reason.ALREADY_CHARGED}
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """One event on its way to a decision. version: (contract id, version) that prices it, if any."""
-
-    conn: Connection
-    event: UsageEvent
-    sequence: int
-    revision: int
-    decided_by: str
-    decided_at: datetime
-    version: tuple[int, int] | None
-
-    def write(self, outcome: Outcome, reason: Reason) -> Decision:
-        """Write the decision; whoever comes second for a case key gets `already_charged`.
-
-        ON CONFLICT waits for a transaction that holds the same key, so two at once cannot both win.
-        What a prepaid package covers is taken from it; a purchase of one brings its lot.
-        """
-        prepaid = outcome is Outcome.BILLABLE and self._prepaid_version()
-        if prepaid:
-            taken = wallet.take(self.conn, self.event, self.sequence, *prepaid, self.decided_at)
-            if taken is not Taken.NOTHING:
-                outcome, reason = Outcome.NOT_BILLABLE, _BY_TAKEN[taken]
-        if not self._insert(outcome, reason):
-            outcome, reason = Outcome.NOT_BILLABLE, Reason.ALREADY_CHARGED
-            assert self._insert(outcome, reason), "a decision that is not billable claims nothing"
-        if prepaid and outcome is Outcome.BILLABLE:
-            wallet.add_lot(self.conn, self.event, self.sequence, *prepaid, self.decided_at)
-        contract_id = self.version[0] if self.version else None
-        return Decision(outcome, reason, explain.reason(reason, "en"), self.event.case_key, contract_id)
-
-    def _prepaid_version(self) -> tuple[int, int] | None:
-        """The version, where it has a package for the product."""
-        product = self.event.product
-        if self.version and wallet.is_prepaid(self.conn, self.event.tenant, *self.version, product):
-            return self.version
-        return None
-
-    def _insert(self, outcome: Outcome, reason: Reason) -> bool:
-        contract_id, version = self.version or (None, None)
-        row = first_row(
-            self.conn,
-            "insert_decision",
-            {
-                "tenant": self.event.tenant,
-                "ingest_sequence": self.sequence,
-                "kind": str(self.event.kind),
-                "revision": self.revision,
-                "outcome": outcome,
-                "reason_code": reason,
-                "explanation": explain.reason(reason, "en"),
-                "policy": POLICY,
-                "contract_id": contract_id,
-                "contract_version": version,
-                "case_key": self.event.case_key,
-                "decided_by": self.decided_by,
-                "decided_at": self.decided_at,
-            },
-        )
-        return row is not None
-
-
-def _insert_event(conn: Connection, event: UsageEvent, received_at: datetime) -> int | None:
-    values = {
-        "tenant": event.tenant,
-        "source": event.source,
-        "event_id": event.event_id,
-        "kind": str(event.kind),
-        "product": event.product,
-        "quantity": plain(event.quantity),
-        "occurred_at": event.occurred_at,
-        "received_at": received_at,
-        "study_ref": event.study_ref,
-        "case_key": event.case_key,
-        "dimensions": Jsonb(dict(event.dimensions)),
-        "evidence": Jsonb(dict(event.evidence)),
-        "payload_hash": event.payload_hash,
-        "amount_minor": event.amount_minor,
-        "amount_currency": event.amount_currency,
-        "meter": event.meter,
-    }
-    row = first_row(conn, "insert_event", values)
-    return None if row is None else int(row["ingest_sequence"])
-
-
-def _find_version(conn: Connection, event: UsageEvent) -> tuple[int, int] | None:
-    """(contract id, version) in force when the event occurred that prices its product."""
-    values = {"tenant": event.tenant, "occurred_at": event.occurred_at, "product": event.product}
-    row = first_row(conn, "find_version", {**values, "meter": event.priced_meter})
-    return None if row is None else (row["contract_id"], row["version"])
-
-
-def _first_decision(conn: Connection, event: UsageEvent) -> Decision:
-    values = {"tenant": event.tenant, "source": event.source, "event_id": event.event_id}
-    row = one_row(conn, "first_decision", values)  # an event and its decision are written together
-    if bytes(row["payload_hash"]) != event.payload_hash:
+    [recorded] = record_many(conn, event.tenant, [event], received_at=received_at or datetime.now(UTC))
+    if recorded.status is Status.CONFLICT:
         raise UsageEventConflict(event.source, event.event_id)
-    return decision_of(row)
+    return recorded.decision
+
+
+def record_many(
+    conn: Connection, tenant: str, events: Sequence[UsageEvent], *, received_at: datetime
+) -> list[Recorded]:
+    """Record a batch of one tenant's events; what became of each, in their order.
+
+    Of two with one id the first counts, as if they had come one after the other; so do two of one case.
+    """
+    assert all(event.tenant == tenant for event in events), "a batch is one tenant's"
+    lock_for_recording(conn, tenant)
+    first: dict[tuple[str, str], UsageEvent] = {}
+    for event in events:
+        first.setdefault((event.source, event.event_id), event)
+    sequences = _insert_events(conn, tenant, first.values(), received_at)
+    new = [(event, sequences[key]) for key, event in first.items() if key in sequences]
+    made = _decide_first(conn, tenant, new, received_at) if new else {}
+    known = first_answers(conn, tenant, [key for key in first if key not in sequences])
+    answers = []
+    for event in events:
+        key = (event.source, event.event_id)
+        if key in made and event is first[key]:
+            answers.append(Recorded(Status.CREATED, sequences[key], made[key]))
+        elif key in made:
+            status = Status.KNOWN if event.payload_hash == first[key].payload_hash else Status.CONFLICT
+            answers.append(Recorded(status, sequences[key], made[key]))
+        else:
+            row = known[key]
+            same = bytes(row["payload_hash"]) == event.payload_hash
+            status = Status.KNOWN if same else Status.CONFLICT
+            answers.append(Recorded(status, row["ingest_sequence"], decision_of(row)))
+    return answers
+
+
+def release(
+    conn: Connection, tenant: str, source: str, event_id: str, decided_by: str, *, now: datetime | None = None
+) -> Decision:
+    """Decide a quarantined event by the policy after all, on a person's word."""
+    now = now or datetime.now(UTC)
+    row = _quarantined(conn, tenant, source, event_id)
+    event = event_of(row)
+    version = find_versions(conn, tenant, [event]).get((event.source, event.event_id))
+    outcome, reason = decide(event, now, has_contract=version is not None, is_clock_checked=False)
+    draft = Draft(event, row["ingest_sequence"], row["revision"] + 1, outcome, reason, version)
+    return decide_as(conn, tenant, [draft], decided_by, now)[0]
+
+
+def dismiss(
+    conn: Connection, tenant: str, source: str, event_id: str, decided_by: str, *, now: datetime | None = None
+) -> Decision:
+    """Decide that a quarantined event is not charged, on a person's word."""
+    row = _quarantined(conn, tenant, source, event_id)
+    event = event_of(row)
+    version = find_versions(conn, tenant, [event]).get((event.source, event.event_id))
+    sequence, revision = row["ingest_sequence"], row["revision"] + 1
+    draft = Draft(event, sequence, revision, Outcome.NOT_BILLABLE, Reason.DISMISSED, version)
+    return decide_as(conn, tenant, [draft], decided_by, now or datetime.now(UTC))[0]
+
+
+def _insert_events(
+    conn: Connection, tenant: str, events: Any, received_at: datetime
+) -> dict[tuple[str, str], int]:
+    """By source and id the sequences of those that were new."""
+    batch: list[UsageEvent] = list(events)
+    values = {
+        "tenant": tenant,
+        "received_at": received_at,
+        "sources": [event.source for event in batch],
+        "event_ids": [event.event_id for event in batch],
+        "kinds": [str(event.kind) for event in batch],
+        "products": [event.product for event in batch],
+        "quantities": [plain(event.quantity) for event in batch],
+        "occurred": [event.occurred_at.isoformat() for event in batch],
+        "study_refs": [event.study_ref for event in batch],
+        "cases": [event.case_key for event in batch],
+        "hashes": [event.payload_hash.hex() for event in batch],
+        "amounts": [event.amount_minor for event in batch],
+        "currencies": [event.amount_currency for event in batch],
+        "meters": [event.meter for event in batch],
+        # One text: escaping a thousand of them for an array takes longer than everything else.
+        "dimensions": json.dumps([dict(event.dimensions) for event in batch]),
+        "evidence": json.dumps([dict(event.evidence) for event in batch]),
+    }
+    found = rows(conn, "insert_events_new", values)
+    return {(row["source"], row["event_id"]): int(row["ingest_sequence"]) for row in found}
+
+
+def _decide_first(
+    conn: Connection, tenant: str, new: Sequence[tuple[UsageEvent, int]], received_at: datetime
+) -> dict[tuple[str, str], Decision]:
+    versions = find_versions(conn, tenant, [event for event, _ in new])
+    drafts = []
+    for event, sequence in new:
+        version = versions.get((event.source, event.event_id))
+        outcome, reason = decide(event, received_at, has_contract=version is not None)
+        drafts.append(Draft(event, sequence, 1, outcome, reason, version))
+    decisions = decide_as(conn, tenant, drafts, "policy", received_at)
+    return {(event.source, event.event_id): made for (event, _), made in zip(new, decisions, strict=True)}
+
+
+def first_answers(
+    conn: Connection, tenant: str, keys: Sequence[tuple[str, str]]
+) -> Mapping[tuple[str, str], Row]:
+    if not keys:
+        return {}
+    values = {"tenant": tenant, "sources": [key[0] for key in keys], "event_ids": [key[1] for key in keys]}
+    return {(row["source"], row["event_id"]): row for row in rows(conn, "first_decisions", values)}
 
 
 def decision_of(row: Row) -> Decision:
@@ -196,13 +201,12 @@ def event_of(row: Row) -> UsageEvent:
     )
 
 
-def _quarantined(conn: Connection, tenant: str, source: str, event_id: str, decided_by: str) -> _Claim:
+def _quarantined(conn: Connection, tenant: str, source: str, event_id: str) -> Row:
     lock_for_recording(conn, tenant)
+    lock_for_deciding_again(conn, tenant)
     row = first_row(conn, "usage_by_id", {"tenant": tenant, "source": source, "event_id": event_id})
     if row is None:
         raise UsageEventNotFound(f"no usage event {event_id!r} of source {source!r}")
     if row["outcome"] != Outcome.QUARANTINED:
         raise NotQuarantined(f"event {event_id!r} is decided: {row['outcome']}")
-    event, now = event_of(row), datetime.now(UTC)
-    version = _find_version(conn, event)
-    return _Claim(conn, event, row["ingest_sequence"], row["revision"] + 1, decided_by, now, version)
+    return row

@@ -124,6 +124,7 @@ def _store_issued(conn: Connection, statement: Statement) -> Statement:
     execute_many(conn, "insert_line", [{**key, **_line_columns(line)} for line in statement.lines])
     execute(conn, "insert_events", {**period, **key})
     execute(conn, "insert_late_events", {**period, **key})
+    execute(conn, "insert_voids", {**period, **key})
     execute(
         conn,
         "insert_statement",

@@ -8,39 +8,6 @@ SELECT pg_advisory_xact_lock_shared(hashtextextended('radmeter.billing:' || %(te
 -- name: lock_for_cutoff
 SELECT pg_advisory_xact_lock(hashtextextended('radmeter.billing:' || %(tenant)s, 0))
 
--- name: insert_event
-INSERT INTO billing.usage_event (tenant, source, event_id, kind, product, quantity, occurred_at, received_at,
-    study_ref, case_key, dimensions, evidence, payload_hash, amount_minor, amount_currency, meter)
-VALUES (%(tenant)s, %(source)s, %(event_id)s, %(kind)s, %(product)s, %(quantity)s, %(occurred_at)s,
-    %(received_at)s, %(study_ref)s, %(case_key)s, %(dimensions)s, %(evidence)s, %(payload_hash)s,
-    %(amount_minor)s, %(amount_currency)s, %(meter)s)
-ON CONFLICT (tenant, source, event_id) DO NOTHING
-RETURNING ingest_sequence
-
--- name: find_version
-SELECT contract_id, version FROM (
-    SELECT DISTINCT ON (v.contract_id) v.contract_id, v.version FROM billing.contract_version v
-    WHERE v.tenant = %(tenant)s AND v.effective_at <= %(occurred_at)s
-    ORDER BY v.contract_id, v.effective_at DESC
-) in_force
-JOIN billing.contract_rate r USING (contract_id, version)
-WHERE r.tenant = %(tenant)s AND r.product = %(product)s AND r.meter = %(meter)s
-ORDER BY contract_id LIMIT 1
-
--- name: insert_decision
-INSERT INTO billing.event_decision (tenant, ingest_sequence, kind, revision, outcome, reason_code, explanation,
-    policy, contract_id, contract_version, case_key, decided_by, decided_at)
-VALUES (%(tenant)s, %(ingest_sequence)s, %(kind)s, %(revision)s, %(outcome)s, %(reason_code)s,
-    %(explanation)s, %(policy)s, %(contract_id)s, %(contract_version)s, %(case_key)s, %(decided_by)s,
-    %(decided_at)s)
-ON CONFLICT (tenant, contract_id, case_key) WHERE outcome = 'billable' DO NOTHING
-RETURNING decision_sequence
-
--- name: first_decision
-SELECT e.payload_hash, d.outcome, d.reason_code, d.explanation, d.case_key, d.contract_id
-FROM billing.usage_event e JOIN billing.event_decision d USING (tenant, ingest_sequence)
-WHERE e.tenant = %(tenant)s AND e.source = %(source)s AND e.event_id = %(event_id)s AND d.revision = 1
-
 -- name: usage_by_id
 SELECT * FROM billing.current_usage
 WHERE tenant = %(tenant)s AND source = %(source)s AND event_id = %(event_id)s
@@ -120,23 +87,38 @@ SELECT * FROM billing.current_usage
 WHERE tenant = %(tenant)s AND study_ref = %(study_ref)s ORDER BY ingest_sequence
 
 -- name: usage_of_issued
--- Everything of the period that was decided by the cutoff, and late events that the statement charged.
-SELECT * FROM billing.current_usage
-WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s AND (
-    statement_id = %(statement_id)s OR (
-        occurred_at >= %(start_at)s AND occurred_at < %(end_at)s AND decision_sequence <= %(cutoff)s
+-- Everything of the period that was decided by the cutoff, as it was decided then, and events of earlier periods
+-- that the statement charged or took off.
+SELECT e.*, d.decision_sequence, d.revision, d.outcome, d.reason_code, d.explanation, d.contract_id,
+    d.contract_version, s.statement_id
+FROM billing.usage_event e
+JOIN LATERAL (
+    SELECT * FROM billing.event_decision d WHERE d.tenant = e.tenant AND d.ingest_sequence = e.ingest_sequence
+    AND d.decision_sequence <= %(cutoff)s ORDER BY d.revision DESC LIMIT 1
+) d ON true
+LEFT JOIN billing.statement_event s ON s.tenant = e.tenant AND s.ingest_sequence = e.ingest_sequence
+WHERE e.tenant = %(tenant)s AND d.contract_id = %(contract_id)s AND (
+    (e.occurred_at >= %(start_at)s AND e.occurred_at < %(end_at)s)
+    OR s.statement_id = %(statement_id)s
+    OR EXISTS (
+        SELECT 1 FROM billing.statement_void v WHERE v.tenant = e.tenant
+        AND v.ingest_sequence = e.ingest_sequence AND v.statement_id = %(statement_id)s
     )
 )
-ORDER BY occurred_at, ingest_sequence
+ORDER BY e.occurred_at, e.ingest_sequence
 
 -- name: usage_of_draft
--- Everything of the period so far, and late events of earlier billed periods that no statement charged yet.
+-- Everything of the period so far, and events of earlier billed periods that no statement charged or took off yet.
 SELECT u.* FROM billing.current_usage u
 WHERE u.tenant = %(tenant)s AND u.contract_id = %(contract_id)s AND u.decision_sequence <= %(cutoff)s AND (
     (u.occurred_at >= %(start_at)s AND u.occurred_at < %(end_at)s)
     OR (u.outcome = 'billable' AND u.statement_id IS NULL AND EXISTS (
         SELECT 1 FROM billing.period p WHERE p.tenant = u.tenant AND p.contract_id = u.contract_id
         AND p.starts_on < %(starts_on)s AND u.occurred_at >= p.starts_at AND u.occurred_at < p.ends_at
+    ))
+    OR (u.occurred_at < %(start_at)s AND EXISTS (
+        SELECT 1 FROM billing.void_not_taken_off v
+        WHERE v.tenant = u.tenant AND v.ingest_sequence = u.ingest_sequence
     ))
 )
 ORDER BY u.occurred_at, u.ingest_sequence
@@ -152,11 +134,15 @@ WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s AND decision_sequenc
   AND occurred_at >= %(start_at)s AND occurred_at < %(end_at)s
 
 -- name: not_billable_counts
--- Nothing replaces a decision that is not billable, so what stood by the cutoff stands now.
 SELECT d.reason_code, count(*) AS event_count
 FROM billing.event_decision d JOIN billing.usage_event e USING (tenant, ingest_sequence)
 WHERE d.tenant = %(tenant)s AND d.contract_id = %(contract_id)s AND d.outcome = 'not_billable'
   AND d.decision_sequence <= %(cutoff)s AND e.occurred_at >= %(start_at)s AND e.occurred_at < %(end_at)s
+  AND NOT EXISTS (
+    SELECT 1 FROM billing.event_decision later WHERE later.tenant = d.tenant AND later.revision > 1
+    AND later.ingest_sequence = d.ingest_sequence AND later.revision > d.revision
+    AND later.decision_sequence <= %(cutoff)s
+  )
 GROUP BY d.reason_code ORDER BY d.reason_code
 
 -- name: quarantined_count
@@ -170,8 +156,9 @@ WHERE d.tenant = %(tenant)s AND d.outcome = 'quarantined' AND e.occurred_at < %(
   )
 
 -- name: periods_with_late_usage
+-- Or with usage that was charged and is void.
 SELECT p.starts_on, p.ends_on, p.full_days FROM billing.period p
-WHERE p.tenant = %(tenant)s AND p.contract_id = %(contract_id)s AND p.starts_on < %(starts_on)s AND EXISTS (
+WHERE p.tenant = %(tenant)s AND p.contract_id = %(contract_id)s AND p.starts_on < %(starts_on)s AND (EXISTS (
     SELECT 1 FROM billing.billable_usage u
     WHERE u.tenant = p.tenant AND u.contract_id = p.contract_id
       AND u.decision_sequence > p.cutoff_sequence AND u.decision_sequence <= %(cutoff)s
@@ -180,7 +167,11 @@ WHERE p.tenant = %(tenant)s AND p.contract_id = %(contract_id)s AND p.starts_on 
         SELECT 1 FROM billing.statement_event s
         WHERE s.tenant = u.tenant AND s.ingest_sequence = u.ingest_sequence
       )
-) ORDER BY p.starts_on
+) OR EXISTS (
+    SELECT 1 FROM billing.void_not_taken_off v
+    WHERE v.tenant = p.tenant AND v.contract_id = p.contract_id AND v.void_sequence <= %(cutoff)s
+      AND v.occurred_at >= p.starts_at AND v.occurred_at < p.ends_at
+)) ORDER BY p.starts_on
 
 -- name: billed_lines
 SELECT l.line_key, sum(l.quantity) AS quantity, sum(l.amount_minor) AS amount_minor
@@ -245,6 +236,13 @@ WHERE p.tenant = %(tenant)s AND p.contract_id = %(contract_id)s AND p.starts_on 
     SELECT 1 FROM billing.statement_event s
     WHERE s.tenant = u.tenant AND s.ingest_sequence = u.ingest_sequence
   )
+
+-- name: insert_voids
+INSERT INTO billing.statement_void (tenant, ingest_sequence, statement_id, service_start)
+SELECT v.tenant, v.ingest_sequence, %(statement_id)s, p.starts_on FROM billing.period p
+JOIN billing.void_not_taken_off v ON v.tenant = p.tenant AND v.contract_id = p.contract_id
+    AND v.void_sequence <= %(cutoff)s AND v.occurred_at >= p.starts_at AND v.occurred_at < p.ends_at
+WHERE p.tenant = %(tenant)s AND p.contract_id = %(contract_id)s AND p.starts_on < %(starts_on)s
 
 -- name: insert_statement
 INSERT INTO billing.statement (statement_id, tenant, seller_id, sequence_number, number, contract_id,
@@ -332,8 +330,11 @@ FROM billing.usage_event e
 WHERE e.tenant = %(tenant)s AND e.ingest_sequence > %(after)s ORDER BY e.ingest_sequence LIMIT %(limit)s
 
 -- name: cases_charged_twice
-SELECT contract_id, case_key, count(*) AS decision_count FROM billing.event_decision
-WHERE tenant = %(tenant)s AND outcome = 'billable'
+SELECT contract_id, case_key, count(*) AS decision_count FROM billing.event_decision d
+WHERE tenant = %(tenant)s AND outcome = 'billable' AND NOT EXISTS (
+    SELECT 1 FROM billing.event_decision later WHERE later.tenant = d.tenant AND later.revision > 1
+    AND later.ingest_sequence = d.ingest_sequence AND later.revision > d.revision
+)
 GROUP BY contract_id, case_key HAVING count(*) > 1 ORDER BY contract_id, case_key
 
 -- name: billable_but_not_delivered

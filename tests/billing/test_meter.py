@@ -231,7 +231,7 @@ def test_only_a_delivery_can_be_billable_even_for_the_tables_owner(
         SELECT tenant, ingest_sequence, %s, 2, 'billable', 'x', 'x', 'x', %s, 1, 'k', 'x', now()
         FROM billing.usage_event LIMIT 1
     """
-    owner.execute("ALTER TABLE billing.event_decision DISABLE TRIGGER decided_once")
+    owner.execute("ALTER TABLE billing.event_decision DISABLE TRIGGER settled")
     with pytest.raises(psycopg.errors.CheckViolation, match="only_what_happened_is_billable"):
         owner.execute(insert, ("refused", contract_id))
     # Lying about the kind does not help: the decision refers to the event with its kind.
@@ -239,13 +239,12 @@ def test_only_a_delivery_can_be_billable_even_for_the_tables_owner(
         owner.execute(insert, ("result_delivered", contract_id))
 
 
-def test_a_second_billable_decision_for_a_case_breaks_a_unique_index(
+def test_a_second_billable_decision_for_a_case_is_refused_by_the_database(
     transact, contract_id: int, make_event: MakeEvent, owner
 ) -> None:
     with transact() as conn:
         meter.record(conn, make_event(1))
         meter.record(conn, make_event(2, case_key="case-1"))
-    owner.execute("ALTER TABLE billing.event_decision DISABLE TRIGGER decided_once")
     with pytest.raises(psycopg.errors.UniqueViolation, match="one_billable_decision_per_case"):
         owner.execute(
             """INSERT INTO billing.event_decision (tenant, ingest_sequence, kind, revision, outcome,

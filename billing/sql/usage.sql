@@ -1,0 +1,118 @@
+-- Recording usage and deciding about it, a batch at a time.
+
+-- name: lock_for_deciding_again
+SELECT pg_advisory_xact_lock(hashtextextended('radmeter.billing.again:' || %(tenant)s, 0))
+
+-- name: insert_events_new
+-- In the order of their ids, so that two batches with the same events cannot wait for each other.
+INSERT INTO billing.usage_event (tenant, source, event_id, kind, product, quantity, occurred_at, received_at,
+    study_ref, case_key, dimensions, evidence, payload_hash, amount_minor, amount_currency, meter)
+SELECT %(tenant)s, source, event_id, kind, product, quantity, occurred_at, %(received_at)s, study_ref, case_key,
+    dimensions, evidence, decode(hash, 'hex'), amount_minor, amount_currency, meter
+FROM ROWS FROM (
+    unnest(%(sources)s::text[]), unnest(%(event_ids)s::text[]), unnest(%(kinds)s::text[]),
+    unnest(%(products)s::text[]), unnest(%(quantities)s::numeric[]), unnest(%(occurred)s::timestamptz[]),
+    unnest(%(study_refs)s::text[]), unnest(%(cases)s::text[]), unnest(%(hashes)s::text[]),
+    unnest(%(amounts)s::bigint[]), unnest(%(currencies)s::text[]), unnest(%(meters)s::text[]),
+    jsonb_array_elements(%(dimensions)s::jsonb), jsonb_array_elements(%(evidence)s::jsonb)
+) AS sent (source, event_id, kind, product, quantity, occurred_at, study_ref, case_key, hash, amount_minor,
+    amount_currency, meter, dimensions, evidence)
+ORDER BY source, event_id
+ON CONFLICT (tenant, source, event_id) DO NOTHING
+RETURNING source, event_id, ingest_sequence
+
+-- name: versions_of_products
+-- Every version that prices one of the products, with the instant at which the next version takes over.
+SELECT r.product, r.meter, v.contract_id, v.version, v.effective_at, v.ends_at, EXISTS (
+    SELECT 1 FROM billing.contract_prepaid p WHERE p.tenant = r.tenant AND p.contract_id = r.contract_id
+    AND p.version = r.version AND p.product = r.product
+) AS is_prepaid
+FROM (
+    SELECT tenant, contract_id, version, effective_at, coalesce(
+        lead(effective_at) OVER (PARTITION BY contract_id ORDER BY effective_at), '9999-01-01Z'
+    ) AS ends_at
+    FROM billing.contract_version WHERE tenant = %(tenant)s
+) v
+JOIN billing.contract_rate r USING (tenant, contract_id, version)
+WHERE r.tenant = %(tenant)s AND r.product = ANY (%(products)s)
+ORDER BY v.contract_id, v.effective_at
+
+-- name: claim_cases
+-- A free case is taken, a held one only locked: who frees it waits, and then sees what was recorded meanwhile.
+INSERT INTO billing.case_claim AS held (tenant, contract_id, case_key, ingest_sequence)
+SELECT %(tenant)s, wanted.contract_id, wanted.case_key, wanted.ingest_sequence
+FROM ROWS FROM (
+    unnest(%(contracts)s::bigint[]), unnest(%(cases)s::text[]), unnest(%(sequences)s::bigint[])
+) AS wanted (contract_id, case_key, ingest_sequence)
+ORDER BY wanted.contract_id, wanted.case_key
+ON CONFLICT (tenant, contract_id, case_key) DO UPDATE SET ingest_sequence = excluded.ingest_sequence
+WHERE held.ingest_sequence IS NULL
+RETURNING ingest_sequence
+
+-- name: insert_decisions
+INSERT INTO billing.event_decision (tenant, ingest_sequence, kind, revision, outcome, reason_code, explanation,
+    policy, contract_id, contract_version, case_key, decided_by, decided_at)
+SELECT %(tenant)s, made.ingest_sequence, made.kind, made.revision, made.outcome, made.reason_code,
+    made.explanation, %(policy)s, made.contract_id, made.contract_version, made.case_key, %(decided_by)s,
+    %(decided_at)s
+FROM ROWS FROM (
+    unnest(%(sequences)s::bigint[]), unnest(%(kinds)s::text[]), unnest(%(revisions)s::integer[]),
+    unnest(%(outcomes)s::text[]), unnest(%(reasons)s::text[]), unnest(%(explanations)s::text[]),
+    unnest(%(contracts)s::bigint[]), unnest(%(versions)s::integer[]), unnest(%(cases)s::text[])
+) AS made (ingest_sequence, kind, revision, outcome, reason_code, explanation, contract_id, contract_version,
+    case_key)
+
+-- name: first_decisions
+SELECT e.source, e.event_id, e.ingest_sequence, e.payload_hash, d.outcome, d.reason_code, d.explanation,
+    d.case_key, d.contract_id
+FROM unnest(%(sources)s::text[], %(event_ids)s::text[]) AS asked (source, event_id)
+JOIN billing.usage_event e ON e.tenant = %(tenant)s AND e.source = asked.source AND e.event_id = asked.event_id
+JOIN billing.event_decision d ON d.tenant = e.tenant AND d.ingest_sequence = e.ingest_sequence AND d.revision = 1
+
+-- name: usage_by_ids
+SELECT u.*, EXISTS (
+    SELECT 1 FROM billing.contract_prepaid p WHERE p.tenant = u.tenant AND p.contract_id = u.contract_id
+    AND p.version = u.contract_version AND p.product = u.product
+) AS is_prepaid
+FROM unnest(%(sources)s::text[], %(event_ids)s::text[]) AS asked (source, event_id)
+JOIN billing.current_usage u ON u.tenant = %(tenant)s AND u.source = asked.source AND u.event_id = asked.event_id
+
+-- name: next_of_cases
+-- The earliest recorded event of each case that lost it to another, and is not void.
+SELECT DISTINCT ON (u.contract_id, u.case_key) u.*, EXISTS (
+    SELECT 1 FROM billing.contract_prepaid p WHERE p.tenant = u.tenant AND p.contract_id = u.contract_id
+    AND p.version = u.contract_version AND p.product = u.product
+) AS is_prepaid
+FROM unnest(%(contracts)s::bigint[], %(cases)s::text[]) AS freed (contract_id, case_key)
+JOIN billing.event_decision lost ON lost.tenant = %(tenant)s AND lost.contract_id = freed.contract_id
+    AND lost.case_key = freed.case_key AND lost.reason_code = 'already_charged'
+JOIN billing.current_usage u ON u.tenant = lost.tenant AND u.ingest_sequence = lost.ingest_sequence
+WHERE u.reason_code = 'already_charged'
+ORDER BY u.contract_id, u.case_key, u.ingest_sequence
+
+-- name: claims_unlike_decisions
+SELECT coalesce(c.contract_id, u.contract_id) AS contract_id, coalesce(c.case_key, u.case_key) AS case_key,
+    c.ingest_sequence AS holder, u.ingest_sequence AS charged
+FROM (SELECT * FROM billing.case_claim WHERE tenant = %(tenant)s AND ingest_sequence IS NOT NULL) c
+FULL JOIN (
+    SELECT * FROM billing.event_decision d
+    WHERE d.tenant = %(tenant)s AND (d.outcome = 'billable' OR d.reason_code = 'prepaid') AND NOT EXISTS (
+        SELECT 1 FROM billing.event_decision later WHERE later.tenant = d.tenant AND later.revision > 1
+        AND later.ingest_sequence = d.ingest_sequence AND later.revision > d.revision
+    )
+) u ON u.contract_id = c.contract_id AND u.case_key = c.case_key
+WHERE c.ingest_sequence IS DISTINCT FROM u.ingest_sequence
+ORDER BY 1, 2, 4
+
+-- name: taken_off_but_charged
+SELECT v.ingest_sequence, s.number FROM billing.statement_void v
+JOIN billing.statement s USING (tenant, statement_id)
+WHERE v.tenant = %(tenant)s AND (
+    NOT EXISTS (
+        SELECT 1 FROM billing.event_decision d WHERE d.tenant = v.tenant
+        AND d.ingest_sequence = v.ingest_sequence AND d.reason_code = 'voided'
+    ) OR NOT EXISTS (
+        SELECT 1 FROM billing.statement_event x WHERE x.tenant = v.tenant AND x.ingest_sequence = v.ingest_sequence
+    )
+)
+ORDER BY v.ingest_sequence
