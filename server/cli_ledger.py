@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from billing import accounting, ledger, ledger_export, reports
+from billing import ageing as receivables
 from billing.period import local_midnight
 from pipeline.database import Connection
 from server.cli_admin import TenantOption, administration
@@ -92,6 +93,19 @@ def roll_forward(
             steps = {"opening": one.opening, **one.by_template, "closing": one.closing}
             for what, amount in steps.items():
                 table.add_row(one.account, amount.currency, what, str(amount))
+    Console().print(table)
+
+
+@ledger_commands.command("ageing")
+def ageing(at: AtOption = "", tenant: TenantOption = FIRST_TENANT) -> None:
+    """What payers still owe at the end of a day, by the days since it was due."""
+    table = Table("payer", "currency", *(_right(name) for name in (*receivables.BUCKETS, "total")))
+    with administration(tenant) as conn:
+        zone = accounting.zone_of(conn, tenant)
+        day = end_of_day(conn, tenant, at).astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
+        for line in receivables.age(receivables.open_statements(conn, tenant, day, zone)):
+            amounts = (*line.amounts, line.total)
+            table.add_row(line.account, line.total.currency, *(str(amount) for amount in amounts))
     Console().print(table)
 
 

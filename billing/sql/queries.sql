@@ -285,7 +285,15 @@ WHERE tenant = %(tenant)s AND entry_sequence = %(sequence)s ORDER BY position
 -- ledger check
 
 -- name: journal_entries
-SELECT * FROM billing.journal_entry WHERE tenant = %(tenant)s ORDER BY sequence
+SELECT e.*, p.accounts, p.currencies, p.amounts FROM (
+    SELECT * FROM billing.journal_entry WHERE tenant = %(tenant)s AND sequence > %(after)s
+    ORDER BY sequence LIMIT %(limit)s
+) e CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(account ORDER BY position), '{}') AS accounts,
+        coalesce(array_agg(currency ORDER BY position), '{}') AS currencies,
+        coalesce(array_agg(amount_minor ORDER BY position), '{}') AS amounts
+    FROM billing.posting p WHERE p.tenant = e.tenant AND p.entry_sequence = e.sequence
+) p ORDER BY e.sequence
 
 -- name: ledger_head
 SELECT sequence, hash FROM billing.ledger_head WHERE tenant = %(tenant)s

@@ -62,7 +62,9 @@ def test_a_closed_month_takes_no_postings_and_the_next_does(transact) -> None:
         assert book(conn, "in time", last_instant).sequence == 1, "the same key is the first entry again"
         book(conn, "late", accounting.posting_time(conn, TENANT, last_instant))
         assert accounting.posting_time(conn, TENANT, DECEMBER_2) == DECEMBER_2
-        assert ledger.check(conn, TENANT) == []
+        problems = ledger.check(conn, TENANT)
+    # Entries alone: no statement stands behind the receivable.
+    assert [problem for problem in problems if not problem.startswith("account ")] == []
 
 
 def test_the_database_refuses_what_the_code_forgot(transact, monkeypatch) -> None:
