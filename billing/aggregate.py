@@ -13,7 +13,7 @@ from billing.period import Period
 from billing.queries import Row, one_row, rows
 from billing.rate_terms import FILTER_DIMENSIONS_MAX
 from billing.store import period_values
-from billing.usage_totals import UsageGroup, UsageTotals
+from billing.usage_totals import Grouping, UsageGroup, UsageTotals
 
 Connection = psycopg.Connection[Any]
 # As many as a contract may filter by, and `site`; the query has a column for each.
@@ -34,25 +34,38 @@ def last_decision(conn: Connection, tenant: str) -> int:
 
 
 def usage_totals(
-    conn: Connection, tenant: str, contract_id: int, period: Period, cutoff: int, names: Sequence[str] = ()
+    conn: Connection,
+    tenant: str,
+    contract_id: int,
+    period: Period,
+    cutoff: int,
+    grouping: Grouping,
 ) -> UsageTotals:
     """Billable usage of a contract and period that was decided up to `cutoff`.
 
-    names: the contract's filter dimensions; the database sums over every other one.
+    The database sums over everything that the contract's prices do not tell apart.
     """
     values = period_values(tenant, contract_id, period, cutoff)
-    asked: dict[str, str | None] = dict.fromkeys(_DIMENSION_SLOTS)
-    asked.update(zip(_DIMENSION_SLOTS, names, strict=False))
+    asked: dict[str, object] = {**dict.fromkeys(_DIMENSION_SLOTS), "thresholds": list(grouping.thresholds)}
+    asked.update(zip(_DIMENSION_SLOTS, grouping.names, strict=False))
     sums = rows(conn, "usage_totals", {**values, **asked})
     digest = one_row(conn, "inputs_digest", values)["digest"]
-    return UsageTotals(tuple(_group(row, names) for row in sums), digest)
+    return UsageTotals(tuple(_group(row, grouping.names) for row in sums), digest)
 
 
 def _group(row: Row, names: Sequence[str]) -> UsageGroup:
     found = zip(names, (row[slot] for slot in _DIMENSION_SLOTS), strict=False)
-    dimensions = {name: value for name, value in found if value is not None}
     return UsageGroup(
-        row["product"], row["quantity"], row["event_count"], row["peak"], dimensions, row["meter"]
+        product=row["product"],
+        quantity=row["quantity"],
+        event_count=row["event_count"],
+        peak=row["peak"],
+        dimensions={name: value for name, value in found if value is not None},
+        meter=row["meter"],
+        amount_minor=int(row["amount_minor"]),
+        amount_currency=row["amount_currency"] or "",
+        band=row["band"] or 0,
+        is_refund=row["is_refund"],
     )
 
 
@@ -75,6 +88,13 @@ def periods_with_late_usage(
 ) -> list[Period]:
     """Billed periods earlier than `before` that have billable events which no statement holds yet."""
     found = rows(conn, "periods_with_late_usage", period_values(tenant, contract_id, before, cutoff))
+    return [Period(row["starts_on"], row["ends_on"], before.time_zone, row["full_days"]) for row in found]
+
+
+def billed_periods(conn: Connection, tenant: str, contract_id: int, before: Period) -> list[Period]:
+    """Every period earlier than `before` that has a statement, in order."""
+    values = {"tenant": tenant, "contract_id": contract_id, "starts_on": before.starts_on}
+    found = rows(conn, "periods_billed_before", values)
     return [Period(row["starts_on"], row["ends_on"], before.time_zone, row["full_days"]) for row in found]
 
 

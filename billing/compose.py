@@ -7,10 +7,11 @@ from typing import Any
 
 import psycopg
 
-from billing import aggregate, store, tax
+from billing import aggregate, tax
 from billing.correct import correct
 from billing.period import Period
-from billing.rate import RatedLine, Rating, digest_lines, rate
+from billing.rate import digest_lines
+from billing.rate_stored import Rater
 from billing.statement_record import Statement, StatementLine
 from billing.store import StoredContract
 
@@ -20,13 +21,14 @@ Connection = psycopg.Connection[Any]
 def compose(conn: Connection, tenant: str, stored: StoredContract, period: Period, cutoff: int) -> Statement:
     """The statement of a period with every decision up to `cutoff`: usage, corrections, tax."""
     contract, contract_id = stored.contract, stored.contract_id
-    totals = aggregate.usage_totals(conn, tenant, contract_id, period, cutoff, contract.filter_dimensions)
-    rating = rate(contract, period, totals)
+    rater = Rater(conn, tenant, stored, cutoff)
+    rating = rater.rate(period)
     lines, inputs = list(rating.lines), [rating.inputs_digest]
-    for late in aggregate.periods_with_late_usage(conn, tenant, contract_id, period, cutoff):
-        correction, correction_rating = _correct_period(conn, tenant, contract_id, late, cutoff)
-        lines += correction
-        inputs.append(correction_rating.inputs_digest)
+    for earlier in rater.periods_to_correct(period):
+        again = rater.rate(earlier)
+        billed = aggregate.billed_lines(conn, tenant, contract_id, earlier)
+        lines += correct(rater.contract_of(earlier), again, billed)
+        inputs.append(again.inputs_digest)
     tax_lines, taxes = tax.compute(lines, contract.currency)
     numbered = enumerate(zip(lines, taxes, strict=True), start=1)
     return Statement(
@@ -42,23 +44,13 @@ def compose(conn: Connection, tenant: str, stored: StoredContract, period: Perio
         lines=tuple(StatementLine(number, line, line_tax) for number, (line, line_tax) in numbered),
         taxes=tax_lines,
         not_charged=aggregate.not_charged(conn, tenant, contract_id, period, cutoff),
-        charged_event_count=totals.event_count,
+        charged_event_count=rating.event_count,
         quarantined_count=aggregate.quarantined_count(conn, tenant, contract_id, period, cutoff),
         cutoff_sequence=cutoff,
         inputs_digest=_join_digests(inputs),
         output_digest=digest_lines(lines),
         payment_terms_days=contract.payment_terms_days,
     )
-
-
-def _correct_period(
-    conn: Connection, tenant: str, contract_id: int, late: Period, cutoff: int
-) -> tuple[tuple[RatedLine, ...], Rating]:
-    """A billed period rated again under its own version of the contract, less what was billed."""
-    contract = store.contract_at(conn, tenant, contract_id, late.start_at).contract
-    names = contract.filter_dimensions
-    rating = rate(contract, late, aggregate.usage_totals(conn, tenant, contract_id, late, cutoff, names))
-    return correct(contract, rating, aggregate.billed_lines(conn, tenant, contract_id, late)), rating
 
 
 def _join_digests(digests: list[str]) -> str:

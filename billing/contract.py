@@ -13,15 +13,29 @@ from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from billing import document_terms, limits_terms, party_terms, rate_cover, rate_terms, yaml_reader
+from billing import (
+    commitment_terms,
+    document_terms,
+    limits_terms,
+    party_terms,
+    rate_cover,
+    rate_terms,
+    term,
+    yaml_reader,
+)
+from billing.commitment_terms import Commitment
 from billing.document_terms import DocumentTerms
 from billing.limits_terms import NO_LIMITS, LimitsTerms
-from billing.money import EXPONENTS
+from billing.money import EXPONENTS, exponent
 from billing.party_terms import Party
 from billing.period import Period, is_period_start, local_midnight, period_of
+from billing.pricing.percentage import Percentage
+from billing.pricing.subscription import Subscription
 from billing.rate_terms import Rate
 from billing.splits import read_terms
 from billing.splits.terms import LiabilityShare, Split
+from billing.term import Term
+from billing.usage_totals import Grouping
 from billing.yaml_reader import YamlMap, name_of
 
 POLICIES = ("delivered-1",)
@@ -63,6 +77,8 @@ class Contract:
     splits: tuple[Split, ...] = ()
     liability: tuple[LiabilityShare, ...] = ()
     reserve: Split | None = None
+    commitments: tuple[Commitment, ...] = ()
+    term: Term | None = None
 
     @property
     def effective_at(self) -> datetime:
@@ -73,15 +89,36 @@ class Contract:
         return frozenset(rate.product for rate in self.rates)
 
     @property
-    def filter_dimensions(self) -> tuple[str, ...]:
-        """The dimensions of usage on which a price depends, sorted; `site` too where a site's facts count."""
+    def grouping(self) -> Grouping:
+        """What the prices tell apart: the filters' dimensions, `site` too where a site's facts count."""
         names = {name for rate in self.rates for name in rate.when}
         if any(names & party.facts.keys() for party in self.parties):
             names.add("site")
-        return tuple(sorted(names))
+        shares = [rate.pricing for rate in self.rates if isinstance(rate.pricing, Percentage)]
+        thresholds = {one for share in shares for one in share.thresholds(exponent(self.currency))}
+        return Grouping(tuple(sorted(names)), tuple(sorted(thresholds)))
+
+    @property
+    def needs_term(self) -> bool:
+        yearly = (rate.pricing for rate in self.rates if isinstance(rate.pricing, Subscription))
+        return self.counts_over_term or any(one.is_per_term for one in yearly)
+
+    @property
+    def counts_over_term(self) -> bool:
+        """Whether what a period bills depends on the earlier periods of its term."""
+        return any(source.is_per_term for source in self._sources)
+
+    @property
+    def _sources(self) -> tuple[Rate | Commitment, ...]:
+        return (*self.rates, *self.commitments)
 
     def rate_by_id(self, rate_id: str) -> Rate | None:
         return next((rate for rate in self.rates if rate.id == rate_id), None)
+
+    def source_of(self, line_key: str) -> Rate | Commitment | None:
+        """The rate or the commitment that a line comes from."""
+        name = line_key.split("/")[0]
+        return next((source for source in self._sources if source.id == name), None)
 
     def publisher_of(self, rate_id: str) -> str | None:
         """Whose model a rate is for, where it says so: its one value of the dimension `publisher`."""
@@ -108,8 +145,9 @@ def load(text: str) -> Contract:
     reader, top = yaml_reader.parse(text)
     seller = party_terms.read_side(top, "seller", is_seller=True)
     buyer = party_terms.read_side(top, "buyer", is_seller=False)
-    currency, rates = _currency(top), rate_terms.read(top)
+    currency, anchor_day = _currency(top), top.integer("anchor_day", 1, 31, default=1)
     parties = party_terms.read(top, (seller, buyer))
+    rates = rate_terms.read(top, {party.id: party for party in (buyer, seller, *parties)})
     names = [party.id for party in (seller, buyer, *parties)]
     liability, reserve = read_terms.read_liability(top, names)
     contract = Contract(
@@ -118,7 +156,7 @@ def load(text: str) -> Contract:
         buyer=buyer,
         currency=currency,
         time_zone=_time_zone(top),
-        anchor_day=top.integer("anchor_day", 1, 31, default=1),
+        anchor_day=anchor_day,
         effective_from=top.day("effective_from"),
         payment_terms_days=top.integer("payment_terms_days", 0, 365, default=30),
         billable_policy=top.one_of("billable_policy", POLICIES, default=POLICIES[0]),
@@ -131,8 +169,12 @@ def load(text: str) -> Contract:
         splits=read_terms.read_splits(top, names, rates),
         liability=liability,
         reserve=reserve,
+        commitments=commitment_terms.read(top, rates),
+        term=term.read(top, anchor_day),
     )
     top.finish()
+    if contract.term is None and contract.needs_term:
+        top.problem("rates", "count over a term: say `term: {months: 12, from: 2026-01-01}`")
     if not reader.problems:  # what is read wrong would be explained a second time
         for number, problem in rate_cover.problems(
             contract.rates, contract.effective_from, contract.anchor_day

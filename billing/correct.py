@@ -35,7 +35,7 @@ def correct(contract: Contract, rating: Rating, billed: Mapping[str, Billed]) ->
 
 
 def _line(contract: Contract, rating: Rating, key: str, before: Billed, now: Billed) -> RatedLine:
-    rate = contract.rate_by_id(key.split("/")[0])
+    rate = contract.source_of(key)
     assert rate is not None, "what was billed has a rate in the version of its period"
     amount = Money(now.amount_minor - before.amount_minor, contract.currency)
     explanation = {

@@ -111,6 +111,16 @@ class NoRate(BillingError):
         super().__init__(f"no rate of {product} on {day}{' for ' if told else ''}{told}")
 
 
+class AmountUnusable(BillingError):
+    """A price is a share of the amount that an event carries, and the event carries none, or one of another money."""
+
+    def __init__(self, product: str, found: str, currency: str) -> None:
+        what = f"an amount in {found}" if found else "no amount"
+        super().__init__(
+            f"an event of {product} carries {what}: void it and send it again with an amount in {currency}"
+        )
+
+
 class StatementNotFound(BillingError, LookupError):
     """No statement has this id for this tenant."""
 

@@ -71,13 +71,65 @@ _LINES: dict[str, dict[str, str]] = {
         "en": "Free allowance: {quantity} of {allowance} in each period",
         "zh": "免费额度：每期 {allowance}，本期使用 {quantity}",
     },
+    "free_allowance_of_term": {
+        "en": "Free allowance of the term: {quantity} of {allowance} so far",
+        "zh": "合同期免费额度 {allowance}，累计使用 {quantity}",
+    },
+    "percentage": {
+        "en": "{percent} of {carried} in {count} event(s)",
+        "zh": "{count} 项共 {carried} 的 {percent}",
+    },
+    "subscription": {"en": "{label}: {quantity} × {unit_price}", "zh": "{label}：{quantity} × {unit_price}"},
+    "subscription_days": {
+        "en": "{label}: {quantity} × {unit_price} for {days} of {full_days} days from {from}",
+        "zh": "{label}：{quantity} × {unit_price}，自 {from} 起按 {days}/{full_days} 天计",
+    },
+    "subscription_change": {
+        "en": "{label}: from {before} to {after} on {from}, for {days} of {full_days} days of the term",
+        "zh": "{label}：自 {from} 由 {before} 变更为 {after}，按合同期 {days}/{full_days} 天计",
+    },
+    "term_repriced": {
+        "en": "Earlier in the term at another price: {quantity} units for {amount}",
+        "zh": "合同期内此前按其他单价计：{quantity} 个单位，{amount}",
+    },
+    "minimum": {
+        "en": "Minimum of {minimum} for the period, charged {charged}",
+        "zh": "本期最低金额 {minimum}，已计 {charged}",
+    },
+    "minimum_by_days": {
+        "en": "Minimum of {minimum} for {days}/{full_days} of the period, charged {charged}",
+        "zh": "本期最低金额 {minimum}，按 {days}/{full_days} 计，已计 {charged}",
+    },
+    "minimum_of_term": {
+        "en": "Minimum of {minimum} for the term, charged {charged}",
+        "zh": "合同期最低金额 {minimum}，已计 {charged}",
+    },
+    "maximum": {
+        "en": "Maximum of {maximum} for the period, charged {charged}",
+        "zh": "本期最高金额 {maximum}，已计 {charged}",
+    },
+    "maximum_of_term": {
+        "en": "Maximum of {maximum} for the term, charged {charged} so far",
+        "zh": "合同期最高金额 {maximum}，累计 {charged}",
+    },
     "late_usage": {
         "en": "After late usage: now {now} ({quantity_now} units), "
         "billed before {before} ({quantity_before})",
         "zh": "计入迟到用量：现为 {now}（{quantity_now}），此前已计 {before}（{quantity_before}）",
     },
 }
-_FLAT_FEE = {"en": " + {flat_fee} for the tier", "zh": " + 档位费 {flat_fee}"}
+# What is added to a line's sentence where the value of this name is there.
+_ADDED: dict[str, dict[str, str]] = {
+    "flat_fee": {"en": " + {flat_fee} for the tier", "zh": " + 档位费 {flat_fee}"},
+    "raised": {"en": "; {raised} of them raised to", "zh": "；其中 {raised} 项提高至"},
+    "raised_to": {"en": " at least {raised_to}", "zh": "最低 {raised_to}"},
+    "limited": {"en": "; {limited} of them limited to", "zh": "；其中 {limited} 项限制为"},
+    "limited_to": {"en": " at most {limited_to}", "zh": "最高 {limited_to}"},
+    "term_amount": {
+        "en": "; less {term_amount} for {term_quantity} earlier in the term",
+        "zh": "；减去合同期内此前 {term_quantity} 个单位的 {term_amount}",
+    },
+}
 
 
 def reason(code: str, language: str) -> str:
@@ -88,6 +140,5 @@ def reason(code: str, language: str) -> str:
 def line(explanation: Mapping[str, str], language: str) -> str:
     """How a line's amount came about. `explanation`: `code` and the values that its sentence needs."""
     sentence = _LINES[explanation["code"]][language]
-    if explanation.get("flat_fee"):
-        sentence += _FLAT_FEE[language]
+    sentence += "".join(text[language] for name, text in _ADDED.items() if explanation.get(name))
     return sentence.format(**explanation)

@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
+from billing.commitment_terms import Commitment
 from billing.contract import Contract
 from billing.decide import Outcome, decide
 from billing.errors import NoRate
 from billing.money import Money, to_money
 from billing.period import Period
-from billing.pricing.part import PeriodShare, PricedPart
+from billing.price_commitment import price_commitment
+from billing.price_rate import price_rate
+from billing.pricing.part import PricedPart
 from billing.rate_terms import Rate, takers
 from billing.usage import UsageEvent, plain
-from billing.usage_totals import UsageGroup, UsageTotals, exact_decimal, total_usage
+from billing.usage_totals import UsageGroup, UsageTotals, total_usage
 
 RATING_VERSION = "1"
 """Goes up whenever the same input could give another output."""
@@ -34,6 +37,7 @@ class RatedLine:
     service_start, service_end: local days of the contract's zone, [start, end).
     quantity, unit_price: what is printed; `amount` does not depend on their product.
     exact: major units before rounding. amount: `exact`, rounded once.
+    recognise_from, recognise_until: local days, [from, until), over which the amount is earned; None: the period.
     """
 
     key: str
@@ -50,35 +54,55 @@ class RatedLine:
     explanation: Mapping[str, str]
     tax_name: str
     tax_rate: Decimal
+    recognise_from: date | None = None
+    recognise_until: date | None = None
 
 
 @dataclass(frozen=True)
 class Rating:
-    """The outcome of rating one period. output_digest: SHA-256 (hex) of the lines."""
+    """The outcome of rating one period. output_digest: SHA-256 (hex) of the lines. taken: usage by rate id."""
 
     period: Period
     lines: tuple[RatedLine, ...]
     inputs_digest: str
+    taken: Mapping[str, Sequence[UsageGroup]] = field(default_factory=dict, compare=False)
 
     @property
     def output_digest(self) -> str:
         return digest_lines(self.lines)
+
+    @property
+    def event_count(self) -> int:
+        return sum(group.event_count for groups in self.taken.values() for group in groups)
 
     def total(self, currency: str) -> Money:
         """Sum of the lines, tax excluded."""
         return sum((line.amount for line in self.lines), Money.zero(currency))
 
 
-def rate(contract: Contract, period: Period, totals: UsageTotals) -> Rating:
-    """Price a period's usage, in the contract's order of rates."""
+def rate(contract: Contract, period: Period, totals: UsageTotals, earlier: Sequence[Rating] = ()) -> Rating:
+    """Price a period's usage, in the contract's order of rates, then its commitments.
+
+    earlier: the earlier periods of the term, each rated by its own version, where the contract counts over a term.
+    """
     taken: dict[str, list[UsageGroup]] = defaultdict(list)
     for group in totals.groups:
         taken[rate_of(contract, period, group).id].append(group)
     lines: list[RatedLine] = []
     for item in contract.rates:
         if item.is_in_force(period.starts_on):
-            lines += _rate_item(contract, period, item, _measure(item, taken[item.id]))
-    return Rating(period, tuple(lines), totals.inputs_digest)
+            before = [group for rating in earlier for group in rating.taken.get(item.id, ())]
+            parts = price_rate(contract, period, item, taken[item.id], before)
+            lines += [_line(contract, period, item, part) for part in parts]
+    usage, past = tuple(lines), [line for rating in earlier for line in rating.lines]
+    for commitment in contract.commitments:
+        parts = price_commitment(contract, period, commitment, _amounts(usage), _amounts(past))
+        lines += [_line(contract, period, commitment, part) for part in parts]
+    return Rating(period, tuple(lines), totals.inputs_digest, taken)
+
+
+def _amounts(lines: Iterable[RatedLine]) -> list[tuple[str, Money]]:
+    return [(line.key.split("/")[0], line.amount) for line in lines]
 
 
 def rate_of(contract: Contract, period: Period, group: UsageGroup) -> Rate:
@@ -96,51 +120,26 @@ def rate_of(contract: Contract, period: Period, group: UsageGroup) -> Rate:
     )
 
 
-def _measure(item: Rate, groups: Iterable[UsageGroup]) -> Decimal:
-    """How much of its events the rate prices."""
-    match item.measure:
-        case "events":
-            return Decimal(sum(group.event_count for group in groups))
-        case "peak":
-            return max((group.peak for group in groups), default=Decimal(0))
-        case _:
-            return exact_decimal(sum((Fraction(group.quantity) for group in groups), Fraction(0)))
-
-
-def _rate_item(contract: Contract, period: Period, item: Rate, quantity: Decimal) -> list[RatedLine]:
-    share = PeriodShare(period.days, period.full_days)
-    free = min(quantity, item.free_allowance)
-    parts = [*_free_part(item, free), *item.pricing.price(quantity - free, share)]
-    return [
-        RatedLine(
-            key=f"{item.id}/{part.key}",
-            kind="usage",
-            product=item.product,
-            title=item.title,
-            unit=item.unit,
-            service_start=period.starts_on,
-            service_end=period.ends_on,
-            quantity=part.quantity,
-            unit_price=part.unit_price,
-            exact=part.amount,
-            amount=to_money(part.amount, contract.currency),
-            explanation=part.explanation,
-            tax_name=contract.tax.name,
-            tax_rate=contract.tax.rate,
-        )
-        for part in parts
-    ]
-
-
-def _free_part(item: Rate, free: Decimal) -> list[PricedPart]:
-    if not free:
-        return []
-    explanation = {
-        "code": "free_allowance",
-        "quantity": plain(free),
-        "allowance": plain(item.free_allowance),
-    }
-    return [PricedPart("free", free, Decimal(0), Fraction(0), explanation)]
+def _line(contract: Contract, period: Period, source: Rate | Commitment, part: PricedPart) -> RatedLine:
+    recognise_from, recognise_until = part.recognise or (None, None)
+    return RatedLine(
+        key=f"{source.id}/{part.key}",
+        kind="usage",
+        product=source.product,
+        title=source.title,
+        unit=source.unit,
+        service_start=period.starts_on,
+        service_end=period.ends_on,
+        quantity=part.quantity,
+        unit_price=part.unit_price,
+        exact=part.amount,
+        amount=to_money(part.amount, contract.currency),
+        explanation=part.explanation,
+        tax_name=contract.tax.name,
+        tax_rate=contract.tax.rate,
+        recognise_from=recognise_from,
+        recognise_until=recognise_until,
+    )
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def simulate(contract: Contract, events: Iterable[UsageEvent]) -> Simulation:
             reason_text = reason.value
         not_charged[reason_text] += 1
     ratings = tuple(
-        rate(contract, period, total_usage(by_period[period], contract.filter_dimensions))
+        rate(contract, period, total_usage(by_period[period], contract.grouping))
         for period in _all_periods(contract, by_period)
     )
     total = sum((rating.total(contract.currency) for rating in ratings), Money.zero(contract.currency))
@@ -199,8 +198,14 @@ def digest_lines(lines: Iterable[RatedLine]) -> str:
 
 
 def line_values(line: RatedLine) -> dict[str, object]:
-    """A line as JSON values, exact numbers as text."""
+    """A line as JSON values, exact numbers as text. What came later is named only where it is said."""
+    recognised = {
+        name: day.isoformat()
+        for name, day in (("recognise_from", line.recognise_from), ("recognise_until", line.recognise_until))
+        if day is not None
+    }
     return {
+        **recognised,
         "key": line.key,
         "kind": line.kind,
         "product": line.product,
@@ -244,4 +249,10 @@ def line_from(values: Mapping[str, object]) -> RatedLine:
         explanation=explanation,
         tax_name=str(values["tax_name"]),
         tax_rate=Decimal(str(values["tax_rate"])),
+        recognise_from=_day_or_none(values.get("recognise_from")),
+        recognise_until=_day_or_none(values.get("recognise_until")),
     )
+
+
+def _day_or_none(text: object) -> date | None:
+    return None if text is None else date.fromisoformat(str(text))

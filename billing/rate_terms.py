@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
+from billing.party_terms import Party
 from billing.pricing import models
 from billing.pricing.models import Pricing
+from billing.pricing.percentage import Percentage
 from billing.usage import DIMENSIONS, RESULT_METER
 from billing.yaml_reader import YamlMap, name_of
 
@@ -26,6 +28,7 @@ class Rate:
     when: dimension → values; all must match. Empty: everything.
     meter: of the events that it prices: `result` for delivered results, else what a use was recorded under.
     measure: the sum of their quantities, their number, or the highest quantity of one of them.
+    is_per_term: allowance and tiers count over the contract's term, not anew in each period.
     starts_on, ends_before: first days of periods between which the rate holds; None: no limit.
     """
 
@@ -38,6 +41,7 @@ class Rate:
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     meter: str = RESULT_METER
     measure: str = MEASURES[0]
+    is_per_term: bool = False
     starts_on: date | None = None
     ends_before: date | None = None
 
@@ -50,11 +54,11 @@ class Rate:
         return has_begun and (self.ends_before is None or day < self.ends_before)
 
 
-def read(top: YamlMap) -> tuple[Rate, ...]:
-    """`rates`, in the order of the file."""
+def read(top: YamlMap, parties: Mapping[str, Party]) -> tuple[Rate, ...]:
+    """`rates`, in the order of the file. parties: by id, the buyer first."""
     rates: list[Rate] = []
     for source in top.maps("rates"):
-        rate = _rate(source)
+        rate = _rate(source, parties)
         if any(rate.id == other.id for other in rates):
             source.problem(
                 "id" if source.has("id") else "product", "has a price above already; give it an `id`"
@@ -80,23 +84,26 @@ def by_language(source: YamlMap, key: str) -> dict[str, str]:
     return texts
 
 
-def _rate(source: YamlMap) -> Rate:
+def _rate(source: YamlMap, parties: Mapping[str, Party]) -> Rate:
     product = name_of(source, "product")
     rate = Rate(
         product=product,
         title=by_language(source, "title"),
         unit=by_language(source, "unit"),
-        pricing=models.read(source.map("price")),
+        pricing=models.read(source.map("price"), parties),
         free_allowance=source.decimal("free_allowance", default=Decimal(0)),
         id=name_of(source, "id", product),
         when=_when(source),
         meter=source.text("meter", RESULT_METER),
         measure=source.one_of("measure", MEASURES, default=MEASURES[0]),
+        is_per_term=source.one_of("over", ("period", "term"), default="period") == "term",
         starts_on=source.day_or_none("from"),
         ends_before=source.day_or_none("until"),
     )
-    if rate.free_allowance and not rate.pricing.is_metered:
-        source.problem("free_allowance", "does not go with a flat price")
+    if rate.free_allowance and (not rate.pricing.is_metered or isinstance(rate.pricing, Percentage)):
+        source.problem("free_allowance", f"does not go with a {rate.pricing.model} price")
+    if rate.is_per_term and not rate.pricing.is_metered:
+        source.problem("over", f"does not go with a {rate.pricing.model} price")
     source.finish()
     return rate
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -13,11 +14,24 @@ from billing.usage import RESULT_METER, UsageEvent, plain
 
 
 @dataclass(frozen=True)
+class Grouping:
+    """What a contract's prices tell apart.
+
+    names: dimensions. thresholds: ascending amounts in minor units at which the limit of an event's share sets in.
+    """
+
+    names: tuple[str, ...] = ()
+    thresholds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class UsageGroup:
-    """Events of one product that no filter of the contract tells apart.
+    """Events of one product that no price of the contract tells apart.
 
     dimensions: the values that the contract's filters ask for; what events do not say is left out.
     quantity: their sum. peak: the highest quantity of one event.
+    amount_minor: sum of the amounts they carry; amount_currency is empty where they carry none.
+    band: how many thresholds the magnitude of each one's amount has reached. is_refund: the amounts are below zero.
     """
 
     product: str
@@ -26,6 +40,10 @@ class UsageGroup:
     peak: Decimal
     dimensions: Mapping[str, str] = field(default_factory=dict)
     meter: str = RESULT_METER
+    amount_minor: int = 0
+    amount_currency: str = ""
+    band: int = 0
+    is_refund: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,22 +59,35 @@ class UsageTotals:
         return sum(group.event_count for group in self.groups)
 
 
-def total_usage(events: Iterable[UsageEvent], names: Sequence[str] = ()) -> UsageTotals:
-    """Totals of events that are all billable and of one contract and period; in any order.
-
-    names: the contract's filter dimensions.
-    """
-    groups: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[Decimal]] = defaultdict(list)
-    hashes = []
+def total_usage(events: Iterable[UsageEvent], grouping: Grouping = Grouping()) -> UsageTotals:
+    """Totals of events that are all billable and of one contract and period; in any order."""
+    grouped: dict[tuple[object, ...], list[UsageEvent]] = defaultdict(list)
     for event in events:
-        told = tuple((name, event.dimensions[name]) for name in names if name in event.dimensions)
-        groups[event.product, event.meter, told].append(event.quantity)
-        hashes.append(event.payload_hash)
-    totals = tuple(
-        UsageGroup(product, _sum(quantities), len(quantities), max(quantities), dict(told), meter)
-        for (product, meter, told), quantities in sorted(groups.items())
+        amount = event.amount_minor or 0
+        told = tuple(event.dimensions.get(name) or "" for name in grouping.names)
+        band = bisect_right(grouping.thresholds, abs(amount))
+        key = (event.product, event.meter, told, event.amount_currency or "", band, amount < 0)
+        grouped[key].append(event)
+    hashes = sorted(event.payload_hash for alike in grouped.values() for event in alike)
+    groups = tuple(_group(alike, grouping) for _, alike in sorted(grouped.items()))
+    return UsageTotals(groups, hashlib.sha256(b"".join(hashes)).hexdigest())
+
+
+def _group(alike: list[UsageEvent], grouping: Grouping) -> UsageGroup:
+    """alike: events of one group, at least one."""
+    first, amounts = alike[0], [event.amount_minor or 0 for event in alike]
+    return UsageGroup(
+        product=first.product,
+        quantity=_sum(event.quantity for event in alike),
+        event_count=len(alike),
+        peak=max(event.quantity for event in alike),
+        dimensions={name: first.dimensions[name] for name in grouping.names if name in first.dimensions},
+        meter=first.meter,
+        amount_minor=sum(amounts),
+        amount_currency=first.amount_currency or "",
+        band=bisect_right(grouping.thresholds, abs(amounts[0])),
+        is_refund=amounts[0] < 0,
     )
-    return UsageTotals(totals, hashlib.sha256(b"".join(sorted(hashes))).hexdigest())
 
 
 def _sum(quantities: Iterable[Decimal]) -> Decimal:

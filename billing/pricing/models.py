@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from billing.party_terms import Party
 from billing.pricing.flat import Flat
 from billing.pricing.graduated import Graduated
 from billing.pricing.package import Package
 from billing.pricing.per_unit import PerUnit
+from billing.pricing.percentage import Percentage
+from billing.pricing.subscription import Subscription
 from billing.pricing.volume import Volume
 from billing.yaml_reader import YamlMap
 
-Pricing = PerUnit | Flat | Graduated | Volume | Package
+Pricing = PerUnit | Flat | Graduated | Volume | Package | Percentage | Subscription
 READERS: dict[str, Callable[[YamlMap], Pricing]] = {
     "per_unit": PerUnit.read,
     "flat": Flat.read,
     "graduated": Graduated.read,
     "volume": Volume.read,
     "package": Package.read,
+    "percentage": Percentage.read,
+    "dynamic": Percentage.read_dynamic,
 }
+SUBSCRIPTION = "subscription"
 
 
-def read(source: YamlMap) -> Pricing:
-    """The `price` of a rate."""
-    pricing = READERS[source.one_of("model", tuple(READERS))](source)
+def read(source: YamlMap, parties: Mapping[str, Party]) -> Pricing:
+    """The `price` of a rate. parties: by id, the buyer first."""
+    model = source.one_of("model", (*READERS, SUBSCRIPTION))
+    pricing = Subscription.read(source, parties) if model == SUBSCRIPTION else READERS[model](source)
     source.finish()
     return pricing

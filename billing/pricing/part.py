@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
@@ -17,6 +18,7 @@ class PricedPart:
     unit_price: major units for each of `quantity`; None where there is no such price.
     amount: exact, major units, not rounded.
     explanation: `code` and its values as text; `billing.explain` makes the sentence.
+    recognise: [first day, end) over which the amount is earned, where that is not the period itself.
     """
 
     key: str
@@ -24,6 +26,7 @@ class PricedPart:
     unit_price: Decimal | None
     amount: Fraction
     explanation: Mapping[str, str]
+    recognise: tuple[date, date] | None = None
 
 
 @dataclass(frozen=True)

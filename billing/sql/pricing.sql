@@ -6,12 +6,18 @@ SELECT product, meter, dimensions ->> %(dimension_1)s::text AS dimension_1,
     dimensions ->> %(dimension_2)s::text AS dimension_2, dimensions ->> %(dimension_3)s::text AS dimension_3,
     dimensions ->> %(dimension_4)s::text AS dimension_4, dimensions ->> %(dimension_5)s::text AS dimension_5,
     dimensions ->> %(dimension_6)s::text AS dimension_6, dimensions ->> %(dimension_7)s::text AS dimension_7,
-    sum(quantity) AS quantity, count(*) AS event_count, max(quantity) AS peak
+    amount_currency, width_bucket(abs(amount_minor), %(thresholds)s::bigint[]) AS band,
+    coalesce(amount_minor < 0, false) AS is_refund, sum(quantity) AS quantity, count(*) AS event_count,
+    max(quantity) AS peak, coalesce(sum(amount_minor), 0) AS amount_minor
 FROM billing.billable_usage
 WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s AND decision_sequence <= %(cutoff)s
   AND occurred_at >= %(start_at)s AND occurred_at < %(end_at)s
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 
 -- name: act_for_tenant
 -- Until the transaction or savepoint ends.
 SELECT set_config('radmeter.tenant', %(tenant)s, true)
+
+-- name: periods_billed_before
+SELECT starts_on, ends_on, full_days FROM billing.period
+WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s AND starts_on < %(starts_on)s ORDER BY starts_on

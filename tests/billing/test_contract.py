@@ -80,7 +80,7 @@ def test_all_problems_are_told_at_once_with_their_lines(per_case: str) -> None:
         ("anchor_day: 1 ", "anchor_day: 32 ", "needs a whole number from 1 to 31"),
         ("effective_from: 2026-01-01", "effective_from: 2026-02-30", "needs a date"),
         ("contract: per-case-2026 ", "contract: ../../etc ", "needs lower-case letters"),
-        ("model: per_unit", "model: dynamic", "must be one of"),
+        ("model: per_unit", "model: haggle", "must be one of"),
         ("currency: CNY ", "currency: CNY\ncurrency: EUR ", "comes twice"),
         ("unit: {en: case, zh: 例}", "unit: {en: case}", "`zh` is missing"),
     ],

@@ -100,6 +100,6 @@ def test_a_site_speaks_for_its_events_and_the_buyer_for_the_others(make_event: M
         {"site": "big", "grade": "primary"},
     ]
     events = [make_event(number, product="ct", dimensions=one) for number, one in enumerate(said)]
-    assert terms.filter_dimensions == ("grade", "site")
-    lines = rate.rate(terms, period, usage_totals.total_usage(events, terms.filter_dimensions)).lines
+    assert terms.grouping.names == ("grade", "site")
+    lines = rate.rate(terms, period, usage_totals.total_usage(events, terms.grouping)).lines
     assert [(line.key, line.quantity) for line in lines] == [("tertiary/units", 2), ("other/units", 3)]
