@@ -121,10 +121,10 @@ _LINES: dict[str, dict[str, str]] = {
 # What is added to a line's sentence where the value of this name is there.
 _ADDED: dict[str, dict[str, str]] = {
     "flat_fee": {"en": " + {flat_fee} for the tier", "zh": " + 档位费 {flat_fee}"},
-    "raised": {"en": "; {raised} of them raised to", "zh": "；其中 {raised} 项提高至"},
-    "raised_to": {"en": " at least {raised_to}", "zh": "最低 {raised_to}"},
-    "limited": {"en": "; {limited} of them limited to", "zh": "；其中 {limited} 项限制为"},
-    "limited_to": {"en": " at most {limited_to}", "zh": "最高 {limited_to}"},
+    "raised": {"en": "; {raised} of them raised to {floor}", "zh": "；其中 {raised} 项提高至 {floor}"},
+    "limited": {"en": "; {limited} of them limited to {cap}", "zh": "；其中 {limited} 项限制为 {cap}"},
+    "below": {"en": "; raised to {floor}, the least for the period", "zh": "；提高至本期最低 {floor}"},
+    "beyond": {"en": "; limited to {cap}, the most for the period", "zh": "；限制为本期最高 {cap}"},
     "term_amount": {
         "en": "; less {term_amount} for {term_quantity} earlier in the term",
         "zh": "；减去合同期内此前 {term_quantity} 个单位的 {term_amount}",

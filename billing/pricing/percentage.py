@@ -86,8 +86,10 @@ class Percentage:
             "count": str(count),
             "raised": str(raised) if raised else "",
             "limited": str(limited) if limited else "",
-            "raised_to": f"{self.floor:f}" if raised or amount > share else "",
-            "limited_to": f"{self.cap:f}" if limited or amount < share else "",
+            "floor": "" if self.floor is None else f"{self.floor:f}",
+            "cap": "" if self.cap is None else f"{self.cap:f}",
+            "below": "yes" if amount > share else "",
+            "beyond": "yes" if amount < share else "",
         }
         return (PricedPart("share", Decimal(count), None, amount, explanation),)
 
