@@ -38,6 +38,7 @@ from billing.payment_record import (
     statement_account,
 )
 from billing.queries import first_row, one_row
+from billing.splits import accrual
 
 __all__ = [
     "Allocation",
@@ -254,3 +255,4 @@ def _book_allocation(
         effective_at=now,
         booked_at=now,
     )
+    accrual.settle(conn, tenant, account.statement_id, key=f"allocation:{allocation.allocation_id}", now=now)

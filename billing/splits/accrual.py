@@ -20,7 +20,7 @@ from billing.contract import Contract
 from billing.credit_note_record import CreditNote
 from billing.money import exponent, push_down, round_half_away_from_zero
 from billing.period import local_midnight
-from billing.queries import Row, execute, rows
+from billing.queries import Row, execute, one_row, rows
 from billing.splits import contribution
 from billing.splits.booking import Fact, book, lock_books
 from billing.splits.share_out import Base, share_out
@@ -205,20 +205,16 @@ def reverse(conn: Connection, note: CreditNote, *, now: datetime) -> None:
     settle(conn, tenant, statement_id, key=credit_note, now=now)
 
 
-def settle(
-    conn: Connection,
-    tenant: str,
-    statement_id: int,
-    *,
-    key: str,
-    now: datetime,
-    collected: Fraction = Fraction(0),
-) -> None:
+def settle(conn: Connection, tenant: str, statement_id: int, *, key: str, now: datetime) -> None:
     """Bring what is payable of a statement's shares to what was collected of it.
 
-    key: names the fact that brought this about. collected: the fraction of what is due, 0 to 1.
+    To be called when an allocation of a payment, a credit note or the issue itself changed either. key: names
+    that fact. Collected is what payments paid of the total less credit; with nothing due, everything is.
     """
     lock_books(conn, tenant)
+    account = one_row(conn, "collected_of_statement", {"tenant": tenant, "statement_id": statement_id})
+    due = account["due_minor"]
+    collected = min(Fraction(account["allocated_minor"], due), Fraction(1)) if due > 0 else Fraction(1)
     moves: list[Row] = []
     for row in rows(conn, "split_states", {"tenant": tenant, "statement_id": statement_id}):
         if row["is_own"] or row["basis"] == Basis.RESERVE:

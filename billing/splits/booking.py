@@ -34,18 +34,26 @@ class Fact:
     booked_at: datetime
 
 
-def book(conn: Connection, fact: Fact, template: str, amounts: Mapping[str, int]) -> None:
-    """Book `amounts` by party (minor units); negative ones by the mirror of `template`."""
-    _post(conn, fact, template, {party: amount for party, amount in amounts.items() if amount > 0})
+def book(
+    conn: Connection, fact: Fact, template: str, amounts: Mapping[str, int], *, rail: str | None = None
+) -> None:
+    """Book `amounts` by party (minor units); negative ones by the mirror of `template`.
+
+    rail: whose cash it is; every other account is the party's.
+    """
+    _post(conn, fact, template, {party: amount for party, amount in amounts.items() if amount > 0}, rail)
     negative = {party: -amount for party, amount in amounts.items() if amount < 0}
     if negative:
-        _post(conn, fact, _MIRRORS[template], negative)
+        _post(conn, fact, _MIRRORS[template], negative, rail)
 
 
-def _post(conn: Connection, fact: Fact, template: str, amounts: Mapping[str, int]) -> None:
+def _post(conn: Connection, fact: Fact, template: str, amounts: Mapping[str, int], rail: str | None) -> None:
     signs = ledger.TEMPLATES[template]
     postings = [
-        Posting(f"{account}:{party}", Money(sign * amounts[party], fact.currency))
+        Posting(
+            f"{account}:{rail if account == ledger.CASH else party}",
+            Money(sign * amounts[party], fact.currency),
+        )
         for party in sorted(amounts)
         for account, sign in signs.items()
     ]

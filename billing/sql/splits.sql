@@ -67,3 +67,7 @@ JOIN billing.statement s ON s.tenant = a.tenant AND s.statement_id = a.statement
 JOIN billing.period p
     ON p.tenant = s.tenant AND p.contract_id = s.contract_id AND p.starts_on = s.period_start
 WHERE s.statement_id = %(statement_id)s
+
+-- name: collected_of_statement
+SELECT allocated_minor, total_minor - credited_minor AS due_minor FROM billing.statement_open
+WHERE tenant = %(tenant)s AND statement_id = %(statement_id)s
