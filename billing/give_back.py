@@ -128,6 +128,27 @@ def book_refund(
     )
 
 
+def book_refund_back(
+    conn: Connection, tenant: str, refund_id: int, *, effective_at: datetime, now: datetime
+) -> None:
+    """A refund that had left came back: it is the payer's unapplied cash again."""
+    row = one_row(conn, "refund_by_id", {"tenant": tenant, "refund_id": refund_id})
+    amount = Money(row["amount_minor"], row["currency"])
+    ledger.post(
+        conn,
+        tenant,
+        template="payment_received",
+        idempotency_key=f"refund_back:{refund_id}",
+        reference=f"payment:{row['payment_id']}",
+        postings=(
+            Posting(f"{CASH}:{row['source']}", amount),
+            Posting(f"{UNAPPLIED_CASH}:{row['payer_id']}", -amount),
+        ),
+        effective_at=accounting.posting_time(conn, tenant, effective_at),
+        booked_at=now,
+    )
+
+
 def write_off(
     conn: Connection,
     tenant: str,

@@ -63,3 +63,19 @@ class RequestNotAllowed(BillingError, ValueError):
 
 class RailAddressMissing(BillingError, LookupError):
     """Nothing says where this party is to be paid, or by which rail."""
+
+
+class BankFileRefused(BillingError, ValueError):
+    """A file of bank lines cannot be read; nothing of it was stored."""
+
+
+class BankLineNotFound(BillingError, LookupError):
+    """No bank line has this id for this tenant."""
+
+
+class BankLineUsed(BillingError):
+    """What became of this bank line is settled already; a mistake is undone on the payment, not on the line."""
+
+
+class NothingToOrder(BillingError, LookupError):
+    """No refund and no payout waits for a file of payment orders."""

@@ -40,3 +40,16 @@ RETURNING address_id
 SELECT * FROM billing.rail_address
 WHERE tenant = %(tenant)s AND party_id = %(party_id)s AND direction = %(direction)s
 ORDER BY address_id DESC LIMIT 1
+
+-- name: try_lock_worker
+SELECT pg_try_advisory_xact_lock(hashtextextended('radmeter.rails:' || %(tenant)s, 0)) AS is_ours
+
+-- name: operations_due
+SELECT * FROM billing.rail_operation
+WHERE tenant = %(tenant)s AND rail = ANY (%(rails)s)
+  AND (state IN ('intent', 'sent', 'unknown') AND next_attempt_at <= %(now)s)
+ORDER BY next_attempt_at, operation_id LIMIT %(limit)s
+
+-- name: make_due
+UPDATE billing.rail_operation SET next_attempt_at = %(now)s
+WHERE tenant = %(tenant)s AND operation_id = %(operation_id)s RETURNING operation_id

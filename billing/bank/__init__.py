@@ -1,0 +1,1 @@
+"""Bank transfer, the default rail: statements of our bank read and matched, orders to it written."""
