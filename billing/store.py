@@ -8,8 +8,8 @@ from typing import Any
 
 import psycopg
 
+from billing import continuity, statement_record
 from billing import contract as contracts
-from billing import statement_record
 from billing.contract import Contract
 from billing.decide import Decision
 from billing.errors import ContractNotFound, ContractOverlap, ContractVersionRefused, StatementNotFound
@@ -161,6 +161,9 @@ def _require_next_version(conn: Connection, tenant: str, last: Row, contract: Co
         raise ContractVersionRefused(f"effective_from must be later than {last['effective_from']}")
     if not contract.is_period_start(contract.effective_from):
         raise ContractVersionRefused("effective_from must be the first day of a period")
+    before = contract_at(conn, tenant, last["contract_id"], contract.effective_at).contract
+    for problem in continuity.problems(before, contract):
+        raise ContractVersionRefused(problem)
     values = {
         "tenant": tenant,
         "contract_id": last["contract_id"],
