@@ -15,7 +15,7 @@ from pathlib import Path
 import pypdf
 import pytest
 
-from billing import contract, correct, explain, rate, statement_document, statement_record, tax
+from billing import contract, correct, explain, paper_print, rate, statement_document, statement_record, tax
 from billing.aggregate import Billed
 from billing.decide import Decision, Outcome, Reason
 from billing.errors import LanguageUnknown, PdfNotRendered
@@ -246,7 +246,7 @@ def test_the_pdf_process_fetches_nothing_and_failure_is_told(
     text = pypdf.PdfReader(io.BytesIO(statement_document.render_pdf(statement))).pages[0].extract_text()
     assert text.strip() == "kept"
     monkeypatch.setattr(statement_document, "render_print_html", lambda *_: "")
-    monkeypatch.setattr(statement_document, "_PDF_TIMEOUT_S", 0.001)
+    monkeypatch.setattr(paper_print, "_PDF_TIMEOUT_S", 0.001)
     with pytest.raises(PdfNotRendered):
         statement_document.render_pdf(statement)
 
