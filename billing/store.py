@@ -76,6 +76,11 @@ def add_contract(conn: Connection, tenant: str, yaml_text: str) -> int:
     return contract_id
 
 
+def party_exists(conn: Connection, tenant: str, party_id: str) -> bool:
+    """Whether a contract of the tenant names this party."""
+    return bool(rows(conn, "party_exists", {"tenant": tenant, "party_id": party_id}))
+
+
 def list_contracts(conn: Connection, tenant: str) -> list[StoredContract]:
     """The latest version of each contract, by id."""
     return [_stored(row) for row in rows(conn, "latest_versions", {"tenant": tenant})]
@@ -95,13 +100,13 @@ def list_usage(
 ) -> list[RecordedUsage]:
     """Usage with its current decision, latest first; `before`: an ingest sequence, exclusive."""
     values = {"tenant": tenant, "limit": limit, "before": before}
-    return [_recorded(row) for row in rows(conn, "usage_page", values)]
+    return [recorded(row) for row in rows(conn, "usage_page", values)]
 
 
 def usage_for_study(conn: Connection, tenant: str, study_ref: str) -> list[RecordedUsage]:
     """Everything recorded for one study, in the order of recording."""
     found = rows(conn, "usage_of_study", {"tenant": tenant, "study_ref": study_ref})
-    return [_recorded(row) for row in found]
+    return [recorded(row) for row in found]
 
 
 def usage_of_statement(conn: Connection, tenant: str, statement: Statement) -> list[RecordedUsage]:
@@ -111,12 +116,15 @@ def usage_of_statement(conn: Connection, tenant: str, statement: Statement) -> l
         "statement_id": statement.statement_id,
     }
     name = "usage_of_draft" if statement.statement_id is None else "usage_of_issued"
-    return [_recorded(row) for row in rows(conn, name, values)]
+    return [recorded(row) for row in rows(conn, name, values)]
 
 
-def list_statements(conn: Connection, tenant: str, limit: int = 1000) -> list[Statement]:
-    """Issued statements, latest first."""
-    return [_statement(row) for row in rows(conn, "statements", {"tenant": tenant, "limit": limit})]
+def list_statements(
+    conn: Connection, tenant: str, limit: int = 1000, payer_id: str | None = None
+) -> list[Statement]:
+    """Issued statements, latest first; of one payer where one is named."""
+    values = {"tenant": tenant, "limit": limit, "payer_id": payer_id}
+    return [_statement(row) for row in rows(conn, "statements", values)]
 
 
 def get_statement(conn: Connection, tenant: str, statement_id: int) -> Statement:
@@ -233,7 +241,8 @@ def _stored(row: Row) -> StoredContract:
     )
 
 
-def _recorded(row: Row) -> RecordedUsage:
+def recorded(row: Row) -> RecordedUsage:
+    """A row of the view `current_usage`."""
     return RecordedUsage(
         row["ingest_sequence"], event_of(row), row["received_at"], decision_of(row), row["statement_id"]
     )

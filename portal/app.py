@@ -18,7 +18,13 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from billing.errors import BillingError, ContractNotFound, PeriodOutsideContract, StatementNotFound
+from billing.errors import (
+    BillingError,
+    ContractNotFound,
+    PeriodOutsideContract,
+    StatementNotFound,
+    UsageEventNotFound,
+)
 from pipeline.errors import StudyNotFound
 from pipeline.report import TEMPLATES
 from portal import health
@@ -38,11 +44,13 @@ from portal.pages import (
     audit,
     destinations,
     models,
+    payouts,
     peers,
     routing,
     sign_in,
     statements,
     study,
+    trail,
     upload,
     usage,
     worklist,
@@ -62,6 +70,8 @@ ROUTES = (
     upload,
     usage,
     statements,
+    trail,
+    payouts,
     peers,
     routing,
     destinations,
@@ -73,6 +83,9 @@ ROUTES = (
     stow,
     health,
 )
+
+
+_NOT_FOUND = (StudyNotFound, StatementNotFound, ContractNotFound, PeriodOutsideContract, UsageEventNotFound)
 
 
 def create_app(context: PortalContext) -> FastAPI:
@@ -116,7 +129,7 @@ def _answer_errors(app: FastAPI) -> None:
     """The one table from errors to HTTP."""
 
     def answer(request: Request, error: Exception) -> Response:
-        if isinstance(error, StudyNotFound | StatementNotFound | ContractNotFound | PeriodOutsideContract):
+        if isinstance(error, _NOT_FOUND):
             error = PageNotFound()
         if isinstance(error, BillingError):
             error = ActionConflict(type(error).__doc__)

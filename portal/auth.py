@@ -11,17 +11,20 @@ from datetime import UTC, datetime, timedelta
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from billing import store as billing_store
 from dicom_gateway.peers import Peer
 from pipeline import audit, store
 from pipeline.audit import AuditEvent
 from pipeline.database import Connection, Database
 from pipeline.own_peer import enabled_peer
 from pipeline.store import Row
-from portal.context import Identity, Role
+from portal.context import OUTSIDERS, Identity, Role
 from portal.errors import (
     KeyOnlyStores,
     KeyStoresNothing,
     NotSignedIn,
+    PartyNeeded,
+    PartyUnknown,
     PasswordTooShort,
     PeerSwitchedOff,
     TooManyAttempts,
@@ -166,14 +169,28 @@ def _find_api_key(database: Database, key: str) -> Row:
 def _identity(database: Database, tenant: str, user_name: str, role: Role | None) -> Identity:
     with database.transaction(tenant) as conn:
         row = store.get_tenant(conn, tenant)
-    return Identity(tenant, row["name"], row["language"], user_name, role)
+        user = conn.execute(
+            "SELECT party_id FROM portal_user WHERE tenant = %s AND name = %s", (tenant, user_name)
+        ).fetchone()
+    party_id = user["party_id"] if user and role else None
+    return Identity(tenant, row["name"], row["language"], user_name, role, party_id)
 
 
-def create_user(conn: Connection, tenant: str, name: str, password: str, role: Role) -> None:
-    """Add a user. Names are unique over all tenants. Raises `UserExists` or `PasswordTooShort`."""
+def create_user(
+    conn: Connection, tenant: str, name: str, password: str, role: Role, party_id: str | None = None
+) -> None:
+    """Add a user. Names are unique over all tenants.
+
+    party_id: who the person belongs to; needed for a hospital's and a vendor's people.
+    Raises `UserExists`, `PasswordTooShort`, `PartyNeeded`, `PartyUnknown`.
+    """
     if not PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
         raise PasswordTooShort
-    if _insert_user(conn, tenant, name, password, role) is None:
+    if party_id is None and role in OUTSIDERS:
+        raise PartyNeeded
+    if party_id is not None and not billing_store.party_exists(conn, tenant, party_id):
+        raise PartyUnknown
+    if _insert_user(conn, tenant, name, password, role, party_id) is None:
         raise UserExists
 
 
@@ -202,12 +219,12 @@ def create_first_admin(conn: Connection, tenant: str, name: str = "admin") -> st
 
 
 def _insert_user(
-    conn: Connection, tenant: str, name: str, password: str, role: Role
+    conn: Connection, tenant: str, name: str, password: str, role: Role, party_id: str | None = None
 ) -> dict[str, str] | None:
     return conn.execute(
-        """INSERT INTO portal_user (tenant, name, password_hash, role) VALUES (%s, %s, %s, %s)
+        """INSERT INTO portal_user (tenant, name, password_hash, role, party_id) VALUES (%s, %s, %s, %s, %s)
            ON CONFLICT DO NOTHING RETURNING name""",
-        (tenant, name, _hasher.hash(password), role.value),
+        (tenant, name, _hasher.hash(password), role.value, party_id),
     ).fetchone()
 
 

@@ -56,35 +56,58 @@ class PortalContext:
 
 
 class Role(StrEnum):
-    """What a person may see. Clinicians and operators see patients, finance sees money, admins both."""
+    """What a person may see. Clinicians and operators see patients, finance sees money, admins both.
+
+    An approver confirms what finance asks for; an auditor sees all money and changes nothing. A hospital sees
+    its own statements, a vendor its own payouts: both are bound to a party, and neither sees the other's.
+    """
 
     ADMIN = "admin"
+    APPROVER = "approver"
+    AUDITOR = "auditor"
     CLINICIAN = "clinician"
     FINANCE = "finance"
+    HOSPITAL = "hospital"
     OPERATOR = "operator"
+    VENDOR = "vendor"
 
 
 SEES_STUDIES = frozenset({Role.ADMIN, Role.CLINICIAN, Role.OPERATOR})
 DECIDES_STUDIES = frozenset({Role.ADMIN, Role.OPERATOR})
-SEES_MONEY = frozenset({Role.ADMIN, Role.FINANCE})
-ISSUES_STATEMENTS = frozenset({Role.ADMIN, Role.FINANCE})
+OUTSIDERS = frozenset({Role.HOSPITAL, Role.VENDOR})
+SEES_MONEY = frozenset({Role.ADMIN, Role.APPROVER, Role.AUDITOR, Role.FINANCE})
+SEES_STATEMENTS = SEES_MONEY | {Role.HOSPITAL}
+SEES_PAYOUTS = SEES_MONEY | {Role.VENDOR}
+CHANGES_MONEY = frozenset({Role.ADMIN, Role.FINANCE})
+APPROVES_MONEY = frozenset({Role.ADMIN, Role.APPROVER})
+ISSUES_STATEMENTS = CHANGES_MONEY
 SEES_PEERS = frozenset({Role.ADMIN, Role.OPERATOR})
 EDITS_PEERS = frozenset({Role.ADMIN})
 SEES_ROUTING = frozenset({Role.ADMIN, Role.OPERATOR})
 EDITS_ROUTING = frozenset({Role.ADMIN})
 SEES_AUDIT = frozenset({Role.ADMIN, Role.OPERATOR})
-SEES_MODELS = frozenset(Role)
+SEES_MODELS = frozenset(Role) - OUTSIDERS
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who is asking. `role` is None for a program with an API key, which reads all of its tenant."""
+    """Who is asking. `role` is None for a program with an API key, which reads all of its tenant.
+
+    party_id: the party that a person belongs to. Who comes from outside sees this party's papers alone; nobody
+    approves what is paid to the own party.
+    """
 
     tenant: str
     tenant_name: str
     language: str
     user_name: str
     role: Role | None
+    party_id: str | None = None
+
+    @property
+    def only_party(self) -> str | None:
+        """The party whose papers are all that this person may see; None for who may see everybody's."""
+        return self.party_id if self.role in OUTSIDERS else None
 
     def may(self, roles: frozenset[Role]) -> bool:
         return self.role is None or self.role in roles

@@ -96,6 +96,20 @@ class PasswordTooShort(PortalError):
     code = "password_too_short"
 
 
+class PartyNeeded(PortalError):
+    """A hospital's or a vendor's user sees what belongs to a party: say which, as the contracts name it."""
+
+    status = 422
+    code = "party_needed"
+
+
+class PartyUnknown(PortalError):
+    """No contract names this party."""
+
+    status = 422
+    code = "party_unknown"
+
+
 class KeyOnlyStores(PortalError):
     """This API key is bound to a peer: it stores by STOW-RS and reads nothing."""
 

@@ -21,9 +21,12 @@ from portal.context import (
     EDITS_ROUTING,
     ISSUES_STATEMENTS,
     SEES_AUDIT,
+    SEES_MODELS,
     SEES_MONEY,
+    SEES_PAYOUTS,
     SEES_PEERS,
     SEES_ROUTING,
+    SEES_STATEMENTS,
     SEES_STUDIES,
     Identity,
 )
@@ -117,7 +120,10 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
         pages.append(("/upload", "Upload", "upload"))
     if identity.may(SEES_MONEY):
         pages.append(("/usage", "Usage", "usage"))
+    if identity.may(SEES_STATEMENTS):
         pages.append(("/statements", "Statements", "statements"))
+    if identity.may(SEES_PAYOUTS):
+        pages.append(("/payouts", "Payouts", "payouts"))
     if identity.may(SEES_PEERS):
         pages.append(("/peers", "Peers", "peers"))
         pages.append(("/destinations", "Destinations", "destinations"))
@@ -125,7 +131,8 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
         pages.append(("/routing", "Routing", "routing"))
     if identity.may(SEES_AUDIT):
         pages.append(("/audit", "Audit trail", "audit"))
-    pages.append(("/models", "Models", "models"))
+    if identity.may(SEES_MODELS):
+        pages.append(("/models", "Models", "models"))
     return pages
 
 
@@ -160,12 +167,15 @@ def page(request: Request, template: str, *, status_code: int = 200, **values: A
             may_see_studies=identity is not None and identity.may(SEES_STUDIES),
             may_see_money=identity is not None and identity.may(SEES_MONEY),
             language=LANGUAGES[language],
+            short_language=language,
             _=translator(language),
             local=local,
             clock=lambda value: value.astimezone(zone).strftime("%H:%M:%S"),
             iso=lambda value: value.astimezone(UTC).isoformat(timespec="seconds") if value else "",
             last_day=lambda end: end - timedelta(days=1),
             time_zone=context.time_zone,
+            explained=lambda explanation: explain.line(explanation, language),
+            reason=lambda code: explain.reason(code, language),
             why=lambda decision: explain.reason(decision.reason_code.value, language),
             completion_sentence=lambda decision: sentence(decision, language),
             static_version=request.app.state.static_version,

@@ -100,11 +100,15 @@ def add_user(
     name: str,
     role: Annotated[Role, typer.Option(help="what the person may see")],
     tenant: TenantOption = FIRST_TENANT,
+    party: Annotated[str | None, typer.Option(help="id of the person's own party in the contracts")] = None,
 ) -> None:
-    """Add a person who may sign in; asks for the password."""
+    """Add a person who may sign in; asks for the password.
+
+    A hospital's people see the statements of their --party, a vendor's people its payouts.
+    """
     password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     with administration(tenant) as conn:
-        auth.create_user(conn, tenant, name, password, role)
+        auth.create_user(conn, tenant, name, password, role, party)
     typer.echo(f"user {name} added")
 
 

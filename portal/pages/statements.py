@@ -14,18 +14,18 @@ from markupsafe import Markup
 from billing import statement as statements
 from billing import statement_document
 from billing import store as billing_store
-from billing.errors import ContractNotFound
+from billing.errors import ContractNotFound, StatementNotFound
 from billing.period import Period, local_midnight
 from billing.statement_record import Statement
 from billing.store import StoredContract
 from pipeline.database import Connection
-from portal.context import ISSUES_STATEMENTS, SEES_MONEY, Identity
+from portal.context import ISSUES_STATEMENTS, SEES_STATEMENTS, Identity
 from portal.render import page
 from portal.requests import Context, signed_in
 
 router = APIRouter(include_in_schema=False)
 
-Viewer = Annotated[Identity, Depends(signed_in(SEES_MONEY))]
+Viewer = Annotated[Identity, Depends(signed_in(SEES_STATEMENTS))]
 StatementId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 # Each PDF is made by a process of a few hundred MiB.
@@ -48,7 +48,7 @@ class OpenContract:
 def show(request: Request, context: Context, identity: Viewer) -> Response:
     with context.database.transaction(identity.tenant) as conn:
         contracts = [_open(conn, identity.tenant, one) for one in _contracts(conn, identity)]
-        issued = billing_store.list_statements(conn, identity.tenant)
+        issued = billing_store.list_statements(conn, identity.tenant, payer_id=identity.only_party)
     return page(request, "statements.html", contracts=contracts, issued=issued)
 
 
@@ -83,7 +83,7 @@ def issue(
 @router.get("/statements/{statement_id}.pdf")
 def show_pdf(context: Context, identity: Viewer, statement_id: StatementId) -> Response:
     with context.database.transaction(identity.tenant) as conn:
-        found = billing_store.get_statement(conn, identity.tenant, statement_id)
+        found = _issued(conn, identity, statement_id)
     with _printing:
         pdf = statement_document.render_pdf(found, identity.language)
     return _file(pdf, "application/pdf", f"{found.number}.pdf")
@@ -93,7 +93,7 @@ def show_pdf(context: Context, identity: Viewer, statement_id: StatementId) -> R
 def show_csv(context: Context, identity: Viewer, statement_id: StatementId) -> Response:
     """The lines."""
     with context.database.transaction(identity.tenant) as conn:
-        found = billing_store.get_statement(conn, identity.tenant, statement_id)
+        found = _issued(conn, identity, statement_id)
     text = statement_document.render_csv(found, identity.language)
     return _file(text, "text/csv; charset=utf-8", f"{found.number}.csv")
 
@@ -102,7 +102,7 @@ def show_csv(context: Context, identity: Viewer, statement_id: StatementId) -> R
 def show_cases(context: Context, identity: Viewer, statement_id: StatementId) -> Response:
     """Every case behind the lines."""
     with context.database.transaction(identity.tenant) as conn:
-        found = billing_store.get_statement(conn, identity.tenant, statement_id)
+        found = _issued(conn, identity, statement_id)
         cases = billing_store.usage_of_statement(conn, identity.tenant, found)
     text = statement_document.render_case_csv(found, cases, identity.language)
     return _file(text, "text/csv; charset=utf-8", f"{found.number}-cases.csv")
@@ -112,7 +112,7 @@ def show_cases(context: Context, identity: Viewer, statement_id: StatementId) ->
 @router.get("/statements/{statement_id}")
 def show_one(request: Request, context: Context, identity: Viewer, statement_id: StatementId) -> Response:
     with context.database.transaction(identity.tenant) as conn:
-        found = billing_store.get_statement(conn, identity.tenant, statement_id)
+        found = _issued(conn, identity, statement_id)
     return _document(request, identity, found)
 
 
@@ -128,8 +128,18 @@ def _file(content: bytes, media_type: str, name: str) -> Response:
     return Response(content, media_type=media_type, headers=headers)
 
 
+def _issued(conn: Connection, identity: Identity, statement_id: int) -> Statement:
+    """Raises `StatementNotFound`, also for what another party owes, where a person sees the own party alone."""
+    found = billing_store.get_statement(conn, identity.tenant, statement_id)
+    if identity.only_party not in (None, found.buyer.id):
+        raise StatementNotFound(f"no statement {statement_id}")
+    return found
+
+
 def _contracts(conn: Connection, identity: Identity) -> list[StoredContract]:
-    return billing_store.list_contracts(conn, identity.tenant)
+    """What the person may see: all, or those that the own party buys by."""
+    found = billing_store.list_contracts(conn, identity.tenant)
+    return [one for one in found if identity.only_party in (None, one.contract.buyer.id)]
 
 
 def _open(conn: Connection, tenant: str, stored: StoredContract) -> OpenContract:

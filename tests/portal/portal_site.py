@@ -33,9 +33,9 @@ class Site:
             (tenant, f"Hospital {tenant}", tenant.upper()[:16], language),
         )
 
-    def add_user(self, tenant: str, name: str, role: Role) -> None:
+    def add_user(self, tenant: str, name: str, role: Role, party_id: str | None = None) -> None:
         with self.database.transaction(tenant) as conn:
-            create_user(conn, tenant, name, PASSWORD, role)
+            create_user(conn, tenant, name, PASSWORD, role, party_id)
 
     def add_study(self, tenant: str, **values: Any) -> str:
         row = {
@@ -70,10 +70,10 @@ class Site:
         self.clients.append(client)
         return client
 
-    def signed_in(self, tenant: str, role: Role = Role.ADMIN) -> TestClient:
-        """A client signed in as a user made for it."""
+    def signed_in(self, tenant: str, role: Role = Role.ADMIN, party_id: str | None = None) -> TestClient:
+        """A client signed in as a user made for it; who comes from outside needs a party of a contract."""
         name = f"{role.value}-{tenant}-{uuid.uuid4().hex[:6]}"
-        self.add_user(tenant, name, role)
+        self.add_user(tenant, name, role, party_id)
         client = self.client()
         answer = client.post("/sign-in", data={"name": name, "password": PASSWORD})
         assert answer.status_code == 303, answer.text

@@ -170,9 +170,25 @@ def add_result(site: Site, tenant: str, study_id: str, findings: list[Finding]) 
         )
 
 
-def add_contract(site: Site, tenant: str) -> int:
+SHARED = """
+parties:
+  - {{id: {party}, name: {name}, role: developer}}
+splits:
+  - split: developer
+    basis: billed
+    parties:
+      - {{party: {party}, share: 0.70}}
+      - {{party: radmeter-imaging, residual: true}}
+"""
+
+
+def add_contract(site: Site, tenant: str, developer: tuple[str, str] | None = None) -> int:
+    """The per-case contract; developer: id and name of a party that gets 70 % of each line."""
+    text = CONTRACT.read_text("utf-8")
+    if developer is not None:
+        text += SHARED.format(party=developer[0], name=developer[1])
     with site.database.transaction(tenant) as conn:
-        return billing_store.add_contract(conn, tenant, CONTRACT.read_text("utf-8"))
+        return billing_store.add_contract(conn, tenant, text)
 
 
 def add_usage(

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from billing import statement
+from billing import store as billing_store
 from pipeline import rule_store
 from portal.app import ROUTES
 from portal.auth import create_api_key
@@ -51,6 +52,11 @@ class Owned:
     contract_id: int
     ae_title: str
     image: str
+    ingest_sequence: int
+
+
+def payee_of(tenant: str) -> str:
+    return f"maker-of-{tenant}"
 
 
 def fill(site: Site, tenant: str) -> Owned:
@@ -62,7 +68,7 @@ def fill(site: Site, tenant: str) -> Owned:
     pdf = site.context.results_root / study_id / "1/report.pdf"
     pdf.write_bytes(b"%PDF-1.7 " + mark.encode())
     add_result(site, tenant, study_id, [])
-    contract_id = add_contract(site, tenant)
+    contract_id = add_contract(site, tenant, (payee_of(tenant), mark))
     add_usage(site, tenant, study_id)
     with site.database.transaction(tenant) as conn:
         issued = statement.issue(conn, tenant, contract_id, datetime.now(UTC), close_early=True)
@@ -79,13 +85,23 @@ def fill(site: Site, tenant: str) -> Owned:
     with site.database.transaction(tenant) as conn:
         rules = f"rules:\n  - {{name: {mark}, models: [lung_nodule_ct]}}\n"
         rule_store.add_rule_set(conn, tenant, rules, author=mark, note=mark)
+        recorded = billing_store.usage_of_statement(conn, tenant, issued)
     assert issued.statement_id is not None
-    return Owned(tenant, mark, study_id, issued.statement_id, contract_id, ae_title, view.key_images[0].name)
+    image = view.key_images[0].name
+    sequence = recorded[0].ingest_sequence
+    return Owned(tenant, mark, study_id, issued.statement_id, contract_id, ae_title, image, sequence)
 
 
 def address(path: str, own: Owned) -> str:
     """A route's template with one tenant's ids."""
-    values = {"study_id": own.study_id, "statement_id": str(own.statement_id), "name": own.image}
+    values = {
+        "study_id": own.study_id,
+        "statement_id": str(own.statement_id),
+        "name": own.image,
+        "line_number": "1",
+        "ingest_sequence": str(own.ingest_sequence),
+        "party_id": payee_of(own.tenant),
+    }
     filled = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
     query = {
         "/peers/edit": f"?ae_title={own.ae_title}",
@@ -202,6 +218,7 @@ def test_row_level_security_stands_behind_the_queries(site: Site) -> None:
         assert {row["tenant"] for row in rows} <= {"alpha"}, table
 
 
+MONEY = {"admin", "approver", "auditor", "finance"}
 ROLES_OF = {
     "/": {"admin", "clinician", "operator"},
     "/studies/{study_id}": {"admin", "clinician", "operator"},
@@ -212,17 +229,21 @@ ROLES_OF = {
     "/api/v1/studies/{study_id}/events": {"admin", "clinician", "operator"},
     "/api/v1/studies/{study_id}/result": {"admin", "clinician", "operator"},
     "/upload": {"admin", "clinician", "operator"},
-    "/usage": {"admin", "finance"},
-    "/usage.csv": {"admin", "finance"},
-    "/statements": {"admin", "finance"},
-    "/statements/draft": {"admin", "finance"},
-    "/statements/{statement_id}": {"admin", "finance"},
-    "/statements/{statement_id}.pdf": {"admin", "finance"},
-    "/statements/{statement_id}.csv": {"admin", "finance"},
-    "/statements/{statement_id}/cases.csv": {"admin", "finance"},
-    "/api/v1/usage": {"admin", "finance"},
-    "/api/v1/statements": {"admin", "finance"},
-    "/api/v1/statements/{statement_id}": {"admin", "finance"},
+    "/usage": MONEY,
+    "/usage.csv": MONEY,
+    "/usage/{ingest_sequence}": MONEY,
+    "/statements/{statement_id}/lines/{line_number}": MONEY,
+    "/payouts": MONEY | {"vendor"},
+    "/payouts/{party_id}": MONEY | {"vendor"},
+    "/statements": MONEY | {"hospital"},
+    "/statements/draft": MONEY | {"hospital"},
+    "/statements/{statement_id}": MONEY | {"hospital"},
+    "/statements/{statement_id}.pdf": MONEY | {"hospital"},
+    "/statements/{statement_id}.csv": MONEY | {"hospital"},
+    "/statements/{statement_id}/cases.csv": MONEY | {"hospital"},
+    "/api/v1/usage": MONEY,
+    "/api/v1/statements": MONEY,
+    "/api/v1/statements/{statement_id}": MONEY,
     "/audit": {"admin", "operator"},
     "/peers": {"admin", "operator"},
     "/peers/edit": {"admin"},
@@ -231,15 +252,16 @@ ROLES_OF = {
     "/routing": {"admin", "operator"},
     "/routing/edit": {"admin", "operator"},
     "/routing/activate": {"admin"},
-    "/models": {"admin", "clinician", "finance", "operator"},
+    "/models": MONEY | {"clinician", "operator"},
 }
 
 
 def test_each_role_reaches_its_pages_and_no_others(site: Site) -> None:
     assert set(get_routes()) == set(ROLES_OF)
     own = fill(site, "alpha")
+    party_of = {Role.HOSPITAL: "demo-hospital", Role.VENDOR: payee_of("alpha")}
     for role in Role:
-        client = site.signed_in("alpha", role)
+        client = site.signed_in("alpha", role, party_of.get(role))
         for path, roles in ROLES_OF.items():
             code = client.get(address(path, own)).status_code
             assert (code != 403) == (role.value in roles), (role, path, code)
