@@ -98,7 +98,7 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres_url: str) -> Iterator[str]:
     """URL of a fresh, empty database that is dropped after the test."""
-    with _fresh_database(postgres_url) as url:
+    with fresh_database(postgres_url) as url:
         yield url
 
 
@@ -107,7 +107,7 @@ def migrated_template(postgres_url: str) -> Iterator[str]:
     """Name of a database with the current schema, to copy: a tenth of the time of migrating for each test."""
     from pipeline.migrations import migrate
 
-    with _fresh_database(postgres_url) as url:
+    with fresh_database(postgres_url) as url:
         migrate(url)
         yield urlsplit(url).path.strip("/")
 
@@ -115,12 +115,12 @@ def migrated_template(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def migrated_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
     """URL of a fresh database with the current schema that is dropped after the test."""
-    with _fresh_database(postgres_url, template=migrated_template) as url:
+    with fresh_database(postgres_url, template=migrated_template) as url:
         yield url
 
 
 @contextmanager
-def _fresh_database(postgres_url: str, template: str = "template1") -> Iterator[str]:
+def fresh_database(postgres_url: str, template: str = "template1") -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
