@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from billing import accounting, ledger, ledger_export, reports
+from billing import accounting, ledger, ledger_export, month_end, reports
 from billing import ageing as receivables
 from billing.period import local_midnight
 from pipeline.database import Connection
@@ -141,6 +141,14 @@ def set_zone(
     with administration(tenant) as conn:
         accounting.set_zone(conn, tenant, time_zone)
     typer.echo(f"the months of {tenant}'s books begin at midnight in {time_zone}")
+
+
+@ledger_commands.command("close")
+def close(month: MonthArgument, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Close a month whose checklist two people have signed; see `radmeter close`."""
+    with administration(tenant) as conn:
+        month_end.close(conn, tenant, accounting.month_named(conn, tenant, month), now=datetime.now(UTC))
+    typer.echo(f"{month} is closed")
 
 
 @ledger_commands.command("reopen")
