@@ -12,6 +12,7 @@ from billing.errors import BillingError
 from billing.ledger import GENESIS, TEMPLATES, entry_hash
 from billing.meter import event_of
 from billing.queries import Row, rows
+from billing.splits import check as split_check
 
 Connection = psycopg.Connection[Any]
 _BATCH = 10_000
@@ -40,6 +41,7 @@ def find_problems(conn: Connection, tenant: str) -> list[str]:
     """One sentence per broken invariant; empty when the books are sound."""
     checks = (
         _entries, _statements, _numbers, _events, _queries, wallet_books.find_problems, control_accounts.find_problems,
+        split_check.find_problems,
     )  # fmt: skip
     return [problem for check in checks for problem in check(conn, tenant)]
 
