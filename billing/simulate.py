@@ -18,6 +18,7 @@ import psycopg
 from billing import meter, statement, store
 from billing.errors import ContractNotFound, InvalidUsageEvent
 from billing.queries import rows
+from billing.splits import contribution
 from billing.statement_record import Statement
 from billing.usage import UsageEvent
 from billing.usage_csv import read_csv
@@ -44,18 +45,26 @@ class Simulation:
 
 @contextmanager
 def simulated(
-    conn: Connection, contract_texts: Sequence[str], usage: Iterable[Received], until: datetime | None = None
+    conn: Connection,
+    contract_texts: Sequence[str],
+    usage: Iterable[Received],
+    until: datetime | None = None,
+    contributions: str = "",
 ) -> Iterator[Simulation]:
     """Inside the block everything lies in the database under the tenant `TENANT`; after it, nothing does.
 
     Each period is issued the moment it ends, up to the one of the last event, or to `until`. Events are of the
     tenant `TENANT`; of two texts with one contract name, the later is the next version.
+    contributions: a CSV file as `contribution.read_csv` takes it, of the pools of the first contract.
     Raises what recording and issuing raise.
     """
     received = sorted(usage, key=lambda one: (one.at, one.event.occurred_at, one.event.event_id))
     with conn.transaction(force_rollback=True):
         rows(conn, "act_for_tenant", {"tenant": TENANT})
         ids = tuple(dict.fromkeys(store.add_contract(conn, TENANT, text) for text in contract_texts))
+        if contributions:
+            begin = datetime.min.replace(tzinfo=UTC)
+            contribution.set_from_csv(conn, TENANT, ids[0], contributions, by=TENANT, now=begin)
         issued: list[Statement] = []
         next_end = datetime.min.replace(tzinfo=UTC)
         for one in received:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import psycopg
@@ -22,6 +24,7 @@ Connection = psycopg.Connection[Any]
 MEMBERS_MAX = 10_000
 WEIGHT_MAX = Decimal(10) ** 12
 EVIDENCE_LENGTH_MAX = 200
+COLUMNS = ("pool", "day", "party", "weight", "evidence")
 
 
 @dataclass(frozen=True)
@@ -120,3 +123,35 @@ def _require_sound(contract: Contract, pool: str, contributions: Sequence[Contri
             raise ContributionRefused(
                 f"{one.party_id!r} needs evidence: 1 to {EVIDENCE_LENGTH_MAX} printable characters"
             )
+
+
+def read_csv(text: str) -> dict[tuple[str, date], list[Contribution]]:
+    """Contributions by pool and day of the period; the columns are `COLUMNS`. Raises `ContributionRefused`."""
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    if set(reader.fieldnames or ()) != set(COLUMNS):
+        raise ContributionRefused(f"contributions need the columns {', '.join(COLUMNS)}")
+    found: dict[tuple[str, date], list[Contribution]] = {}
+    for number, row in enumerate(reader, start=2):
+        if number > MEMBERS_MAX:
+            raise ContributionRefused(f"more than {MEMBERS_MAX} rows: set the periods one by one")
+        cells = {name: (row[name] or "").strip() for name in COLUMNS}
+        try:
+            day, weight = date.fromisoformat(cells["day"]), Decimal(cells["weight"])
+        except (ValueError, InvalidOperation):
+            raise ContributionRefused(
+                f"row {number} needs a day, YYYY-MM-DD, and a weight that is a number"
+            ) from None
+        one = Contribution(cells["party"], weight, cells["evidence"])
+        found.setdefault((cells["pool"], day), []).append(one)
+    return found
+
+
+def set_from_csv(
+    conn: Connection, tenant: str, contract_id: int, text: str, *, by: str, now: datetime
+) -> list[tuple[str, date]]:
+    """Set what a file says, one pool and period after the other; gives those. Raises what `set_weights` raises."""
+    given = read_csv(text)
+    for (pool, day), contributions in given.items():
+        noon = datetime.combine(day, time(12), UTC)
+        set_weights(conn, tenant, contract_id, pool, noon, contributions, by=by, now=now)
+    return list(given)
