@@ -20,7 +20,7 @@ import pytest
 from billing import ledger, payments, queries, simulate, statement_document
 from billing.money import Money
 from billing.simulate import Simulation
-from billing.splits import payout_document, payout_statement
+from billing.splits import payout_paper, payout_statement
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "golden/scenarios"
 Output = Callable[[psycopg.Connection[Any], Simulation], str]
@@ -32,7 +32,9 @@ def statements(conn: psycopg.Connection[Any], simulation: Simulation) -> str:
 
 def journal(conn: psycopg.Connection[Any], simulation: Simulation) -> str:
     lines = []
-    for entry in queries.rows(conn, "journal_entries", {"tenant": simulate.TENANT}):
+    for entry in queries.rows(
+        conn, "journal_entries", {"tenant": simulate.TENANT, "after": 0, "limit": 1000}
+    ):
         lines.append(f"{entry['effective_at']:%Y-%m-%d} {entry['template']} {entry['reference']}")
         key = {"tenant": simulate.TENANT, "sequence": entry["sequence"]}
         for row in queries.rows(conn, "postings_of_entry", key):
@@ -74,7 +76,7 @@ def payouts(conn: psycopg.Connection[Any], simulation: Simulation) -> str:
         for account in payout_statement.accounts(conn, simulate.TENANT)
     ]
     assert ledger.check(conn, simulate.TENANT) == []
-    return "\n".join(payout_document.render_text(one) for one in issued)
+    return "\n".join(payout_paper.render_text(one) for one in issued)
 
 
 # A file of this name is compared where a scenario has it; "" from an output means that there is nothing to say.
