@@ -79,3 +79,7 @@ class BankLineUsed(BillingError):
 
 class NothingToOrder(BillingError, LookupError):
     """No refund and no payout waits for a file of payment orders."""
+
+
+class MessageRefused(BillingError, ValueError):
+    """A message that claims to come from a rail is not from it, or not from now."""

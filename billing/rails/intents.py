@@ -9,12 +9,14 @@ from typing import Any
 
 import psycopg
 
-from billing import rail_operation
+from billing import rail_address, rail_operation, store
 from billing.money import Money
 from billing.payment_errors import RailAddressMissing
+from billing.payment_record import statement_account
 from billing.queries import one_row
 from billing.rail import Kind, State
 from billing.rail_address import require_out
+from billing.rails.invoice_lines import invoice_lines
 
 Connection = psycopg.Connection[Any]
 BANK, STRIPE = "bank", "stripe"
@@ -26,6 +28,44 @@ class Part:
 
     amount_minor: int
     payment_id: int | None = None
+
+
+def request_collect(
+    conn: Connection, tenant: str, statement_id: int, *, now: datetime, rail: str | None = None
+) -> int | None:
+    """Ask for what is open of a statement by the rail its payer uses; None where nothing is open.
+
+    rail: another than the payer's (`rail_address`; bank transfer where there is none).
+    """
+    account = statement_account(conn, tenant, statement_id)
+    known = rail_operation.of_subject(conn, tenant, Kind.COLLECT, statement_id)
+    if known is not None:
+        return known.operation_id
+    if account.still_open.amount_minor <= 0:
+        return None
+    statement = store.get_statement(conn, tenant, statement_id)
+    payer_id = account.receivable_account.partition(":")[2]
+    address = rail_address.find(conn, tenant, payer_id, rail_address.IN)
+    payer_name = one_row(conn, "party_name", {"tenant": tenant, "party_id": payer_id})["legal_name"]
+    content: dict[str, Any] = {
+        "number": account.number,
+        "payer_id": payer_id,
+        "payer_name": payer_name,
+        "email": address.email if address else "",
+        "customer": address.account if address else "",
+        "days_until_due": statement.payment_terms_days,
+        "lines": invoice_lines(statement, account.still_open),
+    }
+    return rail_operation.request(
+        conn,
+        tenant,
+        rail=rail or (address.rail if address else BANK),
+        kind=Kind.COLLECT,
+        subject_id=statement_id,
+        amount=account.still_open,
+        content=content,
+        now=now,
+    )
 
 
 def request_refund(conn: Connection, tenant: str, refund_id: int, *, now: datetime) -> int:

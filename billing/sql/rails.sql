@@ -53,3 +53,29 @@ ORDER BY next_attempt_at, operation_id LIMIT %(limit)s
 -- name: make_due
 UPDATE billing.rail_operation SET next_attempt_at = %(now)s
 WHERE tenant = %(tenant)s AND operation_id = %(operation_id)s RETURNING operation_id
+
+-- name: insert_message
+INSERT INTO billing.webhook_inbox (tenant, event_id, event_type, object_id, state, next_attempt_at, received_at,
+    changed_at)
+VALUES (%(tenant)s, %(event_id)s, %(event_type)s, %(object_id)s, 'received', %(now)s, %(now)s, %(now)s)
+ON CONFLICT (tenant, event_id) DO NOTHING
+
+-- name: messages_due
+SELECT * FROM billing.webhook_inbox
+WHERE tenant = %(tenant)s AND state = 'received' AND next_attempt_at <= %(now)s
+ORDER BY next_attempt_at, inbox_id LIMIT %(limit)s
+
+-- name: move_message
+UPDATE billing.webhook_inbox SET state = %(state)s, attempts = attempts + 1, detail = %(detail)s,
+    next_attempt_at = %(next_attempt_at)s, changed_at = %(now)s
+WHERE tenant = %(tenant)s AND inbox_id = %(inbox_id)s AND state IN ('received', 'parked')
+
+-- name: message_counts
+SELECT state, count(*) AS message_count FROM billing.webhook_inbox WHERE tenant = %(tenant)s
+GROUP BY state ORDER BY state
+
+-- name: every_tenant
+SELECT t.tenant FROM billing.every_tenant() AS t (tenant)
+
+-- name: party_name
+SELECT legal_name FROM billing.party WHERE tenant = %(tenant)s AND party_id = %(party_id)s

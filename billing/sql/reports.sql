@@ -55,7 +55,10 @@ WITH sub_ledger AS (
         ), 0) - coalesce((
             SELECT sum(r.amount_minor) FROM billing.refund r
             JOIN billing.journal_entry e ON e.tenant = r.tenant AND e.idempotency_key = 'refund:' || r.refund_id
-            WHERE r.tenant = p.tenant AND r.payment_id = p.payment_id
+            WHERE r.tenant = p.tenant AND r.payment_id = p.payment_id AND NOT EXISTS (
+                SELECT 1 FROM billing.journal_entry b
+                WHERE b.tenant = r.tenant AND b.idempotency_key = 'refund_back:' || r.refund_id
+            )
         ), 0))
     FROM billing.payment p WHERE p.tenant = %(tenant)s GROUP BY p.payer_id, p.currency
     UNION ALL
