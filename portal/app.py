@@ -42,6 +42,7 @@ from portal.guard import Guard, protect
 from portal.intake import Intake
 from portal.pages import (
     audit,
+    claims,
     destinations,
     models,
     payouts,
@@ -70,6 +71,7 @@ ROUTES = (
     upload,
     usage,
     statements,
+    claims,
     trail,
     payouts,
     peers,

@@ -83,7 +83,7 @@ def issue(
 @router.get("/statements/{statement_id}.pdf")
 def show_pdf(context: Context, identity: Viewer, statement_id: StatementId) -> Response:
     with context.database.transaction(identity.tenant) as conn:
-        found = _issued(conn, identity, statement_id)
+        found = issued_for(conn, identity, statement_id)
     with _printing:
         pdf = statement_document.render_pdf(found, identity.language)
     return _file(pdf, "application/pdf", f"{found.number}.pdf")
@@ -93,7 +93,7 @@ def show_pdf(context: Context, identity: Viewer, statement_id: StatementId) -> R
 def show_csv(context: Context, identity: Viewer, statement_id: StatementId) -> Response:
     """The lines."""
     with context.database.transaction(identity.tenant) as conn:
-        found = _issued(conn, identity, statement_id)
+        found = issued_for(conn, identity, statement_id)
     text = statement_document.render_csv(found, identity.language)
     return _file(text, "text/csv; charset=utf-8", f"{found.number}.csv")
 
@@ -102,7 +102,7 @@ def show_csv(context: Context, identity: Viewer, statement_id: StatementId) -> R
 def show_cases(context: Context, identity: Viewer, statement_id: StatementId) -> Response:
     """Every case behind the lines."""
     with context.database.transaction(identity.tenant) as conn:
-        found = _issued(conn, identity, statement_id)
+        found = issued_for(conn, identity, statement_id)
         cases = billing_store.usage_of_statement(conn, identity.tenant, found)
     text = statement_document.render_case_csv(found, cases, identity.language)
     return _file(text, "text/csv; charset=utf-8", f"{found.number}-cases.csv")
@@ -112,7 +112,7 @@ def show_cases(context: Context, identity: Viewer, statement_id: StatementId) ->
 @router.get("/statements/{statement_id}")
 def show_one(request: Request, context: Context, identity: Viewer, statement_id: StatementId) -> Response:
     with context.database.transaction(identity.tenant) as conn:
-        found = _issued(conn, identity, statement_id)
+        found = issued_for(conn, identity, statement_id)
     return _document(request, identity, found)
 
 
@@ -128,7 +128,7 @@ def _file(content: bytes, media_type: str, name: str) -> Response:
     return Response(content, media_type=media_type, headers=headers)
 
 
-def _issued(conn: Connection, identity: Identity, statement_id: int) -> Statement:
+def issued_for(conn: Connection, identity: Identity, statement_id: int) -> Statement:
     """Raises `StatementNotFound`, also for what another party owes, where a person sees the own party alone."""
     found = billing_store.get_statement(conn, identity.tenant, statement_id)
     if identity.only_party not in (None, found.buyer.id):

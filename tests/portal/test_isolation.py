@@ -36,6 +36,7 @@ OPEN = {
 # POST routes with the fields that make them valid.
 POSTS = {
     "/studies/{study_id}/order", "/studies/{study_id}/send-again", "/search", "/upload", "/peers", "/statements/issue",
+    "/statements/{statement_id}/credit", "/statements/{statement_id}/dispute", "/disputes/{dispute_id}/decide",
     "/destinations", "/destinations/remove", "/destinations/test", "/routing/edit", "/routing/activate",
     "/api/v1/studies/search",
 }  # fmt: skip
@@ -172,6 +173,12 @@ def test_no_tenant_changes_anything_of_another(site: Site) -> None:
         data={"contract_id": other.contract_id, "starts_on": "2026-10-01", "close_early": "true"},
     )
     assert issue.status_code == 404
+    for path, values in (
+        (f"/statements/{other.statement_id}/credit", {"reason": "x"}),
+        (f"/statements/{other.statement_id}/dispute", {"reason": "x", "line": "1"}),
+        ("/disputes/1/decide", {"reason": "x", "verdict": "accept"}),
+    ):
+        assert client.post(path, data=values).status_code == 404, path
     change = client.post(
         "/peers",
         data={
@@ -238,6 +245,7 @@ ROLES_OF = {
     "/statements": MONEY | {"hospital"},
     "/statements/draft": MONEY | {"hospital"},
     "/statements/{statement_id}": MONEY | {"hospital"},
+    "/statements/{statement_id}/account": MONEY | {"hospital"},
     "/statements/{statement_id}.pdf": MONEY | {"hospital"},
     "/statements/{statement_id}.csv": MONEY | {"hospital"},
     "/statements/{statement_id}/cases.csv": MONEY | {"hospital"},
