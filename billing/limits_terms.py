@@ -16,7 +16,7 @@ from billing.yaml_reader import YamlMap
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _LARGEST = Decimal(10) ** 12
-SCOPES = ("site", "department", "product", "api_key")
+SCOPES = ("site", "department", "sending_peer", "product", "api_key")
 PERS = ("day", "month", "term")
 OWNERS = ("contract", "member")
 WHEN_EMPTY = ("charge", "wait")

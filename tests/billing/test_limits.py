@@ -1,0 +1,334 @@
+"""Budgets and quotas: what is used, who is told once, and what waits or runs flagged, each with its sentence."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from billing import contract as contracts
+from billing import guard, limits, meter, statement, store, usage_days
+from billing.errors import ContractError
+from billing.guard import Answer
+from billing.limits_errors import LimitNotChanged, LimitNotFound
+from billing.period import local_midnight
+from tests.billing.conftest import NOON, TENANT
+from tests.billing.limits_builders import MEMBERSHIP, with_limits
+
+LUNG = "lung_nodule_ct"
+EVENING = NOON + timedelta(hours=8)  # 20:00 on 10 November in Shanghai
+QUOTA = "quotas: {id: day, units: 3, per: day, when_reached: wait}"
+BUDGET = "budgets: {id: month, amount: 1000.00, when_reached: wait}"
+
+
+@pytest.fixture
+def add(transact, per_case: str):
+    """`add(QUOTA)`: the contract of 100 yuan a case with these limits; its id."""
+
+    def contract(*items: str, text: str = per_case) -> int:
+        with transact() as conn:
+            return store.add_contract(conn, TENANT, with_limits(text, *items))
+
+    return contract
+
+
+@pytest.fixture
+def deliver(transact, make_event):
+    """`deliver(1, 2, site="north")`: two deliveries at noon."""
+
+    def record(*numbers: int, at: datetime = NOON, product: str = LUNG, **dimensions: str) -> None:
+        with transact() as conn:
+            for number in numbers:
+                event = make_event(number, occurred_at=at, product=product, dimensions=dimensions)
+                meter.record(conn, event, received_at=at)
+
+    return record
+
+
+def state(transact, contract_id: int, now: datetime = EVENING) -> limits.LimitState:
+    with transact() as conn:
+        (found,) = limits.states(conn, TENANT, contract_id, now=now)
+    return found
+
+
+def ask(transact, now: datetime = EVENING, **options: object) -> guard.MayRun:
+    values = {"is_urgent": False, "now": now, **options}
+    with transact() as conn:
+        return guard.may_run(conn, TENANT, LUNG, **values)
+
+
+class TestTotals:
+    def test_they_are_never_behind_and_adding_up_changes_nothing(self, transact, add, deliver) -> None:
+        contract_id = add(QUOTA)
+        deliver(1, 2)
+        before = state(transact, contract_id)
+        with transact() as conn:
+            assert usage_days.refresh(conn, TENANT)
+            assert usage_days.refresh(conn, TENANT)
+        deliver(3)
+        assert (before.used, state(transact, contract_id).used) == (2, 3)
+        with transact() as conn:
+            assert usage_days.refresh(conn, TENANT)
+            row = conn.execute("SELECT quantity, event_count FROM billing.usage_day").fetchone()
+        assert (row["quantity"], row["event_count"]) == (3, 3)
+        assert state(transact, contract_id).used == 3
+
+    def test_nothing_is_missed_while_somebody_records(self, transact, add, deliver, make_event) -> None:
+        """An event that has its sequence and is not committed must not fall behind the mark."""
+        contract_id = add(QUOTA)
+        with transact() as slow:
+            meter.record(slow, make_event(1), received_at=NOON)
+            deliver(2)
+            with transact() as conn:
+                assert not usage_days.refresh(conn, TENANT)
+        with transact() as conn:
+            assert usage_days.refresh(conn, TENANT)
+        assert state(transact, contract_id).used == 2
+
+    def test_what_is_not_charged_counts_nowhere(self, transact, add, deliver) -> None:
+        contract_id = add(QUOTA)
+        deliver(1)
+        deliver(2, purpose="test_peer")
+        assert state(transact, contract_id).used == 1
+
+    def test_a_day_is_the_contracts_own(self, transact, add, deliver) -> None:
+        contract_id = add(QUOTA)
+        midnight = local_midnight(date(2026, 11, 11), "Asia/Shanghai")
+        deliver(1, at=midnight - timedelta(microseconds=1))
+        deliver(2, 3, at=midnight)
+        assert state(transact, contract_id, now=midnight - timedelta(seconds=1)).used == 1
+        assert state(transact, contract_id, now=midnight).used == 2
+
+    def test_a_scope_counts_its_own_usage_only(self, transact, add, deliver) -> None:
+        contract_id = add("quotas: {id: north, units: 5, for: {site: north, product: lung_nodule_ct}}")
+        deliver(1, 2, site="north")
+        deliver(3, site="south")
+        deliver(4)
+        assert state(transact, contract_id).used == 2
+
+    def test_a_budget_counts_what_the_statement_will_say(
+        self, transact, graduated: str, add, deliver
+    ) -> None:
+        contract_id = add("budgets: {id: month, amount: 500.00}", text=graduated)
+        deliver(*range(1, 13))  # ten are free, two cost 80
+        found = state(transact, contract_id)
+        with transact() as conn:
+            draft = statement.draft(conn, TENANT, contract_id, NOON)
+        assert (found.used, draft.subtotal.amount_minor) == (16000, 16000)
+        assert found.percent == 32
+        assert found.show(found.used) == "160.00 CNY"
+
+    def test_a_budget_of_the_whole_contract_has_its_fees_and_one_of_a_product_has_not(
+        self, transact, package: str, add, deliver
+    ) -> None:
+        """500 a month whatever comes, and 3,500 for each package of fifty."""
+        contract_id = add(
+            "budgets: {id: all, amount: 9000.00}",
+            "budgets: {id: lung, amount: 9000.00, for: {product: lung_nodule_ct}}",
+            text=package,
+        )
+        deliver(1)
+        with transact() as conn:
+            used = {one.limit.id: one.used for one in limits.states(conn, TENANT, contract_id, now=EVENING)}
+        assert used == {"all": 400000, "lung": 350000}
+
+    def test_the_term_adds_its_months_up(self, transact, add, deliver) -> None:
+        contract_id = add("budgets: {id: all, amount: 9000.00, per: term}")
+        deliver(1)
+        deliver(2, at=NOON + timedelta(days=30))
+        assert state(transact, contract_id, now=NOON + timedelta(days=31)).used == 20000
+
+    def test_a_use_of_a_package_counts_in_a_quota_and_costs_no_budget(self, transact, happen) -> None:
+        text = with_limits(MEMBERSHIP, "budgets: {id: b, amount: 9000.00, for: {product: screening}}",
+                           "quotas: {id: q, units: 9, for: {product: screening}}")  # fmt: skip
+        with transact() as conn:
+            contract_id = store.add_contract(conn, TENANT, text)
+        happen(1, "member_year")
+        happen(2, "screening")
+        with transact() as conn:
+            used = {one.limit.id: one.used for one in limits.states(conn, TENANT, contract_id, now=EVENING)}
+        assert used == {"b": 0, "q": 1}
+
+
+class TestAlerts:
+    def test_each_threshold_speaks_once_in_a_window(self, transact, add, deliver) -> None:
+        add("quotas: {id: day, units: 4, per: day, alerts: [50, 80, 100]}")
+        said = []
+        for number in range(1, 7):
+            deliver(number)
+            with transact() as conn:
+                said.append([one["percent"] for one in limits.watch(conn, TENANT, now=EVENING)])
+        assert said == [[], [50], [], [80, 100], [], []]
+        tomorrow = EVENING + timedelta(days=1)
+        deliver(7, 8, at=tomorrow)
+        with transact() as conn:
+            assert [one["percent"] for one in limits.watch(conn, TENANT, now=tomorrow)] == [50]
+            assert len(limits.list_alerts(conn, TENANT)) == 4
+
+    def test_after_a_change_they_speak_of_the_new_limit(self, transact, add, deliver) -> None:
+        contract_id = add("quotas: {id: day, units: 1, per: day, alerts: [100]}")
+        deliver(1)
+        with transact() as conn:
+            assert len(limits.watch(conn, TENANT, now=EVENING)) == 1
+            limits.change(conn, TENANT, contract_id, "day", Decimal(2), by="a", reason="b", now=EVENING)
+            assert limits.watch(conn, TENANT, now=EVENING) == []
+        deliver(2)
+        with transact() as conn:
+            assert [one["bound"] for one in limits.watch(conn, TENANT, now=EVENING)] == [2]
+
+
+class TestGuard:
+    def test_within_the_limit_work_runs(self, transact, add, deliver) -> None:
+        add(QUOTA)
+        deliver(1, 2)
+        assert ask(transact).answer is Answer.RUN
+
+    def test_at_the_limit_work_waits_and_the_sentence_says_why(self, transact, add, deliver) -> None:
+        add(QUOTA)
+        deliver(1, 2, 3)
+        found = ask(transact)
+        assert (found.answer, found.limit_id) == (Answer.WAIT, "day")
+        assert found.explanation == (
+            "The quota day of contract per-case-2026 is reached: 3 of 3 in this day are used. "
+            "It waits until the limit is raised or begins anew at 2026-11-10 16:00 UTC."
+        )
+        assert found.turns_at == datetime(2026, 11, 10, 16, tzinfo=UTC)
+        assert ask(transact, now=found.turns_at).answer is Answer.RUN
+
+    def test_what_is_under_way_counts(self, transact, add, deliver) -> None:
+        add(QUOTA)
+        deliver(1)
+        assert ask(transact, running=1).answer is Answer.RUN
+        assert ask(transact, running=2).answer is Answer.WAIT
+
+    def test_urgent_work_runs_and_is_flagged(self, transact, add, deliver) -> None:
+        add(BUDGET)
+        deliver(*range(1, 11))
+        found = ask(transact, is_urgent=True)
+        assert (found.answer, found.limit_id) == (Answer.RUN_FLAGGED, "month")
+        assert found.explanation.endswith("It is urgent and runs all the same.")
+
+    def test_a_budget_counts_what_is_under_way_at_the_average(self, transact, add, deliver) -> None:
+        add(BUDGET)
+        deliver(*range(1, 9))
+        assert ask(transact, running=1).answer is Answer.RUN  # 800 and one of 100
+        assert ask(transact, running=2).answer is Answer.WAIT
+
+    def test_a_limit_that_only_alerts_holds_nothing_back(self, transact, add, deliver) -> None:
+        add("quotas: {id: day, units: 1, per: day}")
+        deliver(1, 2)
+        assert ask(transact).answer is Answer.RUN
+
+    def test_another_site_is_not_held_back(self, transact, add, deliver) -> None:
+        add("quotas: {id: north, units: 1, for: {site: north}, when_reached: wait}")
+        deliver(1, site="north")
+        assert ask(transact, dimensions={"site": "south"}).answer is Answer.RUN
+        assert ask(transact, dimensions={"site": "north"}).answer is Answer.WAIT
+
+    def test_a_product_without_contract_runs(self, transact) -> None:
+        assert ask(transact) == guard.MayRun(Answer.RUN)
+
+    def test_an_empty_package_holds_back_where_the_contract_says_so(self, transact, happen) -> None:
+        text = MEMBERSHIP.replace("owner: member", "owner: contract\n    when_empty: wait")
+            "valid_months", "when_empty: wait\n    valid_months"
+        )
+        with transact() as conn:
+            store.add_contract(conn, TENANT, text)
+        happen(1, "member_year")
+        happen(2, "screening", quantity=Decimal(2))
+
+        def answer(running: int = 0) -> Answer:
+            with transact() as conn:
+                return guard.may_run(
+                    conn, TENANT, "screening", is_urgent=False, now=EVENING, running=running
+                ).answer
+
+        assert (answer(), answer(running=1)) == (Answer.RUN, Answer.WAIT)
+        happen(3, "screening")
+        assert answer() is Answer.WAIT
+        happen(4, "member_year")
+        assert answer() is Answer.RUN
+
+    def test_every_decision_is_stored_once_with_its_sentence(self, transact, add, deliver) -> None:
+        contract_id = add(QUOTA)
+        deliver(1, 2, 3)
+        with transact() as conn:
+            for now in (EVENING, EVENING + timedelta(minutes=1), EVENING + timedelta(hours=8)):
+                found = guard.may_run(conn, TENANT, LUNG, is_urgent=False, now=now)
+                guard.note(conn, TENANT, "s-1", 1, LUNG, found, now=now)
+            stored = guard.list_decisions(conn, TENANT, study_ref="s-1")
+            assert guard.flag_of(conn, TENANT, "s-1", 1, LUNG) is None
+        assert [(one["verdict"], one["limit_id"], one["contract_id"]) for one in reversed(stored)] == [
+            ("wait", "day", contract_id),
+            ("run", "", contract_id),
+        ]
+        assert all(one["explanation"] for one in stored)
+
+
+class TestChange:
+    def test_a_raised_limit_lets_work_go_on(self, transact, add, deliver) -> None:
+        contract_id = add(BUDGET)
+        deliver(*range(1, 11))
+        assert ask(transact).answer is Answer.WAIT
+        with transact() as conn:
+            raised = limits.change(
+                conn,
+                TENANT,
+                contract_id,
+                "month",
+                Decimal("1500.00"),
+                by="finance",
+                reason="flu",
+                now=EVENING,
+            )
+        assert (raised.bound, raised.percent) == (150000, 66)
+        assert ask(transact).answer is Answer.RUN
+        assert (
+            ask(transact, now=EVENING - timedelta(hours=1)).answer is Answer.WAIT
+        )  # not before it was raised
+
+    @pytest.mark.parametrize(
+        ("bound", "by", "reason"),
+        [
+            ("0", "a", "b"),
+            ("-1", "a", "b"),
+            ("1.005", "a", "b"),
+            ("NaN", "a", "b"),
+            ("1", " ", "b"),
+            ("1", "a", ""),
+        ],
+    )
+    def test_one_that_says_nothing_is_refused(self, transact, add, bound: str, by: str, reason: str) -> None:
+        contract_id = add(BUDGET)
+        with transact() as conn, pytest.raises(LimitNotChanged):
+            limits.change(
+                conn, TENANT, contract_id, "month", Decimal(bound), by=by, reason=reason, now=EVENING
+            )
+
+    def test_a_limit_that_is_not_there_is_not_changed(self, transact, add) -> None:
+        contract_id = add(BUDGET)
+        with transact() as conn, pytest.raises(LimitNotFound):
+            limits.change(conn, TENANT, contract_id, "year", Decimal(1), by="a", reason="b", now=EVENING)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("quotas: {id: a}", "`units` is missing"),
+        ("quotas: {id: A, units: 1}", "`id` needs lower-case"),
+        ("quotas: {id: a, units: 0}", "`units` needs a number"),
+        ("budgets: {id: a, amount: 1.005}", "`amount` has more decimals than CNY"),
+        ("quotas: {id: a, units: 1, for: {colour: red}}", "`colour` is not known here"),
+        ("quotas: {id: a, units: 1, for: {product: nothing}}", "`product` has no rate in this contract"),
+        ("quotas: {id: a, units: 1, alerts: [half]}", "`alerts` needs at most ten whole percentages"),
+        ("quotas: {id: a, units: 1, per: year}", "`per` must be one of: day, month, term"),
+    ],
+)
+def test_what_is_wrong_in_the_sections_is_told_with_its_line(per_case: str, item: str, message: str) -> None:
+    text = with_limits(per_case, item)
+    with pytest.raises(ContractError) as caught:
+        contracts.load(text)
+    (problem,) = caught.value.problems
+    assert message in problem.message
+    assert problem.line == len(text.splitlines())
