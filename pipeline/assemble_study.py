@@ -166,7 +166,7 @@ def _act(
         reason = _close(conn, state, decision, "seen_again")
         store.note(conn, study, "study_seen_again", detail={"arrival": row["id"], "reason": reason})
         _record_seen_again(conn, study, row["id"], row["now"])
-    elif study.status is not StudyStatus.RECEIVING and study.status not in TERMINAL:
+    elif study.status not in (StudyStatus.RECEIVING, StudyStatus.HELD) and study.status not in TERMINAL:
         # Late instances wait for the end of the revision in progress.
         _look_again(conn, state, Decision(Verdict.WAIT, Reason("busy"), _BUSY_DELAY_S), defer_again)
     else:

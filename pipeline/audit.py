@@ -42,6 +42,7 @@ class AuditEvent(enum.Enum):
     DESTINATION_REMOVED = ("destination_removed", "Security Alert", SUCCESS)
     SIGNED_IN = ("signed_in", "User Authentication", SUCCESS)
     SIGN_IN_FAILED = ("sign_in_failed", "User Authentication", MINOR_FAILURE)
+    LIMIT_REACHED = ("limit_reached", "Security Alert", MINOR_FAILURE)
     INSTANCES_RECEIVED = ("instances_received", "DICOM Instances Transferred", SUCCESS)
     INSTANCES_SENT = ("instances_sent", "DICOM Instances Transferred", SUCCESS)
     APPLICATION_STARTED = ("application_started", "Application Activity", SUCCESS)

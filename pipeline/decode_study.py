@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from dicom_gateway.decode import decode_series
 from dicom_gateway.decode_errors import DecodeError, DecoderCrashed, DecodeTimedOut, StorageFull
 from pipeline.errors import StudyFailed, StudyRefused
+from pipeline.limit_gate import hold_back
 from pipeline.same_pixels import note_same_pixels, pixel_digest
 from pipeline.services import Outcome, Services
 from pipeline.store import StudyRecord
@@ -12,7 +15,13 @@ from pipeline.study_file import load_study
 
 
 def decode_study(services: Services, record: StudyRecord) -> Outcome:
-    """Decode every series that the route names. A series that cannot be read refuses the study, with the reason."""
+    """Decode every series that the route names. A series that cannot be read refuses the study, with the reason.
+
+    A study that a limit of the contract holds back is not decoded yet: what waits takes no space.
+    """
+    held = hold_back(services.database, record, now=datetime.now(UTC))
+    if held is not None:
+        return held
     study = load_study(services.folders.work_of(record))
     notes: list[str] = []
     digests: dict[str, str] = {}

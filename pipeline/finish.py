@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from billing import meter
+from billing import guard, meter
 from billing.hospital_count import request_token
 from billing.usage import Purpose, UsageEvent
 from pipeline import peers, store
@@ -68,6 +68,9 @@ def usage_event(
     evidence: dict[str, Any] = {"study": str(study.id), "revision": study.revision}
     if study.reason_code:
         evidence["reason_code"] = study.reason_code
+    over_limit = guard.flag_of(conn, study.tenant, str(study.id), study.revision, product)
+    if over_limit is not None:
+        evidence["over_limit"] = over_limit
     return UsageEvent(
         tenant=study.tenant,
         source="pipeline",

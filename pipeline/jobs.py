@@ -11,7 +11,7 @@ from typing import Any
 import procrastinate
 from procrastinate import BaseRetryStrategy, JobContext, PsycopgConnector
 
-from pipeline import report_commitment, retry
+from pipeline import limit_gate, report_commitment, retry
 from pipeline.ask_counts import ask_counts
 from pipeline.assemble_study import assemble_study
 from pipeline.confirm_delivery import confirm_delivery
@@ -34,6 +34,8 @@ log = logging.getLogger("radmeter.jobs")
 HEARTBEAT_S = 2.0
 STALLED_AFTER_S = 10.0
 _ARCHIVE_CONCURRENCY = 2
+# How soon a study goes on that a limit held back, and how soon a threshold is told: every fifteen seconds.
+_LIMITS_CRON = "* * * * * */15"
 # Destinations that are sent to at the same time; each waits for the network, not for the processor.
 DELIVERIES_AT_ONCE = 8
 
@@ -113,6 +115,12 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
             images_max,
             attempt,
         )
+
+    @app.periodic(cron=_LIMITS_CRON)
+    @app.task(name="look_at_limits", queue=ARCHIVE_QUEUE, queueing_lock="look_at_limits")
+    def _look_at_limits(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        for tenant in limit_gate.tenants(services.database):
+            limit_gate.look_at_limits(services.database, queue, tenant, now=datetime.now(UTC))
 
     @app.task(name="report_commitment", queue=ARCHIVE_QUEUE, retry=_Retry())
     def _report_commitment(tenant: str, ae_title: str, transaction_uid: str) -> None:

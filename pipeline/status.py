@@ -16,6 +16,8 @@ class StudyStatus(StrEnum):
     """The study is taken as complete; the reason is stored."""
     ROUTED = "routed"
     """A series was chosen for each model."""
+    HELD = "held"
+    """A limit of the contract is reached and the work can wait; it goes on by itself. The reason is shown."""
     DECODED = "decoded"
     """The chosen series lie as volumes in Hounsfield units."""
     INFERRED = "inferred"
@@ -51,7 +53,9 @@ TRANSITIONS: dict[StudyStatus, frozenset[StudyStatus]] = {
     # Delivered or shadowed at once: late instances that do not change what the models read.
     # Receiving again: a start before the end that no rule wants any more.
     _S.ASSEMBLED: frozenset({_S.RECEIVING, _S.ROUTED, _S.DELIVERED, _S.SHADOWED, _S.REJECTED, _S.FAILED}),
-    _S.ROUTED: frozenset({_S.DECODED, _S.REJECTED, _S.FAILED}),
+    _S.ROUTED: frozenset({_S.HELD, _S.DECODED, _S.REJECTED, _S.FAILED}),
+    # Assembled again: more instances came while it waited.
+    _S.HELD: frozenset({_S.ROUTED, _S.ASSEMBLED, _S.REJECTED, _S.FAILED}),
     _S.DECODED: frozenset({_S.INFERRED, _S.REJECTED, _S.FAILED}),
     _S.INFERRED: frozenset({_S.ENCODED, _S.SHADOWED, _S.FAILED}),
     _S.ENCODED: frozenset({_S.DELIVERED, _S.FAILED}),

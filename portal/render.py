@@ -39,13 +39,20 @@ _TEMPLATE_FOLDERS = tuple(
     _ROOT.parent / package / "templates" for package in ("portal", "pipeline", "billing")
 )
 
-_ELSEWHERE = {StudyStatus.SHADOWED, StudyStatus.REJECTED, StudyStatus.FAILED, StudyStatus.PRIOR}
+_ELSEWHERE = {
+    StudyStatus.HELD,
+    StudyStatus.SHADOWED,
+    StudyStatus.REJECTED,
+    StudyStatus.FAILED,
+    StudyStatus.PRIOR,
+}
 STEPS = tuple(status for status in StudyStatus if status not in _ELSEWHERE)
 # status → (word, icon, tone): never colour alone
 STATUS_LOOK = {
     "receiving": ("Receiving", "arrow-in", "progress"),
     "assembled": ("Assembled", "clock", "progress"),
     "routed": ("Routed", "clock", "progress"),
+    "held": ("Waiting for a limit", "clock", "warning"),
     "decoded": ("Decoded", "clock", "progress"),
     "inferred": ("Analysed", "clock", "progress"),
     "encoded": ("Encoded", "arrow-out", "progress"),

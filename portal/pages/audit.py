@@ -28,6 +28,7 @@ ACTION_LOOK = {
     "destination_removed": ("Destination removed", "file", "plain"),
     "signed_in": ("Signed in", "check", "good"),
     "sign_in_failed": ("Sign-in failed", "bar", "warning"),
+    "limit_reached": ("Limit reached", "bar", "warning"),
     "instances_received": ("Images received", "arrow-in", "plain"),
     "instances_sent": ("Results sent", "arrow-out", "plain"),
     "application_started": ("Started", "check", "plain"),

@@ -231,8 +231,6 @@ class TestGuard:
 
     def test_an_empty_package_holds_back_where_the_contract_says_so(self, transact, happen) -> None:
         text = MEMBERSHIP.replace("owner: member", "owner: contract\n    when_empty: wait")
-            "valid_months", "when_empty: wait\n    valid_months"
-        )
         with transact() as conn:
             store.add_contract(conn, TENANT, text)
         happen(1, "member_year")
