@@ -58,7 +58,7 @@ def to_month_end(conn: Connection, tenant: str, stored: StoredContract, *, now: 
     today = now.astimezone(ZoneInfo(stored.contract.time_zone)).date()
     first = max(stored.first_day, today - timedelta(days=TRAILING_DAYS))
     found = usage_days.read(conn, tenant, stored.contract_id, min(first, period.starts_on), period.ends_on)
-    names = stored.contract.filter_dimensions
+    names = stored.contract.grouping.names
     series = _series([one for one in found if not one.is_prepaid], names)
     trailing = tuple(first + timedelta(days=number) for number in range((today - first).days))
     left = tuple(today + timedelta(days=number) for number in range((period.ends_on - today).days))
@@ -68,7 +68,7 @@ def to_month_end(conn: Connection, tenant: str, stored: StoredContract, *, now: 
     return Forecast(period, len(trailing), so_far, low, expected, high)
 
 
-_Kind = tuple[str, str, tuple[tuple[str, str], ...]]
+_Kind = tuple[str, str, tuple[tuple[str, str], ...], str]
 _Pick = Callable[[list[Fraction]], Fraction]
 
 
@@ -94,7 +94,7 @@ class _Ends:
         return tuple(self._group(kind, days) for kind, days in sorted(self.series.items()))
 
     def _group(self, kind: _Kind, days: Mapping[date, UsageDay]) -> UsageGroup:
-        product, meter, told = kind
+        product, meter, told, currency = kind
         inside = [one for one in days.values() if self.period.starts_on <= one.day < self.period.ends_on]
         more = sum((self._more(days, day) for day in self.left), Fraction(0))
         more_units = round_half_away_from_zero(more)  # a case comes whole
@@ -105,7 +105,15 @@ class _Ends:
             max((one.peak for one in inside), default=Decimal(0)),
             dict(told),
             meter,
+            self._amount(inside, more_units),
+            currency,
         )
+
+    def _amount(self, inside: list[UsageDay], more_units: int) -> int:
+        """Carried amounts grow as the units do."""
+        units = sum((Fraction(one.quantity) for one in inside), Fraction(0))
+        amount = sum(one.amount_minor for one in inside)
+        return amount + (round_half_away_from_zero(amount * more_units / units) if units else 0)
 
     def _more(self, days: Mapping[date, UsageDay], day: date) -> Fraction:
         """What a day adds to what it has brought already."""
@@ -120,7 +128,7 @@ def _series(found: Sequence[UsageDay], names: Sequence[str]) -> dict[_Kind, dict
     series: dict[_Kind, dict[date, UsageDay]] = defaultdict(dict)
     for one in found:
         told = tuple((name, one.dimensions[name]) for name in names if name in one.dimensions)
-        days = series[one.product, one.meter, told]
+        days = series[one.product, one.meter, told, one.amount_currency]
         before = days.get(one.day)
         if before is not None:
             one = replace(
@@ -128,6 +136,7 @@ def _series(found: Sequence[UsageDay], names: Sequence[str]) -> dict[_Kind, dict
                 quantity=one.quantity + before.quantity,
                 event_count=one.event_count + before.event_count,
                 peak=max(one.peak, before.peak),
+                amount_minor=one.amount_minor + before.amount_minor,
             )
         days[one.day] = one
     return series

@@ -180,6 +180,7 @@ def _answer(obstacle: _Obstacle, is_urgent: bool) -> MayRun:
 
 
 def _contract_for(conn: Connection, tenant: str, product: str, now: datetime) -> StoredContract | None:
-    values = {"tenant": tenant, "occurred_at": now, "product": product, "meter": RESULT_METER}
-    row = first_row(conn, "find_version", values)
-    return None if row is None else store.contract_at(conn, tenant, row["contract_id"], now)
+    for row in rows(conn, "versions_of_products", {"tenant": tenant, "products": [product]}):
+        if row["meter"] == RESULT_METER and row["effective_at"] <= now and now < row["ends_at"]:
+            return store.contract_at(conn, tenant, row["contract_id"], now)
+    return None

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from billing import store, usage_days
+from billing import aggregate, store, usage_days
 from billing.errors import ContractNotFound, NoRate
 from billing.limits_errors import LimitNotChanged, LimitNotFound
 from billing.limits_terms import Limit
@@ -22,6 +22,7 @@ from billing.money import Money, exponent
 from billing.period import Period, local_midnight, periods_between
 from billing.queries import Row, execute, first_row, rows
 from billing.rate import rate
+from billing.rate_stored import Rater
 from billing.store import StoredContract
 from billing.usage import plain
 from billing.usage_days import UsageDay
@@ -95,7 +96,7 @@ def state_of(
     found = usage_days.read(conn, tenant, stored.contract_id, window.starts_on, end)
     days = [one for one in found if limit.covers({**one.dimensions, "product": one.product})]
     quantity = sum((one.quantity for one in days), Decimal(0))
-    used = _worth(stored, limit, window, days, now) if limit.in_money else quantity
+    used = _worth(conn, tenant, stored, limit, window, days, now) if limit.in_money else quantity
     return LimitState(
         contract_id=stored.contract_id,
         contract_name=stored.contract.name,
@@ -190,7 +191,13 @@ def list_alerts(conn: Connection, tenant: str, limit: int = 200) -> list[Row]:
 
 
 def _worth(
-    stored: StoredContract, limit: Limit, window: Window, days: list[UsageDay], now: datetime
+    conn: Connection,
+    tenant: str,
+    stored: StoredContract,
+    limit: Limit,
+    window: Window,
+    days: list[UsageDay],
+    now: datetime,
 ) -> Decimal:
     """What the usage costs before tax by the version in force, each billing month rated by itself.
 
@@ -205,13 +212,16 @@ def _worth(
         start = local_midnight(window.starts_on, contract.time_zone)
         periods = periods_between(start, now, contract.time_zone, contract.anchor_day, stored.first_day)
     metered = {item.id for item in contract.rates if item.pricing.is_metered}
+    if is_whole and (contract.counts_over_term or contract.grouping.thresholds):  # totals by day do not tell
+        rater = Rater(conn, tenant, stored, aggregate.last_decision(conn, tenant))
+        return Decimal(sum(rater.rate(one).total(contract.currency).amount_minor for one in periods))
     minor = 0
     for period in periods:
         inside = [one for one in days if period.starts_on <= one.day < period.ends_on and not one.is_prepaid]
         if not inside and not is_whole:
             continue
         try:
-            rating = rate(contract, period, usage_days.totals(inside, contract.filter_dimensions))
+            rating = rate(contract, period, usage_days.totals(inside, contract.grouping.names))
         except NoRate:  # of an earlier version; its statement priced it
             continue
         minor += sum(

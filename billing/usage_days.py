@@ -25,7 +25,7 @@ Connection = psycopg.Connection[Any]
 class UsageDay:
     """What was delivered on one local day of the contract, as far as a price or a limit tells it apart.
 
-    is_prepaid: taken from a package. peak: the highest quantity of one event.
+    is_prepaid: taken from a package. peak: the highest quantity of one event. amount_minor: sum of what they carry.
     """
 
     day: date
@@ -36,6 +36,8 @@ class UsageDay:
     quantity: Decimal
     event_count: int
     peak: Decimal
+    amount_minor: int = 0
+    amount_currency: str = ""
 
 
 def refresh(conn: Connection, tenant: str) -> bool:
@@ -70,17 +72,22 @@ def read(conn: Connection, tenant: str, contract_id: int, first: date, end: date
             row["quantity"],
             row["event_count"],
             row["peak"],
+            int(row["amount_minor"]),
+            row["amount_currency"],
         )
         for row in rows(conn, "usage_days", values)
     ]
 
 
 def totals(days: Sequence[UsageDay], names: Sequence[str]) -> UsageTotals:
-    """What rating takes; names: the contract's filter dimensions."""
-    groups: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[UsageDay]] = defaultdict(list)
+    """What rating takes; names: the dimensions that the contract's prices tell apart.
+
+    What a price limits by the amount of a single event is not known here: a carried amount counts in full.
+    """
+    groups: dict[tuple[str, str, tuple[tuple[str, str], ...], str], list[UsageDay]] = defaultdict(list)
     for one in days:
         told = tuple((name, one.dimensions[name]) for name in names if name in one.dimensions)
-        groups[one.product, one.meter, told].append(one)
+        groups[one.product, one.meter, told, one.amount_currency].append(one)
     return UsageTotals(
         tuple(
             UsageGroup(
@@ -90,8 +97,11 @@ def totals(days: Sequence[UsageDay], names: Sequence[str]) -> UsageTotals:
                 max(one.peak for one in found),
                 dict(told),
                 meter,
+                sum(one.amount_minor for one in found),
+                currency,
+                is_refund=sum(one.amount_minor for one in found) < 0,
             )
-            for (product, meter, told), found in sorted(groups.items())
+            for (product, meter, told, currency), found in sorted(groups.items())
         ),
         "",
     )
