@@ -4,6 +4,11 @@
 from __future__ import annotations
 
 ZH_MONEY = {
+    # limits
+    "Waiting for a limit": "因额度等待",
+    "Limit reached": "达到额度",
+    "A limit of the contract is reached": "已达到合同额度",
+    "Nothing is lost: it goes on by itself when the limit is raised or its time turns. Urgent studies are not held.": "不会丢失：额度提高或到期重新计算后自动继续。急诊检查不受限制。",
     # a line and its cases
     "Line {n}": "第 {n} 行",
     "Open a line": "查看某一行",

@@ -7,9 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing import contract as contracts
 from billing import guard, limits, meter, statement, store, usage_days
-from billing.errors import ContractError
 from billing.guard import Answer
 from billing.limits_errors import LimitNotChanged, LimitNotFound
 from billing.period import local_midnight
@@ -229,25 +227,6 @@ class TestGuard:
     def test_a_product_without_contract_runs(self, transact) -> None:
         assert ask(transact) == guard.MayRun(Answer.RUN)
 
-    def test_an_empty_package_holds_back_where_the_contract_says_so(self, transact, happen) -> None:
-        text = MEMBERSHIP.replace("owner: member", "owner: contract\n    when_empty: wait")
-        with transact() as conn:
-            store.add_contract(conn, TENANT, text)
-        happen(1, "member_year")
-        happen(2, "screening", quantity=Decimal(2))
-
-        def answer(running: int = 0) -> Answer:
-            with transact() as conn:
-                return guard.may_run(
-                    conn, TENANT, "screening", is_urgent=False, now=EVENING, running=running
-                ).answer
-
-        assert (answer(), answer(running=1)) == (Answer.RUN, Answer.WAIT)
-        happen(3, "screening")
-        assert answer() is Answer.WAIT
-        happen(4, "member_year")
-        assert answer() is Answer.RUN
-
     def test_every_decision_is_stored_once_with_its_sentence(self, transact, add, deliver) -> None:
         contract_id = add(QUOTA)
         deliver(1, 2, 3)
@@ -308,25 +287,3 @@ class TestChange:
         contract_id = add(BUDGET)
         with transact() as conn, pytest.raises(LimitNotFound):
             limits.change(conn, TENANT, contract_id, "year", Decimal(1), by="a", reason="b", now=EVENING)
-
-
-@pytest.mark.parametrize(
-    ("item", "message"),
-    [
-        ("quotas: {id: a}", "`units` is missing"),
-        ("quotas: {id: A, units: 1}", "`id` needs lower-case"),
-        ("quotas: {id: a, units: 0}", "`units` needs a number"),
-        ("budgets: {id: a, amount: 1.005}", "`amount` has more decimals than CNY"),
-        ("quotas: {id: a, units: 1, for: {colour: red}}", "`colour` is not known here"),
-        ("quotas: {id: a, units: 1, for: {product: nothing}}", "`product` has no rate in this contract"),
-        ("quotas: {id: a, units: 1, alerts: [half]}", "`alerts` needs at most ten whole percentages"),
-        ("quotas: {id: a, units: 1, per: year}", "`per` must be one of: day, month, term"),
-    ],
-)
-def test_what_is_wrong_in_the_sections_is_told_with_its_line(per_case: str, item: str, message: str) -> None:
-    text = with_limits(per_case, item)
-    with pytest.raises(ContractError) as caught:
-        contracts.load(text)
-    (problem,) = caught.value.problems
-    assert message in problem.message
-    assert problem.line == len(text.splitlines())

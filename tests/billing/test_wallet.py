@@ -10,12 +10,20 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from billing import contract as contracts
-from billing import store
-from billing.errors import ContractError
+from billing import guard, store
+from billing.guard import Answer
 from billing.usage import UsageEvent
 from tests.billing.conftest import NOON, TENANT
-from tests.billing.limits_builders import CREDIT, MEMBERSHIP, accounts, balance, issue, package, sound
+from tests.billing.limits_builders import (
+    CREDIT,
+    DECEMBER,
+    MEMBERSHIP,
+    accounts,
+    balance,
+    issue,
+    package,
+    sound,
+)
 
 MakeEvent = Callable[..., UsageEvent]
 
@@ -150,21 +158,21 @@ class TestOwed:
         sound(transact)
 
 
-@pytest.mark.parametrize(
-    ("change", "line", "message"),
-    [
-        (("sold_by: member_year", "sold_by: nothing"), 20, "`sold_by` has no rate"),
-        (("quantity: 3", "quantity: 0"), 22, "`quantity` needs a number"),
-        (("valid_months: 12", "valid_months: 12\n    valid_days: 3"), 19, "either `valid_days` or"),
-        (("product: screening, units: 1", "product: member_year, units: 1"), 24, "own purchase"),
-        (("owner: member", "owner: nobody"), 21, "must be one of: contract, member"),
-        (("valid_months: 12", "valid_months: 12\n    colour: red"), 26, "`colour` is not known"),
-        (("unit_price: 500.00", "unit_price: 500.00}\n    free: {a: 1"), 18, "`free` is not known"),
-    ],
-)
-def test_what_is_wrong_in_the_section_is_told_with_its_line(
-    change: tuple[str, str], line: int, message: str
-) -> None:
-    with pytest.raises(ContractError) as caught:
-        contracts.load(MEMBERSHIP.replace(*change, 1))
-    assert [problem.line for problem in caught.value.problems if message in problem.message] == [line]
+def test_an_empty_package_holds_back_where_the_contract_says_so(transact, happen) -> None:
+    text = MEMBERSHIP.replace("owner: member", "owner: contract\n    when_empty: wait")
+    with transact() as conn:
+        store.add_contract(conn, TENANT, text)
+    happen(1, "member_year")
+    happen(2, "screening", quantity=Decimal(2))
+
+    def answer(running: int = 0) -> Answer:
+        with transact() as conn:
+            return guard.may_run(
+                conn, TENANT, "screening", is_urgent=False, now=DECEMBER, running=running
+            ).answer
+
+    assert (answer(), answer(running=1)) == (Answer.RUN, Answer.WAIT)
+    happen(3, "screening")
+    assert answer() is Answer.WAIT
+    happen(4, "member_year")
+    assert answer() is Answer.RUN
