@@ -25,6 +25,7 @@ from billing.payment_errors import RailOperationNotAllowed
 from billing.queries import one_row, rows
 from billing.rail import Kind, Operation, Outcome, Rail, State
 from billing.rails.settle import settle
+from billing.splits import payout
 
 Connection = psycopg.Connection[Any]
 Transact = Callable[[], AbstractContextManager[Connection]]
@@ -131,6 +132,10 @@ def begin_anew(conn: Connection, tenant: str, operation_id: int, *, now: datetim
     if operation.state is State.FAILED:
         if operation.kind is Kind.REFUND:
             raise RailOperationNotAllowed("a failed refund gave its money back: ask for a new one")
+        if operation.kind is Kind.PAY_OUT and not payout.may_be_sent_again(
+            conn, tenant, operation.subject_id
+        ):
+            raise RailOperationNotAllowed("the payout was given up or came back: its amount is owed anew")
         outcome = Outcome(State.INTENT, detail="begun anew")
     else:
         outcome = Outcome(operation.state, detail="made due by hand")

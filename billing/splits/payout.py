@@ -9,10 +9,11 @@ from typing import Any
 
 import psycopg
 
-from billing import accounting, store
+from billing import accounting, rail_operation, store
 from billing.money import Money, to_money
 from billing.queries import Row, execute, first_row, one_row, rows
-from billing.rails import request_payout
+from billing.rail import Kind, State
+from billing.rails import request_payout, request_take_back
 from billing.splits.booking import Fact, book, lock_books
 from billing.splits.errors import PayoutNotFound, PayoutRefused
 from billing.splits.terms import Payee, PayeeKind
@@ -119,6 +120,9 @@ def approve(
 def cancel(conn: Connection, tenant: str, payout_id: int, *, by: str, reason: str, now: datetime) -> Payout:
     """Give up a payout that was not approved or that failed; its amount is owed again."""
     payout = _locked(conn, tenant, payout_id, "requested", "failed")
+    asked = rail_operation.of_subject(conn, tenant, Kind.PAY_OUT, payout_id)
+    if asked is not None and asked.state is not State.FAILED:
+        raise PayoutRefused(f"payout {payout_id} was begun anew and is {asked.state}: wait for the rail")
     return _change(conn, payout, "cancelled", now, detail=f"{reason} ({by})")
 
 
@@ -132,7 +136,19 @@ def confirm(conn: Connection, tenant: str, payout_id: int, *, rail: str, now: da
 
 def fail(conn: Connection, tenant: str, payout_id: int, *, reason: str, now: datetime) -> Payout:
     """The rail did not pay it; nothing is booked, and the amount is held until the payout is cancelled."""
-    return _change(conn, _locked(conn, tenant, payout_id, "approved"), "failed", now, detail=reason)
+    payout = _locked(conn, tenant, payout_id, "approved", "failed", "cancelled")
+    return _change(conn, payout, "failed", now, detail=reason) if payout.state == "approved" else payout
+
+
+def may_be_sent_again(conn: Connection, tenant: str, payout_id: int) -> bool:
+    """Whether a rail may try a payout anew that it failed to pay; not where its amount is owed again."""
+    return get(conn, tenant, payout_id).state == "failed"
+
+
+def ask_back(conn: Connection, tenant: str, payout_id: int, *, now: datetime) -> None:
+    """Ask the rail to take a confirmed payout back, whole; once it has, the amount is owed again."""
+    payout = _locked(conn, tenant, payout_id, "confirmed")
+    request_take_back(conn, tenant, payout_id, amount=payout.amount, now=now)
 
 
 def take_back(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import psycopg
 import pytest
 
+from billing import rail_operation
 from billing.money import Money
-from billing.payment_errors import RailAddressMissing
+from billing.payment_errors import RailAddressMissing, RailOperationNotAllowed
+from billing.rail import Kind, Outcome, State
+from billing.rail_worker import begin_anew, take_to
 from billing.splits import payout, payout_statement
 from billing.splits.errors import PayoutNotFound, PayoutRefused
 from billing.splits.payout_statement import Account
@@ -33,6 +37,22 @@ def yuan(minor: int) -> Money:
 
 
 GUARANTEED = BILLED.replace("share: 0.70}", "share: 0.70, guarantee: 100.00, advance: 150.00}")
+
+
+@pytest.fixture
+def rail_says(transact) -> Callable[..., str]:
+    """Takes the rail's operation of payout 1 through these states; gives the payout's state."""
+
+    def move(*states: State, kind: Kind = Kind.PAY_OUT) -> str:
+        for state in states:
+            with transact() as conn:
+                operation = rail_operation.of_subject(conn, TENANT, kind, 1)
+                assert operation is not None
+                take_to(conn, operation, Outcome(state, detail="no such account"), now=NEW_YEAR)
+        with transact() as conn:
+            return payout.get(conn, TENANT, 1).state
+
+    return move
 
 
 def test_a_payout_that_came_back_is_owed_again(transact, sign, bill, state_payout, send, balance) -> None:
@@ -80,34 +100,33 @@ def test_nobody_lets_go_of_money_alone_or_to_themselves(
 
 
 def test_a_failed_payout_holds_its_amount_until_it_is_given_up(
-    transact, addressed, sign, bill, state_payout
+    transact, addressed, rail_says, sign, bill, state_payout
 ) -> None:
     bill(sign(BILLED), 1)
     state_payout()
     addressed()
     with transact() as conn:
         payout.approve(conn, TENANT, 1, by="boss", now=NEW_YEAR)
-        assert (
-            payout.fail(conn, TENANT, 1, reason="no such account", now=NEW_YEAR).detail == "no such account"
-        )
+    assert rail_says(State.SENT, State.FAILED) == "failed"
+    with transact() as conn:
+        assert payout.get(conn, TENANT, 1).detail == "no such account"
         assert payout_statement.draft(conn, DEVELOPER, DECEMBER).to_pay == yuan(0)
         payout.cancel(conn, TENANT, 1, by="boss", reason="account is gone", now=NEW_YEAR)
         assert payout_statement.draft(conn, DEVELOPER, DECEMBER).to_pay == yuan(7_000)
 
 
 def test_what_a_rail_paid_after_all_is_booked_also_where_it_was_given_up(
-    transact, addressed, sign, bill, state_payout, balance
+    transact, addressed, rail_says, sign, bill, state_payout, balance
 ) -> None:
     bill(sign(BILLED), 1)
     state_payout()
     addressed()
     with transact() as conn:
         payout.approve(conn, TENANT, 1, by="boss", now=NEW_YEAR)
-        payout.fail(conn, TENANT, 1, reason="timeout", now=NEW_YEAR)
+    rail_says(State.SENT, State.FAILED)
+    with transact() as conn:
         payout.cancel(conn, TENANT, 1, by="boss", reason="asked anew", now=NEW_YEAR)
-        payout.confirm(conn, TENANT, 1, rail="bank", now=NEW_YEAR)
-        payout.take_back(conn, TENANT, 1, rail="bank", reason="recalled", now=NEW_YEAR)
-        payout.confirm(conn, TENANT, 1, rail="bank", now=NEW_YEAR)
+    assert rail_says(State.CONFIRMED) == "confirmed"
     assert (balance("split_payable:dev-a"), balance("cash:bank")) == (0, -7_000)
 
 
@@ -151,3 +170,30 @@ def test_an_advance_that_came_back_is_not_outstanding_and_can_be_paid_again(
     assert [balance(name) for name in ("advance:dev-a", "cash:bank", "split_payable:dev-a")] == [0, 0, 0]
     with transact() as conn:
         payout.request_advance(conn, TENANT, contract_id, "app", "dev-a", by="clerk", now=NOVEMBER)
+
+
+def test_what_the_rail_does_with_a_payout_is_booked(
+    transact, addressed, rail_says, sign, bill, state_payout, balance
+) -> None:
+    bill(sign(BILLED), 1)
+    state_payout()
+    addressed()
+
+    with transact() as conn:
+        payout.approve(conn, TENANT, 1, by="boss", now=NEW_YEAR)
+    assert rail_says(State.SENT, State.FAILED) == "failed"
+    with transact() as conn:
+        begin_anew(conn, TENANT, 1, now=NEW_YEAR)
+        with pytest.raises(PayoutRefused, match="begun anew and is intent"):
+            payout.cancel(conn, TENANT, 1, by="boss", reason="changed my mind", now=NEW_YEAR)
+    assert rail_says(State.SENT, State.CONFIRMED) == "confirmed"
+    assert (balance("split_payable:dev-a"), balance("cash:bank")) == (0, -7_000)
+    assert rail_says(State.FAILED) == "returned"
+    assert (balance("split_payable:dev-a"), balance("cash:bank")) == (-7_000, 0)
+    with transact() as conn, pytest.raises(RailOperationNotAllowed, match="owed anew"):
+        begin_anew(conn, TENANT, 1, now=NEW_YEAR)
+    assert rail_says(State.CONFIRMED) == "confirmed"
+    with transact() as conn:
+        payout.ask_back(conn, TENANT, 1, now=NEW_YEAR)
+    assert rail_says(State.SENT, State.CONFIRMED, kind=Kind.TAKE_BACK) == "returned"
+    assert balance("split_payable:dev-a") == -7_000
