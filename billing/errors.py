@@ -121,6 +121,10 @@ class AmountUnusable(BillingError):
         )
 
 
+class NothingToCompare(BillingError):
+    """Two versions of a contract are compared on usage, and there is none or too much of it."""
+
+
 class StatementNotFound(BillingError, LookupError):
     """No statement has this id for this tenant."""
 

@@ -182,6 +182,11 @@ class YamlMap:
         nodes = [node for node in self._items(name) if isinstance(node, yaml.ScalarNode)]
         return tuple(str(node.value)[:VALUE_LENGTH_MAX] for node in nodes)
 
+    def scalar(self, name: str) -> yaml.ScalarNode | None:
+        """The node of a plain value, None where there is none."""
+        node = self._values.get(name)
+        return node if isinstance(node, yaml.ScalarNode) else None
+
     def text_or_texts(self, name: str) -> tuple[str, ...]:
         """One text, or a list of them."""
         if isinstance(self._values.get(name), yaml.SequenceNode):
@@ -210,3 +215,10 @@ def name_of(source: YamlMap, key: str, default: str | object = _MISSING) -> str:
     if text and not _NAME.fullmatch(text):
         source.problem(key, "needs lower-case letters, digits, - and _, at most 64")
     return text
+
+
+def replace_value(text: str, key: str, value: str) -> str:
+    """The document with another plain value for one key of its top mapping; everything else as it was written."""
+    _, top = parse(text)
+    node = top.scalar(key)
+    return text if node is None else text[: node.start_mark.index] + value + text[node.end_mark.index :]

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from billing import contract as contracts
-from billing import simulate, statement, store, usage
+from billing import contract_diff, simulate, statement, store, usage
 from billing import statement_document as document
 from billing.statement_text import safe_cell
 from server.cli import explained_errors
@@ -64,6 +64,34 @@ def simulate_contract(
         with throwaway_connection() as conn, simulate.simulated(conn, [text], received, end) as simulation:
             for issued in simulation.statements:
                 typer.echo(document.render_text(issued, language))
+
+
+@contract_commands.command("diff")
+def diff_contracts(
+    old: FileArgument,
+    new: FileArgument,
+    usage_csv: Annotated[Path | None, typer.Argument(exists=True, dir_okay=False)] = None,
+    day: DayOption = "",
+    tenant: TenantOption = FIRST_TENANT,
+    language: LanguageOption = "en",
+) -> None:
+    """Which lines change from OLD to NEW and by how much: on a usage file, else on a period's recorded usage."""
+    from server.throwaway_database import throwaway_connection
+
+    with explained_errors():
+        texts = old.read_text("utf-8"), new.read_text("utf-8")
+        terms = contracts.load(texts[0])
+        if usage_csv is not None:
+            received = simulate.read_usage(usage_csv.read_text("utf-8"))
+        else:
+            period = terms.period_of(_instant(day), date.min)
+            assert period is not None, "every instant lies in a period of the grid"
+            with administration(tenant) as conn:
+                received = contract_diff.stored_usage(conn, tenant, period)
+        with throwaway_connection() as conn:
+            typer.echo(
+                contract_diff.render_text(contract_diff.compare(conn, *texts, received), language), nl=False
+            )
 
 
 @contract_commands.command("add")

@@ -21,3 +21,10 @@ SELECT set_config('radmeter.tenant', %(tenant)s, true)
 -- name: periods_billed_before
 SELECT starts_on, ends_on, full_days FROM billing.period
 WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s AND starts_on < %(starts_on)s ORDER BY starts_on
+
+-- name: usage_of_period
+-- What happened, whatever was decided about it, without what was declared void.
+SELECT * FROM billing.current_usage
+WHERE tenant = %(tenant)s AND occurred_at >= %(start_at)s AND occurred_at < %(end_at)s
+  AND kind <> 'void' AND reason_code <> 'voided'
+ORDER BY ingest_sequence LIMIT %(limit)s
