@@ -32,9 +32,9 @@ FORWARDED = {("models", name) for name in ("train", "evaluate", "export")}
 # Architecture page, “Interfaces that stay stable”.
 STABLE = [
     "serve", "send", "analyze", "models list", "models show", "models add", "models train", "models evaluate",
-    "models export", "contract check", "contract simulate", "contract diff", "usage export", "statement draft", "statement issue",
-    "statement show", "statement export", "ledger check", "tenant add", "peer add", "key add", "doctor", "migrate",
-    "status",
+    "models export", "contract check", "contract simulate", "contract diff", "usage export",
+    "statement draft", "statement issue", "statement show", "statement export", "ledger check", "tenant add",
+    "peer add", "key add", "doctor", "migrate", "status",
 ]  # fmt: skip
 
 
