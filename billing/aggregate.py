@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,15 +10,18 @@ from typing import Any
 
 import psycopg
 
+from billing import case_usage
+from billing.contract import GROUP_DIMENSIONS_MAX, Contract
 from billing.period import Period
 from billing.queries import Row, one_row, rows
-from billing.rate_terms import FILTER_DIMENSIONS_MAX
+from billing.site_parts import Place
 from billing.store import period_values
-from billing.usage_totals import Grouping, UsageGroup, UsageTotals
+from billing.treatment import FULL_PRICE, Treatment
+from billing.usage_totals import UsageGroup, UsageTotals
 
 Connection = psycopg.Connection[Any]
-# As many as a contract may filter by, and `site`; the query has a column for each.
-_DIMENSION_SLOTS = tuple(f"dimension_{number}" for number in range(1, FILTER_DIMENSIONS_MAX + 2))
+# As many as a contract may tell usage apart by; the query has a column for each.
+_DIMENSION_SLOTS = tuple(f"dimension_{number}" for number in range(1, GROUP_DIMENSIONS_MAX + 1))
 
 
 @dataclass(frozen=True)
@@ -34,26 +38,26 @@ def last_decision(conn: Connection, tenant: str) -> int:
 
 
 def usage_totals(
-    conn: Connection,
-    tenant: str,
-    contract_id: int,
-    period: Period,
-    cutoff: int,
-    grouping: Grouping,
+    conn: Connection, tenant: str, contract_id: int, contract: Contract, period: Period, cutoff: int
 ) -> UsageTotals:
     """Billable usage of a contract and period that was decided up to `cutoff`.
 
-    The database sums over everything that the contract's prices do not tell apart.
+    The database sums over everything that the contract does not tell apart. What its case rules and verdicts
+    single out is named to it by event; everything else is treatment 0, the full price.
     """
-    values = period_values(tenant, contract_id, period, cutoff)
+    values, grouping = period_values(tenant, contract_id, period, cutoff), contract.grouping
     asked: dict[str, object] = {**dict.fromkeys(_DIMENSION_SLOTS), "thresholds": list(grouping.thresholds)}
     asked.update(zip(_DIMENSION_SLOTS, grouping.names, strict=False))
-    sums = rows(conn, "usage_totals", {**values, **asked})
+    by_event = case_usage.treatments(conn, contract, values)
+    kinds = [FULL_PRICE, *sorted(set(by_event.values()), key=repr)]
+    number_of = {kind: number for number, kind in enumerate(kinds)}
+    singled = {"sequences": list(by_event), "treatments": [number_of[kind] for kind in by_event.values()]}
+    sums = rows(conn, "usage_totals", {**values, **asked, **singled})
     digest = one_row(conn, "inputs_digest", values)["digest"]
-    return UsageTotals(tuple(_group(row, grouping.names) for row in sums), digest)
+    return UsageTotals(tuple(_group(row, grouping.names, kinds) for row in sums), digest)
 
 
-def _group(row: Row, names: Sequence[str]) -> UsageGroup:
+def _group(row: Row, names: Sequence[str], treatments: Sequence[Treatment]) -> UsageGroup:
     found = zip(names, (row[slot] for slot in _DIMENSION_SLOTS), strict=False)
     return UsageGroup(
         product=row["product"],
@@ -66,6 +70,7 @@ def _group(row: Row, names: Sequence[str]) -> UsageGroup:
         amount_currency=row["amount_currency"] or "",
         band=row["band"] or 0,
         is_refund=row["is_refund"],
+        treatment=treatments[row["treatment"]],
     )
 
 
@@ -86,9 +91,14 @@ def quarantined_count(conn: Connection, tenant: str, contract_id: int, period: P
 def periods_with_late_usage(
     conn: Connection, tenant: str, contract_id: int, before: Period, cutoff: int
 ) -> list[Period]:
-    """Billed periods earlier than `before` that have billable events which no statement holds yet."""
-    found = rows(conn, "periods_with_late_usage", period_values(tenant, contract_id, before, cutoff))
-    return [Period(row["starts_on"], row["ends_on"], before.time_zone, row["full_days"]) for row in found]
+    """Billed periods earlier than `before` that have billable events, or verdicts, which no statement holds yet."""
+    values = period_values(tenant, contract_id, before, cutoff)
+    found = [*rows(conn, "periods_with_late_usage", values), *rows(conn, "periods_with_new_verdicts", values)]
+    by_start = {row["starts_on"]: row for row in found}
+    return [
+        Period(start, row["ends_on"], before.time_zone, row["full_days"])
+        for start, row in sorted(by_start.items())
+    ]
 
 
 def billed_periods(conn: Connection, tenant: str, contract_id: int, before: Period) -> list[Period]:
@@ -99,9 +109,34 @@ def billed_periods(conn: Connection, tenant: str, contract_id: int, before: Peri
 
 
 def billed_lines(
-    conn: Connection, tenant: str, contract_id: int, service_period: Period
+    conn: Connection, tenant: str, contract_id: int, service_period: Period, payer_id: str | None = None
 ) -> dict[str, Billed]:
-    """Sums over all issued lines of a service period, by line key: the usage lines and their corrections."""
-    values = {"tenant": tenant, "contract_id": contract_id, "starts_on": service_period.starts_on}
+    """Sums over all issued lines of a service period, by line key: the usage lines and their corrections.
+
+    payer_id: of one payer; None: of all together.
+    """
+    values = {
+        "tenant": tenant,
+        "contract_id": contract_id,
+        "starts_on": service_period.starts_on,
+        "payer_id": payer_id,
+    }
     found = rows(conn, "billed_lines", values)
     return {row["line_key"]: Billed(row["quantity"], int(row["amount_minor"])) for row in found}
+
+
+def billed_site_parts(
+    conn: Connection, tenant: str, contract_id: int, service_period: Period, payer_id: str
+) -> dict[str, dict[Place, Billed]]:
+    """What each site holds so far of a payer's issued lines of a service period, by line key."""
+    values = {
+        "tenant": tenant,
+        "contract_id": contract_id,
+        "starts_on": service_period.starts_on,
+        "payer_id": payer_id,
+    }
+    parts: dict[str, dict[Place, Billed]] = defaultdict(dict)
+    for row in rows(conn, "billed_site_parts", values):
+        place = row["site"], row["department"]
+        parts[row["line_key"]][place] = Billed(row["quantity"], int(row["amount_minor"]))
+    return parts

@@ -14,30 +14,41 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from billing import (
+    case_rules_terms,
     commitment_terms,
     document_terms,
     limits_terms,
+    outcome_terms,
     party_terms,
+    payer_terms,
+    price_list_terms,
     rate_cover,
     rate_terms,
+    site_terms,
     term,
     yaml_reader,
 )
+from billing.case_rules_terms import Bundle, CaseRule
 from billing.commitment_terms import Commitment
 from billing.document_terms import DocumentTerms
 from billing.limits_terms import NO_LIMITS, LimitsTerms
 from billing.money import EXPONENTS, exponent
+from billing.outcome_terms import OutcomeTerms
 from billing.party_terms import Party
+from billing.payer_terms import PayerTerms
 from billing.period import Period, is_period_start, local_midnight, period_of
+from billing.price_list_terms import PriceItem
 from billing.pricing.percentage import Percentage
 from billing.pricing.subscription import Subscription
 from billing.rate_terms import Rate
+from billing.site_terms import SiteTerms
 from billing.splits import read_terms
 from billing.splits.terms import LiabilityShare, Split
 from billing.term import Term
 from billing.usage_totals import Grouping
 from billing.yaml_reader import YamlMap, name_of
 
+GROUP_DIMENSIONS_MAX = 10
 POLICIES = ("delivered-1",)
 
 
@@ -79,6 +90,11 @@ class Contract:
     reserve: Split | None = None
     commitments: tuple[Commitment, ...] = ()
     term: Term | None = None
+    case_rules: tuple[CaseRule, ...] = ()
+    price_list: tuple[PriceItem, ...] = ()
+    payers: PayerTerms = payer_terms.BUYER_PAYS
+    site_statements: SiteTerms | None = None
+    outcome: OutcomeTerms | None = None
 
     @property
     def effective_at(self) -> datetime:
@@ -90,10 +106,11 @@ class Contract:
 
     @property
     def grouping(self) -> Grouping:
-        """What the prices tell apart: the filters' dimensions, `site` too where a site's facts count."""
+        """What prices, payers and statements by site tell apart; `site` too where a site's facts count."""
         names = {name for rate in self.rates for name in rate.when}
         if any(names & party.facts.keys() for party in self.parties):
             names.add("site")
+        names |= self.payers.dimensions | set(self.site_statements.by if self.site_statements else ())
         shares = [rate.pricing for rate in self.rates if isinstance(rate.pricing, Percentage)]
         thresholds = {one for share in shares for one in share.thresholds(exponent(self.currency))}
         return Grouping(tuple(sorted(names)), tuple(sorted(thresholds)))
@@ -115,10 +132,11 @@ class Contract:
     def rate_by_id(self, rate_id: str) -> Rate | None:
         return next((rate for rate in self.rates if rate.id == rate_id), None)
 
-    def source_of(self, line_key: str) -> Rate | Commitment | None:
-        """The rate or the commitment that a line comes from."""
+    def source_of(self, line_key: str) -> Rate | Commitment | Bundle | None:
+        """The rate, the commitment or the bundle that a line comes from."""
         name = line_key.split("/")[0]
-        return next((source for source in self._sources if source.id == name), None)
+        bundles = [rule for rule in self.case_rules if isinstance(rule, Bundle)]
+        return next((source for source in (*self._sources, *bundles) if source.id == name), None)
 
     def publisher_of(self, rate_id: str) -> str | None:
         """Whose model a rate is for, where it says so: its one value of the dimension `publisher`."""
@@ -150,6 +168,7 @@ def load(text: str) -> Contract:
     rates = rate_terms.read(top, {party.id: party for party in (buyer, seller, *parties)})
     names = [party.id for party in (seller, buyer, *parties)]
     liability, reserve = read_terms.read_liability(top, names)
+    case_rules = case_rules_terms.read(top, rates)
     contract = Contract(
         name=name_of(top, "contract"),
         seller=seller,
@@ -171,7 +190,16 @@ def load(text: str) -> Contract:
         reserve=reserve,
         commitments=commitment_terms.read(top, rates),
         term=term.read(top, anchor_day),
+        case_rules=case_rules,
+        price_list=price_list_terms.read(top, rates),
+        payers=payer_terms.read(top, buyer, parties),
+        site_statements=site_terms.read(top, parties),
+        outcome=outcome_terms.read(top, rates, case_rules),
     )
+    if len(contract.grouping.names) > GROUP_DIMENSIONS_MAX:
+        top.problem(
+            "rates", f"payers and sites tell usage apart by more than {GROUP_DIMENSIONS_MAX} dimensions"
+        )
     top.finish()
     if contract.term is None and contract.needs_term:
         top.problem("rates", "count over a term: say `term: {months: 12, from: 2026-01-01}`")

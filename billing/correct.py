@@ -6,37 +6,45 @@ taken off line by line. So corrections add up to one full rating, however many t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from decimal import Decimal
 from fractions import Fraction
 
 from billing.aggregate import Billed
 from billing.contract import Contract
 from billing.money import Money
-from billing.rate import RatedLine, Rating
+from billing.period import Period
+from billing.rate import RatedLine
 from billing.usage import plain
 
 _NOTHING = Billed(Decimal(0), 0)
 
 
-def correct(contract: Contract, rating: Rating, billed: Mapping[str, Billed]) -> tuple[RatedLine, ...]:
+def correct(
+    contract: Contract,
+    period: Period,
+    rated: Sequence[RatedLine],
+    billed: Mapping[str, Billed],
+    moved: Set[str] = frozenset(),
+) -> tuple[RatedLine, ...]:
     """Correction lines for one service period; none where nothing changed.
 
-    billed: by line key, everything that issued statements hold for the service period.
+    rated: what the period comes to now. billed: by line key, everything that issued statements hold for it. moved:
+    keys of lines that lie on other sites than before, and so need a line even where their sum is what it was.
     """
-    now = {line.key: Billed(line.quantity, line.amount.amount_minor) for line in rating.lines}
+    now = {line.key: Billed(line.quantity, line.amount.amount_minor) for line in rated}
     keys = [*now, *sorted(billed.keys() - now.keys())]
     lines = (
-        _line(contract, rating, key, billed.get(key, _NOTHING), now.get(key, _NOTHING))
+        _line(contract, period, key, billed.get(key, _NOTHING), now.get(key, _NOTHING))
         for key in keys
-        if now.get(key, _NOTHING) != billed.get(key, _NOTHING)
+        if key in moved or now.get(key, _NOTHING) != billed.get(key, _NOTHING)
     )
     return tuple(lines)
 
 
-def _line(contract: Contract, rating: Rating, key: str, before: Billed, now: Billed) -> RatedLine:
-    rate = contract.source_of(key)
-    assert rate is not None, "what was billed has a rate in the version of its period"
+def _line(contract: Contract, period: Period, key: str, before: Billed, now: Billed) -> RatedLine:
+    source = contract.source_of(key)
+    assert source is not None, "what was billed has a price in the version of its period"
     amount = Money(now.amount_minor - before.amount_minor, contract.currency)
     explanation = {
         "code": "late_usage",
@@ -48,11 +56,11 @@ def _line(contract: Contract, rating: Rating, key: str, before: Billed, now: Bil
     return RatedLine(
         key=key,
         kind="correction",
-        product=rate.product,
-        title=rate.title,
-        unit=rate.unit,
-        service_start=rating.period.starts_on,
-        service_end=rating.period.ends_on,
+        product=source.product,
+        title=source.title,
+        unit=source.unit,
+        service_start=period.starts_on,
+        service_end=period.ends_on,
         quantity=now.quantity - before.quantity,
         unit_price=None,
         exact=Fraction(amount.amount),

@@ -145,7 +145,7 @@ def _issue(
         contract_id=statement.contract_id,
         contract_name=statement.contract_name,
         seller=statement.seller,
-        buyer=statement.buyer,
+        buyer=statement.payer,
         currency=statement.currency,
         time_zone=statement.period.time_zone,
         lines=lines,

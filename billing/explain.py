@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from billing import case_sentences
+
 REASONS: dict[str, dict[str, str]] = {
     "first_delivery": {
         "en": "Delivered and acknowledged for the first time",
@@ -129,7 +131,12 @@ _ADDED: dict[str, dict[str, str]] = {
         "en": "; less {term_amount} for {term_quantity} earlier in the term",
         "zh": "；减去合同期内此前 {term_quantity} 个单位的 {term_amount}",
     },
+    "shared_amount": {
+        "en": "; this payer's part of {shared_amount}",
+        "zh": "；总额 {shared_amount} 中本付款方承担的部分",
+    },
 }
+_LINES |= case_sentences.LINES
 
 
 def reason(code: str, language: str) -> str:

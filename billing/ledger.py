@@ -81,7 +81,7 @@ def entry_of_statement(statement: Statement, prepaid: Money | None = None) -> tu
         account = tax_account(tax.name)
         taxes[account] = taxes.get(account, Money.zero(statement.currency)) - tax.tax
     postings = [
-        Posting(f"{RECEIVABLE}:{statement.buyer.id}", statement.total),
+        Posting(f"{RECEIVABLE}:{statement.payer.id}", statement.total),
         Posting(REVENUE, prepaid - statement.subtotal),
         Posting(f"{PREPAID}:{statement.contract_name}", -prepaid),
         *(Posting(account, amount) for account, amount in taxes.items()),

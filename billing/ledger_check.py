@@ -100,8 +100,19 @@ def _statements(conn: Connection, tenant: str) -> Iterator[str]:
             yield f"{name}: its lines differ from its document"
         if row["receivable_minor"] != row["total_minor"]:
             yield f"{name}: totals {row['total_minor']}, the journal has {row['receivable_minor']}"
+    yield from _parts(conn, tenant)
     for row in rows(conn, "billable_but_not_on_statement", {"tenant": tenant}):
         yield f"usage event {row['ingest_sequence']}: billable by the cutoff of {row['number']}, not on it"
+
+
+def _parts(conn: Connection, tenant: str) -> Iterator[str]:
+    """Payers sum to what they share, sites to their statement's line."""
+    for row in rows(conn, "lines_shared_unequally", {"tenant": tenant}):
+        name = f"line {row['line_key']} of contract {row['contract_id']}, {row['service_start']}"
+        yield f"{name}: came to {row['amount_minor']}, its payers' statements have {row['stated_minor']}"
+    for row in rows(conn, "lines_sited_unequally", {"tenant": tenant}):
+        name = f"statement {row['number']}, line {row['line_number']}"
+        yield f"{name}: its sites sum to {row['sited_minor']} and tax {row['sited_tax_minor']}"
 
 
 def _numbers(conn: Connection, tenant: str) -> Iterator[str]:

@@ -17,12 +17,13 @@ from typing import Any
 
 import psycopg
 
+from billing import verdicts
 from billing.claim import Draft, decide_as, find_versions
 from billing.decide import Decision, Outcome, Reason, decide
 from billing.errors import NotQuarantined, UsageEventConflict, UsageEventNotFound
 from billing.lock import lock_for_deciding_again, lock_for_recording
 from billing.queries import Row, first_row, rows
-from billing.usage import UsageEvent, plain
+from billing.usage import Kind, UsageEvent, plain
 
 Connection = psycopg.Connection[Any]
 
@@ -77,6 +78,9 @@ def record_many(
     """
     assert all(event.tenant == tenant for event in events), "a batch is one tenant's"
     lock_for_recording(conn, tenant)
+    for event in events:
+        if event.kind == Kind.OUTCOME:
+            verdicts.require_allowed(conn, event)
     first: dict[tuple[str, str], UsageEvent] = {}
     for event in events:
         first.setdefault((event.source, event.event_id), event)

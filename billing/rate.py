@@ -11,6 +11,8 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
+from billing import treated
+from billing.case_rules_terms import Bundle
 from billing.commitment_terms import Commitment
 from billing.contract import Contract
 from billing.decide import Outcome, decide
@@ -21,6 +23,7 @@ from billing.price_commitment import price_commitment
 from billing.price_rate import price_rate
 from billing.pricing.part import PricedPart
 from billing.rate_terms import Rate, takers
+from billing.treatment import FULL_PRICE
 from billing.usage import UsageEvent, plain
 from billing.usage_totals import UsageGroup, UsageTotals, total_usage
 
@@ -92,13 +95,22 @@ def rate(contract: Contract, period: Period, totals: UsageTotals, earlier: Seque
     for item in contract.rates:
         if item.is_in_force(period.starts_on):
             before = [group for rating in earlier for group in rating.taken.get(item.id, ())]
-            parts = price_rate(contract, period, item, taken[item.id], before)
-            lines += [_line(contract, period, item, part) for part in parts]
+            parts = price_rate(contract, period, item, _untreated(taken[item.id]), _untreated(before))
+            special = treated.parts(contract, item, taken[item.id])
+            lines += [_line(contract, period, item, part) for part in (*parts, *special)]
+    for bundle, part in treated.bundle_parts(contract, totals.groups):
+        lines.append(_line(contract, period, bundle, part))
+    lines = treated.round_bundles(contract, lines)
+    lines += [_line(contract, period, item, part) for item, part in treated.outcome_limit(contract, lines)]
     usage, past = tuple(lines), [line for rating in earlier for line in rating.lines]
     for commitment in contract.commitments:
         parts = price_commitment(contract, period, commitment, _amounts(usage), _amounts(past))
         lines += [_line(contract, period, commitment, part) for part in parts]
     return Rating(period, tuple(lines), totals.inputs_digest, taken)
+
+
+def _untreated(groups: Iterable[UsageGroup]) -> list[UsageGroup]:
+    return [group for group in groups if group.treatment == FULL_PRICE]
 
 
 def _amounts(lines: Iterable[RatedLine]) -> list[tuple[str, Money]]:
@@ -120,7 +132,9 @@ def rate_of(contract: Contract, period: Period, group: UsageGroup) -> Rate:
     )
 
 
-def _line(contract: Contract, period: Period, source: Rate | Commitment, part: PricedPart) -> RatedLine:
+def _line(
+    contract: Contract, period: Period, source: Rate | Commitment | Bundle, part: PricedPart
+) -> RatedLine:
     recognise_from, recognise_until = part.recognise or (None, None)
     return RatedLine(
         key=f"{source.id}/{part.key}",

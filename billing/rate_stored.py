@@ -32,7 +32,7 @@ class Rater:
             contract = self.contract_of(period)
             earlier = [self.rate(one) for one in self._earlier_in_term(contract, period)]
             totals = aggregate.usage_totals(
-                self._conn, self._tenant, self._stored.contract_id, period, self._cutoff, contract.grouping
+                self._conn, self._tenant, self._stored.contract_id, contract, period, self._cutoff
             )
             self._ratings[period] = rate(contract, period, totals, earlier)
         return self._ratings[period]

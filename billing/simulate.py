@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from billing import meter, statement, store
+from billing import meter, outcomes, statement, store
 from billing.errors import ContractNotFound, InvalidUsageEvent
 from billing.queries import rows
 from billing.splits import contribution
@@ -98,13 +98,18 @@ def read_usage(text: str) -> list[Received]:
 
 def _issue_ended(conn: Connection, contract_ids: Sequence[int], now: datetime) -> list[Statement]:
     """Every period that has ended by `now` and has no statement yet, oldest first."""
+    outcomes.settle_outcomes(conn, TENANT, now=now)
     due = []
     for contract_id in contract_ids:
         with suppress(ContractNotFound):  # not in force yet
             periods = statement.unissued_periods(conn, TENANT, contract_id, now)
             due += [(period.end_at, contract_id, period) for period in periods]
     ordered = sorted(due, key=lambda one: one[:2])
-    return [statement.issue(conn, TENANT, one, period, now=end) for end, one, period in ordered]
+    return [
+        issued
+        for end, one, period in ordered
+        for issued in statement.issue_all(conn, TENANT, one, period, now=end)
+    ]
 
 
 def _period_ends(conn: Connection, contract_ids: Sequence[int], instant: datetime) -> list[datetime]:

@@ -8,15 +8,14 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from billing import accounting, aggregate, ledger, statement_record, store, wallet_books
+from billing import accounting, aggregate, issue_store, ledger, store, wallet_books
 from billing.compose import compose
 from billing.errors import PeriodNotEnded, PeriodOutsideContract, QuarantineNotEmpty, StatementIsNegative
 from billing.lock import lock_for_cutoff
 from billing.period import Period, periods_between
-from billing.queries import execute, execute_many, one_row, rows
-from billing.rate import RATING_VERSION
+from billing.queries import execute, one_row, rows
 from billing.splits import accrual
-from billing.statement_record import Statement, StatementLine
+from billing.statement_record import Statement
 from billing.store import StoredContract
 
 Connection = psycopg.Connection[Any]
@@ -25,11 +24,17 @@ Connection = psycopg.Connection[Any]
 def draft(conn: Connection, tenant: str, contract_id: int, at: datetime | Period) -> Statement:
     """The statement of the period that is or holds `at`: the issued one, else as it would be issued now.
 
+    Of a contract with several payers, the first payer's; `drafts` has all.
     Raises `ContractNotFound`, `PeriodOutsideContract`.
     """
+    return drafts(conn, tenant, contract_id, at)[0]
+
+
+def drafts(conn: Connection, tenant: str, contract_id: int, at: datetime | Period) -> tuple[Statement, ...]:
+    """The statement of each payer, as `draft`."""
     contract, period = _resolve(conn, tenant, contract_id, at)
-    issued = store.find_statement(conn, tenant, contract_id, period)
-    return issued or compose(conn, tenant, contract, period, aggregate.last_decision(conn, tenant))
+    issued = store.find_statements(conn, tenant, contract_id, period)
+    return issued or compose(conn, tenant, contract, period, aggregate.last_decision(conn, tenant)).statements
 
 
 def issue(
@@ -41,26 +46,47 @@ def issue(
     now: datetime | None = None,
     close_early: bool = False,
 ) -> Statement:
-    """Issue the statement of a period: number, lines, evidence and journal entry in one transaction.
+    """Issue the statement of a period, of several payers' the first's; see `issue_all`."""
+    return issue_all(conn, tenant, contract_id, at, now=now, close_early=close_early)[0]
 
-    The same contract and period again returns the statement that exists. close_early: bill a period that
+
+def issue_all(
+    conn: Connection,
+    tenant: str,
+    contract_id: int,
+    at: datetime | Period,
+    *,
+    now: datetime | None = None,
+    close_early: bool = False,
+) -> tuple[Statement, ...]:
+    """Issue each payer's statement of a period: number, lines, evidence and journal entry in one transaction.
+
+    The same contract and period again returns the statements that exist. close_early: bill a period that
     has not ended; its later usage comes as a correction on the next statement.
     Raises `PeriodNotEnded`, `QuarantineNotEmpty`, `StatementIsNegative` and what `draft` raises.
     """
     now = (now or datetime.now(UTC)).astimezone(UTC)
     lock_for_cutoff(conn, tenant)
     contract, period = _resolve(conn, tenant, contract_id, at)
-    issued = store.find_statement(conn, tenant, contract_id, period)
-    if issued is not None:
+    issued = store.find_statements(conn, tenant, contract_id, period)
+    if issued:
         return issued
     if now < period.end_at and not close_early:
         raise PeriodNotEnded(f"the period ends on {period.ends_on}, midnight in {period.time_zone}")
-    statement = compose(conn, tenant, contract, period, aggregate.last_decision(conn, tenant))
-    if statement.quarantined_count:
-        raise QuarantineNotEmpty(statement.quarantined_count)
-    if statement.total.amount_minor < 0:
-        raise StatementIsNegative(f"the statement would total {statement.total} {statement.currency}")
-    return _store_issued(conn, _number(conn, statement, contract, now))
+    composed = compose(conn, tenant, contract, period, aggregate.last_decision(conn, tenant))
+    for statement in composed.statements:
+        if statement.quarantined_count:
+            raise QuarantineNotEmpty(statement.quarantined_count)
+        if statement.total.amount_minor < 0:
+            raise StatementIsNegative(f"the statement would total {statement.total} {statement.currency}")
+    issue_store.close_period(conn, composed.statements[0], now)
+    issued = tuple(
+        _store_issued(conn, _number(conn, statement, contract, now), is_first=number == 0)
+        for number, statement in enumerate(composed.statements)
+    )
+    issue_store.store_shared_lines(conn, issued, composed.lines)
+    wallet_books.period_issued(conn, issued[0], effective_at=_effective_at(conn, issued[0]))
+    return issued
 
 
 def unissued_periods(conn: Connection, tenant: str, contract_id: int, now: datetime) -> list[Period]:
@@ -103,38 +129,14 @@ def _number(conn: Connection, statement: Statement, contract: StoredContract, no
     )
 
 
-def _store_issued(conn: Connection, statement: Statement) -> Statement:
+def _store_issued(conn: Connection, statement: Statement, *, is_first: bool) -> Statement:
+    """is_first: of the payers' statements of a period, the one that holds its events."""
     assert statement.number is not None
     assert statement.issued_at is not None
-    text = statement_record.to_text(statement)
-    key = {"tenant": statement.tenant, "statement_id": statement.statement_id}
-    period = store.period_values(
-        statement.tenant, statement.contract_id, statement.period, statement.cutoff_sequence
-    )
-    execute(
-        conn,
-        "insert_period",
-        {
-            **period,
-            "ends_on": statement.period.ends_on,
-            "full_days": statement.period.full_days,
-            "closed_at": statement.issued_at,
-        },
-    )
-    execute_many(conn, "insert_line", [{**key, **_line_columns(line)} for line in statement.lines])
-    execute(conn, "insert_events", {**period, **key})
-    execute(conn, "insert_late_events", {**period, **key})
-    execute(conn, "insert_voids", {**period, **key})
-    execute(
-        conn,
-        "insert_statement",
-        {
-            **key,
-            **_header_columns(statement),
-            "document": text,
-            "document_sha256": statement_record.digest(text),
-        },
-    )
+    issue_store.store_lines(conn, statement)
+    if is_first:
+        issue_store.store_events(conn, statement)
+    issue_store.store_header(conn, statement)
     effective_at = _effective_at(conn, statement)
     postings = ledger.entry_of_statement(statement, wallet_books.prepaid_amount(conn, statement))
     if postings:
@@ -161,42 +163,3 @@ def _effective_at(conn: Connection, statement: Statement) -> datetime:
     assert statement.issued_at is not None
     last_instant = statement.period.end_at - timedelta(microseconds=1)
     return accounting.posting_time(conn, statement.tenant, min(statement.issued_at, last_instant))
-
-
-def _header_columns(statement: Statement) -> dict[str, object]:
-    assert statement.number is not None
-    return {
-        "seller_id": statement.seller.id,
-        "sequence_number": int(statement.number.rsplit("-", 1)[1]),
-        "number": statement.number,
-        "contract_id": statement.contract_id,
-        "contract_version": statement.contract_version,
-        "period_start": statement.period.starts_on,
-        "currency": statement.currency,
-        "line_count": len(statement.lines),
-        "subtotal_minor": statement.subtotal.amount_minor,
-        "tax_minor": statement.tax.amount_minor,
-        "total_minor": statement.total.amount_minor,
-        "cutoff_sequence": statement.cutoff_sequence,
-        "inputs_digest": statement.inputs_digest,
-        "output_digest": statement.output_digest,
-        "rating_version": RATING_VERSION,
-        "issued_at": statement.issued_at,
-        "due_on": statement.due_on,
-    }
-
-
-def _line_columns(line: StatementLine) -> dict[str, object]:
-    rated = line.rated
-    return {
-        "line_number": line.number,
-        "line_key": rated.key,
-        "kind": rated.kind,
-        "product": rated.product,
-        "service_start": rated.service_start,
-        "service_end": rated.service_end,
-        "quantity": rated.quantity,
-        "exact_amount": str(rated.exact),
-        "amount_minor": rated.amount.amount_minor,
-        "tax_minor": line.tax.amount_minor,
-    }

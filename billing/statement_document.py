@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from billing import explain, paper_print, statement_text
-from billing.paper import ROWS_MAX, Cell, count, last_day
+from billing import explain, paper_print, share_paper, statement_text
+from billing.paper import ROWS_MAX, Cell, Section, count, last_day
 from billing.paper import quantity as quantity_cell
 from billing.paper_xlsx import to_xlsx
 from billing.statement_paper import ALONE, StatementContext, explained, statement_paper, totals
@@ -76,7 +76,7 @@ def render_text(statement: Statement, language: str = "en") -> str:
     status = statement.number or words["draft"]
     write.append(f"{words['statement']} {status}")
     write.append(f"{words['seller']}: {statement.seller.name}")
-    write.append(f"{words['buyer']}: {statement.buyer.name}")
+    write.append(f"{words['buyer']}: {statement.payer.name}")
     write.append(f"{words['period']}: {statement_text.period(statement.period, language)}")
     if statement.due_on:
         write.append(f"{words['due_on']}: {statement_text.day(statement.due_on, language)}")
@@ -87,10 +87,24 @@ def render_text(statement: Statement, language: str = "en") -> str:
     if not statement.lines:
         write.append(words["no_lines"])
     write += ["", *(_columns(one.label, str(one.amount)) for one in totals(statement, words)), ""]
+    for section in share_paper.sections(statement, language):
+        write += [*_section_text(section), ""]
     for reason, events in statement.not_charged.items():
         write.append(f"{words['not_charged']}: {events} × {explain.reason(reason, language)}")
     write.append(words["not_a_tax_invoice"])
     return "\n".join(write) + "\n"
+
+
+def _section_text(section: Section) -> list[str]:
+    """The section's table under its heading, the last number of each row in the column of amounts."""
+    if section.table is None:
+        return [section.heading, *section.paragraphs]
+    titles = ", ".join(column.title for column in section.table.columns)
+    texts = [
+        (", ".join(cell.full_text for cell in cells[:-1] if cell.full_text), cells[-1].text)
+        for cells in section.table.rows
+    ]
+    return [f"{section.heading} ({titles})", *(_columns(f"  {text}", amount) for text, amount in texts)]
 
 
 _CSV_HEADING = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from billing import explain, statement_text
+from billing import explain, share_paper, statement_text
 from billing.credit_note_record import CreditNote
 from billing.money import Money
 from billing.paper import (
@@ -62,7 +62,7 @@ def statement_paper(
         title=words["statement"],
         number=statement.number,
         headline=Total("total", words["total" if is_issued else "draft_total"], statement.total),
-        parties=((words["seller"], statement.seller), (words["buyer"], statement.buyer)),
+        parties=((words["seller"], statement.seller), (words["buyer"], statement.payer)),
         facts=_facts(statement, words, language),
         table=(_summary if is_summed else _lines)(statement, words, language),
         sections=_sections(statement, context, words, language),
@@ -185,7 +185,7 @@ def _group(
 def _sections(
     statement: Statement, context: StatementContext, words: dict[str, str], language: str
 ) -> tuple[Section, ...]:
-    sections = [_not_charged(statement, words, language)]
+    sections = [*share_paper.sections(statement, language), _not_charged(statement, words, language)]
     if context.credit_notes:
         sections.append(_credit_notes(statement, context.credit_notes, words, language))
     if context.liability:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 from billing.money import Money
 from billing.party_terms import Party
 from billing.period import Period
+from billing.price_list import PatientCharge, charge_from, charge_values
 from billing.rate import RatedLine, line_from, line_values
+from billing.site_parts import SitePart, SiteTotal, total_from, total_values
 from billing.tax import TaxLine
 
 FORMAT = 1
@@ -21,11 +23,15 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class StatementLine:
-    """number: from 1. tax: this line's stored part of its group's tax."""
+    """number: from 1. tax: this line's stored part of its group's tax.
+
+    sites: each site's part of both; only while composing and issuing, see `sites.of_statement` for later.
+    """
 
     number: int
     rated: RatedLine
     tax: Money
+    sites: tuple[SitePart, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,9 @@ class Statement:
     cutoff_sequence: every decision up to this sequence is in it. quarantined_count: events that still wait.
     is_closed_early: issued before the period's end; later usage of the period comes as a correction.
     due_on: local day, inclusive.
+    payer: who owes it; the buyer, unless the contract has `payers`. site_totals: its sums by site and department,
+        where the contract has `site_statements`. patient_charges: what the hospital may charge patients for the
+        period's results, where the contract has a `price_list`; no part of the total.
     """
 
     tenant: str
@@ -45,6 +54,7 @@ class Statement:
     contract_sha256: str
     seller: Party
     buyer: Party
+    payer: Party
     currency: str
     period: Period
     lines: tuple[StatementLine, ...]
@@ -61,6 +71,8 @@ class Statement:
     number: str | None = None
     issued_at: datetime | None = None
     due_on: date | None = None
+    site_totals: tuple[SiteTotal, ...] = ()
+    patient_charges: tuple[PatientCharge, ...] = ()
 
     @property
     def status(self) -> str:
@@ -94,6 +106,7 @@ def to_text(statement: Statement) -> str:
         "contract_sha256": statement.contract_sha256,
         "seller": asdict(statement.seller),
         "buyer": asdict(statement.buyer),
+        "payer": asdict(statement.payer),
         "currency": statement.currency,
         "period": _period_values(statement.period),
         "lines": [
@@ -108,6 +121,8 @@ def to_text(statement: Statement) -> str:
         "output_digest": statement.output_digest,
         "payment_terms_days": statement.payment_terms_days,
         "is_closed_early": statement.is_closed_early,
+        "site_totals": [total_values(total) for total in statement.site_totals],
+        "patient_charges": [charge_values(charge) for charge in statement.patient_charges],
         "number": statement.number,
         "issued_at": statement.issued_at.isoformat() if statement.issued_at else None,
         "due_on": statement.due_on.isoformat() if statement.due_on else None,
@@ -126,6 +141,10 @@ def from_text(text: str, statement_id: int | None) -> Statement:
     assert values.pop("format") == FORMAT, "statements are stored in this format"
     currency = values["currency"]
     values["seller"], values["buyer"] = party_from(values["seller"]), party_from(values["buyer"])
+    # Statements from before there were payers and sites say nothing of them.
+    values["payer"] = party_from(values["payer"]) if "payer" in values else values["buyer"]
+    values["site_totals"] = tuple(total_from(one, currency) for one in values.get("site_totals", ()))
+    values["patient_charges"] = tuple(charge_from(one, currency) for one in values.get("patient_charges", ()))
     values["period"] = _period(values["period"])
     values["lines"] = tuple(
         StatementLine(number, line_from(line), Money(line["tax_minor"], currency))

@@ -110,10 +110,14 @@ def usage_for_study(conn: Connection, tenant: str, study_ref: str) -> list[Recor
 
 
 def usage_of_statement(conn: Connection, tenant: str, statement: Statement) -> list[RecordedUsage]:
-    """The cases behind a draft or an issued statement, charged or not, by the time they occurred."""
+    """The cases behind a draft or an issued statement, charged or not, by the time they occurred.
+
+    Of several payers' statements of a period the first holds the events, and all show them.
+    """
+    first = find_statement(conn, tenant, statement.contract_id, statement.period)
     values = {
         **period_values(tenant, statement.contract_id, statement.period, statement.cutoff_sequence),
-        "statement_id": statement.statement_id,
+        "statement_id": first.statement_id if first else None,
     }
     name = "usage_of_draft" if statement.statement_id is None else "usage_of_issued"
     return [recorded(row) for row in rows(conn, name, values)]
@@ -136,10 +140,14 @@ def get_statement(conn: Connection, tenant: str, statement_id: int) -> Statement
 
 
 def find_statement(conn: Connection, tenant: str, contract_id: int, period: Period) -> Statement | None:
-    """The issued statement of a contract and period, if there is one."""
+    """The issued statement of a contract and period, if there is one; of several payers' the first's."""
+    return next(iter(find_statements(conn, tenant, contract_id, period)), None)
+
+
+def find_statements(conn: Connection, tenant: str, contract_id: int, period: Period) -> tuple[Statement, ...]:
+    """The issued statements of a contract and period: one for each payer, in the order of issue."""
     values = {"tenant": tenant, "contract_id": contract_id, "starts_on": period.starts_on}
-    found = rows(conn, "statement_by_period", values)
-    return _statement(found[0]) if found else None
+    return tuple(_statement(row) for row in rows(conn, "statement_by_period", values))
 
 
 def period_values(tenant: str, contract_id: int, period: Period, cutoff: int) -> dict[str, object]:

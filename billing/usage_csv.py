@@ -12,7 +12,7 @@ from billing.usage import DIMENSIONS, TEXT_LENGTH_MAX, Kind, UsageEvent
 
 CSV_COLUMNS = (
     *("event_id", "kind", "product", "meter", "quantity", "occurred_at", "study_ref", "case_key"),
-    *("amount_minor", "amount_currency", "received_at", *sorted(DIMENSIONS)),
+    *("amount_minor", "amount_currency", "received_at", "adjudicator", *sorted(DIMENSIONS)),
 )
 
 
@@ -20,7 +20,8 @@ def read_csv(text: str, tenant: str = "simulation") -> list[UsageEvent]:
     """Usage events of a CSV file with a heading, for simulations.
 
     Needs the columns product and occurred_at (ISO 8601 with offset); event_id, study_ref and case_key default
-    to the row's number, quantity to 1, kind to result_delivered. Other columns are those of `CSV_COLUMNS`.
+    to the row's number, quantity to 1, kind to result_delivered. Other columns are those of `CSV_COLUMNS`;
+    adjudicator is the evidence of an outcome.
     """
     events = []
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
@@ -62,6 +63,7 @@ def _read_row(row: dict[str, str | None], number: int, tenant: str) -> UsageEven
         study_ref=cell("study_ref", f"row-{number}"),
         case_key=cell("case_key", f"row-{number}"),
         dimensions={name: cell(name, "") for name in sorted(DIMENSIONS) if cell(name, "")},
+        evidence={"adjudicator": cell("adjudicator", "")} if cell("adjudicator", "") else {},
         amount_minor=amount_minor,
         amount_currency=cell("amount_currency", "") or None,
         meter=cell("meter", ""),

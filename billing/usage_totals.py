@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 
+from billing.treatment import FULL_PRICE, Treatment
 from billing.usage import RESULT_METER, UsageEvent, plain
 
 
@@ -32,6 +33,7 @@ class UsageGroup:
     quantity: their sum. peak: the highest quantity of one event.
     amount_minor: sum of the amounts they carry; amount_currency is empty where they carry none.
     band: how many thresholds the magnitude of each one's amount has reached. is_refund: the amounts are below zero.
+    treatment: what case rules or verdicts make of the price.
     """
 
     product: str
@@ -44,6 +46,7 @@ class UsageGroup:
     amount_currency: str = ""
     band: int = 0
     is_refund: bool = False
+    treatment: Treatment = FULL_PRICE
 
 
 @dataclass(frozen=True)

@@ -44,13 +44,17 @@ def prepaid_amount(conn: Connection, statement: Statement) -> Money:
 
 
 def statement_issued(conn: Connection, statement: Statement, *, effective_at: datetime) -> None:
-    """What the statement sold becomes the value of its lots; uses up to its end become revenue.
+    """What the statement sold becomes the value of its lots.
 
     In the transaction that issues, after the statement was booked. effective_at: of its journal entry.
     """
     for line, lots in _lines_with_lots(conn, statement):
         if lots:
             _value_lots(conn, statement, line, lots, effective_at)
+
+
+def period_issued(conn: Connection, statement: Statement, *, effective_at: datetime) -> None:
+    """Uses up to the period's end become revenue, after every payer's statement has given the lots their value."""
     booked_at = statement.issued_at or effective_at
     recognise(
         conn,

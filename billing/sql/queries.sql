@@ -177,6 +177,7 @@ WHERE p.tenant = %(tenant)s AND p.contract_id = %(contract_id)s AND p.starts_on 
 SELECT l.line_key, sum(l.quantity) AS quantity, sum(l.amount_minor) AS amount_minor
 FROM billing.statement_line l JOIN billing.statement s USING (tenant, statement_id)
 WHERE l.tenant = %(tenant)s AND s.contract_id = %(contract_id)s AND l.service_start = %(starts_on)s
+  AND (%(payer_id)s::text IS NULL OR s.payer_id = %(payer_id)s::text)
 GROUP BY l.line_key
 
 -- statements
@@ -194,6 +195,7 @@ WHERE tenant = %(tenant)s AND statement_id = %(statement_id)s
 -- name: statement_by_period
 SELECT statement_id, document FROM billing.statement
 WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s AND period_start = %(starts_on)s
+ORDER BY statement_id
 
 -- name: billed_periods
 SELECT starts_on FROM billing.period WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s
@@ -247,10 +249,10 @@ JOIN billing.void_not_taken_off v ON v.tenant = p.tenant AND v.contract_id = p.c
 WHERE p.tenant = %(tenant)s AND p.contract_id = %(contract_id)s AND p.starts_on < %(starts_on)s
 
 -- name: insert_statement
-INSERT INTO billing.statement (statement_id, tenant, seller_id, sequence_number, number, contract_id,
+INSERT INTO billing.statement (statement_id, tenant, seller_id, payer_id, sequence_number, number, contract_id,
     contract_version, period_start, currency, line_count, subtotal_minor, tax_minor, total_minor,
     cutoff_sequence, inputs_digest, output_digest, rating_version, document, document_sha256, issued_at, due_on)
-VALUES (%(statement_id)s, %(tenant)s, %(seller_id)s, %(sequence_number)s, %(number)s, %(contract_id)s,
+VALUES (%(statement_id)s, %(tenant)s, %(seller_id)s, %(payer_id)s, %(sequence_number)s, %(number)s, %(contract_id)s,
     %(contract_version)s, %(period_start)s, %(currency)s, %(line_count)s, %(subtotal_minor)s, %(tax_minor)s,
     %(total_minor)s, %(cutoff_sequence)s, %(inputs_digest)s, %(output_digest)s, %(rating_version)s,
     %(document)s, %(document_sha256)s, %(issued_at)s, %(due_on)s)

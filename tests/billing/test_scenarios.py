@@ -17,10 +17,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from billing import ledger, payments, queries, simulate, statement_document
+from billing import ledger, payments, queries, simulate, sites, statement_document
 from billing.money import Money
 from billing.simulate import Simulation
 from billing.splits import payout_paper, payout_statement
+from billing.usage import plain
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "golden/scenarios"
 Output = Callable[[psycopg.Connection[Any], Simulation], str]
@@ -36,10 +37,10 @@ def journal(conn: psycopg.Connection[Any], simulation: Simulation) -> str:
         conn, "journal_entries", {"tenant": simulate.TENANT, "after": 0, "limit": 1000}
     ):
         lines.append(f"{entry['effective_at']:%Y-%m-%d} {entry['template']} {entry['reference']}")
-        key = {"tenant": simulate.TENANT, "sequence": entry["sequence"]}
-        for row in queries.rows(conn, "postings_of_entry", key):
-            amount = Money(row["amount_minor"], row["currency"])
-            lines.append(f"  {row['account']:<50}{amount!s:>20} {row['currency']}")
+        postings = zip(entry["accounts"], entry["currencies"], entry["amounts"], strict=True)
+        for account, currency, amount_minor in postings:
+            amount = Money(amount_minor, currency)
+            lines.append(f"  {account:<50}{amount!s:>20} {currency}")
     return "\n".join(lines) + "\n"
 
 
@@ -63,7 +64,7 @@ def payouts(conn: psycopg.Connection[Any], simulation: Simulation) -> str:
     for one in simulation.statements:
         if one.total:
             payment = payments.receive(
-                conn, simulate.TENANT, payer_id=one.buyer.id, amount=one.total, source="bank",
+                conn, simulate.TENANT, payer_id=one.payer.id, amount=one.total, source="bank",
                 external_id=one.number or "", received_at=end, by="clerk", now=end,
             )  # fmt: skip
             payments.allocate(
@@ -79,12 +80,28 @@ def payouts(conn: psycopg.Connection[Any], simulation: Simulation) -> str:
     return "\n".join(payout_paper.render_text(one) for one in issued)
 
 
+def site_statements(conn: psycopg.Connection[Any], simulation: Simulation) -> str:
+    """Each site's part of each statement, line by line."""
+    text = []
+    for statement in simulation.statements:
+        assert statement.statement_id is not None
+        for one in sites.of_statement(conn, simulate.TENANT, statement.statement_id):
+            text.append(
+                f"{statement.number}, {one.name or '(no site)'}: {one.amount} + {one.tax} = {one.total}"
+            )
+            for line in one.lines:
+                what = f"{line.title['en']}, {line.kind} {line.service_start} {line.department}".strip()
+                text.append(f"  {line.number}. {what:<62}{plain(line.quantity):>10}{line.amount!s:>12}")
+    return "\n".join(text) + "\n" if text else ""
+
+
 # A file of this name is compared where a scenario has it; "" from an output means that there is nothing to say.
 OUTPUTS: dict[str, Output] = {
     "statements.txt": statements,
     "journal.txt": journal,
     "splits.txt": splits,
     "payouts.txt": payouts,
+    "sites.txt": site_statements,
 }
 
 

@@ -51,14 +51,15 @@ def make_statement(text: str, quantity: str, *, late: bool = False) -> Statement
     assert earlier is not None
     lines = list(rate.rate(terms, period, _totals(quantity)).lines)
     if late:
-        again = rate.rate(terms, earlier, _totals("43"))
-        lines += correct.correct(terms, again, {"lung_nodule_ct/units": Billed(Decimal(41), 410000)})
+        again = rate.rate(terms, earlier, _totals("43")).lines
+        lines += correct.correct(terms, earlier, again, {"lung_nodule_ct/units": Billed(Decimal(41), 410000)})
     tax_lines, each = tax.compute(lines, terms.currency)
     numbered = enumerate(zip(lines, each, strict=True), start=1)
     return Statement(
         tenant="default", contract_id=1, contract_name=terms.name, contract_version=1,
-        contract_sha256=terms.source_sha256, seller=terms.seller, buyer=terms.buyer, currency=terms.currency,
-        period=period, lines=tuple(StatementLine(number, line, part) for number, (line, part) in numbered),
+        contract_sha256=terms.source_sha256, seller=terms.seller, buyer=terms.buyer, payer=terms.buyer,
+        currency=terms.currency, period=period,
+        lines=tuple(StatementLine(number, line, part) for number, (line, part) in numbered),
         taxes=tax_lines, not_charged={"already_charged": 2, "refused": 1, "seen_again": 7}, charged_event_count=5,
         quarantined_count=0, cutoff_sequence=9, inputs_digest="a" * 64, output_digest=rate.digest_lines(lines),
         payment_terms_days=terms.payment_terms_days,
