@@ -74,7 +74,7 @@ def request(
     statements = [store.get_statement(conn, tenant, one) for one in statement_ids]
     first = statements[0]
     if any(
-        (s.seller.id, s.buyer.id, s.currency) != (first.seller.id, first.buyer.id, first.currency)
+        (s.seller.id, s.payer.id, s.currency) != (first.seller.id, first.payer.id, first.currency)
         for s in statements
     ):
         raise FiscalNotPossible("the statements of one document have one seller, one buyer and one currency")
@@ -89,7 +89,7 @@ def request(
     execute_many(conn, "insert_fiscal_item", [{**key, "item_number": n, **item} for n, item in numbered])
     header = {
         "seller_id": first.seller.id,
-        "buyer_id": first.buyer.id,
+        "buyer_id": first.payer.id,
         "currency": first.currency,
         "item_count": len(items),
         "amount_minor": amount,

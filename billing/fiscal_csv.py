@@ -88,8 +88,8 @@ def _row(conn: Connection, tenant: str, document: FiscalDocument) -> Sequence[st
     taxes = ", ".join(f"{tax.name} {percent(tax.rate)}" for tax in statement.taxes)
     texts = (
         statement.seller.tax_id,
-        statement.buyer.name,
-        statement.buyer.tax_id,
+        statement.payer.name,
+        statement.payer.tax_id,
         " ".join(document.numbers),
         taxes,
     )

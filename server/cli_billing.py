@@ -154,9 +154,10 @@ def draft_statement(
     tenant: TenantOption = FIRST_TENANT,
     language: LanguageOption = "en",
 ) -> None:
-    """The statement as it would be issued now; nothing is stored."""
+    """Each payer's statement as it would be issued now; nothing is stored."""
     with administration(tenant) as conn:
-        typer.echo(document.render_text(statement.draft(conn, tenant, contract_id, _instant(day)), language))
+        for draft in statement.drafts(conn, tenant, contract_id, _instant(day)):
+            typer.echo(document.render_text(draft, language))
 
 
 @statement_commands.command("issue")
@@ -166,10 +167,10 @@ def issue_statement(
     tenant: TenantOption = FIRST_TENANT,
     close_early: Annotated[bool, typer.Option(help="bill a period that has not ended")] = False,
 ) -> None:
-    """Issue the statement of a period: number, lines and journal entry, once and for all."""
+    """Issue each payer's statement of a period: number, lines and journal entry, once and for all."""
     with administration(tenant) as conn:
-        issued = statement.issue(conn, tenant, contract_id, _instant(day), close_early=close_early)
-        typer.echo(document.render_text(issued))
+        for issued in statement.issue_all(conn, tenant, contract_id, _instant(day), close_early=close_early):
+            typer.echo(document.render_text(issued))
 
 
 @statement_commands.command("show")

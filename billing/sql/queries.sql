@@ -184,8 +184,7 @@ GROUP BY l.line_key
 
 -- name: statements
 SELECT s.statement_id, s.document FROM billing.statement s
-JOIN billing.contract c ON c.tenant = s.tenant AND c.contract_id = s.contract_id
-WHERE s.tenant = %(tenant)s AND (%(payer_id)s::text IS NULL OR c.buyer_id = %(payer_id)s::text)
+WHERE s.tenant = %(tenant)s AND (%(payer_id)s::text IS NULL OR s.payer_id = %(payer_id)s::text)
 ORDER BY s.issued_at DESC, s.statement_id DESC LIMIT %(limit)s
 
 -- name: statement_by_id

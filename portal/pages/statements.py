@@ -47,7 +47,7 @@ class OpenContract:
 @router.get("/statements")
 def show(request: Request, context: Context, identity: Viewer) -> Response:
     with context.database.transaction(identity.tenant) as conn:
-        contracts = [_open(conn, identity.tenant, one) for one in _contracts(conn, identity)]
+        contracts = [_open(conn, identity, one) for one in _contracts(conn, identity)]
         issued = billing_store.list_statements(conn, identity.tenant, payer_id=identity.only_party)
     return page(request, "statements.html", contracts=contracts, issued=issued)
 
@@ -59,7 +59,9 @@ def draft(
     """What would be issued now; leads to the issued statement if there is one."""
     with context.database.transaction(identity.tenant) as conn:
         at = _instant(conn, identity, contract_id, starts_on)
-        found = statements.draft(conn, identity.tenant, contract_id, at)
+        found = _own_draft(conn, identity, contract_id, at)
+    if found is None:
+        raise StatementNotFound(f"contract {contract_id} asks nothing of this party")
     if found.statement_id is not None:
         return RedirectResponse(f"/statements/{found.statement_id}", 303)
     return _document(request, identity, found)
@@ -131,7 +133,7 @@ def _file(content: bytes, media_type: str, name: str) -> Response:
 def issued_for(conn: Connection, identity: Identity, statement_id: int) -> Statement:
     """Raises `StatementNotFound`, also for what another party owes, where a person sees the own party alone."""
     found = billing_store.get_statement(conn, identity.tenant, statement_id)
-    if identity.only_party not in (None, found.buyer.id):
+    if identity.only_party not in (None, found.payer.id):
         raise StatementNotFound(f"no statement {statement_id}")
     return found
 
@@ -142,12 +144,18 @@ def _contracts(conn: Connection, identity: Identity) -> list[StoredContract]:
     return [one for one in found if identity.only_party in (None, one.contract.buyer.id)]
 
 
-def _open(conn: Connection, tenant: str, stored: StoredContract) -> OpenContract:
+def _own_draft(conn: Connection, identity: Identity, contract_id: int, at: datetime) -> Statement | None:
+    """Of several payers' drafts the first that the person may see."""
+    drafts = statements.drafts(conn, identity.tenant, contract_id, at)
+    return next((one for one in drafts if identity.only_party in (None, one.payer.id)), None)
+
+
+def _open(conn: Connection, identity: Identity, stored: StoredContract) -> OpenContract:
     now = datetime.now(UTC)
     if stored.period_of(now) is None:
         return OpenContract(stored, None, [])
-    running = statements.draft(conn, tenant, stored.contract_id, now)
-    ended = statements.unissued_periods(conn, tenant, stored.contract_id, now)
+    running = _own_draft(conn, identity, stored.contract_id, now)
+    ended = statements.unissued_periods(conn, identity.tenant, stored.contract_id, now)
     return OpenContract(stored, running, ended[::-1])
 
 
