@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -129,13 +130,25 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     return app
 
 
-async def run_worker(app: procrastinate.App, *, concurrency: int, drain_s: float) -> None:
-    """Work until SIGTERM; a step that is not done within `drain_s` is left to another worker."""
+async def run_worker(
+    app: procrastinate.App,
+    *,
+    concurrency: int,
+    drain_s: float,
+    each_minute: Callable[[], object] = lambda: None,
+) -> None:
+    """Work until SIGTERM; a step that is not done within `drain_s` is left to another worker.
+
+    each_minute: what is looked after beside the queues, several workers at once or not.
+    """
     loop = asyncio.get_running_loop()
     # A thread for each job that runs at a time; Python's default is fewer on a small machine.
     loop.set_default_executor(ThreadPoolExecutor(concurrency + DELIVERIES_AT_ONCE + _ARCHIVE_CONCURRENCY + 2))
     async with app.open_async():
-        sweeper = asyncio.create_task(_free_stalled_jobs(app))
+        beside = (
+            asyncio.create_task(_free_stalled_jobs(app)),
+            asyncio.create_task(_look_each_minute(each_minute)),
+        )
         workers = [
             asyncio.create_task(_work_on(app, QUEUE, concurrency, drain_s, takes_signals=True)),
             asyncio.create_task(_work_on(app, ARCHIVE_QUEUE, _ARCHIVE_CONCURRENCY, drain_s)),
@@ -144,7 +157,7 @@ async def run_worker(app: procrastinate.App, *, concurrency: int, drain_s: float
         try:
             await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sweeper, *workers):
+            for task in (*beside, *workers):
                 task.cancel()
             ends = await asyncio.gather(*workers, return_exceptions=True)
         for end in ends:
@@ -165,6 +178,15 @@ async def _work_on(
         delete_jobs="successful",
         install_signal_handlers=takes_signals,
     )
+
+
+async def _look_each_minute(work: Callable[[], object]) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(work)
+        except Exception:  # whatever it was, the queues go on, and the next minute tries again
+            log.exception("work_of_the_minute_failed")
+        await asyncio.sleep(60)
 
 
 async def _free_stalled_jobs(app: procrastinate.App) -> None:

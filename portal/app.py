@@ -28,7 +28,7 @@ from billing.errors import (
 from pipeline.errors import StudyNotFound
 from pipeline.report import TEMPLATES
 from portal import health
-from portal.api import docs, money, stow, studies
+from portal.api import docs, money, rails, stow, studies
 from portal.auth import SignIn, create_first_admin
 from portal.context import PortalContext
 from portal.errors import (
@@ -82,6 +82,7 @@ ROUTES = (
     studies,
     money,
     docs,
+    rails,
     stow,
     health,
 )

@@ -30,6 +30,7 @@ class PortalContext:
     instance_bytes_max: the largest instance that is taken, in bytes.
     free_bytes_min: with less free space on the disk of the data folder no instance is taken.
     observe_instance: told the outcome of each instance that is taken.
+    stripe_webhook_secrets: what Stripe signs its messages with; empty where none are taken.
     readiness_checks: further named checks of `/readyz`, for what the server wires up.
     """
 
@@ -43,6 +44,7 @@ class PortalContext:
     free_bytes_min: int = 512 << 20
     observe_instance: Callable[[RecordOutcome], None] = lambda _outcome: None
     readiness_checks: dict[str, ReadinessCheck] = field(default_factory=dict)
+    stripe_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
     def queue(self) -> procrastinate.App:

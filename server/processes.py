@@ -35,7 +35,14 @@ def run_worker(settings: Settings) -> None:
     metrics = Metrics()
     app = jobs.worker_app(settings.database_url, lambda queue: wiring.services(settings, metrics, queue))
     log.info("worker_started")
-    asyncio.run(jobs.run_worker(app, concurrency=settings.worker_concurrency, drain_s=settings.drain_s))
+    asyncio.run(
+        jobs.run_worker(
+            app,
+            concurrency=settings.worker_concurrency,
+            drain_s=settings.drain_s,
+            each_minute=wiring.rails_round(settings),
+        )
+    )
 
 
 def run_portal(settings: Settings) -> None:
@@ -57,6 +64,7 @@ def run_portal(settings: Settings) -> None:
         registry=collected_metrics(),
         instance_bytes_max=settings.instance_bytes_max,
         observe_instance=Metrics().observe_instance,
+        stripe_webhook_secrets=tuple(filter(None, settings.stripe_webhook_secrets.split(","))),
     )
     app = create_app(context)
     gc.freeze()  # what is loaded stays: the collector need not walk through it again and again

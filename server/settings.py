@@ -15,8 +15,9 @@ from server.errors import SettingInvalid
 _PREFIX = "RADMETER_"
 
 
-def _setting(default: Any, variable: str, description: str) -> Any:
-    return field(default=default, metadata={"variable": _PREFIX + variable, "description": description})
+def _setting(default: Any, variable: str, description: str, *, is_secret: bool = False) -> Any:
+    metadata = {"variable": _PREFIX + variable, "description": description}
+    return field(default=default, repr=not is_secret, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,18 @@ class Settings:
     cookie_secure: bool = _setting(False, "COOKIE_SECURE", "true when the portal is reached by https only.")
     drain_s: float = _setting(
         30.0, "DRAIN_S", "Grace after SIGTERM for associations and steps in progress, in seconds."
+    )
+    stripe_api_key: str = _setting(
+        "",
+        "STRIPE_API_KEY",
+        "Secret or restricted key of Stripe; empty = Stripe is not used. Stored and logged nowhere.",
+        is_secret=True,
+    )
+    stripe_webhook_secrets: str = _setting(
+        "",
+        "STRIPE_WEBHOOK_SECRETS",
+        "Signing secret (whsec_…) of Stripe's messages; two with a comma between while one replaces another.",
+        is_secret=True,
     )
     log_level: str = _setting("INFO", "LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")
 

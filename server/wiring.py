@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import procrastinate
 
+from billing.rails.run import run_rails
 from pipeline.ask_counts import defer_count
 from pipeline.confirm_delivery import PAUSES_S
 from pipeline.database import Database
@@ -33,6 +36,14 @@ def folders(settings: Settings) -> Folders:
 
 def database(settings: Settings, *, pool_size_max: int) -> Database:
     return Database(settings.database_url, pool_size_max=pool_size_max)
+
+
+def rails_round(settings: Settings) -> Callable[[], object]:
+    """What a worker does each minute for the rails of billing: see `billing.rails.run`."""
+    pool = database(settings, pool_size_max=4)
+    return functools.partial(
+        run_rails, pool.transaction, stripe_api_key=settings.stripe_api_key, clock=lambda: datetime.now(UTC)
+    )
 
 
 def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Services:

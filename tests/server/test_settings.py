@@ -41,6 +41,8 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "session_hours": "1",
         "cookie_secure": "true",
         "drain_s": "2.5",
+        "stripe_api_key": "sk_test_1",
+        "stripe_webhook_secrets": "whsec_1,whsec_2",
         "log_level": "WARNING",
         "time_zone": "Europe/Paris",
     }

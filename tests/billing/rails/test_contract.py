@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from billing import credit_notes, give_back, ledger, payments, rail_operation, rails
+from billing.payment_errors import RailOperationNotAllowed
 from billing.rail import Kind, Operation, State
 from billing.rail_worker import Worker, begin_anew
-from tests.billing.payment_seeds import NOW, PAYER, TENANT, balance, cny
-from tests.billing.rails.worlds import BankWorld, StripeWorld, World
+from billing.splits import payout
+from tests.billing.payment_seeds import NOW, TENANT, balance, cny
+from tests.billing.rails.worlds import PAYEE, BankWorld, StripeWorld, World
 
 
 @pytest.fixture(params=["bank", "stripe"])
@@ -54,11 +56,11 @@ def ask_refund(transact, world: World, payment: payments.Payment) -> int:
 
 
 def ask_payout(transact, world: World) -> Operation:
+    """An advance of 50.00 that the contract promises its developer, asked for and approved."""
     with transact() as conn:
-        rails.request_payout(
-            conn, TENANT, 1, payee_id=PAYER, amount=cny(5000), reference="PO-1", now=world.clock.now
-        )
-    return find(transact, Kind.PAY_OUT, 1)
+        asked = payout.request_advance(conn, TENANT, 1, "app", PAYEE, by="lin", now=world.clock.now)
+        payout.approve(conn, TENANT, asked.payout_id, by="wang", now=world.clock.now)
+    return find(transact, Kind.PAY_OUT, asked.payout_id)
 
 
 def test_a_statement_is_asked_for_once_and_paid_by_what_comes(transact, world: World, owing) -> None:
@@ -112,18 +114,22 @@ def test_a_refund_that_comes_back_is_unapplied_again_and_asked_for_anew(
         assert payments.get_payment(conn, TENANT, payment.payment_id).unapplied == cny(8800)
         assert balance(conn, "unapplied_cash:demo-hospital") == -8800
         assert ledger.check(conn, TENANT) == []
-        with pytest.raises(rail_operation.RailOperationNotAllowed):
+        with pytest.raises(RailOperationNotAllowed):
             begin_anew(conn, TENANT, find(transact, Kind.REFUND, refund_id).operation_id, now=NOW)
     assert ask_refund(transact, world, payment) != refund_id
 
 
 def test_a_payout_is_sent_once(transact, world: World) -> None:
-    ask_payout(transact, world)
+    asked = ask_payout(transact, world)
     for _ in range(3):
         world.worker().run_once()
     world.carry_out()
-    assert find(transact, Kind.PAY_OUT, 1).state is State.CONFIRMED
+    assert find(transact, Kind.PAY_OUT, asked.subject_id).state is State.CONFIRMED
     assert world.effects(Kind.PAY_OUT) == 1
+    with transact() as conn:
+        assert payout.get(conn, TENANT, asked.subject_id).state == "confirmed"
+        assert balance(conn, f"cash:{world.rail.name}") == -5000
+        assert ledger.check(conn, TENANT) == []
 
 
 def test_a_credit_note_is_told_to_the_rail_that_collects(transact, world: World, owing) -> None:

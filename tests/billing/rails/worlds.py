@@ -28,6 +28,7 @@ from tests.billing.payment_seeds import NOW, PAYER, TENANT, add_address
 
 Connection = psycopg.Connection[Any]
 Transact = Callable[..., AbstractContextManager[Connection]]
+PAYEE = "dev-a"
 SECRET = "whsec_test_secret"
 KEY = "sk_test_never_stored_nor_logged"
 
@@ -70,6 +71,7 @@ class BankWorld:
 
     def add_addresses(self, conn: Connection) -> None:
         add_address(conn, TENANT, PAYER)
+        add_address(conn, TENANT, PAYEE)
 
     def payer_pays(self, operation: Operation, amount: str) -> None:
         self._book(Booking(amount, f"for {operation.request['number']}"))
@@ -121,7 +123,7 @@ class StripeWorld:
         self.state.now = self.clock.now.timestamp()
 
     def add_addresses(self, conn: Connection) -> None:
-        add_address(conn, TENANT, PAYER, rail="stripe", account="acct_payee")
+        add_address(conn, TENANT, PAYEE, rail="stripe", account="acct_payee")
         add_address(
             conn, TENANT, PAYER, rail="stripe", direction="in", account="", email="pay@hospital.example"
         )
