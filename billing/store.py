@@ -96,10 +96,19 @@ def contract_at(conn: Connection, tenant: str, contract_id: int, instant: dateti
 
 
 def list_usage(
-    conn: Connection, tenant: str, limit: int = 100, before: int | None = None
+    conn: Connection,
+    tenant: str,
+    limit: int = 100,
+    before: int | None = None,
+    *,
+    source: str | None = None,
+    event_id: str | None = None,
 ) -> list[RecordedUsage]:
-    """Usage with its current decision, latest first; `before`: an ingest sequence, exclusive."""
-    values = {"tenant": tenant, "limit": limit, "before": before}
+    """Usage with its current decision, latest first; of all sources and ids, unless one is named.
+
+    before: an ingest sequence, exclusive.
+    """
+    values = {"tenant": tenant, "limit": limit, "before": before, "source": source, "event_id": event_id}
     return [recorded(row) for row in rows(conn, "usage_page", values)]
 
 

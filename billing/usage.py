@@ -123,7 +123,7 @@ class UsageEvent:
 
     def __post_init__(self) -> None:
         for name in ("tenant", "source", "event_id", "product", "study_ref", "case_key"):
-            _require_text(name, getattr(self, name))
+            require_text(name, getattr(self, name))
         if self.kind not in set(Kind):
             raise InvalidUsageEvent("kind", f"{self.kind!r} is none of {', '.join(Kind)}")
         if not self.meter:
@@ -199,9 +199,11 @@ def plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _require_text(name: str, value: str) -> None:
+def require_text(name: str, value: str) -> None:
     if not isinstance(value, str) or len(value) > TEXT_LENGTH_MAX or not _PRINTABLE.fullmatch(value):
         raise InvalidUsageEvent(name, f"needs 1 to {TEXT_LENGTH_MAX} printable characters")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidUsageEvent(name, "holds half a character")
     if _UID_LIKE.search(value):
         raise IdentifierInUsage(name)
 
@@ -210,7 +212,7 @@ def _require_entry(key: str, value: str | int) -> None:
     if not _KEY.fullmatch(key):
         raise InvalidUsageEvent(key[:40], "is not a key of lower-case letters, digits and underscores")
     if isinstance(value, str):
-        _require_text(key, value)
+        require_text(key, value)
     elif not isinstance(value, int) or isinstance(value, bool):
         raise InvalidUsageEvent(key, "is neither text nor an integer")
 

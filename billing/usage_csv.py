@@ -4,67 +4,54 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from billing.errors import InvalidUsageEvent
-from billing.usage import DIMENSIONS, TEXT_LENGTH_MAX, Kind, UsageEvent
+from billing.usage import DIMENSIONS, TEXT_LENGTH_MAX, UsageEvent
+from billing.usage_json import read_item
 
-CSV_COLUMNS = (
-    *("event_id", "kind", "product", "meter", "quantity", "occurred_at", "study_ref", "case_key"),
-    *("amount_minor", "amount_currency", "received_at", "adjudicator", *sorted(DIMENSIONS)),
-)
+_FIELDS = ("event_id", "kind", "product", "meter", "quantity", "occurred_at", "study_ref", "case_key")
+CSV_COLUMNS = (*_FIELDS, "amount_minor", "amount_currency", "received_at", "adjudicator", *sorted(DIMENSIONS))
+
+
+def read_items(text: str) -> list[dict[str, Any]]:
+    """The rows of a CSV file with a heading, in the form that `usage_json.read_item` takes; empty cells say nothing."""
+    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    try:
+        unknown = sorted(set(reader.fieldnames or ()) - set(CSV_COLUMNS))
+        if unknown:
+            raise InvalidUsageEvent("row 1", f"no such column: {', '.join(unknown)[:TEXT_LENGTH_MAX]}")
+        return [_item(row) for row in reader]
+    except csv.Error as problem:
+        raise InvalidUsageEvent(f"row {reader.line_num}", f"is not CSV: {problem}") from None
 
 
 def read_csv(text: str, tenant: str = "simulation") -> list[UsageEvent]:
-    """Usage events of a CSV file with a heading, for simulations.
+    """Usage events for simulations.
 
     Needs the columns product and occurred_at (ISO 8601 with offset); event_id, study_ref and case_key default
     to the row's number, quantity to 1, kind to result_delivered. Other columns are those of `CSV_COLUMNS`;
     adjudicator is the evidence of an outcome.
     """
     events = []
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
-    unknown = sorted(set(reader.fieldnames or ()) - set(CSV_COLUMNS))
-    if unknown:
-        raise InvalidUsageEvent("row 1", f"no such column: {', '.join(unknown)[:TEXT_LENGTH_MAX]}")
-    for number, row in enumerate(reader, start=2):
+    for number, item in enumerate(read_items(text), start=2):
+        own = dict.fromkeys(("event_id", "study_ref", "case_key"), f"row-{number}")
         try:
-            events.append(_read_row(row, number, tenant))
+            event = read_item(own | item, tenant, "csv")
         except InvalidUsageEvent as error:
             raise InvalidUsageEvent(f"row {number}", str(error)) from error
+        assert isinstance(event, UsageEvent), "a row has no column for what it voids"
+        events.append(event)
     return events
 
 
-def _read_row(row: dict[str, str | None], number: int, tenant: str) -> UsageEvent:
-    def cell(name: str, default: str) -> str:
-        return (row.get(name) or "").strip() or default
-
-    try:
-        quantity = Decimal(cell("quantity", "1"))
-    except InvalidOperation:
-        raise InvalidUsageEvent("quantity", "is not a number") from None
-    try:
-        occurred_at = datetime.fromisoformat(cell("occurred_at", ""))
-    except ValueError:
-        raise InvalidUsageEvent("occurred_at", "is not an ISO 8601 time") from None
-    try:
-        amount_minor = int(cell("amount_minor", "0")) if cell("amount_minor", "") else None
-    except ValueError:
-        raise InvalidUsageEvent("amount_minor", "is not an integer of minor units") from None
-    return UsageEvent(
-        tenant=tenant,
-        source="csv",
-        event_id=cell("event_id", f"row-{number}"),
-        kind=cell("kind", Kind.RESULT_DELIVERED),
-        product=cell("product", ""),
-        quantity=quantity,
-        occurred_at=occurred_at,
-        study_ref=cell("study_ref", f"row-{number}"),
-        case_key=cell("case_key", f"row-{number}"),
-        dimensions={name: cell(name, "") for name in sorted(DIMENSIONS) if cell(name, "")},
-        evidence={"adjudicator": cell("adjudicator", "")} if cell("adjudicator", "") else {},
-        amount_minor=amount_minor,
-        amount_currency=cell("amount_currency", "") or None,
-        meter=cell("meter", ""),
-    )
+def _item(row: dict[str | None, Any]) -> dict[str, Any]:
+    cells = {name: value.strip() for name, value in row.items() if isinstance(value, str) and value.strip()}
+    item: dict[str, Any] = {name: cells[name] for name in (*_FIELDS, "amount_currency") if name in cells}
+    item["dimensions"] = {name: cells[name] for name in sorted(DIMENSIONS) if name in cells}
+    item["evidence"] = {name: cells[name] for name in ("adjudicator",) if name in cells}
+    amount = cells.get("amount_minor")
+    if amount is not None:
+        # Text that is no integer stays text, which is refused with its row.
+        item["amount_minor"] = int(amount) if amount.lstrip("-").isdecimal() and len(amount) < 20 else amount
+    return item

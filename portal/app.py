@@ -28,7 +28,7 @@ from billing.errors import (
 from pipeline.errors import StudyNotFound
 from pipeline.report import TEMPLATES
 from portal import health
-from portal.api import docs, money, rails, stow, studies
+from portal.api import docs, money, rails, stow, studies, usage_events
 from portal.auth import SignIn, create_first_admin
 from portal.context import PortalContext
 from portal.errors import (
@@ -40,6 +40,7 @@ from portal.errors import (
 )
 from portal.guard import Guard, protect
 from portal.intake import Intake
+from portal.key_limits import KeyLimits
 from portal.pages import (
     audit,
     claims,
@@ -81,6 +82,7 @@ ROUTES = (
     models,
     studies,
     money,
+    usage_events,
     docs,
     rails,
     stow,
@@ -97,6 +99,7 @@ def create_app(context: PortalContext) -> FastAPI:
     app = FastAPI(title="radmeter", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_life)
     app.state.context = context
     app.state.intake = Intake(context)
+    app.state.key_limits = KeyLimits()
     app.state.sign_in = SignIn(context.database, context.session_hours)
     app.state.static_version = _static_version()
     for module in ROUTES:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 import threading
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 
 from argon2 import PasswordHasher
@@ -20,6 +21,7 @@ from pipeline.own_peer import enabled_peer
 from pipeline.store import Row
 from portal.context import OUTSIDERS, Identity, Role
 from portal.errors import (
+    KeyOnlyRecordsUsage,
     KeyOnlyStores,
     KeyStoresNothing,
     NotSignedIn,
@@ -133,12 +135,35 @@ def identify_session(database: Database, token: str) -> Identity:
     return _identity(database, session["tenant"], session["user_name"], Role(session["role"]))
 
 
-def identify_api_key(database: Database, key: str) -> Identity:
-    """Which tenant this API key reads. Raises `NotSignedIn`, or `KeyOnlyStores` for one that is bound to a peer."""
+@dataclass(frozen=True)
+class ApiKey:
+    """A valid key. ae_title: of the peer as which it stores. usage_source: under which it records usage.
+
+    A key that has neither reads all of its tenant.
+    """
+
+    tenant: str
+    prefix: str
+    label: str
+    ae_title: str | None
+    usage_source: str | None
+    requests_per_minute: int
+    concurrent_max: int
+
+
+def find_key(database: Database, key: str) -> ApiKey:
+    """The key itself, whatever it may do. Raises `NotSignedIn`."""
     row = _find_api_key(database, key)
-    if row["ae_title"] is not None:
+    return ApiKey(**{field.name: row[field.name] for field in fields(ApiKey)})
+
+
+def reader_identity(database: Database, key: ApiKey) -> Identity:
+    """Which tenant this API key reads. Raises `KeyOnlyStores`, `KeyOnlyRecordsUsage`."""
+    if key.ae_title is not None:
         raise KeyOnlyStores
-    return _identity(database, row["tenant"], f"API key {row['label']}", None)
+    if key.usage_source is not None:
+        raise KeyOnlyRecordsUsage
+    return _identity(database, key.tenant, f"API key {key.label}", None)
 
 
 def identify_storing_key(database: Database, key: str) -> Peer:
@@ -234,17 +259,23 @@ def create_api_key(
     label: str,
     expires_at: datetime | None = None,
     ae_title: str | None = None,
+    *,
+    usage_source: str | None = None,
+    requests_per_minute: int = 600,
+    concurrent_max: int = 8,
 ) -> str:
     """Make an API key `rm_<prefix>_<secret>`; the key is returned this once.
 
-    ae_title: of the peer as which the key stores; such a key reads nothing.
+    ae_title: of the peer as which the key stores; such a key reads nothing. usage_source: under which the key records
+    usage events (scope `usage:write`); it reads nothing but them.
     """
     prefix = secrets.token_hex(API_KEY_PREFIX_LENGTH // 2)
     key = f"rm_{prefix}_{secrets.token_urlsafe(TOKEN_BYTES)}"
+    limits = (requests_per_minute, concurrent_max)
     conn.execute(
-        """INSERT INTO api_key (tenant, prefix, key_hash, label, expires_at, ae_title)
-           VALUES (%s, %s, %s, %s, %s, %s)""",
-        (tenant, prefix, _digest(key), label, expires_at, ae_title),
+        """INSERT INTO api_key (tenant, prefix, key_hash, label, expires_at, ae_title, usage_source,
+             requests_per_minute, concurrent_max) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+        (tenant, prefix, _digest(key), label, expires_at, ae_title, usage_source, *limits),
     )
     return key
 

@@ -117,6 +117,31 @@ class KeyOnlyStores(PortalError):
     code = "key_only_stores"
 
 
+class KeyOnlyRecordsUsage(PortalError):
+    """This API key has the scope `usage:write`: it records usage events and reads nothing but them."""
+
+    status = 403
+    code = "key_only_records_usage"
+
+
+class KeyRecordsNoUsage(PortalError):
+    """This API key may not record usage. Make one with `radmeter key add LABEL --usage-source NAME`."""
+
+    status = 403
+    code = "key_records_no_usage"
+
+
+class TooManyRequests(PortalError):
+    """The API key makes more requests than it may. Wait and try again."""
+
+    status = 429
+    code = "too_many_requests"
+
+    def __init__(self, retry_after_s: int, message: str) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class KeyStoresNothing(PortalError):
     """This API key is not bound to a peer, so it cannot store. Make one with `radmeter key add LABEL --peer AE`."""
 

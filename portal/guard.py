@@ -19,6 +19,8 @@ from portal.streamed_body import UnreadBody
 log = logging.getLogger("radmeter.portal")
 
 BODY_SIZE_MAX = 1024 * 1024
+# Batches of usage events are larger than any form.
+LARGER_BODIES = {"/api/v1/usage/events": 4 * 1024 * 1024}
 # These read their bodies themselves, piece by piece and within limits of their own.
 STREAMED_PATHS = re.compile(r"/dicom-web/studies(/[^/]*)?|/upload")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -131,7 +133,10 @@ class Guard:
         headers = Headers(scope=scope)
         try:
             require_same_site(scope["method"], headers)
-            body = await _read_body(receive, headers) if scope["method"] not in SAFE_METHODS else b""
+            size_max = LARGER_BODIES.get(scope["path"], BODY_SIZE_MAX)
+            body = (
+                await _read_body(receive, headers, size_max) if scope["method"] not in SAFE_METHODS else b""
+            )
         except PortalError as error:
             await PlainTextResponse(str(error), error.status)(scope, receive, send)
             return
@@ -157,10 +162,10 @@ class Guard:
             log.info("request_answered", extra=fields)
 
 
-async def _read_body(receive: Receive, headers: Headers) -> bytes:
-    """The whole body, at most `BODY_SIZE_MAX` bytes: forms are the largest thing that comes in."""
+async def _read_body(receive: Receive, headers: Headers, size_max: int) -> bytes:
+    """The whole body, at most `size_max` bytes."""
     declared = headers.get("content-length", "0")
-    if not declared.isdecimal() or int(declared) > BODY_SIZE_MAX:
+    if not declared.isdecimal() or int(declared) > size_max:
         raise RequestTooLarge
     body = bytearray()
     while True:
@@ -168,7 +173,7 @@ async def _read_body(receive: Receive, headers: Headers) -> bytes:
         if message["type"] == "http.disconnect":
             return bytes(body)
         body += message.get("body", b"")
-        if len(body) > BODY_SIZE_MAX:
+        if len(body) > size_max:
             raise RequestTooLarge
         if not message.get("more_body", False):
             return bytes(body)

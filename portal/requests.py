@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
-from portal.auth import identify_api_key, identify_session
+from portal.auth import ApiKey, identify_session, reader_identity
 from portal.context import Identity, PortalContext, Role
 from portal.errors import NotSignedIn, PageNotFound, RoleNotAllowed
 
@@ -45,12 +45,23 @@ def program_or_person(roles: frozenset[Role]) -> Callable[[Request, PortalContex
     by_session = signed_in(roles)
 
     def check(request: Request, context: Context) -> Identity:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return identify_api_key(context.database, key.strip())
-        return by_session(request, context)
+        key = request_key(request)
+        return by_session(request, context) if key is None else reader_identity(context.database, key)
 
     return check
+
+
+def bearer_token(request: Request) -> str | None:
+    """What follows `Authorization: Bearer`, if the request has it."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def request_key(request: Request) -> ApiKey | None:
+    """The API key of the request, found before its route was; see `portal/api/metered.py`."""
+    key = request.state.api_key
+    assert key is None or isinstance(key, ApiKey)
+    return key
 
 
 def parse_id(text: str) -> UUID:

@@ -172,6 +172,7 @@ def _add_groups() -> None:
         cli_reconcile,
         cli_route_try,
         cli_study,
+        cli_usage,
     )
 
     groups = (
@@ -189,6 +190,7 @@ def _add_groups() -> None:
         cli_reconcile,
         cli_route_try,
         cli_study,
+        cli_usage,
     )
     for group in groups:
         for name, commands in group.GROUPS.items():

@@ -77,12 +77,31 @@ def add_key(
     peer: Annotated[
         str | None, typer.Option(help="AE title of the peer as which it stores by STOW-RS")
     ] = None,
+    usage_source: Annotated[
+        str | None, typer.Option(help="scope usage:write: name under which it records usage events")
+    ] = None,
+    requests_per_minute: Annotated[int, typer.Option(min=1, max=1_000_000)] = 600,
+    concurrent_max: Annotated[int, typer.Option(help="requests at once", min=1, max=1000)] = 8,
 ) -> None:
-    """Make an API key; it is shown once. With --peer it stores as that peer, and reads nothing."""
+    """Make an API key; it is shown once.
+
+    With --peer it stores as that peer, and reads nothing; with --usage-source it records usage, and reads nothing else.
+    """
+    if peer is not None and usage_source is not None:
+        raise CommandFailed("a key has one purpose: --peer or --usage-source")
     with administration(tenant) as conn:
         if peer is not None and get_peer(conn, tenant, peer) is None:
             raise CommandFailed(f"no peer {peer}")
-        key = auth.create_api_key(conn, tenant, label, datetime.now(UTC) + timedelta(days=days), peer)
+        key = auth.create_api_key(
+            conn,
+            tenant,
+            label,
+            datetime.now(UTC) + timedelta(days=days),
+            peer,
+            usage_source=usage_source,
+            requests_per_minute=requests_per_minute,
+            concurrent_max=concurrent_max,
+        )
     typer.echo(key)
 
 

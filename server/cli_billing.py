@@ -1,4 +1,4 @@
-"""`radmeter contract|usage|statement`: contracts, usage and statements."""
+"""`radmeter contract|statement`: contracts and statements."""
 
 from __future__ import annotations
 
@@ -12,26 +12,20 @@ from rich.console import Console
 from rich.table import Table
 
 from billing import contract as contracts
-from billing import contract_diff, simulate, statement, store, usage
+from billing import contract_diff, simulate, statement, store
 from billing import statement_document as document
-from billing.statement_text import safe_cell
 from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
 contract_commands = typer.Typer(help="Contracts: check, simulate, add, list.", no_args_is_help=True)
-usage_commands = typer.Typer(help="Usage events.", no_args_is_help=True)
 statement_commands = typer.Typer(help="Statements: draft, issue, show, export.", no_args_is_help=True)
 GROUPS = {
     "contract": contract_commands,
-    "usage": usage_commands,
     "statement": statement_commands,
 }
 
-_USAGE_COLUMNS = (
-    "occurred_at", "kind", "product", "quantity", "outcome", "reason", "study_ref", "case_key", "event_id",
-)  # fmt: skip
 FileArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 DayOption = Annotated[str, typer.Option(help="a day of the period, YYYY-MM-DD; today without it")]
 LanguageOption = Annotated[str, typer.Option(help="en or zh")]
@@ -118,33 +112,6 @@ def list_contracts(tenant: TenantOption = FIRST_TENANT) -> None:
                 str(one.first_day),
             )
     Console().print(table)
-
-
-@usage_commands.command("export")
-def export_usage(
-    out: Annotated[Path, typer.Option(help="CSV file to write")],
-    tenant: TenantOption = FIRST_TENANT,
-) -> None:
-    """Every usage event with its decision as CSV; opaque references, no patient data."""
-    import csv
-
-    rows = 0
-    with administration(tenant) as conn, out.open("w", newline="", encoding="utf-8-sig") as file:
-        writer = csv.writer(file)
-        writer.writerow(_USAGE_COLUMNS)
-        before: int | None = None
-        while page := store.list_usage(conn, tenant, limit=1000, before=before):
-            for one in page:
-                writer.writerow([safe_cell(text) for text in _usage_row(one)])
-            rows += len(page)
-            before = page[-1].ingest_sequence
-    typer.echo(f"{rows} usage events in {out}")
-
-
-def _usage_row(one: store.RecordedUsage) -> list[str]:
-    event, decision = one.event, one.decision
-    what = [event.occurred_at.isoformat(), event.kind, event.product, usage.plain(event.quantity)]
-    return [*what, decision.outcome, decision.reason_code, event.study_ref, event.case_key, event.event_id]
 
 
 @statement_commands.command("draft")

@@ -77,11 +77,6 @@ ORDER BY v.effective_at DESC LIMIT 1
 
 -- usage
 
--- name: usage_page
-SELECT * FROM billing.current_usage
-WHERE tenant = %(tenant)s AND (%(before)s::bigint IS NULL OR ingest_sequence < %(before)s::bigint)
-ORDER BY ingest_sequence DESC LIMIT %(limit)s
-
 -- name: usage_of_study
 SELECT * FROM billing.current_usage
 WHERE tenant = %(tenant)s AND study_ref = %(study_ref)s ORDER BY ingest_sequence

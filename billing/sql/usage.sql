@@ -37,6 +37,10 @@ JOIN billing.contract_rate r USING (tenant, contract_id, version)
 WHERE r.tenant = %(tenant)s AND r.product = ANY (%(products)s)
 ORDER BY v.contract_id, v.effective_at
 
+-- name: priced_products
+SELECT DISTINCT product, meter FROM billing.contract_rate
+WHERE tenant = %(tenant)s AND product = ANY (%(products)s)
+
 -- name: claim_cases
 -- A free case is taken, a held one only locked: who frees it waits, and then sees what was recorded meanwhile.
 INSERT INTO billing.case_claim AS held (tenant, contract_id, case_key, ingest_sequence)
@@ -116,3 +120,10 @@ WHERE v.tenant = %(tenant)s AND (
     )
 )
 ORDER BY v.ingest_sequence
+
+-- name: usage_page
+SELECT * FROM billing.current_usage
+WHERE tenant = %(tenant)s AND (%(before)s::bigint IS NULL OR ingest_sequence < %(before)s::bigint)
+  AND (%(source)s::text IS NULL OR source = %(source)s::text)
+  AND (%(event_id)s::text IS NULL OR event_id = %(event_id)s::text)
+ORDER BY ingest_sequence DESC LIMIT %(limit)s

@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query
 
 from billing import store as billing_store
+from portal.api.metered import MeteredRoute
 from portal.api.shapes import StatementDocument, StatementSummary, Usage, UsageList
 from portal.context import SEES_MONEY, Identity
 from portal.requests import Context, program_or_person
 
-router = APIRouter(prefix="/api/v1", tags=["money"])
+router = APIRouter(prefix="/api/v1", tags=["money"], route_class=MeteredRoute)
 
 Reader = Annotated[Identity, Depends(program_or_person(SEES_MONEY))]
 

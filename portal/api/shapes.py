@@ -114,9 +114,14 @@ class Usage(BaseModel):
     """A usage event and its current decision."""
 
     sequence: int
+    source: str
+    event_id: str
     kind: str = Field(description="result_delivered, seen_again, refused, failed, usage, outcome or void")
     product: str
+    meter: str
     quantity: str = Field(description="exact decimal number as text")
+    amount_minor: int | None = Field(description="carried amount in minor units of amount_currency")
+    amount_currency: str | None
     occurred_at: datetime
     study_id: str
     case_key: str
@@ -131,9 +136,14 @@ class Usage(BaseModel):
         event, decision = row.event, row.decision
         return cls(
             sequence=row.ingest_sequence,
+            source=event.source,
+            event_id=event.event_id,
             kind=str(event.kind),
             product=event.product,
+            meter=event.meter,
             quantity=f"{event.quantity:f}",
+            amount_minor=event.amount_minor,
+            amount_currency=event.amount_currency,
             occurred_at=event.occurred_at,
             study_id=event.study_ref,
             case_key=event.case_key,

@@ -15,7 +15,7 @@ from dicom_gateway.stow_response import StowResult, choose_media_type
 from portal.auth import identify_storing_key
 from portal.errors import InvalidInput, MediaTypeNotSupported, NotAcceptable, NotSignedIn
 from portal.intake import Intake
-from portal.requests import portal_context
+from portal.requests import bearer_token, portal_context
 from study.errors import InvalidUID
 from study.identifiers import validate_uid
 
@@ -62,10 +62,10 @@ async def _store(request: Request, study_instance_uid: str | None) -> Response:
 
 
 def _sender(request: Request) -> Peer:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
+    token = bearer_token(request)
+    if token is None:
         raise NotSignedIn("Send an API key that is bound to a peer: Authorization: Bearer rm_…")
-    return identify_storing_key(portal_context(request).database, key.strip())
+    return identify_storing_key(portal_context(request).database, token)
 
 
 def _boundary(request: Request) -> str | None:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from pipeline import store
 from pipeline.database import Connection
 from pipeline.status import TERMINAL, StudyStatus
+from portal.api.metered import MeteredRoute
 from portal.api.shapes import (
     ModelIdentity,
     Reason,
@@ -24,7 +25,7 @@ from portal.api.shapes import (
 from portal.context import SEES_STUDIES, Identity
 from portal.requests import Context, parse_id, program_or_person
 
-router = APIRouter(prefix="/api/v1/studies", tags=["studies"])
+router = APIRouter(prefix="/api/v1/studies", tags=["studies"], route_class=MeteredRoute)
 
 Reader = Annotated[Identity, Depends(program_or_person(SEES_STUDIES))]
 

@@ -10,11 +10,12 @@ from portal.auth import (
     create_api_key,
     create_first_admin,
     create_user,
-    identify_api_key,
+    find_key,
+    reader_identity,
     revoke_api_key,
     set_password,
 )
-from portal.context import Role
+from portal.context import Identity, Role
 from portal.errors import NotSignedIn, PasswordTooShort, UserExists
 from portal.requests import SESSION_COOKIE
 from tests.portal.portal_site import PASSWORD, Site
@@ -23,6 +24,10 @@ from tests.portal.portal_site import PASSWORD, Site
 def sign_in(site: Site, name: str, password: str = PASSWORD, next: str = ""):
     client = site.client()
     return client, client.post("/sign-in", data={"name": name, "password": password, "next": next})
+
+
+def identify(site: Site, key: str) -> Identity:
+    return reader_identity(site.database, find_key(site.database, key))
 
 
 class TestSignIn:
@@ -133,11 +138,11 @@ class TestApiKeys:
     def test_a_key_names_its_tenant_until_it_is_revoked(self, site: Site) -> None:
         with site.database.transaction("beta") as conn:
             key = create_api_key(conn, "beta", "RIS")
-        assert identify_api_key(site.database, key).tenant == "beta"
+        assert identify(site, key).tenant == "beta"
         with site.database.transaction("beta") as conn:
             assert revoke_api_key(conn, "beta", key.split("_")[1])
         with pytest.raises(NotSignedIn):
-            identify_api_key(site.database, key)
+            identify(site, key)
 
     def test_only_prefix_and_digest_are_stored(self, site: Site) -> None:
         with site.database.transaction("alpha") as conn:
@@ -152,9 +157,9 @@ class TestApiKeys:
         with site.database.transaction("alpha") as conn:
             key = create_api_key(conn, "alpha", "RIS")
         with pytest.raises(NotSignedIn):
-            identify_api_key(site.database, change(key))
+            identify(site, change(key))
 
     @pytest.mark.parametrize("key", ["", "rm_", "rm__", "rm_00000000_", "x", "rm_\x00_a", "rm_ü_ü"])
     def test_nonsense_is_no_key(self, site: Site, key: str) -> None:
         with pytest.raises(NotSignedIn):
-            identify_api_key(site.database, key)
+            identify(site, key)

@@ -38,7 +38,7 @@ POSTS = {
     "/studies/{study_id}/order", "/studies/{study_id}/send-again", "/search", "/upload", "/peers", "/statements/issue",
     "/statements/{statement_id}/credit", "/statements/{statement_id}/dispute", "/disputes/{dispute_id}/decide",
     "/destinations", "/destinations/remove", "/destinations/test", "/routing/edit", "/routing/activate",
-    "/api/v1/studies/search",
+    "/api/v1/studies/search", "/api/v1/usage/events",
 }  # fmt: skip
 
 
@@ -250,6 +250,7 @@ ROLES_OF = {
     "/statements/{statement_id}.csv": MONEY | {"hospital"},
     "/statements/{statement_id}/cases.csv": MONEY | {"hospital"},
     "/api/v1/usage": MONEY,
+    "/api/v1/usage/events": MONEY,
     "/api/v1/statements": MONEY,
     "/api/v1/statements/{statement_id}": MONEY,
     "/audit": {"admin", "operator"},
