@@ -36,3 +36,7 @@ class HospitalCountRefused(BillingError, ValueError):
 
 class ReconciliationNotFound(BillingError, LookupError):
     """No reconciliation has this id for this tenant."""
+
+
+class NotEarnedYet(BillingError, ValueError):
+    """Revenue is recognised for days that are over."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from billing import control_accounts, statement, store
+from billing import control_accounts, deferred, statement, store
 from billing.errors import ContractNotFound
 from billing.money import Money, round_half_away_from_zero
 from billing.period import Period
@@ -128,6 +128,13 @@ def _splits(conn: Connection, tenant: str, month: Period) -> Finding:
     return Finding(not missing, "; ".join(missing) or f"{count} shares stored")
 
 
+def _deferred(conn: Connection, tenant: str, month: Period) -> Finding:
+    due = deferred.unrecognised(conn, tenant, month.ends_on)
+    return Finding(
+        not due, "; ".join(f"{account}: {amount} earned" for account, amount in due.items()) or "all booked"
+    )
+
+
 def _control(conn: Connection, tenant: str, _month: Period) -> Finding:
     """All of the books, not the month alone: a balance has no month."""
     problems = control_accounts.find_problems(conn, tenant)
@@ -157,6 +164,7 @@ ITEMS = (
     Item("statements", "all due statements are issued", APPROVER, _statements),
     Item("digests", "rating again gives the same, twice", NOBODY, _digests),
     Item("variance", "no contract is far from its mean", FINANCE, _variance),
+    Item("deferred", "what the month earned of fees billed ahead is revenue", NOBODY, _deferred),
     Item("splits", "shares are accrued", APPROVER, _splits),
     Item("control_accounts", "sub-ledgers equal their control accounts", NOBODY, _control),
     Item("rails", "every rail operation is known", APPROVER, _rails),

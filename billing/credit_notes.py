@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from billing import accounting, credit_note_record, ledger, numbers, statement_record, store
+from billing import accounting, credit_note_record, deferred, ledger, numbers, statement_record, store
 from billing.credit import Credited, Share, share_out
 from billing.credit_note_record import CreditNote, CreditNoteLine
 from billing.document_errors import ApprovalNeeded, CreditNoteNotFound, CreditNotPossible
@@ -231,7 +231,7 @@ def _store(conn: Connection, note: CreditNote, limit: Money | None) -> None:
         "issued_at": note.issued_at,
     }
     execute(conn, "insert_credit_note", {**key, **header})
-    postings = entry_of_credit_note(note)
+    postings = entry_of_credit_note(note, deferred.credited(conn, note))
     if postings:
         ledger.post(
             conn,
@@ -246,14 +246,19 @@ def _store(conn: Connection, note: CreditNote, limit: Money | None) -> None:
     accrual.reverse(conn, note, now=note.issued_at)
 
 
-def entry_of_credit_note(note: CreditNote) -> tuple[Posting, ...]:
-    """Revenue and tax against the receivable: the statement's entry mirrored for what is taken back."""
+def entry_of_credit_note(note: CreditNote, still_deferred: Money | None = None) -> tuple[Posting, ...]:
+    """Revenue and tax against the receivable: the statement's entry mirrored for what is taken back.
+
+    still_deferred: what of it was billed ahead and is no revenue yet; see `billing.deferred`.
+    """
+    still_deferred = still_deferred or Money.zero(note.currency)
     taxes: dict[str, Money] = defaultdict(lambda: Money.zero(note.currency))
     for tax in note.taxes:
         taxes[ledger.tax_account(tax.name)] += tax.tax
     postings = [
         Posting(f"{ledger.RECEIVABLE}:{note.buyer.id}", -note.total),
-        Posting(ledger.REVENUE, note.subtotal),
+        Posting(ledger.REVENUE, note.subtotal - still_deferred),
+        Posting(f"{ledger.DEFERRED_REVENUE}:{note.contract_name}", still_deferred),
         *(Posting(account, amount) for account, amount in taxes.items()),
     ]
     return tuple(posting for posting in postings if posting.amount)

@@ -70,20 +70,25 @@ class Entry:
     hash: bytes
 
 
-def entry_of_statement(statement: Statement, prepaid: Money | None = None) -> tuple[Posting, ...]:
+def entry_of_statement(
+    statement: Statement, prepaid: Money | None = None, deferred: Money | None = None
+) -> tuple[Posting, ...]:
     """Receivable against revenue, prepaid packages and tax; nothing for a statement of zero.
 
-    prepaid: how much of the subtotal is paid ahead of its use; see `wallet_books`.
+    prepaid: how much of the subtotal is paid ahead of its use; see `wallet_books`. deferred: how much is billed
+    ahead of the days that earn it; see `billing.deferred`.
     """
     prepaid = prepaid or Money.zero(statement.currency)
+    deferred = deferred or Money.zero(statement.currency)
     taxes: dict[str, Money] = {}
     for tax in statement.taxes:
         account = tax_account(tax.name)
         taxes[account] = taxes.get(account, Money.zero(statement.currency)) - tax.tax
     postings = [
         Posting(f"{RECEIVABLE}:{statement.payer.id}", statement.total),
-        Posting(REVENUE, prepaid - statement.subtotal),
+        Posting(REVENUE, prepaid + deferred - statement.subtotal),
         Posting(f"{PREPAID}:{statement.contract_name}", -prepaid),
+        Posting(f"{DEFERRED_REVENUE}:{statement.contract_name}", -deferred),
         *(Posting(account, amount) for account, amount in taxes.items()),
     ]
     return tuple(posting for posting in postings if posting.amount)

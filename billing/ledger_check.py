@@ -33,6 +33,7 @@ CHECKS = (
     "check_receivables_booked",
     "check_intent_before_call",
     "check_rail_operation_kept",
+    "check_deferrals",
 )
 """Queries whose rows are problems; see `sql/checks.sql`."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from billing import accounting, ledger
+from billing import accounting, deferred, ledger
 from billing.accounting import State
 from billing.books_errors import MonthNotChanged, SecondPersonNeeded
 from billing.close_items import ITEMS, NOBODY
@@ -67,6 +67,12 @@ class Checklist:
     def text(self) -> str:
         """Canonical JSON: what is signed."""
         return _text(self.month, self.items)
+
+
+def begin(conn: Connection, tenant: str, month: Period, *, by: str, now: datetime) -> None:
+    """Begin to close a month that is over: what it earned of fees billed ahead becomes revenue."""
+    accounting.begin_closing(conn, tenant, month, by=by, now=now)
+    deferred.recognise(conn, tenant, month.ends_on, now=now)
 
 
 def checklist(conn: Connection, tenant: str, month: Period) -> Checklist:

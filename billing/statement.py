@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from billing import accounting, aggregate, issue_store, ledger, store, wallet_books
+from billing import accounting, aggregate, deferred, issue_store, ledger, store, wallet_books
 from billing.compose import compose
 from billing.errors import PeriodNotEnded, PeriodOutsideContract, QuarantineNotEmpty, StatementIsNegative
 from billing.lock import lock_for_cutoff
+from billing.money import Money
 from billing.period import Period, periods_between
 from billing.queries import execute, one_row, rows
 from billing.splits import accrual
@@ -138,7 +139,11 @@ def _store_issued(conn: Connection, statement: Statement, *, is_first: bool) -> 
         issue_store.store_events(conn, statement)
     issue_store.store_header(conn, statement)
     effective_at = _effective_at(conn, statement)
-    postings = ledger.entry_of_statement(statement, wallet_books.prepaid_amount(conn, statement))
+    prepaid = wallet_books.prepaid_amount(conn, statement)
+    ahead = deferred.shares(statement, prepaid)
+    postings = ledger.entry_of_statement(
+        statement, prepaid, sum(ahead.values(), Money.zero(statement.currency))
+    )
     if postings:
         ledger.post(
             conn,
@@ -150,6 +155,7 @@ def _store_issued(conn: Connection, statement: Statement, *, is_first: bool) -> 
             effective_at=effective_at,
             booked_at=statement.issued_at,
         )
+    deferred.statement_issued(conn, statement, ahead, effective_at=effective_at)
     wallet_books.statement_issued(conn, statement, effective_at=effective_at)
     accrual.accrue(conn, statement, effective_at=effective_at, now=statement.issued_at)
     return statement

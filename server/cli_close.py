@@ -26,7 +26,7 @@ def begin(month: MonthArgument, by: ByOption, tenant: TenantOption = FIRST_TENAN
     """Begin to close a month that is over."""
     with administration(tenant) as conn:
         period = accounting.month_named(conn, tenant, month)
-        accounting.begin_closing(conn, tenant, period, by=by, now=datetime.now(UTC))
+        month_end.begin(conn, tenant, period, by=by, now=datetime.now(UTC))
         _print(month_end.checklist(conn, tenant, period))
 
 

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from billing import accounting, ledger, ledger_export, month_end, reports
+from billing import accounting, deferred, ledger, ledger_export, month_end, reports
 from billing import ageing as receivables
 from billing.period import local_midnight
 from pipeline.database import Connection
@@ -94,6 +94,22 @@ def roll_forward(
             for what, amount in steps.items():
                 table.add_row(one.account, amount.currency, what, str(amount))
     Console().print(table)
+
+
+@ledger_commands.command("recognise")
+def recognise(
+    until: Annotated[
+        str, typer.Option(help="days before this one are earned, YYYY-MM-DD, in the books' zone")
+    ],
+    tenant: TenantOption = FIRST_TENANT,
+) -> None:
+    """Turn what past days have earned of fees billed ahead into revenue; again books nothing more."""
+    with administration(tenant) as conn:
+        booked = deferred.recognise(conn, tenant, day_of(until), now=datetime.now(UTC))
+    for amount in booked:
+        typer.echo(f"recognised {amount} {amount.currency}")
+    if not booked:
+        typer.echo("nothing more was earned")
 
 
 @ledger_commands.command("ageing")

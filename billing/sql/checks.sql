@@ -109,3 +109,9 @@ LEFT JOIN LATERAL (
     ORDER BY t.transition_id DESC LIMIT 1
 ) t ON true
 WHERE o.tenant = %(tenant)s AND o.state IS DISTINCT FROM t.state ORDER BY o.operation_id
+
+-- name: check_deferrals
+SELECT format('statement %%s line %%s: deferred %%s, %%s became revenue and %%s was credited', statement_id, line_number,
+    amount_minor, earned_minor, credited_minor) AS problem
+FROM billing.deferral_state WHERE tenant = %(tenant)s AND (left_minor < 0 OR credited_minor > amount_minor)
+ORDER BY statement_id, line_number

@@ -74,12 +74,15 @@ WITH sub_ledger AS (
         SELECT lot_id, -amount_minor FROM billing.wallet_recognition WHERE tenant = %(tenant)s
     ) v JOIN billing.wallet_lot l ON l.tenant = %(tenant)s AND l.lot_id = v.lot_id
     JOIN billing.contract c ON c.tenant = l.tenant AND c.contract_id = l.contract_id GROUP BY c.name, c.currency
+    UNION ALL
+    SELECT account, currency, -sum(left_minor) FROM billing.deferral_state
+    WHERE tenant = %(tenant)s GROUP BY account, currency
 ), control AS (
     SELECT CASE WHEN split_part(account, ':', 1) = 'tax_payable' THEN 'tax_payable' ELSE account END AS account,
         currency, sum(amount_minor) AS amount_minor
     FROM billing.posting
     WHERE tenant = %(tenant)s
-      AND split_part(account, ':', 1) IN ('receivable', 'unapplied_cash', 'tax_payable', 'prepaid')
+      AND split_part(account, ':', 1) IN ('receivable', 'unapplied_cash', 'tax_payable', 'prepaid', 'deferred_revenue')
     GROUP BY 1, 2
 )
 SELECT account, currency, coalesce(s.amount_minor, 0) AS sub_ledger_minor, coalesce(c.amount_minor, 0) AS control_minor

@@ -158,6 +158,13 @@ CORRUPTIONS = {
         "UPDATE billing.rail_operation SET state = 'confirmed' WHERE kind = 'refund'",
         "it is confirmed, its last transition says intent",
     ),
+    "more recognised than deferred": (
+        "INSERT INTO billing.deferral VALUES"
+        " ('hospital-a', 1, 1, 1, 'deferred_revenue:x', 'CNY', '2026-01-01', '2027-01-01', 10);"
+        "INSERT INTO billing.deferral_movement (tenant, statement_id, line_number, kind, amount_minor, revenue_minor,"
+        " until, reference, moved_at) VALUES ('hospital-a', 1, 1, 'recognised', 11, 11, '2026-02-01', 'k', now())",
+        "statement 1 line 1: deferred 10, 11 became revenue and 0 was credited",
+    ),
 }  # fmt: skip
 
 
