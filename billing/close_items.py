@@ -11,12 +11,14 @@ from typing import Any
 
 import psycopg
 
-from billing import control_accounts, deferred, statement, store
+from billing import control_accounts, deferred, shares, statement, store
 from billing.errors import ContractNotFound
 from billing.money import Money, round_half_away_from_zero
 from billing.period import Period
 from billing.queries import one_row, rows
+from billing.rate import digest_lines
 from billing.rate_stored import Rater
+from billing.statement_record import Statement
 
 Connection = psycopg.Connection[Any]
 VARIANCE_MAX = Fraction(1, 2)
@@ -75,18 +77,26 @@ def _statements(conn: Connection, tenant: str, month: Period) -> Finding:
 
 
 def _digests(conn: Connection, tenant: str, month: Period) -> Finding:
-    """Each statement's period is rated again, twice, with the usage up to its cutoff."""
-    differing: list[str] = []
-    seen: list[str] = []
+    """Each statement's own period is rated again, twice, with the usage up to its cutoff: as it was issued."""
+    differing, seen = [], []
     for row in rows(conn, "statements_of_month", _values(tenant, month)):
         issued = store.get_statement(conn, tenant, row["statement_id"])
-        stored = store.contract_at(conn, tenant, row["contract_id"], issued.period.start_at)
-        first, second = (
-            Rater(conn, tenant, stored, row["cutoff_sequence"]).rate(issued.period).output_digest
-            for _ in range(2)
-        )
-        (seen if first == second else differing).append(f"{row['number']}: {first[:12]}")
+        stated = digest_lines(line.rated for line in issued.lines if line.rated.kind != "correction")
+        again = {_rate_again(conn, issued) for _ in range(2)}
+        note = f"{row['number']}: {stated[:12]}"
+        if again == {stated}:
+            seen.append(note)
+        else:
+            differing.append(f"{note}, again {', '.join(sorted(one[:12] for one in again))}")
     return Finding(not differing, "; ".join(differing or seen) or "no statements")
+
+
+def _rate_again(conn: Connection, issued: Statement) -> str:
+    """The digest of what the statement's payer is charged for its own period."""
+    stored = store.contract_at(conn, issued.tenant, issued.contract_id, issued.period.start_at)
+    rating = Rater(conn, issued.tenant, stored, issued.cutoff_sequence).rate(issued.period)
+    bill = shares.share(stored.contract, rating).get(issued.payer.id, ())
+    return digest_lines(line.rated for line in bill)
 
 
 def _variance(conn: Connection, tenant: str, month: Period) -> Finding:
@@ -162,7 +172,7 @@ ITEMS = (
     Item("watermark", "every source has told all of the month", FINANCE, _watermark),
     Item("quarantine", "no usage waits for a decision", FINANCE, _quarantine),
     Item("statements", "all due statements are issued", APPROVER, _statements),
-    Item("digests", "rating again gives the same, twice", NOBODY, _digests),
+    Item("digests", "rating again gives the same, twice", APPROVER, _digests),
     Item("variance", "no contract is far from its mean", FINANCE, _variance),
     Item("deferred", "what the month earned of fees billed ahead is revenue", NOBODY, _deferred),
     Item("splits", "shares are accrued", APPROVER, _splits),
