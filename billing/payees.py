@@ -10,6 +10,9 @@ import psycopg
 
 from billing.money import Money
 from billing.queries import rows
+from billing.splits import payout, payout_record
+from billing.splits.payout import Payout
+from billing.splits.payout_record import PayoutStatement
 
 Connection = psycopg.Connection[Any]
 
@@ -67,3 +70,20 @@ def earned_shares(conn: Connection, tenant: str, party_id: str, limit: int = 500
         )
         for row in found
     ]
+
+
+def payout_statements(
+    conn: Connection, tenant: str, party_id: str, limit: int = 200
+) -> list[PayoutStatement]:
+    """Issued to one party, latest month first."""
+    values = {"tenant": tenant, "party_id": party_id, "limit": limit}
+    return [
+        payout_record.from_text(row["document"], row["payout_statement_id"])
+        for row in rows(conn, "payout_statements_of_party", values)
+    ]
+
+
+def payouts(conn: Connection, tenant: str, party_id: str, limit: int = 200) -> list[Payout]:
+    """To one party, latest first."""
+    values = {"tenant": tenant, "party_id": party_id, "limit": limit}
+    return [payout.get(conn, tenant, row["payout_id"]) for row in rows(conn, "payouts_of_party", values)]

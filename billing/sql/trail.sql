@@ -53,3 +53,11 @@ FROM (SELECT DISTINCT tenant, party_id, currency FROM billing.split_allocation
 JOIN billing.party p ON p.tenant = a.tenant AND p.party_id = a.party_id
 WHERE %(party_id)s::text IS NULL OR p.party_id = %(party_id)s::text
 ORDER BY p.party_id, a.currency
+
+-- name: payout_statements_of_party
+SELECT payout_statement_id, document FROM billing.payout_statement
+WHERE tenant = %(tenant)s AND party_id = %(party_id)s ORDER BY period_start DESC, payout_statement_id DESC LIMIT %(limit)s
+
+-- name: payouts_of_party
+SELECT p.payout_id FROM billing.payout p
+WHERE p.tenant = %(tenant)s AND p.party_id = %(party_id)s ORDER BY p.payout_id DESC LIMIT %(limit)s

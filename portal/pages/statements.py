@@ -29,7 +29,7 @@ Viewer = Annotated[Identity, Depends(signed_in(SEES_STATEMENTS))]
 StatementId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 # Each PDF is made by a process of a few hundred MiB.
-_printing = threading.BoundedSemaphore(2)
+printing = threading.BoundedSemaphore(2)
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def issue(
 def show_pdf(context: Context, identity: Viewer, statement_id: StatementId) -> Response:
     with context.database.transaction(identity.tenant) as conn:
         found = issued_for(conn, identity, statement_id)
-    with _printing:
+    with printing:
         pdf = statement_document.render_pdf(found, identity.language)
-    return _file(pdf, "application/pdf", f"{found.number}.pdf")
+    return file_of(pdf, "application/pdf", f"{found.number}.pdf")
 
 
 @router.get("/statements/{statement_id}.csv")
@@ -97,7 +97,7 @@ def show_csv(context: Context, identity: Viewer, statement_id: StatementId) -> R
     with context.database.transaction(identity.tenant) as conn:
         found = issued_for(conn, identity, statement_id)
     text = statement_document.render_csv(found, identity.language)
-    return _file(text, "text/csv; charset=utf-8", f"{found.number}.csv")
+    return file_of(text, "text/csv; charset=utf-8", f"{found.number}.csv")
 
 
 @router.get("/statements/{statement_id}/cases.csv")
@@ -107,7 +107,7 @@ def show_cases(context: Context, identity: Viewer, statement_id: StatementId) ->
         found = issued_for(conn, identity, statement_id)
         cases = billing_store.usage_of_statement(conn, identity.tenant, found)
     text = statement_document.render_case_csv(found, cases, identity.language)
-    return _file(text, "text/csv; charset=utf-8", f"{found.number}-cases.csv")
+    return file_of(text, "text/csv; charset=utf-8", f"{found.number}-cases.csv")
 
 
 # After the others: its path would match theirs.
@@ -125,7 +125,7 @@ def _document(request: Request, identity: Identity, found: Statement) -> Respons
     return page(request, "statement.html", statement=found, body=body, is_running=is_running)
 
 
-def _file(content: bytes, media_type: str, name: str) -> Response:
+def file_of(content: bytes, media_type: str, name: str) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(content, media_type=media_type, headers=headers)
 

@@ -198,6 +198,7 @@ def add_usage(
     kind: str = "result_delivered",
     *,
     occurred_at: datetime | None = None,
+    question: str = "",
     **dimensions: str,
 ) -> None:
     event = UsageEvent(
@@ -209,7 +210,7 @@ def add_usage(
         quantity=Decimal(1),
         occurred_at=occurred_at or datetime.now(UTC),
         study_ref=study_id,
-        case_key=meter.case_key(b"secret", study_id, PRODUCT, ""),
+        case_key=meter.case_key(b"secret", study_id, PRODUCT, question),
         dimensions={"sending_peer": "PACS", "purpose": "clinical", "revision": "1", **dimensions},
         evidence={"study": study_id},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.routing import APIRoute
@@ -12,14 +12,17 @@ from fastapi.testclient import TestClient
 
 from billing import statement
 from billing import store as billing_store
+from billing.splits import payout_statement
 from pipeline import rule_store
 from portal.app import ROUTES
 from portal.auth import create_api_key
 from portal.context import Role
 from tests.portal.portal_site import Site
 from tests.portal.report_seed import small_report
+from tests.portal.route_roles import ROLES_OF
 from tests.portal.seeds import add_contract, add_result, add_usage, write_report
 
+LAST_MONTH = (datetime.now(UTC).replace(day=1) - timedelta(days=10)).replace(hour=12)
 TENANTS = ("alpha", "beta", "gamma")
 # Routes that show the same to everybody, or act on the session alone.
 OPEN = {
@@ -32,11 +35,13 @@ OPEN = {
     "/dicom-web/studies/{study_instance_uid}",
     "/api/openapi.json",
     "/api/docs",
+    "/api/v1/rails/stripe/webhook",  # the message's signature decides
 }
 # POST routes with the fields that make them valid.
 POSTS = {
     "/studies/{study_id}/order", "/studies/{study_id}/send-again", "/search", "/upload", "/peers", "/statements/issue",
     "/statements/{statement_id}/credit", "/statements/{statement_id}/dispute", "/disputes/{dispute_id}/decide",
+    "/payouts/{party_id}/issue", "/payouts/{party_id}/approve",
     "/destinations", "/destinations/remove", "/destinations/test", "/routing/edit", "/routing/activate",
     "/api/v1/studies/search", "/api/v1/usage/events",
 }  # fmt: skip
@@ -54,6 +59,7 @@ class Owned:
     ae_title: str
     image: str
     ingest_sequence: int
+    payout_statement_id: int
 
 
 def payee_of(tenant: str) -> str:
@@ -70,9 +76,14 @@ def fill(site: Site, tenant: str) -> Owned:
     pdf.write_bytes(b"%PDF-1.7 " + mark.encode())
     add_result(site, tenant, study_id, [])
     contract_id = add_contract(site, tenant, (payee_of(tenant), mark))
-    add_usage(site, tenant, study_id)
+    add_usage(site, tenant, study_id, occurred_at=LAST_MONTH)
+    add_usage(site, tenant, study_id, question="another one")
+    now = datetime.now(UTC)
     with site.database.transaction(tenant) as conn:
-        issued = statement.issue(conn, tenant, contract_id, datetime.now(UTC), close_early=True)
+        statement.issue(conn, tenant, contract_id, LAST_MONTH)
+        (account,) = payout_statement.accounts(conn, tenant)
+        paid = payout_statement.issue(conn, account, LAST_MONTH, by="seed", now=now)
+        issued = statement.issue(conn, tenant, contract_id, now, close_early=True)
     ae_title = f"PEER{tenant.upper()}"
     site.owner.execute(
         "INSERT INTO peer (tenant, ae_title, host, port) VALUES (%s, %s, 'pacs.test', 104)",
@@ -90,7 +101,18 @@ def fill(site: Site, tenant: str) -> Owned:
     assert issued.statement_id is not None
     image = view.key_images[0].name
     sequence = recorded[0].ingest_sequence
-    return Owned(tenant, mark, study_id, issued.statement_id, contract_id, ae_title, image, sequence)
+    assert paid.payout_statement_id is not None
+    return Owned(
+        tenant,
+        mark,
+        study_id,
+        issued.statement_id,
+        contract_id,
+        ae_title,
+        image,
+        sequence,
+        paid.payout_statement_id,
+    )
 
 
 def address(path: str, own: Owned) -> str:
@@ -102,6 +124,7 @@ def address(path: str, own: Owned) -> str:
         "line_number": "1",
         "ingest_sequence": str(own.ingest_sequence),
         "party_id": payee_of(own.tenant),
+        "payout_statement_id": str(own.payout_statement_id),
     }
     filled = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
     query = {
@@ -177,6 +200,11 @@ def test_no_tenant_changes_anything_of_another(site: Site) -> None:
         (f"/statements/{other.statement_id}/credit", {"reason": "x"}),
         (f"/statements/{other.statement_id}/dispute", {"reason": "x", "line": "1"}),
         ("/disputes/1/decide", {"reason": "x", "verdict": "accept"}),
+        (f"/payouts/{payee_of('beta')}/approve", {"payout_id": "1"}),
+        (
+            f"/payouts/{payee_of('beta')}/issue",
+            {"seller_id": "radmeter-imaging", "currency": "CNY", "month": "2026-10"},
+        ),
     ):
         assert client.post(path, data=values).status_code == 404, path
     change = client.post(
@@ -223,46 +251,6 @@ def test_row_level_security_stands_behind_the_queries(site: Site) -> None:
         with site.database.transaction("alpha") as conn:
             rows = conn.execute("SELECT tenant FROM " + table).fetchall()
         assert {row["tenant"] for row in rows} <= {"alpha"}, table
-
-
-MONEY = {"admin", "approver", "auditor", "finance"}
-ROLES_OF = {
-    "/": {"admin", "clinician", "operator"},
-    "/studies/{study_id}": {"admin", "clinician", "operator"},
-    "/studies/{study_id}/report.pdf": {"admin", "clinician", "operator"},
-    "/studies/{study_id}/images/{name}": {"admin", "clinician", "operator"},
-    "/api/v1/studies": {"admin", "clinician", "operator"},
-    "/api/v1/studies/{study_id}": {"admin", "clinician", "operator"},
-    "/api/v1/studies/{study_id}/events": {"admin", "clinician", "operator"},
-    "/api/v1/studies/{study_id}/result": {"admin", "clinician", "operator"},
-    "/upload": {"admin", "clinician", "operator"},
-    "/usage": MONEY,
-    "/usage.csv": MONEY,
-    "/usage/{ingest_sequence}": MONEY,
-    "/statements/{statement_id}/lines/{line_number}": MONEY,
-    "/payouts": MONEY | {"vendor"},
-    "/payouts/{party_id}": MONEY | {"vendor"},
-    "/statements": MONEY | {"hospital"},
-    "/statements/draft": MONEY | {"hospital"},
-    "/statements/{statement_id}": MONEY | {"hospital"},
-    "/statements/{statement_id}/account": MONEY | {"hospital"},
-    "/statements/{statement_id}.pdf": MONEY | {"hospital"},
-    "/statements/{statement_id}.csv": MONEY | {"hospital"},
-    "/statements/{statement_id}/cases.csv": MONEY | {"hospital"},
-    "/api/v1/usage": MONEY,
-    "/api/v1/usage/events": MONEY,
-    "/api/v1/statements": MONEY,
-    "/api/v1/statements/{statement_id}": MONEY,
-    "/audit": {"admin", "operator"},
-    "/peers": {"admin", "operator"},
-    "/peers/edit": {"admin"},
-    "/destinations": {"admin", "operator"},
-    "/destinations/edit": {"admin"},
-    "/routing": {"admin", "operator"},
-    "/routing/edit": {"admin", "operator"},
-    "/routing/activate": {"admin"},
-    "/models": MONEY | {"clinician", "operator"},
-}
 
 
 def test_each_role_reaches_its_pages_and_no_others(site: Site) -> None:
