@@ -46,6 +46,9 @@ def simulate_contract(
     file: FileArgument,
     usage_csv: FileArgument,
     until: Annotated[str, typer.Option(help="also issue what ends by this day, YYYY-MM-DD")] = "",
+    contributions: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="CSV of the weights of its pools")
+    ] = None,
     language: LanguageOption = "en",
 ) -> None:
     """The statements that a contract makes of a usage file, as issuing prints them; nothing is stored."""
@@ -55,7 +58,11 @@ def simulate_contract(
         text, received = file.read_text("utf-8"), simulate.read_usage(usage_csv.read_text("utf-8"))
         contracts.load(text)  # a mistake is told before a database starts
         end = _instant(until) if until else None
-        with throwaway_connection() as conn, simulate.simulated(conn, [text], received, end) as simulation:
+        weights = contributions.read_text("utf-8") if contributions else ""
+        with (
+            throwaway_connection() as conn,
+            simulate.simulated(conn, [text], received, end, weights) as simulation,
+        ):
             for issued in simulation.statements:
                 typer.echo(document.render_text(issued, language))
 

@@ -60,6 +60,15 @@ def draft(conn: Connection, account: Account, at: datetime | Period) -> PayoutSt
     return find(conn, account, month) or _compose(conn, account, month)[0]
 
 
+def has_something_to_state(conn: Connection, account: Account, at: datetime | Period) -> bool:
+    """Whether a month was stated already, or `issue` would not find it empty."""
+    return _says_something(draft(conn, account, at))
+
+
+def _says_something(statement: PayoutStatement) -> bool:
+    return bool(statement.lines or statement.guarantees or statement.moved or statement.to_pay)
+
+
 def issue(
     conn: Connection, account: Account, at: datetime | Period, *, by: str, now: datetime
 ) -> PayoutStatement:
@@ -82,7 +91,7 @@ def issue(
             f"{last['number']} is of a later month: what came since goes on the next one"
         )
     statement, decided = _compose(conn, account, month)
-    if not (statement.lines or statement.guarantees or statement.moved or statement.to_pay):
+    if not _says_something(statement):
         raise NothingToState(f"nothing is owed to {account.party_id!r} that is not stated already")
     statement = statement.evolve(
         payout_statement_id=one_row(conn, "next_payout_statement_id", {})["payout_statement_id"],
