@@ -200,6 +200,8 @@ def load(text: str) -> Contract:
         top.problem(
             "rates", f"payers and sites tell usage apart by more than {GROUP_DIMENSIONS_MAX} dimensions"
         )
+    if len(contract.payers.payers) > 1:
+        read_terms.require_no_counting(top, contract.splits, reserve)
     top.finish()
     if contract.term is None and contract.needs_term:
         top.problem("rates", "count over a term: say `term: {months: 12, from: 2026-01-01}`")

@@ -67,6 +67,14 @@ def read_liability(top: YamlMap, parties: Collection[str]) -> tuple[tuple[Liabil
     return tuple(shares), reserve
 
 
+def require_no_counting(top: YamlMap, splits: Sequence[Split], reserve: Split | None) -> None:
+    """Of a case that several payers pay, each statement counts one: what depends on the count would come twice."""
+    if any(claim.fixed is not None or len(claim.tiers) > 1 for split in splits for claim in split.claims):
+        top.problem("splits", "by fixed amounts or by volume need a contract with one payer")
+    if reserve:
+        top.problem("liability", "with a reserve for each case needs a contract with one payer")
+
+
 def _split(source: YamlMap, parties: Collection[str], rates: Sequence[Rate]) -> Split:
     products, rate_ids, publishers = _covered(source, rates)
     claims = tuple(_claim(item, parties) for item in source.maps("parties"))

@@ -241,3 +241,21 @@ def test_each_service_period_goes_by_its_own_version_of_the_contract(
         rows = queries.rows(conn, "split_states", {"tenant": TENANT, "statement_id": december.statement_id})
     shares = {(r["line_number"], r["party_id"]): r["amount_minor"] for r in rows}
     assert (shares[1, "dev-a"], shares[2, "dev-a"]) == (1_000, 6_000)
+
+
+def test_the_statements_of_several_payers_are_shared_as_one(transact, sign, bill) -> None:
+    contract_id = sign(
+        POOL.replace("{pool: hospitals, share: 0.30}", "{party: dev-a, share: 0.3333, cap: 100.00}")
+        + """
+payers:
+  - copay: {payer: treasury, fraction: 0.3}
+    residual: demo-hospital
+"""
+    )
+    bill(contract_id, 4)
+    with transact() as conn:
+        [first, second] = store.list_statements(conn, TENANT)
+    parts = [allocations(transact, one.statement_id)["dev-a"] for one in (first, second)]
+    assert sum(parts) == 10_000
+    assert sorted(one.subtotal.amount_minor for one in (first, second)) == [12_000, 28_000]
+    assert balances(transact)["split_payable:dev-a"] == -10_000

@@ -137,3 +137,16 @@ def test_the_publisher_of_each_rate_is_a_party(shared: Shared) -> None:
     for wrong in ("dev-z", "[dev-a, treasury]"):
         found = problems(text.replace("publisher: dev-a", f"publisher: {wrong}"))
         assert "does not name one of the contract's parties" in found[0][1]
+
+
+def test_what_counts_cases_needs_one_payer(shared: Shared) -> None:
+    payers = """payers:
+  - copay: {payer: treasury, fraction: 0.3}
+    residual: demo-hospital
+"""
+    fixed = "splits: [{split: s, parties: [{party: dev-a, fixed: 1}, {party: treasury, residual: true}]}]\n"
+    reserve = "liability: {shares: [{party: dev-a, share: 1}], reserve_per_case: 0.5}\n"
+    assert contract.load(shared(fixed)).splits
+    for text in (fixed, reserve):
+        found = [message for _, message in problems(shared(text) + payers)]
+        assert any("a contract with one payer" in message for message in found), found
