@@ -66,9 +66,14 @@ class Operation:
     changed_at: datetime
 
     @property
+    def name(self) -> str:
+        """Names this operation to a rail for ever, begun anew or not: what it is looked up by."""
+        return f"radmeter-{self.tenant}-{self.operation_id}"
+
+    @property
     def key(self) -> str:
-        """Names this operation to a rail for ever: the idempotency key, and what it is looked up by."""
-        return f"radmeter-{self.tenant}-{self.operation_id}-{self.generation}"
+        """The idempotency key; another one for each generation."""
+        return f"{self.name}-{self.generation}"
 
     @property
     def reference(self) -> str:

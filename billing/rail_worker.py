@@ -154,7 +154,7 @@ def _pause(operation: Operation, outcome: Outcome) -> timedelta:
         return timedelta(0)
     if outcome.state is State.SENT:
         return timedelta(seconds=POLL_S)
-    back_off_s = min(BACK_OFF_FIRST_S * 2.0 ** min(operation.attempts, 20), BACK_OFF_MAX_S)
+    back_off_s = min(BACK_OFF_FIRST_S * 2.0 ** min(max(operation.attempts - 1, 0), 20), BACK_OFF_MAX_S)
     if (
         operation.state is State.SENT
         and outcome.state is State.UNKNOWN

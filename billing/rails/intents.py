@@ -141,7 +141,7 @@ def request_take_back(conn: Connection, tenant: str, payout_id: int, *, amount: 
         kind=Kind.TAKE_BACK,
         subject_id=payout_id,
         amount=amount,
-        content={"payout": paid.key, "reference": str(paid.request["reference"])},
+        content={"payout": paid.name, "reference": str(paid.request["reference"])},
         now=now,
     )
 
@@ -169,7 +169,7 @@ def request_credit(
         amount=amount,
         content={
             "number": number,
-            "invoice": collected.key,
+            "invoice": collected.name,
             "customer": collected.request.get("customer", ""),
         },
         now=now,

@@ -15,12 +15,8 @@ API_VERSION = "2026-10-28.endive"
 TIMEOUT_S = 30.0
 PAGE_SIZE = 100
 DETAIL_LENGTH_MAX = 200
-OPERATION, LINE, PARTY, STATEMENT = (
-    "radmeter_operation",
-    "radmeter_line",
-    "radmeter_party",
-    "radmeter_statement",
-)
+OPERATION, GENERATION, LINE = "radmeter_operation", "radmeter_generation", "radmeter_line"
+PARTY, STATEMENT = "radmeter_party", "radmeter_statement"
 """Names of our metadata on what is made at Stripe."""
 
 
@@ -66,7 +62,7 @@ def _retry_after_s(error: stripe.StripeError) -> float | None:
 
 def metadata_of(operation: Operation) -> dict[str, str]:
     """What everything that is made for an operation carries."""
-    return {OPERATION: operation.key}
+    return {OPERATION: operation.name, GENERATION: str(operation.generation)}
 
 
 def key_of(operation: Operation, step: str) -> Any:

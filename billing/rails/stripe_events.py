@@ -218,11 +218,11 @@ _HANDLERS: dict[str, Callable[[StripeEvents, str], None]] = {
 
 
 def _operation_of(value: Any) -> tuple[str, int]:
-    """Tenant and operation that an object was made for, out of the key in its metadata."""
-    parts = meta(value, OPERATION).removeprefix("radmeter-").rsplit("-", 2)
-    if len(parts) != 3 or not parts[1].isdecimal():
+    """Tenant and operation that an object was made for, out of its metadata."""
+    tenant, _, operation_id = meta(value, OPERATION).removeprefix("radmeter-").rpartition("-")
+    if not tenant or not operation_id.isdecimal():
         raise NotOurs
-    return parts[0], int(parts[1])
+    return tenant, int(operation_id)
 
 
 def _find(conn: Connection, tenant: str, operation_id: int) -> Operation:

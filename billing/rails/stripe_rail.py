@@ -13,6 +13,7 @@ import stripe
 
 from billing.rail import Kind, Operation, Outcome, State
 from billing.rails.stripe_client import (
+    GENERATION,
     LINE,
     OPERATION,
     PAGE_SIZE,
@@ -104,7 +105,7 @@ class StripeRail:
                     State.UNKNOWN, detail=f"{found} of {len(_parts(operation))} sent; {outcome.detail}"
                 )
             return outcome
-        return Outcome(State.CONFIRMED, operation.key)
+        return Outcome(State.CONFIRMED, operation.name)
 
     def take_back(self, operation: Operation) -> Outcome:
         """Reverse the transfers of a payout, first to last, until the amount is reached."""
@@ -127,7 +128,7 @@ class StripeRail:
         if rest:
             state = State.UNKNOWN if done else State.FAILED
             return Outcome(state, detail=f"{rest} minor units of it are not there to take back")
-        return Outcome(State.CONFIRMED, operation.key)
+        return Outcome(State.CONFIRMED, operation.name)
 
     def look_up(self, operation: Operation) -> Outcome | None:
         try:
@@ -145,7 +146,7 @@ class StripeRail:
             return None if refund is None else refund_outcome(refund)
         if operation.kind is Kind.PAY_OUT:
             is_whole = len(self._find_transfers(operation)) == len(_parts(operation))
-            return Outcome(State.CONFIRMED, operation.key) if is_whole else None
+            return Outcome(State.CONFIRMED, operation.name) if is_whole else None
         return None  # credit and take_back find for themselves what is there
 
     def _find_invoice(self, operation: Operation) -> Any:
@@ -155,7 +156,10 @@ class StripeRail:
         since = {"gte": int(operation.created_at.timestamp()) - 3600}  # clocks differ
         asked: Any = {"customer": customer, "created": since, "limit": PAGE_SIZE}
         listed = self._v1.invoices.list(asked)
-        return self._find(operation, listed)
+        found = self._find(operation, listed)
+        is_over = found is not None and found.status in ("void", "uncollectible")
+        # An invoice that was ended before the operation was begun anew is not the one that is asked for now.
+        return None if is_over and meta(found, GENERATION) != str(operation.generation) else found
 
     def _draft_invoice(self, operation: Operation) -> Any:
         request = operation.request
@@ -237,7 +241,7 @@ class StripeRail:
             "amount": part["amount_minor"],
             "currency": operation.amount.currency.lower(),
             "destination": operation.request["account"],
-            "transfer_group": operation.key,
+            "transfer_group": operation.name,
             "description": operation.request["reference"],
             "metadata": {**metadata_of(operation), LINE: str(number)},
         }
@@ -247,7 +251,9 @@ class StripeRail:
         self._v1.transfers.create(values, key_of(operation, f"transfer:{number}"))
 
     def _find_transfers(self, operation: Operation) -> set[str]:
-        return {meta(one, LINE) for one in self._list_transfers(operation.key)}
+        """The parts that are sent and stand, by an earlier generation too."""
+        listed = self._list_transfers(operation.name)
+        return {meta(one, LINE) for one in listed if one.amount_reversed < one.amount}
 
     def _list_transfers(self, group: str) -> list[Any]:
         listed = every(self._v1.transfers.list({"transfer_group": group, "limit": PAGE_SIZE}))
@@ -259,8 +265,8 @@ class StripeRail:
         )
 
     def _find(self, operation: Operation, listed: Any) -> Any:
-        """The object that carries the operation's key."""
-        return next((one for one in every(listed) if meta(one, OPERATION) == operation.key), None)
+        """The newest object that was made for the operation, whichever try it was."""
+        return next((one for one in every(listed) if meta(one, OPERATION) == operation.name), None)
 
 
 class _TotalDiffers(Exception):

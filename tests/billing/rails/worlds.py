@@ -130,7 +130,7 @@ class StripeWorld:
 
     def payer_pays(self, operation: Operation, amount: str) -> None:
         [invoice] = [one for one in self.state.of("invoice") if one["status"] == "open"]
-        assert invoice["metadata"]["radmeter_operation"] == operation.key
+        assert invoice["metadata"]["radmeter_operation"] == operation.name
         self.state.pay(invoice["id"], int(amount.replace(".", "")))
         self.deliver()
 
