@@ -56,3 +56,11 @@ class FiscalFileRefused(BillingError, ValueError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+class DunningDayAhead(BillingError, ValueError):
+    """Reminders are written for today or an earlier day."""
+
+
+class ReminderNotFound(BillingError, LookupError):
+    """No reminder of this level was written on this statement."""

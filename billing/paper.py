@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
@@ -110,6 +110,28 @@ class Paper:
     @property
     def words(self) -> dict[str, str]:
         return labels(self.language)
+
+
+def shortened(paper: Paper) -> Paper:
+    """The paper as it is printed: of a table of more than `ROWS_MAX` rows the first ones, and how many follow."""
+    sections = tuple(
+        replace(section, table=_shortened(section.table, paper)) if section.table else section
+        for section in paper.sections
+    )
+    return replace(paper, table=_shortened(paper.table, paper), sections=sections)
+
+
+def is_shortened(paper: Paper) -> bool:
+    return shortened(paper) != paper
+
+
+def _shortened(table: Table, paper: Paper) -> Table:
+    if len(table.rows) <= ROWS_MAX:
+        return table
+    label = next(index for index in table.printed if not table.columns[index].is_number)
+    told = Cell(paper.words["cut"].format(count=len(table.rows) - ROWS_MAX))
+    last = tuple(told if index == label else Cell() for index in range(len(table.columns)))
+    return replace(table, rows=(*table.rows[:ROWS_MAX], last))
 
 
 def money(amount: Money) -> Cell:

@@ -17,7 +17,7 @@ from pathlib import Path
 import jinja2
 
 from billing.errors import PdfNotRendered
-from billing.paper import Cell, Paper, Table
+from billing.paper import Cell, Paper, Table, is_shortened, shortened
 from billing.statement_text import safe_cell
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -27,13 +27,19 @@ BYTE_ORDER_MARK = "\ufeff"
 
 def to_html(paper: Paper) -> str:
     """Its body as an HTML fragment, to stand in a page."""
-    return _template("paper_body.html").render(paper=paper)
+    return _template("paper_body.html").render(paper=shortened(paper))
 
 
 def to_print_html(paper: Paper) -> str:
     """The same body as a whole document for paper (A4)."""
     css = (_PACKAGE / "templates/paper_print.css").read_text(encoding="utf-8")
-    return _template("paper_print.html").render(paper=paper, css=css)
+    return _template("paper_print.html").render(paper=shortened(paper), css=css)
+
+
+def paper_to_pdf(paper: Paper) -> bytes:
+    """The paper on A4 pages; rows that are too many to print ride along in a CSV file."""
+    name = f"{paper.number or paper.title}.csv".replace("/", "-")
+    return to_pdf(to_print_html(paper), {name: to_csv(paper)} if is_shortened(paper) else None)
 
 
 def to_pdf(print_html: str, attachments: Mapping[str, bytes] | None = None) -> bytes:
@@ -63,6 +69,19 @@ def to_pdf(print_html: str, attachments: Mapping[str, bytes] | None = None) -> b
     return done.stdout
 
 
+def to_text(paper: Paper) -> str:
+    """For a terminal, 78 columns in English: the first text and the last number of each row."""
+    write = [f"{paper.title} {paper.number or paper.words['draft']}"]
+    write += [f"{role}: {party.name}" for role, party in paper.parties]
+    write += [f"{fact.label}: {fact.text}" for fact in paper.facts]
+    write += ["", *paper.notices]
+    for table in tables(paper):
+        write += _text_rows(table)
+    for section in paper.sections:
+        write += [f"{section.heading}: {' '.join([*section.paragraphs, *section.lines])}".rstrip(": ")]
+    return "\n".join([*write, *paper.foot]) + "\n"
+
+
 def to_csv(paper: Paper) -> bytes:
     """The main table with its totals, each table after it under a heading of its own."""
     rows: list[Sequence[Cell | str]] = []
@@ -89,6 +108,17 @@ def write_csv(rows: Iterable[Sequence[Cell | str]]) -> bytes:
 def tables(paper: Paper) -> list[Table]:
     """The main table, then those of the sections."""
     return [paper.table, *(section.table for section in paper.sections if section.table)]
+
+
+def _text_rows(table: Table) -> list[str]:
+    label = next(index for index in table.printed if not table.columns[index].is_number)
+    last = table.printed[-1]
+    write = []
+    for cells in table.rows:
+        write.append(f"{cells[label].text:<62}{cells[last].text:>16}")
+        write += [f"   {note}" for note in cells[label].notes]
+    write += [f"{total.label:<62}{total.amount!s:>16}" for total in table.totals]
+    return [*(write or [table.empty]), ""]
 
 
 def _csv_text(cell: Cell | str) -> str:

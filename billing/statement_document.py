@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from billing import explain, paper_print, share_paper, statement_text
-from billing.paper import ROWS_MAX, Cell, Section, count, last_day
+from billing.paper import ROWS_MAX, Cell, Section, count, is_shortened, last_day
 from billing.paper import quantity as quantity_cell
 from billing.paper_xlsx import to_xlsx
 from billing.statement_paper import ALONE, StatementContext, explained, statement_paper, totals
@@ -25,10 +25,13 @@ def render_print_html(statement: Statement, language: str = "en", context: State
 
 
 def render_pdf(statement: Statement, language: str = "en", context: StatementContext = ALONE) -> bytes:
-    """The statement on A4 pages; lines that are too many to print ride along as a CSV file."""
-    attachments = {}
+    """The statement on A4 pages; what is too much to print rides along in CSV files."""
+    attachments, name = {}, statement.number or "draft"
     if len(statement.lines) > ROWS_MAX:
-        attachments[f"{statement.number or 'draft'}.csv"] = render_csv(statement, language)
+        attachments[f"{name}.csv"] = render_csv(statement, language)
+    paper = statement_paper(statement, language, context)
+    if is_shortened(paper):
+        attachments[f"{name}-tables.csv"] = paper_print.to_csv(paper)
     return paper_print.to_pdf(render_print_html(statement, language, context), attachments)
 
 

@@ -28,6 +28,7 @@ from billing.paper import (
     row,
     without_empty,
 )
+from billing.party_terms import Party
 from billing.statement_record import Statement, StatementLine
 from billing.statement_text import labels
 
@@ -62,7 +63,7 @@ def statement_paper(
         title=words["statement"],
         number=statement.number,
         headline=Total("total", words["total" if is_issued else "draft_total"], statement.total),
-        parties=((words["seller"], statement.seller), (words["buyer"], statement.payer)),
+        parties=_parties(statement, words),
         facts=_facts(statement, words, language),
         table=(_summary if is_summed else _lines)(statement, words, language),
         sections=_sections(statement, context, words, language),
@@ -90,6 +91,12 @@ def totals(statement: Statement, words: dict[str, str]) -> tuple[Total, ...]:
 
 def explained(line: StatementLine, language: str) -> str:
     return explain.line(line.rated.explanation, language)
+
+
+def _parties(statement: Statement, words: dict[str, str]) -> tuple[tuple[str, Party], ...]:
+    """Who asks and who owes; whom it was done for, where that is somebody else."""
+    two = ((words["seller"], statement.seller), (words["buyer"], statement.payer))
+    return two if statement.payer.id == statement.buyer.id else (*two, (words["customer"], statement.buyer))
 
 
 def _facts(statement: Statement, words: dict[str, str], language: str) -> tuple[Fact, ...]:

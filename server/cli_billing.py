@@ -20,7 +20,9 @@ from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
 contract_commands = typer.Typer(help="Contracts: check, simulate, add, list.", no_args_is_help=True)
-statement_commands = typer.Typer(help="Statements: draft, issue, show, export.", no_args_is_help=True)
+statement_commands = typer.Typer(
+    help="Statements: draft, issue, show, export, credit, dispute.", no_args_is_help=True
+)
 GROUPS = {
     "contract": contract_commands,
     "statement": statement_commands,
@@ -154,24 +156,6 @@ def show_statement(
     """An issued statement."""
     with administration(tenant) as conn:
         typer.echo(document.render_text(store.get_statement(conn, tenant, statement_id), language))
-
-
-@statement_commands.command("export")
-def export_statement(
-    statement_id: int,
-    out: Annotated[Path, typer.Option(help="folder for PDF, CSV and the cases behind it")],
-    tenant: TenantOption = FIRST_TENANT,
-    language: LanguageOption = "en",
-) -> None:
-    """An issued statement as PDF and CSV, with one CSV row for each case behind it."""
-    with administration(tenant) as conn:
-        issued = store.get_statement(conn, tenant, statement_id)
-        cases = store.usage_of_statement(conn, tenant, issued)
-        out.mkdir(parents=True, exist_ok=True)
-        (out / f"{issued.number}.pdf").write_bytes(document.render_pdf(issued, language))
-        (out / f"{issued.number}.csv").write_bytes(document.render_csv(issued, language))
-        (out / f"{issued.number}-cases.csv").write_bytes(document.render_case_csv(issued, cases, language))
-    typer.echo(f"{issued.number} written to {out}")
 
 
 def _instant(day: str) -> datetime:

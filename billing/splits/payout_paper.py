@@ -75,7 +75,7 @@ def render_html(statement: PayoutStatement, language: str = "en") -> str:
 
 
 def render_pdf(statement: PayoutStatement, language: str = "en") -> bytes:
-    return paper_print.to_pdf(paper_print.to_print_html(payout_paper(statement, language)))
+    return paper_print.paper_to_pdf(payout_paper(statement, language))
 
 
 def render_csv(statement: PayoutStatement, language: str = "en") -> bytes:

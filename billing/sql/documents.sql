@@ -140,3 +140,20 @@ UPDATE billing.fiscal_document SET state = %(state)s, number = %(number)s, issue
     red_number = %(red_number)s, red_on = %(red_on)s, remark = %(remark)s, changed_by = %(changed_by)s,
     changed_at = %(changed_at)s
 WHERE tenant = %(tenant)s AND fiscal_id = %(fiscal_id)s
+
+-- reminders
+
+-- name: overdue_statements
+SELECT s.statement_id FROM billing.statement_open o JOIN billing.statement s USING (tenant, statement_id)
+WHERE s.tenant = %(tenant)s AND s.due_on < %(as_of)s AND o.open_minor > 0 ORDER BY s.statement_id
+
+-- name: insert_reminder
+INSERT INTO billing.reminder (tenant, statement_id, level, as_of, open_minor, disputed_minor, payable_minor,
+    document, document_sha256, written_at)
+VALUES (%(tenant)s, %(statement_id)s, %(level)s, %(as_of)s, %(open_minor)s, %(disputed_minor)s, %(payable_minor)s,
+    %(document)s, %(document_sha256)s, %(written_at)s)
+
+-- name: reminders
+SELECT statement_id, document FROM billing.reminder
+WHERE tenant = %(tenant)s AND (%(statement_id)s::bigint IS NULL OR statement_id = %(statement_id)s::bigint)
+ORDER BY written_at, statement_id, level

@@ -149,6 +149,15 @@ def test_what_came_after_the_issue_stands_on_page_and_paper_alike(statement: Sta
         assert "70%" in html
 
 
+def test_a_table_of_many_rows_is_cut_on_paper_and_whole_in_its_file() -> None:
+    paper = a_paper(tuple((Cell(f"r{n}"), Cell("", Decimal(n))) for n in range(2000)))
+    assert "… and 1500 more" in paper_print.to_print_html(paper)
+    reader = pypdf.PdfReader(io.BytesIO(paper_print.paper_to_pdf(paper)))
+    [content] = reader.attachments["P-1.csv"]
+    assert content.count(b"\r\n") == 2002
+    assert paper_print.to_csv(paper) == content
+
+
 def test_a_statement_of_no_lines_has_every_form(statement: Statement) -> None:
     nothing = statement.evolve(lines=(), taxes=(), not_charged={})
     assert "Nothing was charged in this period." in statement_document.render_html(nothing)

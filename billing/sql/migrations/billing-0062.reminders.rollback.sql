@@ -1,0 +1,2 @@
+DROP TABLE billing.reminder;
+DROP FUNCTION billing.check_reminder;
