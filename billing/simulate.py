@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from billing import meter, outcomes, statement, store
+from billing import meter, outcomes, statement, store, wallet
 from billing.errors import ContractNotFound, InvalidUsageEvent
 from billing.queries import rows
 from billing.splits import contribution
@@ -99,6 +99,7 @@ def read_usage(text: str) -> list[Received]:
 def _issue_ended(conn: Connection, contract_ids: Sequence[int], now: datetime) -> list[Statement]:
     """Every period that has ended by `now` and has no statement yet, oldest first."""
     outcomes.settle_outcomes(conn, TENANT, now=now)
+    wallet.expire(conn, TENANT, now=now)
     due = []
     for contract_id in contract_ids:
         with suppress(ContractNotFound):  # not in force yet
