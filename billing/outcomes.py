@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -15,7 +17,9 @@ from billing.queries import Row, rows
 from billing.usage import Kind, UsageEvent, Verdict
 
 Connection = psycopg.Connection[Any]
+TransactAs = Callable[[str], AbstractContextManager[Connection]]
 SOURCE = "settlement"
+NO_TENANT = "*"
 _BATCH = 1000
 
 
@@ -33,6 +37,17 @@ def settle_outcomes(conn: Connection, tenant: str, *, now: datetime) -> int:
             for case in due:
                 meter.record(conn, _no_verdict(tenant, case, terms), received_at=now)
             written += len(due)
+    return written
+
+
+def settle_every_tenant(transact: TransactAs, *, now: datetime) -> int:
+    """`settle_outcomes` for each tenant, in a transaction of its own."""
+    with transact(NO_TENANT) as conn:
+        tenants = [row["tenant"] for row in rows(conn, "every_tenant", {})]
+    written = 0
+    for tenant in tenants:
+        with transact(tenant) as conn:
+            written += settle_outcomes(conn, tenant, now=now)
     return written
 
 

@@ -1,8 +1,8 @@
 """Shares: which payer owes how much of each line of a rating, and which site each part belongs to.
 
-A line's amount lies on the cases behind it in proportion to their quantity; each case's part is divided by
-the payer rule that matches it. The exact parts are rounded once, by largest remainder, so that the payers of
-a line sum to it and the sites of a payer's part sum to that.
+A line's amount lies on the cases behind it in proportion to their quantity (a share of carried amounts, to the
+amounts); each case's part is divided by the payer rule that matches it. The exact parts are rounded once, by
+largest remainder, so that the payers of a line sum to it and the sites of a payer's part sum to that.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from billing.contract import Contract
-from billing.money import Money, allocate, round_half_away_from_zero
+from billing.money import Money, allocate, exponent, push_down, round_half_away_from_zero
+from billing.pricing.percentage import Percentage
 from billing.rate import RatedLine, Rating
+from billing.rate_terms import Rate
 from billing.site_parts import Place, SitePart
 from billing.usage import plain
 from billing.usage_totals import UsageGroup
@@ -72,13 +74,12 @@ def _share_line(
     cases = sum((Fraction(group.quantity) for group in behind), Fraction(0))
     slices = list(_slices(contract, line, behind, everything, cases))
     parts = {payer: [one for one in slices if one.payer == payer] for payer in payers_of(contract)}
-    sums = {payer: sum((abs(one.amount) for one in own), Fraction(0)) for payer, own in parts.items()}
-    amounts = allocate(line.amount.amount_minor, list(sums.values()), list(sums))
+    sums = {payer: sum((one.amount for one in own), Fraction(0)) for payer, own in parts.items()}
+    amounts = _round(line.amount, list(sums.values()), list(sums))
     found = {}
-    for (payer, own), amount_minor in zip(parts.items(), amounts, strict=True):
+    for (payer, own), exact, amount_minor in zip(parts.items(), sums.values(), amounts, strict=True):
         if not own:
             continue
-        exact = sum((one.amount for one in own), Fraction(0))
         own_cases = sum((one.cases for one in own), Fraction(0))
         rated = _part_of(line, Money(amount_minor, line.amount.currency), exact, own_cases, cases)
         found[payer] = SharedLine(rated, _site_parts(rated, own) if contract.site_statements else ())
@@ -93,8 +94,8 @@ def _slices(
     cases: Fraction,
 ) -> Iterator[_Slice]:
     """The exact parts of a line by payer and place, in major units; their amounts sum to its own."""
-    for group in behind if cases else ():
-        part_of_line = Fraction(group.quantity) / cases
+    weights = _weights(contract, line, behind)
+    for group, part_of_line in zip(behind if cases else (), weights, strict=False):
         amount, units = line.exact * part_of_line, Fraction(line.quantity) * part_of_line
         for payer, part in _divide(contract, group.dimensions, amount, units).items():
             yield _Slice(payer, _place(contract, group), part, Fraction(group.quantity))
@@ -102,6 +103,23 @@ def _slices(
         for payer, part in _divide(contract, {}, line.exact, Fraction(0)).items():
             for place, weight in _fee_weights(contract, everything).items():
                 yield _Slice(payer, place, part * weight, Fraction(0))
+
+
+def _weights(contract: Contract, line: RatedLine, behind: Sequence[UsageGroup]) -> list[Fraction]:
+    """How a line lies on the usage behind it: by the amounts that it is a share of, else by quantity; sums to 1."""
+    source = contract.source_of(line.key)
+    amounts = [Fraction(group.amount_minor) for group in behind]
+    is_share = isinstance(source, Rate) and isinstance(source.pricing, Percentage)
+    quantities = [Fraction(group.quantity) for group in behind]
+    weights = amounts if is_share and sum(amounts, Fraction(0)) else quantities
+    total = sum(weights, Fraction(0))
+    return [weight / total for weight in weights]
+
+
+def _round(total: Money, exact: Sequence[Fraction], keys: Sequence[str]) -> tuple[int, ...]:
+    """Exact parts in major units, rounded to minor units that sum to `total`."""
+    scale = 10 ** exponent(total.currency)
+    return push_down(total.amount_minor, [part * scale for part in exact], keys)
 
 
 def _divide(
@@ -153,13 +171,12 @@ def _site_parts(line: RatedLine, slices: Sequence[_Slice]) -> tuple[SitePart, ..
     amounts: dict[Place, Fraction] = defaultdict(Fraction)
     cases: dict[Place, Fraction] = defaultdict(Fraction)
     for one in slices:
-        amounts[one.place] += abs(one.amount)
+        amounts[one.place] += one.amount
         cases[one.place] += one.cases
     places = sorted(amounts)
     keys = ["\0".join(place) for place in places]
     by_cases = [cases[place] for place in places]
-    by_amount = [amounts[place] for place in places] if any(amounts.values()) else by_cases
-    parts = allocate(line.amount.amount_minor, by_amount, keys)
+    parts = _round(line.amount, [amounts[place] for place in places], keys)
     counts = [0] * len(places)
     if any(by_cases):
         counts = list(allocate(int(line.quantity * 10**6), by_cases, keys))

@@ -40,7 +40,7 @@ def run_worker(settings: Settings) -> None:
             app,
             concurrency=settings.worker_concurrency,
             drain_s=settings.drain_s,
-            each_minute=wiring.rails_round(settings),
+            each_minute=wiring.billing_round(settings),
         )
     )
 

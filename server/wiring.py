@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import procrastinate
 
+from billing.outcomes import settle_every_tenant
 from billing.rails.run import run_rails
 from pipeline.ask_counts import defer_count
 from pipeline.confirm_delivery import PAUSES_S
@@ -38,12 +39,18 @@ def database(settings: Settings, *, pool_size_max: int) -> Database:
     return Database(settings.database_url, pool_size_max=pool_size_max)
 
 
-def rails_round(settings: Settings) -> Callable[[], object]:
-    """What a worker does each minute for the rails of billing: see `billing.rails.run`."""
+def billing_round(settings: Settings) -> Callable[[], object]:
+    """What a worker does each minute for billing: the rails, see `billing.rails.run`, and windows for a verdict."""
     pool = database(settings, pool_size_max=4)
-    return functools.partial(
-        run_rails, pool.transaction, stripe_api_key=settings.stripe_api_key, clock=lambda: datetime.now(UTC)
-    )
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    def look_after() -> None:
+        run_rails(pool.transaction, stripe_api_key=settings.stripe_api_key, clock=clock)
+        settle_every_tenant(pool.transaction, now=clock())
+
+    return look_after
 
 
 def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Services:

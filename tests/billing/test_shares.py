@@ -133,6 +133,30 @@ def test_a_line_without_usage_lies_on_the_sites_by_the_agreed_weights() -> None:
     assert [(part.site, str(part.amount)) for part in fee.sites] == [("site-a", "75.01"), ("site-b", "25.00")]
 
 
+def test_a_share_of_carried_amounts_lies_on_the_sites_by_the_amounts() -> None:
+    share = """
+  - product: value
+    title: {en: V, zh: V}
+    unit: {en: v, zh: v}
+    price: {model: percentage, share: 0.15}
+"""
+    contract = contracts.load(BASE + share + "site_statements: {by: site}\n")
+    carried = [
+        UsageGroup(
+            "value", Decimal(1), 1, Decimal(1), {"site": "a"}, amount_minor=30000, amount_currency="CNY"
+        ),
+        UsageGroup(
+            "value", Decimal(9), 9, Decimal(1), {"site": "b"}, amount_minor=10000, amount_currency="CNY"
+        ),
+    ]
+    line = next(
+        one
+        for one in shares.share(contract, rated(contract, *carried))["insurer"]
+        if one.rated.product == "value"
+    )
+    assert [(part.site, str(part.amount)) for part in line.sites] == [("a", "45.00"), ("b", "15.00")]
+
+
 GROUPS = st.lists(
     st.builds(
         group,
