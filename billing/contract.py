@@ -24,6 +24,7 @@ from billing import (
     price_list_terms,
     rate_cover,
     rate_terms,
+    safety_terms,
     site_terms,
     term,
     yaml_reader,
@@ -41,6 +42,7 @@ from billing.price_list_terms import PriceItem
 from billing.pricing.percentage import Percentage
 from billing.pricing.subscription import Subscription
 from billing.rate_terms import Rate
+from billing.safety_terms import SafetyTerms
 from billing.site_terms import SiteTerms
 from billing.splits import read_terms
 from billing.splits.terms import LiabilityShare, Split
@@ -95,6 +97,7 @@ class Contract:
     payers: PayerTerms = payer_terms.BUYER_PAYS
     site_statements: SiteTerms | None = None
     outcome: OutcomeTerms | None = None
+    safety: SafetyTerms = safety_terms.DEFAULT
 
     @property
     def effective_at(self) -> datetime:
@@ -183,6 +186,7 @@ def load(text: str) -> Contract:
         rates=rates,
         source_sha256=hashlib.sha256(text.encode()).hexdigest(),
         documents=document_terms.read(top),
+        safety=safety_terms.read(top),
         limits=limits_terms.read(top, {rate.product for rate in rates}, currency),
         parties=parties,
         splits=read_terms.read_splits(top, names, rates),

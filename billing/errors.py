@@ -145,8 +145,27 @@ class QuarantineNotEmpty(BillingError):
         self.event_count = event_count
 
 
-class StatementIsNegative(BillingError):
+class OutOfBounds(BillingError):
+    """The figures of a period break a bound: the account waits for a person, nothing is clamped."""
+
+    def __init__(self, message: str, bound: str) -> None:
+        super().__init__(message)
+        self.bound = bound
+
+
+class StatementIsNegative(OutOfBounds):
     """The corrections exceed the period's lines: the account waits for a person, nothing is clamped."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "negative")
+
+
+class AccountParked(BillingError):
+    """The account broke a bound and waits for a person: `radmeter statement release` lets it go on."""
+
+
+class AccountNotParked(BillingError):
+    """Only a parked account is released, by a person who says why."""
 
 
 class EntryNotAllowed(BillingError):

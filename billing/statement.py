@@ -8,9 +8,15 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from billing import accounting, aggregate, deferred, issue_store, ledger, store, wallet_books
+from billing import accounting, aggregate, deferred, issue_store, ledger, safety, store, wallet_books
 from billing.compose import compose
-from billing.errors import PeriodNotEnded, PeriodOutsideContract, QuarantineNotEmpty, StatementIsNegative
+from billing.errors import (
+    AccountParked,
+    OutOfBounds,
+    PeriodNotEnded,
+    PeriodOutsideContract,
+    QuarantineNotEmpty,
+)
 from billing.lock import lock_for_cutoff
 from billing.money import Money
 from billing.period import Period, periods_between
@@ -64,7 +70,7 @@ def issue_all(
 
     The same contract and period again returns the statements that exist. close_early: bill a period that
     has not ended; its later usage comes as a correction on the next statement.
-    Raises `PeriodNotEnded`, `QuarantineNotEmpty`, `StatementIsNegative` and what `draft` raises.
+    Raises `PeriodNotEnded`, `QuarantineNotEmpty`, `AccountParked`, `OutOfBounds` and what `draft` raises.
     """
     now = (now or datetime.now(UTC)).astimezone(UTC)
     lock_for_cutoff(conn, tenant)
@@ -72,14 +78,14 @@ def issue_all(
     issued = store.find_statements(conn, tenant, contract_id, period)
     if issued:
         return issued
+    safety.require_not_parked(conn, tenant, contract_id)
     if now < period.end_at and not close_early:
         raise PeriodNotEnded(f"the period ends on {period.ends_on}, midnight in {period.time_zone}")
     composed = compose(conn, tenant, contract, period, aggregate.last_decision(conn, tenant))
     for statement in composed.statements:
         if statement.quarantined_count:
             raise QuarantineNotEmpty(statement.quarantined_count)
-        if statement.total.amount_minor < 0:
-            raise StatementIsNegative(f"the statement would total {statement.total} {statement.currency}")
+    safety.require_within(conn, contract.contract, composed.statements)
     issue_store.close_period(conn, composed.statements[0], now)
     issued = tuple(
         _store_issued(conn, _number(conn, statement, contract, now), is_first=number == 0)
@@ -88,6 +94,30 @@ def issue_all(
     issue_store.store_shared_lines(conn, issued, composed.lines)
     wallet_books.period_issued(conn, issued[0], effective_at=_effective_at(conn, issued[0]))
     return issued
+
+
+def issue_or_park(
+    conn: Connection,
+    tenant: str,
+    contract_id: int,
+    at: datetime | Period,
+    *,
+    now: datetime,
+    close_early: bool = False,
+) -> tuple[Statement, ...] | AccountParked:
+    """As `issue_all`; where a bound is broken, the account is parked instead, and the caller commits that.
+
+    An account that is parked already is told the same way.
+    """
+    try:
+        with conn.transaction():
+            return issue_all(conn, tenant, contract_id, at, now=now, close_early=close_early)
+    except AccountParked as found:
+        return found
+    except OutOfBounds as found:
+        _, period = _resolve(conn, tenant, contract_id, at)
+        safety.park(conn, tenant, contract_id, period.starts_on, found, now=now)
+        return AccountParked(f"the account is parked until a person has looked: {found}")
 
 
 def unissued_periods(conn: Connection, tenant: str, contract_id: int, now: datetime) -> list[Period]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from pipeline.database import Connection
 from pipeline.store import Row
 
@@ -48,3 +50,30 @@ def times(conn: Connection, tenant: str, study_id: str) -> list[Row]:
            ORDER BY id""",
         (tenant, study_id),
     ).fetchall()
+
+
+def delivery_proof(
+    conn: Connection, tenant: str, study_id: object, revision: int, product: str
+) -> dict[str, str | int]:
+    """What a usage event of a delivered result carries, so that it proves itself when the study is long gone.
+
+    model, model_version, weights_sha256; input_digest, of all that the model read; how many objects were acknowledged
+    by how many destinations, when the first and when the last. Empty for what did not run.
+    """
+    row = conn.execute(
+        """SELECT r.model_name AS model, r.model_version, r.weights_sha256, r.input_digest, r.created_at AS made_at,
+             count(d.acknowledged_at) AS objects_acknowledged,
+             count(DISTINCT d.destination) FILTER (WHERE d.acknowledged_at IS NOT NULL) AS destinations,
+             min(d.acknowledged_at) AS first_acknowledged_at, max(d.acknowledged_at) AS last_acknowledged_at
+           FROM result r
+           LEFT JOIN result_object o USING (tenant, study_id, revision, product)
+           LEFT JOIN delivery d ON d.tenant = o.tenant AND d.sop_instance_uid = o.sop_instance_uid
+           WHERE r.tenant = %s AND r.study_id = %s AND r.revision = %s AND r.product = %s
+           GROUP BY r.model_name, r.model_version, r.weights_sha256, r.input_digest, r.created_at""",
+        (tenant, study_id, revision, product),
+    ).fetchone()
+    proof = {name: value for name, value in (row or {}).items() if value is not None}
+    return {
+        name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+        for name, value in proof.items()
+    }

@@ -8,8 +8,8 @@ from typing import Any
 
 from billing import guard, meter
 from billing.hospital_count import request_token
-from billing.usage import Purpose, UsageEvent
-from pipeline import peers, store
+from billing.usage import TEXT_LENGTH_MAX, Purpose, UsageEvent
+from pipeline import case_evidence, peers, store
 from pipeline.database import Connection
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
@@ -71,6 +71,9 @@ def usage_event(
     over_limit = guard.flag_of(conn, study.tenant, str(study.id), study.revision, product)
     if over_limit is not None:
         evidence["over_limit"] = over_limit
+    evidence |= case_evidence.delivery_proof(conn, study.tenant, study.id, study.revision, product)
+    choice: dict[str, Any] = next((one for one in study.route if one["product"] == product), {})
+    read = {name: choice.get(name) for name in ("publisher", "modality", "model", "model_version")}
     return UsageEvent(
         tenant=study.tenant,
         source="pipeline",
@@ -85,6 +88,9 @@ def usage_event(
             "sending_peer": study.ae_title,
             "purpose": _purpose(study, product, is_test_peer=bool(peer and peer["is_test"])),
             "revision": str(study.revision),
+            **{
+                name: value[:TEXT_LENGTH_MAX] for name, value in read.items() if value and value.isprintable()
+            },
             # By this the hospital finds its own order in a bill; it holds the key too.
             **({"request": request_token(secret, question)} if question.strip() else {}),
         },

@@ -33,6 +33,8 @@ class Route:
     model_version: str
     series_instance_uid: str
     explanation: str
+    publisher: str
+    modality: str
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,6 +66,8 @@ def choose(study: Study, manifest: Manifest) -> Route | Unfit:
         model_version=manifest.version,
         series_instance_uid=best.series_instance_uid,
         explanation=_explain(best, len(fitting), refused),
+        publisher=manifest.publisher,
+        modality=best.modality,
     )
 
 

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from billing import contract as contracts
-from billing import contract_diff, simulate, statement, store
+from billing import contract_diff, safety, simulate, statement, store
 from billing import statement_document as document
+from billing.errors import AccountParked
 from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
@@ -144,9 +145,37 @@ def issue_statement(
     close_early: Annotated[bool, typer.Option(help="bill a period that has not ended")] = False,
 ) -> None:
     """Issue each payer's statement of a period: number, lines and journal entry, once and for all."""
-    with administration(tenant) as conn:
-        for issued in statement.issue_all(conn, tenant, contract_id, _instant(day), close_early=close_early):
+    with explained_errors():
+        with administration(tenant) as conn:
+            now, at = datetime.now(UTC), _instant(day)
+            made = statement.issue_or_park(conn, tenant, contract_id, at, now=now, close_early=close_early)
+        if isinstance(made, AccountParked):  # raised once the parking is committed
+            raise made
+        for issued in made:
             typer.echo(document.render_text(issued))
+
+
+@statement_commands.command("parked")
+def list_parked(tenant: TenantOption = FIRST_TENANT) -> None:
+    """Accounts whose figures broke a bound: nothing is issued until a person has looked."""
+    with administration(tenant) as conn:
+        for row in safety.parked(conn, tenant):
+            typer.echo(
+                f"contract {row['contract_id']} ({row['name']}), {row['period_start']}: {row['explanation']}"
+            )
+
+
+@statement_commands.command("release")
+def release_account(
+    contract_id: int,
+    by: Annotated[str, typer.Option(help="your name, kept with the release")],
+    reason: Annotated[str, typer.Option(help="why the figures are right")],
+    tenant: TenantOption = FIRST_TENANT,
+) -> None:
+    """Let a parked account go on; the period may then break the bound it was parked for."""
+    with administration(tenant) as conn:
+        safety.release(conn, tenant, contract_id, by=by, reason=reason, now=datetime.now(UTC))
+    typer.echo(f"contract {contract_id} goes on")
 
 
 @statement_commands.command("show")

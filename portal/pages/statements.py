@@ -14,12 +14,13 @@ from markupsafe import Markup
 from billing import statement as statements
 from billing import statement_document
 from billing import store as billing_store
-from billing.errors import ContractNotFound, StatementNotFound
+from billing.errors import AccountParked, ContractNotFound, StatementNotFound
 from billing.period import Period, local_midnight
 from billing.statement_record import Statement
 from billing.store import StoredContract
 from pipeline.database import Connection
 from portal.context import ISSUES_STATEMENTS, SEES_STATEMENTS, Identity
+from portal.errors import ActionConflict
 from portal.render import page
 from portal.requests import Context, signed_in
 
@@ -78,8 +79,13 @@ def issue(
     """Issue once; the same request again leads to the same statement."""
     with context.database.transaction(identity.tenant) as conn:
         at = _instant(conn, identity, contract_id, starts_on)
-        issued = statements.issue(conn, identity.tenant, contract_id, at, close_early=close_early)
-    return RedirectResponse(f"/statements/{issued.statement_id}", 303)
+        now = datetime.now(UTC)
+        issued = statements.issue_or_park(
+            conn, identity.tenant, contract_id, at, now=now, close_early=close_early
+        )
+    if isinstance(issued, AccountParked):  # raised once the parking is committed
+        raise ActionConflict(str(issued))
+    return RedirectResponse(f"/statements/{issued[0].statement_id}", 303)
 
 
 @router.get("/statements/{statement_id}.pdf")

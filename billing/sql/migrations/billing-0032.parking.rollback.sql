@@ -1,0 +1,2 @@
+DROP TABLE billing.account_parking;
+DROP FUNCTION billing.release_once;
