@@ -1,6 +1,7 @@
 """One command of the books in a process of its own, killed at a statement: before or after the n-th one.
 
-`python -m tests.billing.crash_child URL COMMAND N before|after`; N = 0 kills nothing and prints how many there were.
+`python -m tests.billing.crash_child URL COMMAND N before|after CALLS`; N = 0 kills nothing and prints how many there
+were. CALLS: a file that outlives the process and holds a line for each call of the rail.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,11 +21,14 @@ from psycopg.rows import dict_row
 from billing import credit_notes, payments, statement
 from billing.document_errors import CreditExceedsLine
 from billing.payment_errors import AllocationTooLarge
+from billing.rail import Operation, Outcome, State
+from billing.rail_worker import Worker
+from billing.splits import payout
 from tests.billing.payment_seeds import NOVEMBER, NOW, PAYER, TENANT, cny
 
 
 class _Point:
-    """Where to die. COMMIT counts as a statement; a batch of the same statement counts as one."""
+    """Where to die. COMMIT and a call of the rail count too; a batch of the same statement counts as one."""
 
     def __init__(self, number: int, when: str) -> None:
         self.number, self.when, self.count = number, when, 0
@@ -93,11 +99,43 @@ def credit(url: str) -> None:
             conn.rollback()  # said again after it was done: there is nothing left to credit
 
 
-COMMANDS: dict[str, Callable[[str], None]] = {"issue": issue, "pay": pay, "credit": credit}
+@dataclass(frozen=True)
+class FileRail:
+    """A rail that pays at once and remembers it: a line of the file is money that has left."""
+
+    calls: Path
+    name: str = "bank"
+
+    def pay_out(self, operation: Operation) -> Outcome:
+        POINT.around(lambda: self._write(operation.key))
+        return Outcome(State.CONFIRMED, external_id=operation.key)
+
+    collect = credit = refund = take_back = pay_out
+
+    def look_up(self, operation: Operation) -> Outcome | None:
+        known = self.calls.exists() and operation.key in self.calls.read_text().split()
+        return Outcome(State.CONFIRMED, external_id=operation.key) if known else None
+
+    def _write(self, key: str) -> None:
+        with self.calls.open("a") as file:
+            file.write(f"{key}\n")
+
+
+def pay_out(url: str) -> None:
+    """A second person lets payout 1 go, and the worker brings it to the rail and back."""
+    with transaction(url) as conn:
+        if payout.get(conn, TENANT, 1).state == "requested":
+            payout.approve(conn, TENANT, 1, by="wang", now=NOW)
+    worker = Worker(TENANT, lambda: transaction(url), {"bank": FileRail(Path(sys.argv[5]))}, lambda: NOW)
+    while worker.run_once():
+        pass
+
+
+COMMANDS: dict[str, Callable[[str], None]] = {"issue": issue, "pay": pay, "credit": credit, "payout": pay_out}
 
 
 def main() -> None:
-    url, command, number, when = sys.argv[1:]
+    url, command, number, when, _ = sys.argv[1:]
     POINT.number, POINT.when = int(number), when
     COMMANDS[command](url)
     sys.stdout.write(str(POINT.count))
