@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from billing.money import Money, exponent
 from billing.payment_errors import BankFileRefused
@@ -20,6 +20,7 @@ TEXT_LENGTH_MAX = 1000
 AMOUNT_MINOR_MAX = 10**15
 _SPACE = re.compile(r"[\x00-\x20\x7f\s]+")
 _DOTTED = re.compile(r"([0-9]{2})\.([0-9]{2})\.([0-9]{4})")
+_AMOUNT = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{0,6})?")
 _NO_REFERENCE = {"", "NONREF", "NOTPROVIDED", "NOT PROVIDED"}
 
 
@@ -94,12 +95,9 @@ def clean(text: str | None) -> str:
 
 def money_of(text: str, currency: str) -> Money:
     """`1234.50`, exact; raises `BankFileRefused` for more decimals than the currency has."""
-    try:
-        value = Decimal(text.strip())
-    except InvalidOperation:
-        raise BankFileRefused(f"{text[:40]!r} is not an amount") from None
-    minor = value.scaleb(exponent(currency)) if value.is_finite() and len(text) <= 40 else Decimal("NaN")
-    if not minor.is_finite() or minor != minor.to_integral_value() or abs(minor) > AMOUNT_MINOR_MAX:
+    found = _AMOUNT.fullmatch(text.strip())
+    minor = Decimal(found[0]).scaleb(exponent(currency)) if found else None
+    if minor is None or minor != minor.to_integral_value() or abs(minor) > AMOUNT_MINOR_MAX:
         raise BankFileRefused(f"{text[:40]!r} is not an amount of {currency}")
     return Money(int(minor), currency)
 

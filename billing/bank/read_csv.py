@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ HEADERS: dict[str, tuple[str, ...]] = {
     "bank_reference": ("bank reference", "transaction id", "流水号", "交易流水号", "核心流水号"),
 }  # fmt: skip
 """Field → how banks head it. Several columns may head the remittance; they are joined."""
+_SWAP_MARKS = str.maketrans(",.", ".,")
+_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?")
 _PREAMBLE_ROWS = 30
 _PROBLEMS_SHOWN = 10
 
@@ -144,14 +147,12 @@ def _amount(cells: Mapping[str, str], currency: str, decimal_mark: str) -> Money
 
 def _money(text: str, currency: str, decimal_mark: str) -> Money:
     """`1,234.50` with the decimal mark `.`, `1.234,50` with `,`; nothing is zero."""
-    group = "," if decimal_mark == "." else "."
-    bare = (
-        text.replace(" ", "")
-        .replace("\u00a0", "")
-        .lstrip("¥￥")
-        .replace(group, "")
-        .replace(decimal_mark, ".")
-    )
+    bare = text.replace(" ", "").replace("\u00a0", "").lstrip("¥￥")
+    if decimal_mark == ",":
+        bare = bare.translate(_SWAP_MARKS)
+    # Thousands come in threes: 197,00 read with the wrong mark would be a hundredfold.
+    if _GROUPED.fullmatch(bare):
+        bare = bare.replace(",", "")
     try:
         return money_of(bare or "0", currency)
     except BankFileRefused:

@@ -171,6 +171,9 @@ def test_columns_that_no_bank_heads_so_are_named_by_hand() -> None:
     [
         ("a,b\n1,2\n", "--column"),
         ("date,amount\n2026-12-10,1.005\n", "row 2.*not an amount of CNY"),
+        ('date,amount\n2026-12-10,"197,00"\n', "row 2.*decimal mark"),
+        ("date,amount\n2026-12-10,１２\n", "row 2.*not an amount"),
+        ("date,amount\n2026-12-10,1_0\n", "row 2.*not an amount"),
         ("date,amount\n2026-12-10,1e9999\n", "row 2.*not an amount"),
         ("date,amount\n2026-12-10,NaN\n", "row 2.*not an amount"),
         ("date,amount\n2026-12-10,0\n", "row 2"),
