@@ -76,6 +76,11 @@ def add_contract(conn: Connection, tenant: str, yaml_text: str) -> int:
     return contract_id
 
 
+def list_parties(conn: Connection, tenant: str) -> dict[str, str]:
+    """Id → legal name of every party that a contract of the tenant names."""
+    return {row["party_id"]: row["legal_name"] for row in rows(conn, "parties", {"tenant": tenant})}
+
+
 def party_exists(conn: Connection, tenant: str, party_id: str) -> bool:
     """Whether a contract of the tenant names this party."""
     return bool(rows(conn, "party_exists", {"tenant": tenant, "party_id": party_id}))

@@ -18,17 +18,12 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from billing.errors import (
-    BillingError,
-    ContractNotFound,
-    PeriodOutsideContract,
-    StatementNotFound,
-    UsageEventNotFound,
-)
+from billing.errors import BillingError
 from pipeline.errors import StudyNotFound
 from pipeline.report import TEMPLATES
 from portal import health
 from portal.api import docs, money, rails, stow, studies, usage_events
+from portal.attempt import NOT_FOUND
 from portal.auth import SignIn, create_first_admin
 from portal.context import PortalContext
 from portal.errors import (
@@ -46,6 +41,7 @@ from portal.pages import (
     claims,
     destinations,
     models,
+    payments,
     payouts,
     peers,
     routing,
@@ -74,6 +70,7 @@ ROUTES = (
     statements,
     claims,
     trail,
+    payments,
     payouts,
     peers,
     routing,
@@ -88,9 +85,6 @@ ROUTES = (
     stow,
     health,
 )
-
-
-_NOT_FOUND = (StudyNotFound, StatementNotFound, ContractNotFound, PeriodOutsideContract, UsageEventNotFound)
 
 
 def create_app(context: PortalContext) -> FastAPI:
@@ -135,7 +129,7 @@ def _answer_errors(app: FastAPI) -> None:
     """The one table from errors to HTTP."""
 
     def answer(request: Request, error: Exception) -> Response:
-        if isinstance(error, _NOT_FOUND):
+        if isinstance(error, (StudyNotFound, *NOT_FOUND)):
             error = PageNotFound()
         if isinstance(error, BillingError):
             error = ActionConflict(type(error).__doc__)

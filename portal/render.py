@@ -129,6 +129,8 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
         pages.append(("/usage", "Usage", "usage"))
     if identity.may(SEES_STATEMENTS):
         pages.append(("/statements", "Statements", "statements"))
+    if identity.may(SEES_MONEY):
+        pages.append(("/payments", "Payments", "payments"))
     if identity.may(SEES_PAYOUTS):
         pages.append(("/payouts", "Payouts", "payouts"))
     if identity.may(SEES_PEERS):

@@ -9,13 +9,12 @@ from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Path, Request, Response
-from fastapi.responses import RedirectResponse
 
 from billing import credit_notes, disputes, payment_record
-from billing.errors import BillingError
 from billing.money import exponent
 from billing.statement_record import Statement
 from pipeline.database import Connection
+from portal.attempt import attempt
 from portal.context import CHANGES_MONEY, DISPUTES, SEES_STATEMENTS, Identity
 from portal.errors import InvalidInput, PageNotFound
 from portal.pages.statements import StatementId, issued_for
@@ -62,21 +61,21 @@ def credit(
     form = ClaimForm("credit", line, amount, reason)
     with context.database.transaction(identity.tenant) as conn:
         statement = issued_for(conn, identity, statement_id)
-        try:
-            with conn.transaction():
-                shares = _shares(statement, form)
-                credit_notes.issue(
-                    conn,
-                    identity.tenant,
-                    statement_id,
-                    shares or None,
-                    reason=reason,
-                    by=identity.user_name,
-                    now=datetime.now(UTC),
-                )
-        except BillingError as problem:
-            return _page(request, conn, identity, statement, form, problem)
-    return _back(statement_id)
+        shares = _shares(statement, form)
+        return attempt(
+            conn,
+            lambda: credit_notes.issue(
+                conn,
+                identity.tenant,
+                statement_id,
+                shares or None,
+                reason=reason,
+                by=identity.user_name,
+                now=datetime.now(UTC),
+            ),
+            _account(statement_id),
+            lambda problem: _page(request, conn, identity, statement, form, problem),
+        )
 
 
 @router.post("/statements/{statement_id}/dispute")
@@ -93,20 +92,21 @@ def dispute(
     form = ClaimForm("dispute", line, amount, reason)
     with context.database.transaction(identity.tenant) as conn:
         statement = issued_for(conn, identity, statement_id)
-        try:
-            with conn.transaction():
-                disputes.open_dispute(
-                    conn,
-                    identity.tenant,
-                    statement_id,
-                    _shares(statement, form),
-                    reason=reason,
-                    by=identity.user_name,
-                    now=datetime.now(UTC),
-                )
-        except BillingError as problem:
-            return _page(request, conn, identity, statement, form, problem)
-    return _back(statement_id)
+        shares = _shares(statement, form)
+        return attempt(
+            conn,
+            lambda: disputes.open_dispute(
+                conn,
+                identity.tenant,
+                statement_id,
+                shares,
+                reason=reason,
+                by=identity.user_name,
+                now=datetime.now(UTC),
+            ),
+            _account(statement_id),
+            lambda problem: _page(request, conn, identity, statement, form, problem),
+        )
 
 
 @router.post("/disputes/{dispute_id}/decide")
@@ -127,13 +127,13 @@ def decide(
         if found is None:
             raise PageNotFound
         act = disputes.accept if verdict == "accept" else disputes.reject
-        try:
-            with conn.transaction():
-                act(conn, tenant, dispute_id, reason=reason, by=identity.user_name, now=now)
-        except BillingError as problem:
-            statement = issued_for(conn, identity, found.statement_id)
-            return _page(request, conn, identity, statement, ClaimForm("decide", reason=reason), problem)
-    return _back(found.statement_id)
+        statement, form = issued_for(conn, identity, found.statement_id), ClaimForm("decide", reason=reason)
+        return attempt(
+            conn,
+            lambda: act(conn, tenant, dispute_id, reason=reason, by=identity.user_name, now=now),
+            _account(found.statement_id),
+            lambda problem: _page(request, conn, identity, statement, form, problem),
+        )
 
 
 def _page(
@@ -142,7 +142,7 @@ def _page(
     identity: Identity,
     statement: Statement,
     form: ClaimForm | None = None,
-    problem: BillingError | None = None,
+    problem: str | None = None,
 ) -> Response:
     tenant, statement_id = identity.tenant, statement.statement_id
     assert statement_id is not None
@@ -157,7 +157,7 @@ def _page(
         notes=credit_notes.of_statement(conn, tenant, statement_id),
         disputes=disputes.list_disputes(conn, tenant, statement_id),
         form=form or ClaimForm(),
-        problem=str(problem) if problem else None,
+        problem=problem,
         may_change=identity.may(CHANGES_MONEY),
         may_dispute=identity.may(DISPUTES),
     )
@@ -183,5 +183,5 @@ def _minor(text: str, currency: str) -> int | None:
     return int(minor)
 
 
-def _back(statement_id: int) -> Response:
-    return RedirectResponse(f"/statements/{statement_id}/account", 303)
+def _account(statement_id: int) -> str:
+    return f"/statements/{statement_id}/account"

@@ -10,15 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Path, Request, Response
-from fastapi.responses import RedirectResponse
 from markupsafe import Markup
 
 from billing import accounting, payees
-from billing.errors import BillingError
 from billing.splits import payout, payout_paper, payout_statement
-from billing.splits.errors import PayoutNotFound, PayoutStatementNotFound
+from billing.splits.errors import PayoutNotFound
 from billing.splits.payout_record import PayoutStatement
 from pipeline.database import Connection
+from portal.attempt import attempt
 from portal.context import APPROVES_MONEY, CHANGES_MONEY, SEES_PAYOUTS, Identity
 from portal.errors import PageNotFound
 from portal.pages.statements import file_of, printing
@@ -121,18 +120,15 @@ def _act(
     context: Context,
     identity: Identity,
     party_id: str,
-    act: Callable[[Connection], None],
+    act: Callable[[Connection], object],
 ) -> Response:
-    """Do it, or show the page with the reason why not."""
     with context.database.transaction(identity.tenant) as conn:
-        try:
-            with conn.transaction():
-                act(conn)
-        except PayoutNotFound:
-            raise PageNotFound from None
-        except BillingError as problem:
-            return _party_page(request, conn, identity, party_id, problem)
-    return RedirectResponse(f"/payouts/{party_id}", 303)
+        return attempt(
+            conn,
+            lambda: act(conn),
+            f"/payouts/{party_id}",
+            lambda problem: _party_page(request, conn, identity, party_id, problem),
+        )
 
 
 def _party_page(
@@ -140,7 +136,7 @@ def _party_page(
     conn: Connection,
     identity: Identity,
     party_id: str,
-    problem: BillingError | None = None,
+    problem: str | None = None,
 ) -> Response:
     tenant = identity.tenant
     found = payees.payees(conn, tenant, party_id)
@@ -160,17 +156,14 @@ def _party_page(
         shares=payees.earned_shares(conn, tenant, party_id),
         statements=payees.payout_statements(conn, tenant, party_id),
         payouts=payees.payouts(conn, tenant, party_id),
-        problem=str(problem) if problem else None,
+        problem=problem,
         may_change=identity.may(CHANGES_MONEY),
         may_approve=identity.may(APPROVES_MONEY) and identity.party_id != party_id,
     )
 
 
 def _statement(conn: Connection, identity: Identity, payout_statement_id: int) -> PayoutStatement:
-    try:
-        found = payout_statement.get(conn, identity.tenant, payout_statement_id)
-    except PayoutStatementNotFound:
-        raise PageNotFound from None
+    found = payout_statement.get(conn, identity.tenant, payout_statement_id)
     if identity.only_party not in (None, found.payee.id):
         raise PageNotFound
     return found

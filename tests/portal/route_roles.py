@@ -17,6 +17,7 @@ ROLES_OF = {
     "/usage.csv": MONEY,
     "/usage/{ingest_sequence}": MONEY,
     "/statements/{statement_id}/lines/{line_number}": MONEY,
+    "/payments": MONEY,
     "/payouts": MONEY | {"vendor"},
     "/payouts/{party_id}": MONEY | {"vendor"},
     "/payouts/statements/{payout_statement_id}": MONEY | {"vendor"},

@@ -42,6 +42,8 @@ POSTS = {
     "/studies/{study_id}/order", "/studies/{study_id}/send-again", "/search", "/upload", "/peers", "/statements/issue",
     "/statements/{statement_id}/credit", "/statements/{statement_id}/dispute", "/disputes/{dispute_id}/decide",
     "/payouts/{party_id}/issue", "/payouts/{party_id}/approve",
+    "/payments/receive", "/payments/{payment_id}/allocate", "/bank/import",
+    "/bank/lines/{bank_line_id}/settle", "/bank/lines/{bank_line_id}/dismiss",
     "/destinations", "/destinations/remove", "/destinations/test", "/routing/edit", "/routing/activate",
     "/api/v1/studies/search", "/api/v1/usage/events",
 }  # fmt: skip

@@ -1,0 +1,51 @@
+"""A form about money: done as a whole, or nothing of it and the page again with the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import Response
+from fastapi.responses import RedirectResponse
+
+from billing.books_errors import ReconciliationNotFound
+from billing.case_errors import SiteNotFound
+from billing.document_errors import CreditNoteNotFound, DisputeNotFound, FiscalNotFound
+from billing.errors import (
+    BillingError,
+    ContractNotFound,
+    PeriodOutsideContract,
+    StatementNotFound,
+    UsageEventNotFound,
+)
+from billing.limits_errors import LimitNotFound, PackageNotFound
+from billing.payment_errors import BankLineNotFound, PaymentNotFound
+from billing.splits.errors import PayoutNotFound, PayoutStatementNotFound
+from pipeline.database import Connection
+
+NOT_FOUND = (
+    BankLineNotFound, ContractNotFound, CreditNoteNotFound, DisputeNotFound, FiscalNotFound, LimitNotFound,
+    PackageNotFound, PaymentNotFound, PayoutNotFound, PayoutStatementNotFound, PeriodOutsideContract,
+    ReconciliationNotFound, SiteNotFound, StatementNotFound, UsageEventNotFound,
+)  # fmt: skip
+"""What a page answers with 404: it is not there, or it is another tenant's."""
+
+
+def attempt(
+    conn: Connection,
+    act: Callable[[], object],
+    location: str | Callable[[], str],
+    show_problem: Callable[[str], Response],
+) -> Response:
+    """Call `act` in a savepoint of the caller's transaction, then lead to `location`.
+
+    show_problem: makes the page again from the sentence of a `BillingError`, with what was typed. What is not
+    found is no problem to show: it stays an error, and the portal answers 404.
+    """
+    try:
+        with conn.transaction():
+            act()
+    except NOT_FOUND:
+        raise
+    except BillingError as problem:
+        return show_problem(str(problem))
+    return RedirectResponse(location if isinstance(location, str) else location(), 303)
