@@ -68,6 +68,7 @@ class Bundle:
 
 
 CaseRule = SequenceDiscount | RequiresPrimary | Exclusion | Bundle
+QUANTITY = "quantity"
 KINDS = ("sequence_discount", "requires_primary", "exclusion", "bundle")
 
 
@@ -92,6 +93,7 @@ def _rule(source: YamlMap, rates: Sequence[Rate]) -> CaseRule:
     rule_id = name_of(source, "id")
     kind = source.one_of("kind", KINDS)
     products = _products(source, "products", priced)
+    require_quantities(source, products, rates)
     match kind:
         case "sequence_discount":
             for rate in rates:
@@ -138,6 +140,15 @@ def _products(source: YamlMap, key: str, priced: Set[str]) -> tuple[str, ...]:
         if name not in priced:
             source.problem(key, f"{name} has no price in this contract")
     return names
+
+
+def require_quantities(source: YamlMap, products: Sequence[str], rates: Sequence[Rate]) -> None:
+    """What a rule leaves of a price is left of a quantity; a peak or a count of events has no part."""
+    for rate in rates:
+        if rate.product in products and rate.pricing.is_metered and rate.measure != QUANTITY:
+            source.problem(
+                "products", f"{rate.id} counts by `measure: {rate.measure}`; a rule needs quantities"
+            )
 
 
 def _fractions(source: YamlMap) -> tuple[Fraction, ...]:

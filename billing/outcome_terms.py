@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from billing.case_rules_terms import Bundle, CaseRule, SequenceDiscount
+from billing.case_rules_terms import Bundle, CaseRule, SequenceDiscount, require_quantities
 from billing.pricing.per_unit import PerUnit
 from billing.rate_terms import Rate
 from billing.usage import Verdict
@@ -69,6 +69,7 @@ def read(top: YamlMap, rates: Sequence[Rate], case_rules: Sequence[CaseRule]) ->
 
 
 def _check(source: YamlMap, terms: OutcomeTerms, rates: Sequence[Rate]) -> None:
+    require_quantities(source, terms.products, rates)
     by_product = {rate.product: rate for rate in rates}
     if not terms.products:
         source.problem("products", "needs a list with at least one product")

@@ -73,6 +73,10 @@ class PayerTerms:
     def dimensions(self) -> frozenset[str]:
         return frozenset(name for rule in self.rules for name in rule.when)
 
+    def may_owe(self, payer: str, dimensions: Mapping[str, str]) -> bool:
+        """Whether the payer takes part in such a case at all."""
+        return not self.rules or payer in self.rule_for(dimensions).payers
+
     def rule_for(self, dimensions: Mapping[str, str]) -> PayerRule:
         for rule in self.rules:
             if all(dimensions.get(name, "") in values for name, values in rule.when.items()):

@@ -126,7 +126,8 @@ def usage_for_study(conn: Connection, tenant: str, study_ref: str) -> list[Recor
 def usage_of_statement(conn: Connection, tenant: str, statement: Statement) -> list[RecordedUsage]:
     """The cases behind a draft or an issued statement, charged or not, by the time they occurred.
 
-    Of several payers' statements of a period the first holds the events, and all show them.
+    Of several payers' statements of a period the first holds the events; each shows those that its payer may owe a
+    part of.
     """
     first = find_statement(conn, tenant, statement.contract_id, statement.period)
     values = {
@@ -134,7 +135,9 @@ def usage_of_statement(conn: Connection, tenant: str, statement: Statement) -> l
         "statement_id": first.statement_id if first else None,
     }
     name = "usage_of_draft" if statement.statement_id is None else "usage_of_issued"
-    return [recorded(row) for row in rows(conn, name, values)]
+    payers = contract_at(conn, tenant, statement.contract_id, statement.period.start_at).contract.payers
+    found = (recorded(row) for row in rows(conn, name, values))
+    return [one for one in found if payers.may_owe(statement.payer.id, one.event.dimensions)]
 
 
 def list_statements(

@@ -113,8 +113,9 @@ def test_each_payer_has_a_number_a_tax_and_a_receivable(
         assert ledger.check(conn, TENANT) == []
         assert statement.drafts(conn, TENANT, contract_id, datetime(2026, 2, 20, tzinfo=UTC)) == issued
         assert statement.issue(conn, TENANT, contract_id, datetime(2026, 2, 20, tzinfo=UTC)) == issued[0]
-        for one in issued:
-            assert len(store.usage_of_statement(conn, TENANT, one)) == 2
+        shown = {one.payer.id: store.usage_of_statement(conn, TENANT, one) for one in issued}
+    cases = {payer: [case.event.case_key for case in behind] for payer, behind in shown.items()}
+    assert cases == {"insurer": ["case-1", "case-2"], "members": ["case-1", "case-2"], "state": ["case-1"]}
 
 
 def test_who_owes_nothing_gets_no_statement(transact, contract_id: int, make_event) -> None:

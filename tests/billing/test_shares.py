@@ -42,6 +42,11 @@ rates:
     price:
       model: graduated
       tiers: [{up_to: 5, unit_price: 33.335}, {unit_price: 20.01}]
+  - product: beds
+    title: {en: Beds, zh: 床}
+    unit: {en: bed, zh: 床}
+    measure: peak
+    price: {model: per_unit, unit_price: 1}
   - product: fee
     title: {en: Fee, zh: 费}
     unit: {en: month, zh: 月}
@@ -246,6 +251,10 @@ def test_the_order_of_the_groups_does_not_matter(groups: list[UsageGroup], rando
             "case_rules:\n  - {id: a, kind: exclusion, products: [ct], inside: [fee]}\n"
             "  - {id: b, kind: exclusion, products: [fee], inside: [ct]}\n",
             "has exclusions in a circle",
+        ),
+        (
+            "outcome: {products: [beds], window_days: 3, none: 0}\n",
+            "beds counts by `measure: peak`; a rule needs quantities",
         ),
         ("case_rules:\n  - {id: ct, kind: exclusion, products: [ct], inside: [fee]}\n", "`id` is taken"),
         (
