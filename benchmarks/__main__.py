@@ -29,6 +29,7 @@ BENCHMARKS = (
     "study_path",
     "inference_provider",
     "rating",
+    "billing_growth",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 

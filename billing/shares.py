@@ -48,6 +48,8 @@ def payers_of(contract: Contract) -> tuple[str, ...]:
 
 def share(contract: Contract, rating: Rating) -> dict[str, tuple[SharedLine, ...]]:
     """The rating's lines by payer, in its order. Every payer is a key; amounts sum to the rating's."""
+    if not contract.payers.rules and contract.site_statements is None:  # nothing to share: thousands of lines
+        return {contract.buyer.id: tuple(SharedLine(line) for line in rating.lines)}
     parts: dict[str, list[SharedLine]] = {payer: [] for payer in payers_of(contract)}
     groups = _groups_by_key(rating)
     everything = [group for taken in rating.taken.values() for group in taken]

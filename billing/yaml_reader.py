@@ -11,7 +11,7 @@ import yaml
 
 from billing.errors import ContractError, ContractProblem
 
-TEXT_LENGTH_MAX = 256 * 1024
+TEXT_LENGTH_MAX = 1024 * 1024
 DEPTH_MAX = 20
 VALUE_LENGTH_MAX = 500
 _MISSING = object()
