@@ -122,7 +122,7 @@ def books(copy: Copy) -> list[Any]:
         found: list[Any] = [conn.execute(query).fetchall() for query in queries]
     calls = copy.calls.read_text().split() if copy.calls.exists() else []
     assert len(calls) == len(set(calls)), "the rail was called twice for one thing"
-    return [*found, calls]
+    return [*found, len(calls)]  # a number that was rolled back leaves a gap in the rail's keys
 
 
 def kill_and_repeat(copy: Copy, command: str, number: int, when: str, expected: list[Any]) -> None:
