@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from billing import accounting, deferred, ledger, ledger_export, month_end, reports
+from billing import accounting, deferred, ledger, ledger_export, month_end, outstanding, reports
 from billing import ageing as receivables
 from billing.period import local_midnight
 from pipeline.database import Connection
@@ -122,6 +122,20 @@ def ageing(at: AtOption = "", tenant: TenantOption = FIRST_TENANT) -> None:
         for line in receivables.age(receivables.open_statements(conn, tenant, day, zone)):
             amounts = (*line.amounts, line.total)
             table.add_row(line.account, line.total.currency, *(str(amount) for amount in amounts))
+    Console().print(table)
+
+
+@ledger_commands.command("outstanding")
+def show_outstanding(tenant: TenantOption = FIRST_TENANT) -> None:
+    """What no statement has billed yet, before tax, and what customers dispute, with tax."""
+    table = Table("what", "of", "payer", "period", "currency", _right("amount"))
+    with administration(tenant) as conn:
+        for one in outstanding.accrued_unbilled(conn, tenant, datetime.now(UTC)):
+            what = "unbilled" if one.is_over else "running"
+            days = f"{one.period.starts_on} to {one.period.ends_on}"
+            table.add_row(what, one.contract_name, one.payer_id, days, one.amount.currency, str(one.amount))
+        for line in outstanding.disputed(conn, tenant):
+            table.add_row("disputed", line.number, "", "", line.amount.currency, str(line.amount))
     Console().print(table)
 
 

@@ -88,3 +88,8 @@ WITH sub_ledger AS (
 SELECT account, currency, coalesce(s.amount_minor, 0) AS sub_ledger_minor, coalesce(c.amount_minor, 0) AS control_minor
 FROM sub_ledger s FULL JOIN control c USING (account, currency)
 WHERE coalesce(s.amount_minor, 0) <> 0 OR coalesce(c.amount_minor, 0) <> 0 ORDER BY account, currency
+
+-- name: statements_in_dispute
+SELECT DISTINCT s.statement_id, s.number FROM billing.dispute d
+JOIN billing.statement s USING (tenant, statement_id)
+WHERE d.tenant = %(tenant)s AND d.state = 'open' ORDER BY s.number
