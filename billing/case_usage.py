@@ -29,7 +29,8 @@ def treatments(conn: Connection, contract: Contract, values: Mapping[str, object
     if not contract.case_rules and contract.outcome is None:
         return {}
     window = contract.outcome.window if contract.outcome else timedelta(0)
-    found = rows(conn, "cases_of_period", {**values, "window": window})
+    asked = {**values, "window": window, "has_outcome": contract.outcome is not None}
+    found = rows(conn, "cases_of_period", asked)
     by_rule = treat([_case(row) for row in found], contract.case_rules)
     settled = (
         (row["ingest_sequence"], _by_verdict(treatment, contract.outcome, row))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import procrastinate
 
@@ -19,6 +19,8 @@ from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.services import Folders, Services
 from server.settings import Settings
 from server.telemetry import Metrics
+
+SETTLE_EVERY = timedelta(hours=1)
 
 
 def folders(settings: Settings) -> Folders:
@@ -40,15 +42,20 @@ def database(settings: Settings, *, pool_size_max: int) -> Database:
 
 
 def billing_round(settings: Settings) -> Callable[[], object]:
-    """What a worker does each minute for billing: the rails, see `billing.rails.run`, and windows for a verdict."""
+    """What a worker does each minute for billing: the rails, see `billing.rails.run`; each hour, windows that passed
+    without a verdict."""
     pool = database(settings, pool_size_max=4)
+    settled_at = datetime.min.replace(tzinfo=UTC)
 
     def clock() -> datetime:
         return datetime.now(UTC)
 
     def look_after() -> None:
+        nonlocal settled_at
         run_rails(pool.transaction, stripe_api_key=settings.stripe_api_key, clock=clock)
-        settle_every_tenant(pool.transaction, now=clock())
+        if clock() - settled_at >= SETTLE_EVERY:
+            settled_at = clock()
+            settle_every_tenant(pool.transaction, now=settled_at)
 
     return look_after
 

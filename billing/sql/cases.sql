@@ -3,28 +3,30 @@
 -- name: cases_of_period
 -- verdict: the first that was recorded by the cutoff, of those given within the window after delivery.
 SELECT u.ingest_sequence, u.source, u.event_id, u.product, u.quantity, u.occurred_at,
-    u.dimensions ->> 'request' AS request, (
+    u.dimensions ->> 'request' AS request, CASE WHEN %(has_outcome)s THEN (
     SELECT v.verdict FROM billing.verdict v
     WHERE v.tenant = u.tenant AND v.case_key = u.case_key AND v.product = u.product
       AND v.occurred_at >= u.occurred_at AND v.occurred_at <= u.occurred_at + %(window)s::interval
       AND v.decision_sequence <= %(cutoff)s AND coalesce(v.withdrawn_sequence > %(cutoff)s, true)
     ORDER BY v.decision_sequence LIMIT 1
-) AS verdict
+) END AS verdict
 FROM billing.billable_usage u
 WHERE u.tenant = %(tenant)s AND u.contract_id = %(contract_id)s AND u.decision_sequence <= %(cutoff)s
   AND u.occurred_at >= %(start_at)s AND u.occurred_at < %(end_at)s
 
 -- name: periods_with_new_verdicts
 -- Billed periods that hold a case whose verdict came, or was withdrawn, after the contract's last statement.
-SELECT DISTINCT p.starts_on, p.ends_on, p.full_days FROM billing.verdict v
-JOIN billing.billable_usage u ON u.tenant = v.tenant AND u.case_key = v.case_key AND u.product = v.product
+SELECT DISTINCT p.starts_on, p.ends_on, p.full_days FROM billing.event_decision d
+JOIN billing.usage_event o ON o.tenant = d.tenant AND o.ingest_sequence = d.ingest_sequence AND o.kind = d.kind
+JOIN billing.billable_usage u ON u.tenant = o.tenant AND u.case_key = o.case_key AND u.product = o.product
 JOIN billing.period p ON p.tenant = u.tenant AND p.contract_id = u.contract_id
     AND u.occurred_at >= p.starts_at AND u.occurred_at < p.ends_at
-WHERE v.tenant = %(tenant)s AND u.contract_id = %(contract_id)s AND p.starts_on < %(starts_on)s
-  AND v.decision_sequence <= %(cutoff)s AND greatest(v.decision_sequence, v.withdrawn_sequence) > (
+WHERE d.tenant = %(tenant)s AND d.kind = 'outcome' AND d.decision_sequence <= %(cutoff)s
+  AND d.decision_sequence > (
     SELECT coalesce(max(q.cutoff_sequence), 0) FROM billing.period q
-    WHERE q.tenant = v.tenant AND q.contract_id = %(contract_id)s
-)
+    WHERE q.tenant = %(tenant)s AND q.contract_id = %(contract_id)s
+  )
+  AND u.contract_id = %(contract_id)s AND p.starts_on < %(starts_on)s
 ORDER BY p.starts_on
 
 -- name: case_of_outcome

@@ -1,0 +1,1 @@
+DROP INDEX billing.event_decision_of_outcome;
