@@ -40,6 +40,7 @@ from portal.pages import (
     audit,
     claims,
     destinations,
+    documents,
     models,
     payments,
     payouts,
@@ -67,6 +68,7 @@ ROUTES = (
     study,
     upload,
     usage,
+    documents,  # before statements, whose path of one statement would match its own
     statements,
     claims,
     trail,

@@ -249,6 +249,7 @@ ZH = (
         "Ended, not issued": "已结束未出具",
         "Issuing gives it a number and books it. An issued statement never changes.": "出具后即编号并入账，已出具的对账单不再更改。",
         "Lines as CSV": "行项目 CSV",
+        "Workbook": "工作簿",
         "New images have come since this report; the next revision is on its way.": "本报告之后收到了新图像，下一版本正在生成。",
         "No usage yet. It is recorded with each delivered result.": "还没有用量。每送达一份结果即记录。",
         "Operating threshold": "工作阈值",

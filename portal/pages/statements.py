@@ -16,6 +16,7 @@ from billing import statement_document
 from billing import store as billing_store
 from billing.errors import AccountParked, ContractNotFound, StatementNotFound
 from billing.period import Period, local_midnight
+from billing.statement_context import context_of
 from billing.statement_record import Statement
 from billing.store import StoredContract
 from pipeline.database import Connection
@@ -61,11 +62,11 @@ def draft(
     with context.database.transaction(identity.tenant) as conn:
         at = _instant(conn, identity, contract_id, starts_on)
         found = _own_draft(conn, identity, contract_id, at)
-    if found is None:
-        raise StatementNotFound(f"contract {contract_id} asks nothing of this party")
-    if found.statement_id is not None:
-        return RedirectResponse(f"/statements/{found.statement_id}", 303)
-    return _document(request, identity, found)
+        if found is None:
+            raise StatementNotFound(f"contract {contract_id} asks nothing of this party")
+        if found.statement_id is not None:
+            return RedirectResponse(f"/statements/{found.statement_id}", 303)
+        return _document(request, conn, identity, found)
 
 
 @router.post("/statements/issue")
@@ -92,8 +93,9 @@ def issue(
 def show_pdf(context: Context, identity: Viewer, statement_id: StatementId) -> Response:
     with context.database.transaction(identity.tenant) as conn:
         found = issued_for(conn, identity, statement_id)
+        beside = context_of(conn, found)
     with printing:
-        pdf = statement_document.render_pdf(found, identity.language)
+        pdf = statement_document.render_pdf(found, identity.language, beside)
     return file_of(pdf, "application/pdf", f"{found.number}.pdf")
 
 
@@ -121,12 +123,12 @@ def show_cases(context: Context, identity: Viewer, statement_id: StatementId) ->
 def show_one(request: Request, context: Context, identity: Viewer, statement_id: StatementId) -> Response:
     with context.database.transaction(identity.tenant) as conn:
         found = issued_for(conn, identity, statement_id)
-    return _document(request, identity, found)
+        return _document(request, conn, identity, found)
 
 
-def _document(request: Request, identity: Identity, found: Statement) -> Response:
+def _document(request: Request, conn: Connection, identity: Identity, found: Statement) -> Response:
     # The fragment escapes its own values; it is the template that the PDF is printed from.
-    body = Markup(statement_document.render_html(found, identity.language))  # noqa: S704
+    body = Markup(statement_document.render_html(found, identity.language, context_of(conn, found)))  # noqa: S704
     is_running = datetime.now(UTC) < found.period.end_at
     return page(request, "statement.html", statement=found, body=body, is_running=is_running)
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from billing import statement
+from billing import credit_notes, statement
 from billing import store as billing_store
 from billing.splits import payout_statement
 from pipeline import rule_store
@@ -62,6 +62,7 @@ class Owned:
     image: str
     ingest_sequence: int
     payout_statement_id: int
+    credit_note_id: int
 
 
 def payee_of(tenant: str) -> str:
@@ -86,6 +87,9 @@ def fill(site: Site, tenant: str) -> Owned:
         (account,) = payout_statement.accounts(conn, tenant)
         paid = payout_statement.issue(conn, account, LAST_MONTH, by="seed", now=now)
         issued = statement.issue(conn, tenant, contract_id, now, close_early=True)
+        note = credit_notes.issue(
+            conn, tenant, issued.statement_id or 0, None, reason="too much", by="seed", now=now
+        )
     ae_title = f"PEER{tenant.upper()}"
     site.owner.execute(
         "INSERT INTO peer (tenant, ae_title, host, port) VALUES (%s, %s, 'pacs.test', 104)",
@@ -114,6 +118,7 @@ def fill(site: Site, tenant: str) -> Owned:
         image,
         sequence,
         paid.payout_statement_id,
+        note.credit_note_id,
     )
 
 
@@ -127,6 +132,7 @@ def address(path: str, own: Owned) -> str:
         "ingest_sequence": str(own.ingest_sequence),
         "party_id": payee_of(own.tenant),
         "payout_statement_id": str(own.payout_statement_id),
+        "credit_note_id": str(own.credit_note_id),
     }
     filled = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
     query = {
