@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from billing import accounting, credit_note_record, deferred, ledger, numbers, statement_record, store
+from billing import accounting, credit_note_record, deferred, ledger, numbers, rails, statement_record, store
 from billing.credit import Credited, Share, share_out
 from billing.credit_note_record import CreditNote, CreditNoteLine
 from billing.document_errors import ApprovalNeeded, CreditNoteNotFound, CreditNotPossible
@@ -156,6 +156,7 @@ def _issue(
         issued_at=now.astimezone(UTC),
     )
     _store(conn, note, limit)
+    rails.credit_note_issued(conn, note, now=now)
     return note
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from billing import accounting, aggregate, deferred, issue_store, ledger, safety, store, wallet_books
+from billing import accounting, aggregate, deferred, issue_store, ledger, rails, safety, store, wallet_books
 from billing.compose import compose
 from billing.errors import (
     AccountParked,
@@ -188,6 +188,7 @@ def _store_issued(conn: Connection, statement: Statement, *, is_first: bool) -> 
     deferred.statement_issued(conn, statement, ahead, effective_at=effective_at)
     wallet_books.statement_issued(conn, statement, effective_at=effective_at)
     accrual.accrue(conn, statement, effective_at=effective_at, now=statement.issued_at)
+    rails.statement_issued(conn, statement, now=statement.issued_at)
     return statement
 
 

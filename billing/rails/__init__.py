@@ -2,18 +2,22 @@
 
 from billing.rails.intents import (
     Part,
+    credit_note_issued,
     request_collect,
     request_credit,
     request_payout,
     request_refund,
     request_take_back,
+    statement_issued,
 )
 
 __all__ = [
     "Part",
+    "credit_note_issued",
     "request_collect",
     "request_credit",
     "request_payout",
     "request_refund",
     "request_take_back",
+    "statement_issued",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from billing import rail_address, rail_operation, store
+from billing.credit_note_record import CreditNote
 from billing.money import Money
 from billing.payment_errors import RailAddressMissing
 from billing.payment_record import statement_account
@@ -17,6 +18,7 @@ from billing.queries import one_row
 from billing.rail import Kind, State
 from billing.rail_address import require_out
 from billing.rails.invoice_lines import invoice_lines
+from billing.statement_record import Statement
 
 Connection = psycopg.Connection[Any]
 BANK, STRIPE = "bank", "stripe"
@@ -28,6 +30,32 @@ class Part:
 
     amount_minor: int
     payment_id: int | None = None
+
+
+def statement_issued(conn: Connection, statement: Statement, *, now: datetime) -> None:
+    """Ask for a statement where its payer pays by another rail than bank transfer, in the issuing transaction."""
+    assert statement.statement_id is not None
+    account = statement_account(conn, statement.tenant, statement.statement_id)
+    payer_id = account.receivable_account.partition(":")[2]
+    address = rail_address.find(conn, statement.tenant, payer_id, rail_address.IN)
+    if address is not None and address.rail != BANK:
+        request_collect(conn, statement.tenant, statement.statement_id, now=now)
+
+
+def credit_note_issued(conn: Connection, note: CreditNote, *, now: datetime) -> None:
+    """Tell the rail that was asked to collect a statement of a credit note on it."""
+    assert note.credit_note_id is not None
+    assert note.number is not None
+    if note.total:
+        request_credit(
+            conn,
+            note.tenant,
+            note.credit_note_id,
+            statement_id=note.statement_id,
+            number=note.number,
+            amount=note.total,
+            now=now,
+        )
 
 
 def request_collect(

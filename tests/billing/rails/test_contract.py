@@ -139,10 +139,6 @@ def test_a_credit_note_is_told_to_the_rail_that_collects(transact, world: World,
         note = credit_notes.issue(
             conn, TENANT, owing[0], [(1, 10000)], reason="withdrawn", by="lin", approved_by="wang", now=NOW
         )
-        rails.request_credit(
-            conn, TENANT, note.credit_note_id or 0, statement_id=owing[0], number=note.number or "", amount=note.total,
-            now=world.clock.now,
-        )  # fmt: skip
     world.worker().run_once()
     operation = find(transact, Kind.CREDIT, note.credit_note_id or 0)
     assert (operation.state, operation.detail.startswith("Invalid")) == (State.CONFIRMED, False)

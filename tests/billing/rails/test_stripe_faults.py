@@ -6,13 +6,14 @@ import random
 
 import pytest
 
-from billing import credit_notes, give_back, ledger, payments, rail_operation, rails
+from billing import credit_notes, give_back, ledger, payments, rail_operation, rails, store
 from billing.money import Money
 from billing.rail import Kind, Operation, Outcome, State
 from billing.rail_worker import begin_anew, take_to
 from billing.splits import payout
 from tests.billing.fake_stripe import Call, Fault
-from tests.billing.payment_seeds import PAYER, TENANT, add_address, balance, cny
+from tests.billing.payment_seeds import PAYER, TENANT, add_address, balance, cny, issue_month
+from tests.billing.rails.conftest import SHARED
 from tests.billing.rails.worlds import PAYEE, StripeWorld
 
 
@@ -284,9 +285,23 @@ def test_a_credit_of_a_paid_invoice_is_told_as_given_back_outside(transact, worl
             approved_by="wang",
             now=world.clock.now,
         )
-        credit = rails.request_credit(
-            conn, TENANT, note.credit_note_id or 0, statement_id=owing[0], number=note.number or "",
-            amount=note.total, now=world.clock.now,
-        )  # fmt: skip
-    assert run_until_settled(transact, world, credit or 0).state is State.CONFIRMED
+        credit = rail_operation.of_subject(conn, TENANT, Kind.CREDIT, note.credit_note_id or 0)
+    assert credit is not None
+    assert run_until_settled(transact, world, credit.operation_id).state is State.CONFIRMED
     assert [one["amount"] for one in world.state.of("credit_note")] == [10600]
+
+
+def test_a_statement_is_asked_for_at_its_issue_where_its_payer_pays_by_stripe(
+    transact, per_case: str, make_event
+) -> None:
+    world = StripeWorld(transact)
+    with transact() as conn:
+        contract_id = store.add_contract(conn, TENANT, per_case + SHARED)
+        world.add_addresses(conn)
+        issued = issue_month(conn, TENANT, contract_id, [make_event(1)])
+        operation = rail_operation.of_subject(conn, TENANT, Kind.COLLECT, issued.statement_id or 0)
+    assert operation is not None
+    assert (operation.rail, operation.state) == ("stripe", State.INTENT)
+    world.advance(days=30)
+    world.worker().run_once()
+    assert [one["status"] for one in world.state.of("invoice")] == ["open"]
