@@ -180,13 +180,13 @@ async def _work_on(
     )
 
 
-async def _look_each_minute(work: Callable[[], object]) -> None:
+async def _look_each_minute(work: Callable[[], object], pause_s: float = 60.0) -> None:
     while True:
         try:
             await asyncio.to_thread(work)
         except Exception:  # whatever it was, the queues go on, and the next minute tries again
             log.exception("work_of_the_minute_failed")
-        await asyncio.sleep(60)
+        await asyncio.sleep(pause_s)
 
 
 async def _free_stalled_jobs(app: procrastinate.App) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from billing import credit_notes, give_back, ledger, payments, rail_operation, rails
 from billing.payment_errors import RailOperationNotAllowed
+from billing.queries import one_row
 from billing.rail import Kind, Operation, State
 from billing.rail_worker import Worker, begin_anew
 from billing.splits import payout
@@ -176,6 +177,14 @@ def test_a_worker_that_dies_around_the_call_leaves_one_effect(
     assert world.effects(kind) == 1
     if kind is Kind.COLLECT:
         world.payer_pays(operation, "212.00")
+
+
+def test_one_worker_at_a_time_works_for_a_tenant(transact, world: World) -> None:
+    ask_payout(transact, world)
+    with transact() as other:
+        one_row(other, "try_lock_worker", {"tenant": TENANT})
+        assert world.worker().run_once() == 0
+    assert world.worker().run_once() == 1
 
 
 class _DyingRail:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from billing import credit_notes, give_back, ledger, payments, rail_operation, rails, store
-from billing.money import Money
 from billing.rail import Kind, Operation, Outcome, State
 from billing.rail_worker import begin_anew, take_to
 from billing.splits import payout
@@ -243,30 +240,6 @@ def test_a_pending_refund_is_settled_by_its_message_or_by_asking(transact, world
     with transact() as conn:
         assert balance(conn, "unapplied_cash:demo-hospital") == 0
         assert ledger.check(conn, TENANT) == []
-
-
-def test_an_invoice_has_at_most_250_lines_and_the_same_sum(transact, owing) -> None:
-    from billing import store
-    from billing.rails.invoice_lines import LINES_MAX, invoice_lines
-
-    with transact() as conn:
-        statement = store.get_statement(conn, TENANT, owing[0])
-    chooser = random.Random(7)
-    for count in (1, 249, 250, 400):
-        line = statement.lines[0]
-        lines = tuple(
-            line.__class__(n + 1, line.rated.__class__(**{
-                **vars(line.rated), "amount": Money(chooser.randint(-50, 500), "CNY"),
-                "title": {"en": f"Product {n if count == 400 else n % 30}"},
-            }), line.tax)
-            for n in range(count)
-        )  # fmt: skip
-        many = statement.evolve(lines=lines)
-        shown = invoice_lines(many, many.total)
-        assert len(shown) <= LINES_MAX
-        assert sum(int(one["amount_minor"]) for one in shown) == many.total.amount_minor
-    part = invoice_lines(statement, cny(10000))
-    assert sum(int(one["amount_minor"]) for one in part) == 10000
 
 
 def test_a_credit_of_a_paid_invoice_is_told_as_given_back_outside(transact, world, owing) -> None:
