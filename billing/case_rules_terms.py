@@ -66,6 +66,11 @@ class Bundle:
         """What its own line counts."""
         return self.id
 
+    @property
+    def when(self) -> Mapping[str, tuple[str, ...]]:
+        """A bundle has no filter of its own: its products are enough."""
+        return {}
+
 
 CaseRule = SequenceDiscount | RequiresPrimary | Exclusion | Bundle
 QUANTITY = "quantity"

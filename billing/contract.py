@@ -172,6 +172,7 @@ def load(text: str) -> Contract:
     names = [party.id for party in (seller, buyer, *parties)]
     liability, reserve = read_terms.read_liability(top, names)
     case_rules = case_rules_terms.read(top, rates)
+    bundles = [rule for rule in case_rules if isinstance(rule, Bundle)]
     contract = Contract(
         name=name_of(top, "contract"),
         seller=seller,
@@ -189,7 +190,7 @@ def load(text: str) -> Contract:
         safety=safety_terms.read(top),
         limits=limits_terms.read(top, {rate.product for rate in rates}, currency),
         parties=parties,
-        splits=read_terms.read_splits(top, names, rates),
+        splits=read_terms.read_splits(top, names, (*rates, *bundles)),
         liability=liability,
         reserve=reserve,
         commitments=commitment_terms.read(top, rates),

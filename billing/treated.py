@@ -66,6 +66,8 @@ def outcome_limit(contract: Contract, lines: Iterable[RatedLine]) -> Iterator[tu
     if terms is None:
         return
     own = [line.amount for line in lines if line.product in terms.products]
+    if not own:  # a month without deliveries owes nothing; a minimum whatever happens is a commitment
+        return
     total = sum(own, Money.zero(contract.currency))
     for name, limit in (("floor", terms.floor), ("cap", terms.cap)):
         if limit is None or (total.amount >= limit if name == "floor" else total.amount <= limit):

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
+from billing.case_rules_terms import Bundle
 from billing.rate_terms import Rate
 from billing.splits.terms import (
     ONE,
@@ -22,8 +23,11 @@ from billing.splits.terms import (
 )
 from billing.yaml_reader import YamlMap, name_of
 
+Priced = Rate | Bundle
+"""What a line can stand under and a split can name."""
 
-def read_splits(top: YamlMap, parties: Collection[str], rates: Sequence[Rate]) -> tuple[Split, ...]:
+
+def read_splits(top: YamlMap, parties: Collection[str], rates: Sequence[Priced]) -> tuple[Split, ...]:
     """The section `splits`; empty where there is none.
 
     parties: the ids that the contract names.
@@ -75,7 +79,7 @@ def require_no_counting(top: YamlMap, splits: Sequence[Split], reserve: Split | 
         top.problem("liability", "with a reserve for each case needs a contract with one payer")
 
 
-def _split(source: YamlMap, parties: Collection[str], rates: Sequence[Rate]) -> Split:
+def _split(source: YamlMap, parties: Collection[str], rates: Sequence[Priced]) -> Split:
     products, rate_ids, publishers = _covered(source, rates)
     claims = tuple(_claim(item, parties) for item in source.maps("parties"))
     payees = [claim.payee for claim in claims]
@@ -90,7 +94,7 @@ def _split(source: YamlMap, parties: Collection[str], rates: Sequence[Rate]) -> 
 
 
 def _require_publishers(
-    source: YamlMap, split: Split, parties: Collection[str], rates: Sequence[Rate]
+    source: YamlMap, split: Split, parties: Collection[str], rates: Sequence[Priced]
 ) -> None:
     """Rates that name a publisher name one, who is a party; there is at least one such rate."""
     named = [rate for rate in rates if rate.when.get("publisher")]
@@ -105,7 +109,9 @@ def _require_publishers(
             )
 
 
-def _covered(source: YamlMap, rates: Sequence[Rate]) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+def _covered(
+    source: YamlMap, rates: Sequence[Priced]
+) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     if not source.has("of"):
         return frozenset(), frozenset(), frozenset()
     of = source.map("of")
