@@ -27,8 +27,9 @@ CASH, UNAPPLIED_CASH, RAIL_FEE, BAD_DEBT = "cash", "unapplied_cash", "rail_fee",
 SPLIT_COST, SPLIT_ACCRUED, SPLIT_PAYABLE, ADVANCE = "split_cost", "split_accrued", "split_payable", "advance"
 RESERVE_COST, RESERVE = "reserve_cost", "reserve"
 TEMPLATES: dict[str, dict[str, int]] = {
-    # account → the sign its postings must have: debit +1, credit -1
-    "statement_issued": {RECEIVABLE: 1, REVENUE: -1, TAX_PAYABLE: -1, DEFERRED_REVENUE: -1, PREPAID: -1},
+    # account → the sign its postings must have: debit +1, credit -1, 0 either. A statement may take more back than it
+    # earns, where it sells ahead of use too.
+    "statement_issued": {RECEIVABLE: 1, REVENUE: 0, TAX_PAYABLE: -1, DEFERRED_REVENUE: -1, PREPAID: -1},
     "credit_note_issued": {RECEIVABLE: -1, REVENUE: 1, TAX_PAYABLE: 1, DEFERRED_REVENUE: 1, PREPAID: 1},
     "revenue_recognised": {DEFERRED_REVENUE: 1, REVENUE: -1},
     "prepaid_used": {PREPAID: 1, REVENUE: -1},
@@ -146,15 +147,19 @@ def post(
     return Entry(sequence, digest)
 
 
+def is_allowed(template: str, account: str, amount_minor: int) -> bool:
+    """Whether the template may move this account in this direction."""
+    sign = TEMPLATES.get(template, {}).get(account.split(":")[0])
+    return sign is not None and amount_minor * (sign or amount_minor) > 0
+
+
 def require_template(template: str, postings: Sequence[Posting]) -> None:
     """Raise `EntryNotAllowed` unless the postings balance and fit the template."""
-    signs = TEMPLATES.get(template)
-    if signs is None:
+    if template not in TEMPLATES:
         raise EntryNotAllowed(f"no template {template!r}")
     sums: dict[str, int] = {}
     for posting in postings:
-        sign = signs.get(posting.account.split(":")[0], 0)
-        if posting.amount.amount_minor * sign <= 0:
+        if not is_allowed(template, posting.account, posting.amount.amount_minor):
             raise EntryNotAllowed(f"{template}: {posting.account} cannot take {posting.amount}")
         currency = posting.amount.currency
         sums[currency] = sums.get(currency, 0) + posting.amount.amount_minor

@@ -9,7 +9,7 @@ import psycopg
 
 from billing import control_accounts, statement_record, wallet_books
 from billing.errors import BillingError
-from billing.ledger import GENESIS, TEMPLATES, entry_hash
+from billing.ledger import GENESIS, entry_hash, is_allowed
 from billing.meter import event_of
 from billing.queries import Row, rows
 from billing.splits import check as split_check
@@ -74,9 +74,8 @@ def _postings(name: str, entry: Row) -> Iterator[str]:
     postings = list(zip(entry["accounts"], entry["currencies"], entry["amounts"], strict=True))
     if entry_hash(entry, postings) != bytes(entry["hash"]):
         yield f"{name}: its hash does not fit what it says"
-    signs = TEMPLATES.get(entry["template"], {})
     for account, _, amount_minor in postings:
-        if amount_minor * signs.get(account.split(":")[0], 0) <= 0:
+        if not is_allowed(entry["template"], account, amount_minor):
             yield f"{name}: {entry['template']} cannot post {amount_minor} to {account}"
 
 

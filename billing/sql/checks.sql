@@ -19,15 +19,33 @@ JOIN billing.journal_entry e ON e.tenant = m.tenant AND e.effective_at < m.ends_
 WHERE m.tenant = %(tenant)s AND m.state IN ('closed', 'reopening') ORDER BY e.sequence
 
 -- name: check_two_people
-SELECT format('%%s of the books: %%s by one person', to_char(month, 'YYYY-MM'), state) AS problem
-FROM billing.accounting_period p
-WHERE tenant = %(tenant)s AND (
-    approved_by = requested_by
-    OR (approved_by IS NULL AND (state = 'open' OR (state = 'closed' AND NOT EXISTS (
-        SELECT 1 FROM billing.accounting_period b WHERE b.tenant = p.tenant AND b.month = p.month
-        AND b.revision = p.revision - 1 AND b.state = 'reopening'
-    ))))
-) ORDER BY month, revision
+SELECT problem FROM (
+    SELECT format('%%s of the books: %%s by one person', to_char(month, 'YYYY-MM'), state) AS problem
+    FROM billing.accounting_period p
+    WHERE tenant = %(tenant)s AND (
+        approved_by = requested_by
+        OR (approved_by IS NULL AND (state = 'open' OR (state = 'closed' AND NOT EXISTS (
+            SELECT 1 FROM billing.accounting_period b WHERE b.tenant = p.tenant AND b.month = p.month
+            AND b.revision = p.revision - 1 AND b.state = 'reopening'
+        ))))
+    )
+    UNION ALL
+    SELECT format('credit note %%s: approved by whoever asked for it, or by nobody', number) FROM billing.credit_note
+    WHERE tenant = %(tenant)s AND (
+        approved_by = requested_by OR (approved_by IS NULL AND total_minor > approval_above_minor)
+    )
+    UNION ALL
+    SELECT format('refund %%s: approved by whoever asked for it, or by nobody', refund_id) FROM billing.refund
+    WHERE tenant = %(tenant)s AND kind = 'refund' AND approved_by IS NOT DISTINCT FROM requested_by
+    UNION ALL
+    SELECT format('write-off %%s: approved by whoever asked for it', write_off_id) FROM billing.write_off
+    WHERE tenant = %(tenant)s AND approved_by = requested_by
+    UNION ALL
+    SELECT format('payout %%s: approved by whoever asked for it, by its payee, or by nobody', payout_id) FROM billing.payout
+    WHERE tenant = %(tenant)s AND state NOT IN ('requested', 'cancelled') AND (
+        approved_by IS NULL OR approved_by IN (requested_by, party_id) OR approver_party = party_id
+    )
+) found ORDER BY problem
 
 -- name: check_events_decided_once
 SELECT format('usage event %%s: %%s decisions without an order', ingest_sequence, count(*)) AS problem

@@ -70,6 +70,20 @@ def test_the_balanced_but_wrong_is_refused(transact, postings: tuple[Posting, ..
         book(conn, "k", postings)
 
 
+def test_a_statement_may_take_back_more_than_it_earns_where_it_sells_ahead_of_use(transact) -> None:
+    """A package of 100.00 sold in the month in which usage of 50.00 turned out void: revenue falls."""
+    postings = (
+        Posting("receivable:b", yuan(5300)),
+        Posting("prepaid:c", yuan(-10000)),
+        Posting("revenue", yuan(5000)),
+        Posting("tax_payable:VAT", yuan(-300)),
+    )
+    with transact() as conn:
+        book(conn, "k", postings)
+        problems = ledger.check(conn, TENANT)
+    assert [problem for problem in problems if not problem.startswith("account ")] == []
+
+
 def test_unknown_templates_are_refused(transact) -> None:
     with transact() as conn, pytest.raises(EntryNotAllowed):
         book(conn, "k", template="correction_by_hand")

@@ -90,6 +90,33 @@ CORRUPTIONS = {
         "UPDATE billing.accounting_period SET approved_by = requested_by WHERE state = 'closed'",
         "2026-11 of the books: closed by one person",
     ),
+    "credited by one": (
+        "ALTER TABLE billing.credit_note DROP CONSTRAINT nobody_approves_their_own;"
+        "UPDATE billing.credit_note SET approved_by = requested_by WHERE credit_note_id = 2",
+        "credit note RM-HOSPITAL-A-CN-000002: approved by whoever asked for it",
+    ),
+    "credited without approval": (
+        "ALTER TABLE billing.credit_note DROP CONSTRAINT two_people_above_the_limit;"
+        "UPDATE billing.credit_note SET approval_above_minor = 1 WHERE credit_note_id = 2",
+        "credit note RM-HOSPITAL-A-CN-000002: approved by whoever asked for it, or by nobody",
+    ),
+    "refunded by one": (
+        "ALTER TABLE billing.refund DROP CONSTRAINT two_people_refund;"
+        "UPDATE billing.refund SET approved_by = requested_by",
+        "refund 1: approved by whoever asked for it",
+    ),
+    "written off by one": (
+        "ALTER TABLE billing.write_off DROP CONSTRAINT two_people_write_off;"
+        "UPDATE billing.write_off SET approved_by = requested_by",
+        "write-off 1: approved by whoever asked for it",
+    ),
+    "paid out by the payee": (
+        "ALTER TABLE billing.payout DROP CONSTRAINT not_the_payee;"
+        "INSERT INTO billing.payout (tenant, kind, payout_statement_id, seller_id, party_id, currency, amount_minor,"
+        " state, requested_by, requested_at, approved_by, changed_at)"
+        " VALUES ('hospital-a', 'statement', 1, 's', 'dev', 'CNY', 5, 'approved', 'lin', now(), 'dev', now())",
+        "payout 1: approved by whoever asked for it, by its payee, or by nobody",
+    ),
     "closed by nobody else": (
         "UPDATE billing.accounting_period SET approved_by = NULL WHERE state = 'closed'",
         "2026-11 of the books: closed by one person",
