@@ -73,7 +73,7 @@ def render_case_csv(statement: Statement, cases: Iterable[RecordedUsage], langua
     return paper_print.write_csv(rows)
 
 
-def render_text(statement: Statement, language: str = "en") -> str:
+def render_text(statement: Statement, language: str = "en", context: StatementContext = ALONE) -> str:
     """The statement for a terminal, 78 columns in English."""
     words, write = labels(language), []
     status = statement.number or words["draft"]
@@ -92,6 +92,8 @@ def render_text(statement: Statement, language: str = "en") -> str:
     write += ["", *(_columns(one.label, str(one.amount)) for one in totals(statement, words)), ""]
     for section in share_paper.sections(statement, language):
         write += [*_section_text(section), ""]
+    for name, part in context.liability:
+        write.append(f"{words['liability']}: {name} {statement_text.percent(part)}")
     for reason, events in statement.not_charged.items():
         write.append(f"{words['not_charged']}: {events} × {explain.reason(reason, language)}")
     write.append(words["not_a_tax_invoice"])

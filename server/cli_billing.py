@@ -15,6 +15,7 @@ from billing import contract as contracts
 from billing import contract_diff, safety, simulate, statement, store
 from billing import statement_document as document
 from billing.errors import AccountParked
+from billing.statement_context import context_of
 from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
@@ -67,7 +68,7 @@ def simulate_contract(
             simulate.simulated(conn, [text], received, end, weights) as simulation,
         ):
             for issued in simulation.statements:
-                typer.echo(document.render_text(issued, language))
+                typer.echo(document.render_text(issued, language, context_of(conn, issued)))
 
 
 @contract_commands.command("diff")
@@ -134,7 +135,7 @@ def draft_statement(
     """Each payer's statement as it would be issued now; nothing is stored."""
     with administration(tenant) as conn:
         for draft in statement.drafts(conn, tenant, contract_id, _instant(day)):
-            typer.echo(document.render_text(draft, language))
+            typer.echo(document.render_text(draft, language, context_of(conn, draft)))
 
 
 @statement_commands.command("issue")
@@ -152,7 +153,7 @@ def issue_statement(
         if isinstance(made, AccountParked):  # raised once the parking is committed
             raise made
         for issued in made:
-            typer.echo(document.render_text(issued))
+            typer.echo(document.render_text(issued, context=context_of(conn, issued)))
 
 
 @statement_commands.command("parked")
@@ -184,7 +185,8 @@ def show_statement(
 ) -> None:
     """An issued statement."""
     with administration(tenant) as conn:
-        typer.echo(document.render_text(store.get_statement(conn, tenant, statement_id), language))
+        issued = store.get_statement(conn, tenant, statement_id)
+        typer.echo(document.render_text(issued, language, context_of(conn, issued)))
 
 
 def _instant(day: str) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from billing import accounting, store
+from billing import accounting, document_json, store
 from billing.period import Period
-from billing.splits import contribution, payout, payout_paper, payout_record, payout_statement
+from billing.splits import contribution, payout, payout_paper, payout_statement
 from billing.splits.payout_statement import Account
 from pipeline.database import Connection
 from server.cli_admin import TenantOption, administration
+from server.document_files import Format, FormatOption, OutOption, write_files
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
@@ -132,19 +134,22 @@ def show(
 @payout_commands.command("export")
 def export(
     payout_statement_id: int,
-    out: Annotated[Path, typer.Option(help="folder for PDF, CSV, XLSX and JSON")],
+    out: OutOption,
+    what: FormatOption = None,
     tenant: TenantOption = FIRST_TENANT,
     language: LanguageOption = "en",
 ) -> None:
-    """An issued payout statement as PDF, CSV, workbook and JSON."""
+    """An issued payout statement as PDF, CSV, XLSX and JSON."""
     with administration(tenant) as conn:
         issued = payout_statement.get(conn, tenant, payout_statement_id)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{issued.number}.pdf").write_bytes(payout_paper.render_pdf(issued, language))
-    (out / f"{issued.number}.csv").write_bytes(payout_paper.render_csv(issued, language))
-    (out / f"{issued.number}.xlsx").write_bytes(payout_paper.render_xlsx(issued, language))
-    (out / f"{issued.number}.json").write_text(payout_record.to_text(issued), encoding="utf-8")
-    typer.echo(f"{issued.number} written to {out}")
+    assert issued.number is not None
+    makers: dict[Format, Callable[[], bytes]] = {
+        Format.pdf: lambda: payout_paper.render_pdf(issued, language),
+        Format.csv: lambda: payout_paper.render_csv(issued, language),
+        Format.xlsx: lambda: payout_paper.render_xlsx(issued, language),
+        Format.json: lambda: document_json.to_bytes(document_json.of_payout_statement(issued)),
+    }
+    write_files(out, issued.number, makers, what)
 
 
 @contribution_commands.command("set")

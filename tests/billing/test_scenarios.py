@@ -21,6 +21,7 @@ from billing import ledger, payments, queries, simulate, sites, statement_docume
 from billing.money import Money
 from billing.simulate import Simulation
 from billing.splits import payout_paper, payout_statement
+from billing.statement_context import context_of
 from billing.usage import plain
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "golden/scenarios"
@@ -28,7 +29,9 @@ Output = Callable[[psycopg.Connection[Any], Simulation], str]
 
 
 def statements(conn: psycopg.Connection[Any], simulation: Simulation) -> str:
-    return "\n".join(statement_document.render_text(one) for one in simulation.statements)
+    return "\n".join(
+        statement_document.render_text(one, context=context_of(conn, one)) for one in simulation.statements
+    )
 
 
 def journal(conn: psycopg.Connection[Any], simulation: Simulation) -> str:
