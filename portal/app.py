@@ -38,6 +38,7 @@ from portal.intake import Intake
 from portal.key_limits import KeyLimits
 from portal.pages import (
     audit,
+    books,
     claims,
     destinations,
     documents,
@@ -74,6 +75,7 @@ ROUTES = (
     trail,
     payments,
     payouts,
+    books,
     peers,
     routing,
     destinations,

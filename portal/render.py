@@ -133,6 +133,8 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
         pages.append(("/payments", "Payments", "payments"))
     if identity.may(SEES_PAYOUTS):
         pages.append(("/payouts", "Payouts", "payouts"))
+    if identity.may(SEES_MONEY):
+        pages.append(("/books", "Books", "books"))
     if identity.may(SEES_PEERS):
         pages.append(("/peers", "Peers", "peers"))
         pages.append(("/destinations", "Destinations", "destinations"))

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from billing import credit_notes, statement
-from billing import store as billing_store
-from billing.splits import payout_statement
-from pipeline import rule_store
 from portal.app import ROUTES
 from portal.auth import create_api_key
 from portal.context import Role
+from tests.portal.owned import Owned, address, fill, payee_of
 from tests.portal.portal_site import Site
-from tests.portal.report_seed import small_report
 from tests.portal.route_roles import ROLES_OF
-from tests.portal.seeds import add_contract, add_result, add_usage, write_report
 
-LAST_MONTH = (datetime.now(UTC).replace(day=1) - timedelta(days=10)).replace(hour=12)
 TENANTS = ("alpha", "beta", "gamma")
 # Routes that show the same to everybody, or act on the session alone.
 OPEN = {
@@ -42,107 +32,13 @@ POSTS = {
     "/studies/{study_id}/order", "/studies/{study_id}/send-again", "/search", "/upload", "/peers", "/statements/issue",
     "/statements/{statement_id}/credit", "/statements/{statement_id}/dispute", "/disputes/{dispute_id}/decide",
     "/payouts/{party_id}/issue", "/payouts/{party_id}/approve",
-    "/payments/receive", "/payments/{payment_id}/allocate", "/bank/import",
+    "/payments/receive", "/payments/{payment_id}/allocate", "/bank/import", "/reconciliations",
+    "/books/{month}/begin", "/books/{month}/waive", "/books/{month}/sign", "/books/{month}/close",
+    "/books/{month}/reopen",
     "/bank/lines/{bank_line_id}/settle", "/bank/lines/{bank_line_id}/dismiss",
     "/destinations", "/destinations/remove", "/destinations/test", "/routing/edit", "/routing/activate",
     "/api/v1/studies/search", "/api/v1/usage/events",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Owned:
-    """What one tenant has, and the mark that must never show anywhere else."""
-
-    tenant: str
-    mark: str
-    study_id: str
-    statement_id: int
-    contract_id: int
-    ae_title: str
-    image: str
-    ingest_sequence: int
-    payout_statement_id: int
-    credit_note_id: int
-
-
-def payee_of(tenant: str) -> str:
-    return f"maker-of-{tenant}"
-
-
-def fill(site: Site, tenant: str) -> Owned:
-    mark = f"MARK{tenant.upper()}"
-    header = {"patient_name": mark, "patient_id": mark, "accession_number": mark, "description": mark}
-    study_id = site.add_study(tenant, header=header)
-    view = small_report(study_id, patient_name=mark)
-    write_report(site, study_id, view, with_pdf=False)
-    pdf = site.context.results_root / study_id / "1/report.pdf"
-    pdf.write_bytes(b"%PDF-1.7 " + mark.encode())
-    add_result(site, tenant, study_id, [])
-    contract_id = add_contract(site, tenant, (payee_of(tenant), mark))
-    add_usage(site, tenant, study_id, occurred_at=LAST_MONTH)
-    add_usage(site, tenant, study_id, question="another one")
-    now = datetime.now(UTC)
-    with site.database.transaction(tenant) as conn:
-        statement.issue(conn, tenant, contract_id, LAST_MONTH)
-        (account,) = payout_statement.accounts(conn, tenant)
-        paid = payout_statement.issue(conn, account, LAST_MONTH, by="seed", now=now)
-        issued = statement.issue(conn, tenant, contract_id, now, close_early=True)
-        note = credit_notes.issue(
-            conn, tenant, issued.statement_id or 0, None, reason="too much", by="seed", now=now
-        )
-    ae_title = f"PEER{tenant.upper()}"
-    site.owner.execute(
-        "INSERT INTO peer (tenant, ae_title, host, port) VALUES (%s, %s, 'pacs.test', 104)",
-        (tenant, ae_title),
-    )
-    site.owner.execute(
-        """INSERT INTO destination (tenant, name, kind, ae_title, host, port)
-           VALUES (%s, %s, 'dimse', 'X', 'pacs.test', 104)""",
-        (tenant, f"DEST{mark}"),
-    )
-    with site.database.transaction(tenant) as conn:
-        rules = f"rules:\n  - {{name: {mark}, models: [lung_nodule_ct]}}\n"
-        rule_store.add_rule_set(conn, tenant, rules, author=mark, note=mark)
-        recorded = billing_store.usage_of_statement(conn, tenant, issued)
-    assert issued.statement_id is not None
-    image = view.key_images[0].name
-    sequence = recorded[0].ingest_sequence
-    assert paid.payout_statement_id is not None
-    return Owned(
-        tenant,
-        mark,
-        study_id,
-        issued.statement_id,
-        contract_id,
-        ae_title,
-        image,
-        sequence,
-        paid.payout_statement_id,
-        note.credit_note_id,
-    )
-
-
-def address(path: str, own: Owned) -> str:
-    """A route's template with one tenant's ids."""
-    values = {
-        "study_id": own.study_id,
-        "statement_id": str(own.statement_id),
-        "name": own.image,
-        "line_number": "1",
-        "ingest_sequence": str(own.ingest_sequence),
-        "party_id": payee_of(own.tenant),
-        "payout_statement_id": str(own.payout_statement_id),
-        "credit_note_id": str(own.credit_note_id),
-    }
-    filled = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
-    query = {
-        "/peers/edit": f"?ae_title={own.ae_title}",
-        "/destinations/edit": f"?name=DEST{own.mark}",
-        "/routing/edit": "?version=1",
-        "/routing/activate": "?version=1",
-        "/statements/draft": f"?contract_id={own.contract_id}&starts_on=2026-11-01",
-    }
-    return filled + query.get(path, "")
 
 
 def routes() -> list[tuple[str, set[str]]]:
@@ -182,7 +78,7 @@ def test_no_tenant_sees_another_by_any_route_or_id(site: Site) -> None:
 
 
 def check(answer, path: str, owned: dict[str, Owned], reader: str, owner: str) -> None:
-    about_one = "{" in path or path in ("/peers/edit", "/destinations/edit")
+    about_one = ("{" in path and path != "/books/{month}") or path in ("/peers/edit", "/destinations/edit")
     if reader == owner or not about_one:
         expected = {200} if path != "/statements/draft" else {200, 303, 404}
     else:

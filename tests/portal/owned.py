@@ -1,0 +1,128 @@
+"""What one tenant has of everything, and the mark that must never show to another."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from billing import credit_notes, reconcile, statement
+from billing import store as billing_store
+from billing.reconcile import Reconciliation
+from billing.splits import payout_statement
+from pipeline import rule_store
+from pipeline.database import Connection
+from tests.portal.portal_site import Site
+from tests.portal.report_seed import small_report
+from tests.portal.seeds import add_contract, add_result, add_usage, write_report
+
+LAST_MONTH = (datetime.now(UTC).replace(day=1) - timedelta(days=10)).replace(hour=12)
+
+
+@dataclass(frozen=True)
+class Owned:
+    """What one tenant has, and the mark that must never show anywhere else."""
+
+    tenant: str
+    mark: str
+    study_id: str
+    statement_id: int
+    contract_id: int
+    ae_title: str
+    image: str
+    ingest_sequence: int
+    payout_statement_id: int
+    credit_note_id: int
+    reconciliation_id: int
+
+
+def payee_of(tenant: str) -> str:
+    return f"maker-of-{tenant}"
+
+
+def fill(site: Site, tenant: str) -> Owned:
+    mark = f"MARK{tenant.upper()}"
+    header = {"patient_name": mark, "patient_id": mark, "accession_number": mark, "description": mark}
+    study_id = site.add_study(tenant, header=header)
+    view = small_report(study_id, patient_name=mark)
+    write_report(site, study_id, view, with_pdf=False)
+    pdf = site.context.results_root / study_id / "1/report.pdf"
+    pdf.write_bytes(b"%PDF-1.7 " + mark.encode())
+    add_result(site, tenant, study_id, [])
+    contract_id = add_contract(site, tenant, (payee_of(tenant), mark))
+    add_usage(site, tenant, study_id, occurred_at=LAST_MONTH)
+    add_usage(site, tenant, study_id, question="another one")
+    now = datetime.now(UTC)
+    with site.database.transaction(tenant) as conn:
+        statement.issue(conn, tenant, contract_id, LAST_MONTH)
+        (account,) = payout_statement.accounts(conn, tenant)
+        paid = payout_statement.issue(conn, account, LAST_MONTH, by="seed", now=now)
+        issued = statement.issue(conn, tenant, contract_id, now, close_early=True)
+        note = credit_notes.issue(
+            conn, tenant, issued.statement_id or 0, None, reason="too much", by="seed", now=now
+        )
+        compared = compare(conn, tenant, mark)
+    ae_title = f"PEER{tenant.upper()}"
+    site.owner.execute(
+        "INSERT INTO peer (tenant, ae_title, host, port) VALUES (%s, %s, 'pacs.test', 104)",
+        (tenant, ae_title),
+    )
+    site.owner.execute(
+        """INSERT INTO destination (tenant, name, kind, ae_title, host, port)
+           VALUES (%s, %s, 'dimse', 'X', 'pacs.test', 104)""",
+        (tenant, f"DEST{mark}"),
+    )
+    with site.database.transaction(tenant) as conn:
+        rules = f"rules:\n  - {{name: {mark}, models: [lung_nodule_ct]}}\n"
+        rule_store.add_rule_set(conn, tenant, rules, author=mark, note=mark)
+        recorded = billing_store.usage_of_statement(conn, tenant, issued)
+    assert issued.statement_id is not None
+    image = view.key_images[0].name
+    sequence = recorded[0].ingest_sequence
+    assert paid.payout_statement_id is not None
+    return Owned(
+        tenant,
+        mark,
+        study_id,
+        issued.statement_id,
+        contract_id,
+        ae_title,
+        image,
+        sequence,
+        paid.payout_statement_id,
+        note.credit_note_id,
+        compared.reconciliation_id,
+    )
+
+
+def compare(conn: Connection, tenant: str, mark: str) -> Reconciliation:
+    content = f"token,code,day,quantity\n{'ab' * 32},lung_nodule_ct,{LAST_MONTH:%Y-%m-%d},1\n".encode()
+    day = LAST_MONTH.date()
+    return reconcile.reconcile(
+        conn, tenant, content, style="csv", since=day, until=day, by=mark, now=datetime.now(UTC)
+    )
+
+
+def address(path: str, own: Owned) -> str:
+    """A route's template with one tenant's ids."""
+    values = {
+        "study_id": own.study_id,
+        "statement_id": str(own.statement_id),
+        "name": own.image,
+        "line_number": "1",
+        "ingest_sequence": str(own.ingest_sequence),
+        "party_id": payee_of(own.tenant),
+        "payout_statement_id": str(own.payout_statement_id),
+        "credit_note_id": str(own.credit_note_id),
+        "reconciliation_id": str(own.reconciliation_id),
+        "month": "2026-10",
+    }
+    filled = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
+    query = {
+        "/peers/edit": f"?ae_title={own.ae_title}",
+        "/destinations/edit": f"?name=DEST{own.mark}",
+        "/routing/edit": "?version=1",
+        "/routing/activate": "?version=1",
+        "/statements/draft": f"?contract_id={own.contract_id}&starts_on=2026-11-01",
+    }
+    return filled + query.get(path, "")
