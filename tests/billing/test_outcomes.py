@@ -129,7 +129,7 @@ def test_a_verdict_after_the_month_is_a_correction_of_it(
     assert november(transact, contract_id) == "120.0"
     with transact() as conn:
         second = statement.issue(conn, TENANT, contract_id, datetime(2026, 12, 20, tzinfo=UTC), now=NEW_YEAR)
-        assert [line.rated.kind for line in second.lines] == ["usage", "correction", "correction"]
+        assert [line.rated.kind for line in second.lines] == ["correction", "correction"]
         assert ledger.check(conn, TENANT) == []
 
 
