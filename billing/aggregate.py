@@ -17,7 +17,7 @@ from billing.queries import Row, one_row, rows
 from billing.site_parts import Place
 from billing.store import period_values
 from billing.treatment import FULL_PRICE, Treatment
-from billing.usage_totals import UsageGroup, UsageTotals
+from billing.usage_totals import UsageGroup, UsageTotals, digest_set
 
 Connection = psycopg.Connection[Any]
 # As many as a contract may tell usage apart by; the query has a column for each.
@@ -53,8 +53,8 @@ def usage_totals(
     number_of = {kind: number for number, kind in enumerate(kinds)}
     singled = {"sequences": list(by_event), "treatments": [number_of[kind] for kind in by_event.values()]}
     sums = rows(conn, "usage_totals", {**values, **asked, **singled})
-    digest = one_row(conn, "inputs_digest", values)["digest"]
-    return UsageTotals(tuple(_group(row, grouping.names, kinds) for row in sums), digest)
+    set_sums = [sum(int(row[name]) for row in sums) for name in ("event_count", "hash_sum_1", "hash_sum_2")]
+    return UsageTotals(tuple(_group(row, grouping.names, kinds) for row in sums), digest_set(*set_sums))
 
 
 def _group(row: Row, names: Sequence[str], treatments: Sequence[Treatment]) -> UsageGroup:

@@ -1,4 +1,4 @@
-"""Whether a new version of a contract leaves alone what its earlier version has billed ahead for the term."""
+"""Whether a contract is a next version of another: what stays, when it may begin, what a running term was billed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,32 @@ Timeline = list[tuple[str, date, date, str, str]]
 
 
 def problems(old: Contract, new: Contract) -> Iterator[str]:
-    """One sentence for each fee of a running term that the new version would rewrite; none between two terms."""
+    """One sentence for everything that a next version cannot change; the most basic first."""
+    kept = {
+        "seller_id": (old.seller.id, new.seller.id),
+        "buyer_id": (old.buyer.id, new.buyer.id),
+        "currency": (old.currency, new.currency),
+        "time_zone": (old.time_zone, new.time_zone),
+        "anchor_day": (old.anchor_day, new.anchor_day),
+    }
+    changed = sorted(name for name, (before, after) in kept.items() if before != after)
+    if changed:
+        yield f"a new version cannot change: {', '.join(changed)}"
+    if new.effective_from <= old.effective_from:
+        yield f"effective_from must be later than {old.effective_from}"
+    if not new.is_period_start(new.effective_from):
+        yield "effective_from must be the first day of a period"
+    yield from _term_problems(old, new)
+
+
+def overlap(one: Contract, other: Contract) -> str | None:
+    """Two contracts of one tenant price a product once."""
+    both = sorted(one.products & other.products)
+    return f"{', '.join(both)}: priced by {one.name} and by {other.name}" if both else None
+
+
+def _term_problems(old: Contract, new: Contract) -> Iterator[str]:
+    """Fees of a running term that the new version would rewrite; none between two terms."""
     begins = new.effective_from
     running = old.term.containing(begins) if old.term else None
     if old.term is None or running is None or running[0] == begins:

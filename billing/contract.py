@@ -168,7 +168,7 @@ def load(text: str) -> Contract:
     buyer = party_terms.read_side(top, "buyer", is_seller=False)
     currency, anchor_day = _currency(top), top.integer("anchor_day", 1, 31, default=1)
     parties = party_terms.read(top, (seller, buyer))
-    rates = rate_terms.read(top, {party.id: party for party in (buyer, seller, *parties)})
+    rates = rate_terms.read(top, {party.id: party for party in (buyer, seller, *parties)}, currency)
     names = [party.id for party in (seller, buyer, *parties)]
     liability, reserve = read_terms.read_liability(top, names)
     case_rules = case_rules_terms.read(top, rates)

@@ -11,7 +11,7 @@ from billing.party_terms import Party
 from billing.pricing import models
 from billing.pricing.models import Pricing
 from billing.pricing.percentage import Percentage
-from billing.usage import DIMENSIONS, RESULT_METER
+from billing.usage import DIMENSIONS, RESULT_METER, is_priced_meter
 from billing.yaml_reader import YamlMap, name_of
 
 LANGUAGES = ("en", "zh")
@@ -54,11 +54,11 @@ class Rate:
         return has_begun and (self.ends_before is None or day < self.ends_before)
 
 
-def read(top: YamlMap, parties: Mapping[str, Party]) -> tuple[Rate, ...]:
-    """`rates`, in the order of the file. parties: by id, the buyer first."""
+def read(top: YamlMap, parties: Mapping[str, Party], currency: str) -> tuple[Rate, ...]:
+    """`rates`, in the order of the file. parties: by id, the buyer first. currency: the contract's."""
     rates: list[Rate] = []
     for source in top.maps("rates"):
-        rate = _rate(source, parties)
+        rate = _rate(source, parties, currency)
         if any(rate.id == other.id for other in rates):
             source.problem(
                 "id" if source.has("id") else "product", "has a price above already; give it an `id`"
@@ -84,17 +84,20 @@ def by_language(source: YamlMap, key: str) -> dict[str, str]:
     return texts
 
 
-def _rate(source: YamlMap, parties: Mapping[str, Party]) -> Rate:
+def _rate(source: YamlMap, parties: Mapping[str, Party], currency: str) -> Rate:
+    price = source.map("price")
+    if price.text("currency", currency) != currency:
+        price.problem("currency", f"is not {currency}, the contract's: one contract has one currency")
     product = name_of(source, "product")
     rate = Rate(
         product=product,
         title=by_language(source, "title"),
         unit=by_language(source, "unit"),
-        pricing=models.read(source.map("price"), parties),
+        pricing=models.read(price, parties),
         free_allowance=source.decimal("free_allowance", default=Decimal(0)),
         id=name_of(source, "id", product),
         when=_when(source),
-        meter=source.text("meter", RESULT_METER),
+        meter=_meter(source),
         measure=source.one_of("measure", MEASURES, default=MEASURES[0]),
         is_per_term=source.one_of("over", ("period", "term"), default="period") == "term",
         starts_on=source.day_or_none("from"),
@@ -106,6 +109,13 @@ def _rate(source: YamlMap, parties: Mapping[str, Party]) -> Rate:
         source.problem("over", f"does not go with a {rate.pricing.model} price")
     source.finish()
     return rate
+
+
+def _meter(source: YamlMap) -> str:
+    meter = source.text("meter", RESULT_METER)
+    if meter and not is_priced_meter(meter):
+        source.problem("meter", f"is no meter that a price can count: `{RESULT_METER}`, or what a use names")
+    return meter
 
 
 def _when(source: YamlMap) -> dict[str, tuple[str, ...]]:

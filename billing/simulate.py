@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import psycopg
 
 from billing import meter, outcomes, statement, store, wallet
-from billing.errors import ContractNotFound, InvalidUsageEvent
+from billing.errors import ContractNotFound, InvalidUsageEvent, UsageEventConflict
 from billing.queries import rows
 from billing.splits import contribution
 from billing.statement_record import Statement
@@ -67,17 +68,29 @@ def simulated(
             contribution.set_from_csv(conn, TENANT, ids[0], contributions, by=TENANT, now=begin)
         issued: list[Statement] = []
         next_end = datetime.min.replace(tzinfo=UTC)
-        for one in received:
-            if one.at >= next_end:
-                issued += _issue_ended(conn, ids, one.at)
-                next_end = min(_period_ends(conn, ids, one.at), default=one.at)
-            meter.record(conn, one.event, received_at=one.at)
+        for at, batch in _batches(received):
+            if at >= next_end:
+                issued += _issue_ended(conn, ids, at)
+                next_end = min(_period_ends(conn, ids, at), default=at)
+            _record(conn, batch, at)
         last = max((instant for one in received for instant in (one.at, one.event.occurred_at)), default=None)
         if until is None and last is not None:
             until = max(_period_ends(conn, ids, last), default=last)
         if until is not None:
             issued += _issue_ended(conn, ids, until)
         yield Simulation(tuple(issued), ids)
+
+
+def _batches(received: Sequence[Received]) -> Iterator[tuple[datetime, list[UsageEvent]]]:
+    """What billing hears of in one instant."""
+    for at, together in groupby(received, key=lambda one: one.at):
+        yield at, [one.event for one in together]
+
+
+def _record(conn: Connection, events: Sequence[UsageEvent], at: datetime) -> None:
+    for event, recorded in zip(events, meter.record_many(conn, TENANT, events, received_at=at), strict=True):
+        if recorded.status is meter.Status.CONFLICT:
+            raise UsageEventConflict(event.source, event.event_id)
 
 
 def read_usage(text: str) -> list[Received]:

@@ -193,6 +193,11 @@ _METERS: Mapping[str, str] = {
 }
 
 
+def is_priced_meter(name: str) -> bool:
+    """Whether a price can count it: delivered results, or what a use names; never a verdict or a void."""
+    return name == RESULT_METER or (bool(_KEY.fullmatch(name)) and name not in _METERS.values())
+
+
 def plain(value: Decimal) -> str:
     """`1.5` for 1.50, `100` for 1E+2: one spelling for each number."""
     text = f"{value:f}"
@@ -227,7 +232,7 @@ def _require_quantity(quantity: Decimal) -> None:
 
 def _require_meter(kind: str, meter: str) -> None:
     """A use names a meter of its own, so that it can never pass for a delivered result."""
-    if kind == Kind.USAGE and (not _KEY.fullmatch(meter) or meter in _METERS.values()):
+    if kind == Kind.USAGE and (not is_priced_meter(meter) or meter == RESULT_METER):
         raise InvalidUsageEvent(
             "meter", "a use names what was counted, in lower-case letters, digits and underscores"
         )

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from billing import continuity, contract_diff, safety, simulate, statement, store
 from billing import contract as contracts
-from billing import contract_diff, safety, simulate, statement, store
 from billing import statement_document as document
 from billing.errors import AccountParked
 from billing.statement_context import context_of
@@ -31,18 +31,34 @@ GROUPS = {
 }
 
 FileArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
+FilesArgument = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False)]
 DayOption = Annotated[str, typer.Option(help="a day of the period, YYYY-MM-DD; today without it")]
 LanguageOption = Annotated[str, typer.Option(help="en or zh")]
 
 
 @contract_commands.command("check")
-def check_contract(file: FileArgument) -> None:
-    """Check a contract file; each problem with its line."""
+def check_contract(files: FilesArgument) -> None:
+    """Check contract files; each problem with its line. Of several, also whether they go together.
+
+    Files with one contract name are its versions, oldest first.
+    """
+    read: list[contracts.Contract] = []
     with explained_errors():
-        contract = contracts.load(file.read_text("utf-8"))
-    typer.echo(
-        f"{contract.name}: {contract.seller.name} to {contract.buyer.name}, {contract.currency}: well formed"
-    )
+        for file in files:
+            contract = contracts.load(file.read_text("utf-8"))
+            for other in read:
+                if other.name != contract.name:
+                    problems = [one] if (one := continuity.overlap(other, contract)) else []
+                elif other is [same for same in read if same.name == contract.name][-1]:
+                    problems = list(continuity.problems(other, contract))
+                else:
+                    problems = []
+                if problems:
+                    raise CommandFailed(f"{file}: {'; '.join(problems)}")
+            read.append(contract)
+    for contract in read:
+        sides = f"{contract.seller.name} to {contract.buyer.name}, {contract.currency}"
+        typer.echo(f"{contract.name}: {sides}: well formed")
 
 
 @contract_commands.command("simulate")

@@ -2,7 +2,7 @@
 
 -- name: usage_totals
 -- Grouped by what the contract tells apart; a slot without a name is null in every row. singled: the events that
--- do not simply cost their price.
+-- do not simply cost their price. hash_sum: see usage_totals.digest_set.
 SELECT product, meter, dimensions ->> %(dimension_1)s::text AS dimension_1,
     dimensions ->> %(dimension_2)s::text AS dimension_2, dimensions ->> %(dimension_3)s::text AS dimension_3,
     dimensions ->> %(dimension_4)s::text AS dimension_4, dimensions ->> %(dimension_5)s::text AS dimension_5,
@@ -11,7 +11,9 @@ SELECT product, meter, dimensions ->> %(dimension_1)s::text AS dimension_1,
     dimensions ->> %(dimension_10)s::text AS dimension_10, coalesce(treatment, 0) AS treatment,
     amount_currency, width_bucket(abs(amount_minor), %(thresholds)s::bigint[]) AS band,
     coalesce(amount_minor < 0, false) AS is_refund, sum(quantity) AS quantity, count(*) AS event_count,
-    max(quantity) AS peak, coalesce(sum(amount_minor), 0) AS amount_minor
+    max(quantity) AS peak, coalesce(sum(amount_minor), 0) AS amount_minor,
+    sum(('x' || left(encode(payload_hash, 'hex'), 15))::bit(60)::bigint) AS hash_sum_1,
+    sum(('x' || substr(encode(payload_hash, 'hex'), 16, 15))::bit(60)::bigint) AS hash_sum_2
 FROM billing.billable_usage
 LEFT JOIN unnest(%(sequences)s::bigint[], %(treatments)s::integer[]) AS singled (ingest_sequence, treatment)
     USING (ingest_sequence)

@@ -24,9 +24,9 @@ SELECT 1 FROM billing.period
 WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s AND ends_at > %(effective_at)s LIMIT 1
 
 -- name: product_used_after
-SELECT product FROM billing.billable_usage
+SELECT product, meter FROM billing.billable_usage
 WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s AND occurred_at >= %(effective_at)s
-  AND product <> ALL (%(products)s) LIMIT 1
+  AND product || ' ' || meter <> ALL (%(priced)s) LIMIT 1
 
 -- name: overlapping_contract
 -- Another contract overlaps where a version of it that is in force at effective_at, or comes later, prices
@@ -120,13 +120,6 @@ ORDER BY u.occurred_at, u.ingest_sequence
 
 -- name: last_decision
 SELECT coalesce(max(decision_sequence), 0) AS last FROM billing.event_decision WHERE tenant = %(tenant)s
-
--- name: inputs_digest
-SELECT encode(
-    sha256(coalesce(string_agg(payload_hash, ''::bytea ORDER BY payload_hash), ''::bytea)), 'hex'
-) AS digest FROM billing.billable_usage
-WHERE tenant = %(tenant)s AND contract_id = %(contract_id)s AND decision_sequence <= %(cutoff)s
-  AND occurred_at >= %(start_at)s AND occurred_at < %(end_at)s
 
 -- name: not_billable_counts
 SELECT d.reason_code, count(*) AS event_count

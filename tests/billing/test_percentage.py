@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import contract, meter, rate, statement, store, usage_totals
+from billing import aggregate, contract, meter, rate, statement, store, usage_totals
 from billing.errors import AmountUnusable, ContractError
 from billing.pricing.percentage import Percentage
 from billing.usage import UsageEvent
@@ -157,3 +157,17 @@ def test_an_amount_that_cannot_be_shared_stops_the_statement(
 def test_a_floor_above_its_cap_is_refused() -> None:
     with pytest.raises(ContractError, match="`floor` is above the cap"):
         contract.load(text("model: percentage, share: 0.1, floor: 5, cap: 4"))
+
+
+def test_memory_and_database_name_the_same_set_of_events(transact, make_event: MakeEvent) -> None:
+    source = text("model: percentage, share: 0.15, floor: 10, cap: 300, limits: event")
+    terms, of = contract.load(source), events(make_event, [1, 6667, 200_000, -3])
+    period = terms.period_of(NOVEMBER)
+    assert period is not None
+    with transact() as conn:
+        contract_id = store.add_contract(conn, TENANT, source)
+        for event in of:
+            meter.record(conn, event, received_at=NOVEMBER)
+        found = aggregate.usage_totals(conn, TENANT, contract_id, terms, period, cutoff=10**9)
+    assert found.inputs_digest == usage_totals.total_usage(of[::-1]).inputs_digest
+    assert found.inputs_digest != usage_totals.total_usage(of[1:]).inputs_digest

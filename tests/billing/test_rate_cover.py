@@ -76,6 +76,8 @@ def test_a_price_changes_with_a_period() -> None:
     [
         ([f"when: {{colour: red}}, {per_unit('1')}"], "`colour` is no dimension of usage"),
         ([per_unit("1"), per_unit("2")], "`product` has a price above already; give it an `id`"),
+        ([f"meter: void, {per_unit('1')}"], "`meter` is no meter that a price can count"),
+        (["price: {model: flat, amount: 1, currency: EUR}"], "`currency` is not CNY, the contract's"),
     ],
 )
 def test_a_filter_or_a_rate_without_a_name_is_refused(rates: list[str], message: str) -> None:

@@ -151,6 +151,21 @@ class TestContracts:
         file.write_bytes(b"\xff\xfe\x00")
         require_error(run("contract", "check", file), "radmeter:")
 
+    def test_versions_and_contracts_are_checked_against_each_other(self, tmp_path: Path) -> None:
+        later, other = tmp_path / "later.yaml", tmp_path / "other.yaml"
+        text = PER_CASE.read_text()
+        later.write_text(text.replace("effective_from: 2026-01-01", "effective_from: 2026-03-01"))
+        other.write_text(text.replace("contract: per-case-2026", "contract: other-2026"))
+        result = run("contract", "check", PER_CASE, later)
+        assert result.exit_code == 0, result.output
+        assert result.stdout.count("well formed") == 2
+        require_error(
+            run("contract", "check", later, PER_CASE), "effective_from must be later than 2026-03-01"
+        )
+        require_error(
+            run("contract", "check", PER_CASE, other), "lung_nodule_ct: priced by per-case-2026 and"
+        )
+
     def test_a_simulation_stores_nothing(self, installation: Path, tmp_path: Path) -> None:
         usage = tmp_path / "usage.csv"
         usage.write_text(
