@@ -83,3 +83,10 @@ class NothingToOrder(BillingError, LookupError):
 
 class MessageRefused(BillingError, ValueError):
     """A message that claims to come from a rail is not from it, or not from now."""
+
+
+class CurrencyNotOnRail(BillingError, ValueError):
+    """The rail counts this currency in another unit than its minor unit; use bank transfer for it."""
+
+    def __init__(self, rail: str, currency: str) -> None:
+        super().__init__(f"{rail} counts {currency} in another unit than we do: use bank transfer for it")

@@ -12,7 +12,7 @@ import psycopg
 from billing import rail_address, rail_operation, store
 from billing.credit_note_record import CreditNote
 from billing.money import Money
-from billing.payment_errors import RailAddressMissing
+from billing.payment_errors import CurrencyNotOnRail, RailAddressMissing
 from billing.payment_record import statement_account
 from billing.queries import one_row
 from billing.rail import Kind, State
@@ -22,6 +22,9 @@ from billing.statement_record import Statement
 
 Connection = psycopg.Connection[Any]
 BANK, STRIPE = "bank", "stripe"
+COUNTED_OTHERWISE = frozenset(["ISK", "UGX", "MGA", "BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"])
+"""Stripe wants hundredths of ISK and UGX, whole MGA, and the last of three decimals at zero: a hundredfold or a
+tenth of a statement must not be asked, so these go by bank."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ def statement_issued(conn: Connection, statement: Statement, *, now: datetime) -
     account = statement_account(conn, statement.tenant, statement.statement_id)
     payer_id = account.receivable_account.partition(":")[2]
     address = rail_address.find(conn, statement.tenant, payer_id, rail_address.IN)
-    if address is not None and address.rail != BANK:
+    if address is not None and address.rail != BANK and _is_counted_alike(address.rail, statement.currency):
         request_collect(conn, statement.tenant, statement.statement_id, now=now)
 
 
@@ -84,7 +87,7 @@ def request_collect(
         "days_until_due": statement.payment_terms_days,
         "lines": invoice_lines(statement, account.still_open),
     }
-    return rail_operation.request(
+    return _request(
         conn,
         tenant,
         rail=rail or (address.rail if address else BANK),
@@ -106,7 +109,7 @@ def request_refund(conn: Connection, tenant: str, refund_id: int, *, now: dateti
         content["payment"] = row["payment_external_id"]
     else:
         content |= _bank_address(conn, tenant, row["payer_id"])
-    return rail_operation.request(
+    return _request(
         conn,
         tenant,
         rail=rail,
@@ -145,7 +148,7 @@ def request_payout(
     }
     if address.rail == STRIPE and parts:
         content["parts"] = [_part_values(conn, tenant, part) for part in parts]
-    return rail_operation.request(
+    return _request(
         conn,
         tenant,
         rail=address.rail,
@@ -162,7 +165,7 @@ def request_take_back(conn: Connection, tenant: str, payout_id: int, *, amount: 
     paid = rail_operation.of_subject(conn, tenant, Kind.PAY_OUT, payout_id)
     if paid is None or paid.state is not State.CONFIRMED:
         raise RailAddressMissing(f"payout {payout_id} was not paid, so there is nothing to take back")
-    return rail_operation.request(
+    return _request(
         conn,
         tenant,
         rail=paid.rail,
@@ -188,7 +191,7 @@ def request_credit(
     collected = rail_operation.of_subject(conn, tenant, Kind.COLLECT, statement_id)
     if collected is None:
         return None
-    return rail_operation.request(
+    return _request(
         conn,
         tenant,
         rail=collected.rail,
@@ -217,3 +220,14 @@ def _part_values(conn: Connection, tenant: str, part: Part) -> dict[str, Any]:
     return {"amount_minor": part.amount_minor} | (
         {"source": row["external_id"]} if row["source"] == STRIPE else {}
     )
+
+
+def _request(conn: Connection, tenant: str, *, rail: str, amount: Money, **what: Any) -> int:
+    if not _is_counted_alike(rail, amount.currency):
+        raise CurrencyNotOnRail(rail, amount.currency)
+    return rail_operation.request(conn, tenant, rail=rail, amount=amount, **what)
+
+
+def _is_counted_alike(rail: str, currency: str) -> bool:
+    """Whether a rail counts a currency in the same minor unit as ISO 4217 and we do."""
+    return rail != STRIPE or currency not in COUNTED_OTHERWISE
