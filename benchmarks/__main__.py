@@ -30,6 +30,7 @@ BENCHMARKS = (
     "inference_provider",
     "rating",
     "billing_growth",
+    "usage_ingestion",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -175,7 +175,7 @@ def radmeter(folder: Path) -> Iterator[Receiver]:
         with owner_connection(database.get_uri(), "benchmark") as conn:
             key = create_api_key(conn, "benchmark", "benchmark", ae_title=CALLING_AE_TITLE)
         command = [sys.executable, "-m", "server", "serve", "--role", "portal"]
-        with _running(command, port, environment) as process:
+        with running(command, port, environment) as process:
             yield Receiver(process, port, key)
     finally:
         database.cleanup()
@@ -196,7 +196,7 @@ def orthanc(folder: Path, **changes: object) -> Iterator[Receiver]:
     }
     path = folder / "orthanc.json"
     path.write_text(json.dumps(configuration))
-    with _running(["Orthanc", str(path)], port, dict(os.environ)) as process:
+    with running(["Orthanc", str(path)], port, dict(os.environ)) as process:
         yield Receiver(process, port)
 
 
@@ -207,7 +207,7 @@ def orthanc_no_fsync(folder: Path) -> Iterator[Receiver]:
 
 
 @contextmanager
-def _running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[psutil.Process]:
+def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[psutil.Process]:
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     try:
         _wait_for(port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -91,18 +92,24 @@ def _take(conn: Connection, draft: Draft, at: datetime) -> Decision | None:
 def _columns(
     tenant: str, drafts: Sequence[Draft], settled: Sequence[Decision], decided_by: str, decided_at: datetime
 ) -> dict[str, object]:
+    told = [
+        {
+            "ingest_sequence": draft.sequence,
+            "kind": draft.event.kind,
+            "revision": draft.revision,
+            "outcome": decision.outcome,
+            "reason_code": decision.reason_code,
+            "explanation": decision.explanation,
+            "contract_id": draft.version.contract_id if draft.version else None,
+            "contract_version": draft.version.number if draft.version else None,
+            "case_key": draft.event.case_key,
+        }
+        for draft, decision in zip(drafts, settled, strict=True)
+    ]
     return {
         "tenant": tenant,
-        "sequences": [draft.sequence for draft in drafts],
-        "kinds": [str(draft.event.kind) for draft in drafts],
-        "revisions": [draft.revision for draft in drafts],
-        "outcomes": [str(decision.outcome) for decision in settled],
-        "reasons": [str(decision.reason_code) for decision in settled],
-        "explanations": [decision.explanation for decision in settled],
+        "decisions": json.dumps(told),
         "policy": POLICY,
-        "contracts": [draft.version.contract_id if draft.version else None for draft in drafts],
-        "versions": [draft.version.number if draft.version else None for draft in drafts],
-        "cases": [draft.event.case_key for draft in drafts],
         "decided_by": decided_by,
         "decided_at": decided_at,
     }

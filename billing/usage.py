@@ -52,6 +52,7 @@ SIGNED_METERS = frozenset({"revenue"})
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+")
 # Five components and more are a UID by form (PS3.5 section 9.1); versions and decimals have fewer.
+_UID_DOTS_MIN = 4
 _UID_LIKE = re.compile(r"(?<![0-9.])[0-9]+(?:\.[0-9]+){4,}(?![0-9.])")
 
 
@@ -91,6 +92,9 @@ class Purpose(StrEnum):
     SHADOW = "shadow"
 
 
+_KINDS, _PURPOSES, _VERDICTS = frozenset(Kind), frozenset(Purpose), frozenset(Verdict)
+
+
 @dataclass(frozen=True)
 class UsageEvent:
     """One occurrence, as its source tells it.
@@ -124,7 +128,7 @@ class UsageEvent:
     def __post_init__(self) -> None:
         for name in ("tenant", "source", "event_id", "product", "study_ref", "case_key"):
             require_text(name, getattr(self, name))
-        if self.kind not in set(Kind):
+        if self.kind not in _KINDS:
             raise InvalidUsageEvent("kind", f"{self.kind!r} is none of {', '.join(Kind)}")
         if not self.meter:
             object.__setattr__(self, "meter", _METERS.get(self.kind, ""))
@@ -135,16 +139,16 @@ class UsageEvent:
             raise InvalidUsageEvent("occurred_at", "needs a time zone")
         # PostgreSQL keeps microseconds in UTC; the hash must not depend on how the instant was written.
         object.__setattr__(self, "occurred_at", self.occurred_at.astimezone(UTC))
-        unknown = sorted(set(self.dimensions) - DIMENSIONS)
-        if unknown:
+        if not self.dimensions.keys() <= DIMENSIONS:
+            unknown = sorted(self.dimensions.keys() - DIMENSIONS)
             raise InvalidUsageEvent("dimensions", f"unknown: {', '.join(unknown)}")
         for group in (self.dimensions, self.evidence):
             for key, value in group.items():
                 _require_entry(key, value)
-        if self.purpose not in set(Purpose):
+        if self.purpose not in _PURPOSES:
             raise InvalidUsageEvent("dimensions", f"purpose {self.purpose!r} is none of {', '.join(Purpose)}")
-        verdict, verdicts = self.dimensions.get("verdict"), set(Verdict)
-        if (verdict not in verdicts) if self.kind == Kind.OUTCOME else verdict is not None:
+        verdict = self.dimensions.get("verdict")
+        if (verdict not in _VERDICTS) if self.kind == Kind.OUTCOME else verdict is not None:
             raise InvalidUsageEvent("dimensions", f"an outcome alone has a verdict: {', '.join(Verdict)}")
 
     @property
@@ -209,7 +213,7 @@ def require_text(name: str, value: str) -> None:
         raise InvalidUsageEvent(name, f"needs 1 to {TEXT_LENGTH_MAX} printable characters")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise InvalidUsageEvent(name, "holds half a character")
-    if _UID_LIKE.search(value):
+    if value.count(".") >= _UID_DOTS_MIN and _UID_LIKE.search(value):
         raise IdentifierInUsage(name)
 
 

@@ -32,9 +32,9 @@ def read_item(item: object, tenant: str, source: str) -> UsageEvent | VoidReques
     if not isinstance(item, Mapping):
         raise InvalidUsageEvent("event", "needs to be an object")
     is_void = item.get("kind") == Kind.VOID
-    unknown = sorted(str(name)[:40] for name in item.keys() - (_VOID_FIELDS if is_void else _FIELDS))
-    if unknown:
-        raise InvalidUsageEvent("fields", f"unknown: {', '.join(unknown[:ENTRIES_MAX])}")
+    if unknown := item.keys() - (_VOID_FIELDS if is_void else _FIELDS):
+        names = sorted(str(name)[:40] for name in unknown)
+        raise InvalidUsageEvent("fields", f"unknown: {', '.join(names[:ENTRIES_MAX])}")
     event_id, occurred_at = _text(item, "event_id"), _instant(item)
     if is_void:
         require_text("event_id", event_id)

@@ -9,14 +9,9 @@ INSERT INTO billing.usage_event (tenant, source, event_id, kind, product, quanti
     study_ref, case_key, dimensions, evidence, payload_hash, amount_minor, amount_currency, meter)
 SELECT %(tenant)s, source, event_id, kind, product, quantity, occurred_at, %(received_at)s, study_ref, case_key,
     dimensions, evidence, decode(hash, 'hex'), amount_minor, amount_currency, meter
-FROM ROWS FROM (
-    unnest(%(sources)s::text[]), unnest(%(event_ids)s::text[]), unnest(%(kinds)s::text[]),
-    unnest(%(products)s::text[]), unnest(%(quantities)s::numeric[]), unnest(%(occurred)s::timestamptz[]),
-    unnest(%(study_refs)s::text[]), unnest(%(cases)s::text[]), unnest(%(hashes)s::text[]),
-    unnest(%(amounts)s::bigint[]), unnest(%(currencies)s::text[]), unnest(%(meters)s::text[]),
-    jsonb_array_elements(%(dimensions)s::jsonb), jsonb_array_elements(%(evidence)s::jsonb)
-) AS sent (source, event_id, kind, product, quantity, occurred_at, study_ref, case_key, hash, amount_minor,
-    amount_currency, meter, dimensions, evidence)
+FROM json_to_recordset(%(events)s::json) AS sent (source text, event_id text, kind text, product text,
+    quantity numeric, occurred_at timestamptz, study_ref text, case_key text, hash text, amount_minor bigint,
+    amount_currency text, meter text, dimensions jsonb, evidence jsonb)
 ORDER BY source, event_id
 ON CONFLICT (tenant, source, event_id) DO NOTHING
 RETURNING source, event_id, ingest_sequence
@@ -59,12 +54,8 @@ INSERT INTO billing.event_decision (tenant, ingest_sequence, kind, revision, out
 SELECT %(tenant)s, made.ingest_sequence, made.kind, made.revision, made.outcome, made.reason_code,
     made.explanation, %(policy)s, made.contract_id, made.contract_version, made.case_key, %(decided_by)s,
     %(decided_at)s
-FROM ROWS FROM (
-    unnest(%(sequences)s::bigint[]), unnest(%(kinds)s::text[]), unnest(%(revisions)s::integer[]),
-    unnest(%(outcomes)s::text[]), unnest(%(reasons)s::text[]), unnest(%(explanations)s::text[]),
-    unnest(%(contracts)s::bigint[]), unnest(%(versions)s::integer[]), unnest(%(cases)s::text[])
-) AS made (ingest_sequence, kind, revision, outcome, reason_code, explanation, contract_id, contract_version,
-    case_key)
+FROM json_to_recordset(%(decisions)s::json) AS made (ingest_sequence bigint, kind text, revision integer,
+    outcome text, reason_code text, explanation text, contract_id bigint, contract_version integer, case_key text)
 
 -- name: first_decisions
 SELECT e.source, e.event_id, e.ingest_sequence, e.payload_hash, d.outcome, d.reason_code, d.explanation,
