@@ -166,10 +166,12 @@ def issue_statement(
         with administration(tenant) as conn:
             now, at = datetime.now(UTC), _instant(day)
             made = statement.issue_or_park(conn, tenant, contract_id, at, now=now, close_early=close_early)
+            issued = () if isinstance(made, AccountParked) else made
+            texts = [document.render_text(one, context=context_of(conn, one)) for one in issued]
         if isinstance(made, AccountParked):  # raised once the parking is committed
             raise made
-        for issued in made:
-            typer.echo(document.render_text(issued, context=context_of(conn, issued)))
+        for text in texts:
+            typer.echo(text)
 
 
 @statement_commands.command("parked")
