@@ -147,8 +147,8 @@ def _draw(by_count: dict[str, dict[str, float]], path: Path) -> None:
         ("same_sum_in_sql_s", "the same sum in one SQL statement"),
     ):
         axes.loglog(counts, [by_count[str(count)][name] for count in counts], marker="o", label=label)
-    first = by_count[str(counts[0])]["rate_s"] / counts[0]
-    axes.loglog(counts, [first * count for count in counts], linestyle=":", color="grey", label="linear")
+    last = by_count[str(counts[-1])]["rate_s"] / counts[-1]
+    axes.loglog(counts, [last * count for count in counts], linestyle=":", color="grey", label="linear")
     axes.set_xlabel("events of the month")
     axes.set_ylabel("seconds")
     axes.legend()

@@ -107,6 +107,8 @@ def _rate(source: YamlMap, parties: Mapping[str, Party], currency: str) -> Rate:
         source.problem("free_allowance", f"does not go with a {rate.pricing.model} price")
     if rate.is_per_term and not rate.pricing.is_metered:
         source.problem("over", f"does not go with a {rate.pricing.model} price")
+    if rate.is_per_term and isinstance(rate.pricing, Percentage) and rate.pricing.has_floor_of_period:
+        source.problem("over", "does not go with a floor: a commitment has the minimum of a term")
     source.finish()
     return rate
 

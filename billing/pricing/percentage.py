@@ -46,6 +46,10 @@ class Percentage:
         """The event carries its price; `mark_up` is a fraction of it."""
         return cls(1 + source.decimal("mark_up", default=Decimal(0)))
 
+    @property
+    def has_floor_of_period(self) -> bool:
+        return self.floor is not None and not self.is_limited_by_event
+
     def thresholds(self, exponent: int) -> tuple[int, ...]:
         """Amounts in minor units at which an event meets its floor, and at which it goes beyond its cap."""
         if not self.is_limited_by_event:

@@ -154,6 +154,14 @@ def test_an_amount_that_cannot_be_shared_stops_the_statement(
         _billed(contract.load(text("model: percentage, share: 0.15")), [event])
 
 
+def test_a_floor_of_a_term_is_a_commitment() -> None:
+    source = text("model: percentage, share: 0.15, floor: 5").replace(
+        "meter: revenue", "meter: revenue\n    over: term"
+    )
+    with pytest.raises(ContractError, match="a commitment has the minimum of a term"):
+        contract.load(source + "term: {months: 12, from: 2026-01-01}\n")
+
+
 def test_a_floor_above_its_cap_is_refused() -> None:
     with pytest.raises(ContractError, match="`floor` is above the cap"):
         contract.load(text("model: percentage, share: 0.1, floor: 5, cap: 4"))
