@@ -64,3 +64,11 @@ class DunningDayAhead(BillingError, ValueError):
 
 class ReminderNotFound(BillingError, LookupError):
     """No reminder of this level was written on this statement."""
+
+
+class CreditRequestNotFound(BillingError, LookupError):
+    """No credit request has this id for this tenant."""
+
+
+class CreditRequestDecided(BillingError):
+    """A request for a credit is approved or refused once."""

@@ -9,7 +9,12 @@ from fastapi.responses import RedirectResponse
 
 from billing.books_errors import ReconciliationNotFound
 from billing.case_errors import SiteNotFound
-from billing.document_errors import CreditNoteNotFound, DisputeNotFound, FiscalNotFound
+from billing.document_errors import (
+    CreditNoteNotFound,
+    CreditRequestNotFound,
+    DisputeNotFound,
+    FiscalNotFound,
+)
 from billing.errors import (
     BillingError,
     ContractNotFound,
@@ -23,7 +28,8 @@ from billing.splits.errors import PayoutNotFound, PayoutStatementNotFound
 from pipeline.database import Connection
 
 NOT_FOUND = (
-    BankLineNotFound, ContractNotFound, CreditNoteNotFound, DisputeNotFound, FiscalNotFound, LimitNotFound,
+    BankLineNotFound, ContractNotFound, CreditNoteNotFound, CreditRequestNotFound, DisputeNotFound,
+    FiscalNotFound, LimitNotFound,
     PackageNotFound, PaymentNotFound, PayoutNotFound, PayoutStatementNotFound, PeriodOutsideContract,
     ReconciliationNotFound, SiteNotFound, StatementNotFound, UsageEventNotFound,
 )  # fmt: skip

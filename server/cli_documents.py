@@ -1,34 +1,28 @@
-"""`radmeter statement credit|dispute|export` and `credit-note|dispute|fiscal|dunning`: what follows a statement."""
+"""`radmeter statement credit|dispute|export`, `credit-note` and `dispute`: what follows a statement."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from billing import credit_notes, disputes, document_json, dunning, fiscal, fiscal_csv, paper_print, store
+from billing import credit_notes, credit_requests, disputes, document_json, paper_print, sites, store
 from billing import statement_document as document
-from billing.credit_note_paper import credit_note_paper, reminder_paper
+from billing.credit_note_paper import credit_note_paper
+from billing.credit_note_record import CreditNote
+from billing.credit_requests import CreditRequest
 from billing.statement_context import context_of
 from server.cli_admin import TenantOption, administration
 from server.cli_billing import LanguageOption, statement_commands
-from server.document_files import Format, FormatOption, OutOption, makers_of, write_files
-from server.document_options import parse_day, parse_line, parse_money
+from server.document_files import Format, FormatOption, OutOption, makers_of, write_files, zip_of_sites
+from server.document_options import parse_line, parse_money
 from server.installation import FIRST_TENANT
 
 credit_note_commands = typer.Typer(help="Credit notes.", no_args_is_help=True)
 dispute_commands = typer.Typer(help="Disputed lines of statements.", no_args_is_help=True)
-fiscal_commands = typer.Typer(help="Tax documents (fapiao) and their numbers.", no_args_is_help=True)
-dunning_commands = typer.Typer(help="Reminders of overdue statements.", no_args_is_help=True)
-GROUPS = {
-    "credit-note": credit_note_commands,
-    "dispute": dispute_commands,
-    "fiscal": fiscal_commands,
-    "dunning": dunning_commands,
-}
+GROUPS = {"credit-note": credit_note_commands, "dispute": dispute_commands}
 
 ReasonOption = Annotated[str, typer.Option(help="why; it is printed")]
 ByOption = Annotated[str, typer.Option(help="who asks for it")]
@@ -58,17 +52,27 @@ def credit_statement(
     approver = approved_by or None
     with administration(tenant) as conn:
         currency, now = store.get_statement(conn, tenant, statement_id).currency, datetime.now(UTC)
+        lines = [parse_line(text, currency) for text in line] if line else None
+        done: CreditNote | CreditRequest
         if amount:
             asked = parse_money(amount, currency)
-            note = credit_notes.issue_amount(
+            done = credit_notes.issue_amount(
                 conn, tenant, statement_id, asked, reason=reason, by=by, now=now, approved_by=approver
             )
-        else:
-            lines = [parse_line(text, currency) for text in line] if line else None
-            note = credit_notes.issue(
+        elif approver:
+            done = credit_notes.issue(
                 conn, tenant, statement_id, lines, reason=reason, by=by, now=now, approved_by=approver
             )
-    typer.echo(f"credit note {note.credit_note_id}: {note.number}, {note.total} {note.currency}")
+        else:
+            done = credit_requests.issue_or_request(
+                conn, tenant, statement_id, lines, reason=reason, by=by, now=now
+            )
+    if isinstance(done, CreditRequest):
+        typer.echo(
+            f"request {done.request_id} waits for another person: radmeter credit-note approve {done.request_id}"
+        )
+    else:
+        typer.echo(f"credit note {done.credit_note_id}: {done.number}, {done.total} {done.currency}")
 
 
 @statement_commands.command("dispute")
@@ -97,11 +101,12 @@ def export_statement(
     tenant: TenantOption = FIRST_TENANT,
     language: LanguageOption = "en",
 ) -> None:
-    """An issued statement as PDF, CSV, XLSX and JSON, with one CSV row for each case behind it."""
+    """An issued statement as PDF, CSV, XLSX and JSON; one CSV row for each case; a workbook for each site."""
     with administration(tenant) as conn:
         issued = store.get_statement(conn, tenant, statement_id)
         context = context_of(conn, issued)
         cases = store.usage_of_statement(conn, tenant, issued)
+        parts = sites.of_statement(conn, tenant, statement_id)
     assert issued.number is not None
     makers: dict[Format, Callable[[], bytes]] = {
         Format.pdf: lambda: document.render_pdf(issued, language, context),
@@ -110,6 +115,8 @@ def export_statement(
         Format.json: lambda: document_json.to_bytes(document_json.of_statement(issued, context)),
         Format.cases: lambda: document.render_case_csv(issued, cases, language),
     }
+    if parts:
+        makers[Format.sites] = lambda: zip_of_sites(parts, language)
     write_files(out, issued.number, makers, what)
 
 
@@ -121,6 +128,30 @@ def list_credit_notes(tenant: TenantOption = FIRST_TENANT) -> None:
             typer.echo(
                 f"{note.credit_note_id} {note.number} {note.total} {note.currency} on {note.statement_number}"
             )
+
+
+@credit_note_commands.command("approve")
+def approve_credit(
+    request_id: int,
+    by: Annotated[str, typer.Option(help="who approves it; not who asked for it")],
+    tenant: TenantOption = FIRST_TENANT,
+) -> None:
+    """Issue the credit note that somebody else asked for."""
+    with administration(tenant) as conn:
+        note = credit_requests.approve(conn, tenant, request_id, by=by, now=datetime.now(UTC))
+    typer.echo(f"credit note {note.credit_note_id}: {note.number}, {note.total} {note.currency}")
+
+
+@credit_note_commands.command("refuse")
+def refuse_credit(
+    request_id: int,
+    by: Annotated[str, typer.Option(help="who refuses it; not who asked for it")],
+    tenant: TenantOption = FIRST_TENANT,
+) -> None:
+    """Nothing is credited."""
+    with administration(tenant) as conn:
+        credit_requests.refuse(conn, tenant, request_id, by=by, now=datetime.now(UTC))
+    typer.echo(f"request {request_id} is refused")
 
 
 @credit_note_commands.command("show")
@@ -187,95 +218,3 @@ def reject_dispute(
     with administration(tenant) as conn:
         disputes.reject(conn, tenant, dispute_id, reason=reason, by=by, now=datetime.now(UTC))
     typer.echo(f"dispute {dispute_id} is rejected")
-
-
-@fiscal_commands.command("request")
-def request_fiscal(
-    statement_ids: list[int],
-    by: ByOption,
-    total: Annotated[str, typer.Option(help="only this much of one statement, tax included")] = "",
-    tenant: TenantOption = FIRST_TENANT,
-) -> None:
-    """Ask for a tax document over statements, less their credit notes."""
-    with administration(tenant) as conn:
-        money = None
-        if total:
-            money = parse_money(total, store.get_statement(conn, tenant, statement_ids[0]).currency)
-        asked = fiscal.request(conn, tenant, statement_ids, by=by, now=datetime.now(UTC), total=money)
-    typer.echo(
-        f"request {asked.fiscal_id}: {asked.total} {asked.total.currency} over {', '.join(asked.numbers)}"
-    )
-
-
-@fiscal_commands.command("cancel")
-def cancel_fiscal(
-    fiscal_id: int, reason: ReasonOption, by: ByOption, tenant: TenantOption = FIRST_TENANT
-) -> None:
-    """Ask for the red document that cancels a cleared one."""
-    with administration(tenant) as conn:
-        fiscal.request_red(conn, tenant, fiscal_id, reason=reason, by=by, now=datetime.now(UTC))
-    typer.echo(f"request {fiscal_id} waits for its red document")
-
-
-@fiscal_commands.command("list")
-def list_fiscal(tenant: TenantOption = FIRST_TENANT) -> None:
-    """Tax documents and how they stand."""
-    with administration(tenant) as conn:
-        for one in fiscal.list_fiscal(conn, tenant):
-            numbers = " ".join(filter(None, (one.number, one.red_number)))
-            typer.echo(
-                f"{one.fiscal_id} {one.state} {one.total} over {', '.join(one.numbers)} {numbers}".rstrip()
-            )
-
-
-@fiscal_commands.command("export")
-def export_fiscal(
-    out: Annotated[Path, typer.Option(help="CSV file to write")], tenant: TenantOption = FIRST_TENANT
-) -> None:
-    """Everything that waits for the tax system, as CSV."""
-    with administration(tenant) as conn:
-        out.write_bytes(fiscal_csv.export(conn, tenant))
-    typer.echo(f"written to {out}")
-
-
-@fiscal_commands.command("import")
-def import_fiscal(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
-    by: ByOption,
-    tenant: TenantOption = FIRST_TENANT,
-) -> None:
-    """Take over the numbers that the tax system gave, the whole file or nothing."""
-    with administration(tenant) as conn, file.open("rb") as source:
-        data = source.read(fiscal_csv.FILE_LENGTH_MAX + 1)
-        count = fiscal_csv.take_in(conn, tenant, data, by=by, now=datetime.now(UTC))
-    typer.echo(f"{count} document(s) moved")
-
-
-@dunning_commands.command("run")
-def run_dunning(
-    as_of: Annotated[str, typer.Option(help="YYYY-MM-DD; today without it")] = "",
-    tenant: TenantOption = FIRST_TENANT,
-) -> None:
-    """Write the reminders that are due; the same day again writes nothing more."""
-    now = datetime.now(UTC)
-    with administration(tenant) as conn:
-        written = dunning.run(conn, tenant, parse_day(as_of) if as_of else now.date(), now=now)
-    for one in written:
-        typer.echo(f"{one.number}: {one.payable} {one.currency} is {one.days_overdue} days overdue")
-    typer.echo(f"{len(written)} reminder(s) written")
-
-
-@dunning_commands.command("export")
-def export_reminder(
-    statement_id: int,
-    level: int,
-    out: OutOption,
-    what: FormatOption = None,
-    tenant: TenantOption = FIRST_TENANT,
-    language: LanguageOption = "en",
-) -> None:
-    """A reminder as PDF, CSV, XLSX and JSON."""
-    with administration(tenant) as conn:
-        found = dunning.get_reminder(conn, tenant, statement_id, level)
-    makers = makers_of(reminder_paper(found, language), document_json.of_reminder(found), found.written_at)
-    write_files(out, found.number, makers, what)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +15,8 @@ import typer
 from billing import document_json, paper_print
 from billing.paper import Paper
 from billing.paper_xlsx import to_xlsx
+from billing.share_paper import site_paper
+from billing.sites import SiteStatement
 from server.errors import CommandFailed
 
 
@@ -24,8 +28,10 @@ class Format(StrEnum):
     xlsx = "xlsx"
     json = "json"
     cases = "cases"
+    sites = "sites"
 
 
+_SUFFIXES = {Format.cases: "-cases.csv", Format.sites: "-sites.zip"}
 Makers = Mapping[Format, Callable[[], bytes]]
 OutOption = Annotated[Path, typer.Option(help="folder for the files")]
 FormatOption = Annotated[list[Format] | None, typer.Option("--format", help="again for each; all without it")]
@@ -48,6 +54,22 @@ def write_files(out: Path, name: str, makers: Makers, wanted: Sequence[Format] |
         raise CommandFailed(f"{name} has no form {missing[0]}; it has {', '.join(makers)}")
     out.mkdir(parents=True, exist_ok=True)
     for one in wanted or makers:
-        suffix = "-cases.csv" if one is Format.cases else f".{one}"
+        suffix = _SUFFIXES.get(one, f".{one}")
         (out / f"{name}{suffix}").write_bytes(makers[one]())
     typer.echo(f"{name} written to {out}")
+
+
+def zip_of_sites(parts: Sequence[SiteStatement], language: str) -> bytes:
+    """For each site a workbook and a JSON file; the same parts give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for position, part in enumerate(parts, start=1):
+            safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in part.site)
+            made_at = part.statement.issued_at
+            for suffix, content in (
+                ("xlsx", to_xlsx(site_paper(part, language), made_at)),
+                ("json", document_json.to_bytes(document_json.of_site(part))),
+            ):
+                # A plain ZipInfo says 1980: nothing of when the file was written is in it.
+                archive.writestr(zipfile.ZipInfo(f"{position:04d}-{safe}.{suffix}"), content)
+    return buffer.getvalue()

@@ -157,3 +157,21 @@ VALUES (%(tenant)s, %(statement_id)s, %(level)s, %(as_of)s, %(open_minor)s, %(di
 SELECT statement_id, document FROM billing.reminder
 WHERE tenant = %(tenant)s AND (%(statement_id)s::bigint IS NULL OR statement_id = %(statement_id)s::bigint)
 ORDER BY written_at, statement_id, level
+
+-- credit requests
+
+-- name: insert_credit_request
+INSERT INTO billing.credit_request (tenant, statement_id, lines, reason, state, requested_by, requested_at)
+VALUES (%(tenant)s, %(statement_id)s, %(lines)s, %(reason)s, 'requested', %(requested_by)s, %(requested_at)s)
+RETURNING request_id
+
+-- name: credit_requests
+SELECT r.*, s.number AS statement_number FROM billing.credit_request r JOIN billing.statement s USING (tenant, statement_id)
+WHERE r.tenant = %(tenant)s AND (%(request_id)s::bigint IS NULL OR r.request_id = %(request_id)s::bigint)
+  AND (%(statement_id)s::bigint IS NULL OR r.statement_id = %(statement_id)s::bigint)
+ORDER BY r.request_id
+
+-- name: decide_credit_request
+UPDATE billing.credit_request SET state = %(state)s, decided_by = %(decided_by)s, decided_at = %(decided_at)s,
+    credit_note_id = %(credit_note_id)s
+WHERE tenant = %(tenant)s AND request_id = %(request_id)s

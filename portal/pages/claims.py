@@ -6,16 +6,17 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Path, Request, Response
 
-from billing import credit_notes, disputes, payment_record
-from billing.money import exponent
+from billing import credit_notes, credit_requests, disputes, payment_record
+from billing.money import Money, exponent
 from billing.statement_record import Statement
 from pipeline.database import Connection
 from portal.attempt import attempt
-from portal.context import CHANGES_MONEY, DISPUTES, SEES_STATEMENTS, Identity
+from portal.context import APPROVES_MONEY, CHANGES_MONEY, DISPUTES, SEES_STATEMENTS, Identity
 from portal.errors import InvalidInput, PageNotFound
 from portal.pages.statements import StatementId, issued_for
 from portal.render import page
@@ -25,6 +26,7 @@ router = APIRouter(include_in_schema=False)
 
 Viewer = Annotated[Identity, Depends(signed_in(SEES_STATEMENTS))]
 Changer = Annotated[Identity, Depends(signed_in(CHANGES_MONEY))]
+Approver = Annotated[Identity, Depends(signed_in(APPROVES_MONEY))]
 Disputer = Annotated[Identity, Depends(signed_in(DISPUTES))]
 Text = Annotated[str, Form(max_length=500)]
 
@@ -57,14 +59,14 @@ def credit(
     line: Text = "",
     amount: Text = "",
 ) -> Response:
-    """Take back a line, an amount of it, or all that is left of the statement."""
+    """Take back a line, an amount of it, or all that is left; above the contract's limit, ask an approver."""
     form = ClaimForm("credit", line, amount, reason)
     with context.database.transaction(identity.tenant) as conn:
         statement = issued_for(conn, identity, statement_id)
         shares = _shares(statement, form)
         return attempt(
             conn,
-            lambda: credit_notes.issue(
+            lambda: credit_requests.issue_or_request(
                 conn,
                 identity.tenant,
                 statement_id,
@@ -136,6 +138,28 @@ def decide(
         )
 
 
+@router.post("/credit-requests/{request_id}/decide")
+def decide_credit(
+    request: Request,
+    context: Context,
+    identity: Approver,
+    request_id: Annotated[int, Path(ge=1, le=2**63 - 1)],
+    verdict: Annotated[str, Form(pattern="^(approve|refuse)$")],
+) -> Response:
+    """Issue the credit note that somebody else asked for, or not."""
+    now, tenant = datetime.now(UTC), identity.tenant
+    with context.database.transaction(tenant) as conn:
+        asked = credit_requests.get_request(conn, tenant, request_id)
+        act = credit_requests.approve if verdict == "approve" else credit_requests.refuse
+        statement = issued_for(conn, identity, asked.statement_id)
+        return attempt(
+            conn,
+            lambda: act(conn, tenant, request_id, by=identity.user_name, now=now),
+            _account(asked.statement_id),
+            lambda problem: _page(request, conn, identity, statement, None, problem),
+        )
+
+
 def _page(
     request: Request,
     conn: Connection,
@@ -155,10 +179,17 @@ def _page(
         disputed=disputes.disputed_amount(conn, tenant, statement_id),
         last_day_to_dispute=disputes.last_day_to_dispute(conn, statement),
         notes=credit_notes.of_statement(conn, tenant, statement_id),
+        waiting=[
+            one
+            for one in credit_requests.list_requests(conn, tenant, statement_id)
+            if one.state == "requested" and identity.only_party is None
+        ],
         disputes=disputes.list_disputes(conn, tenant, statement_id),
+        amount_of=lambda share: share if isinstance(share, Fraction) else Money(share, statement.currency),
         form=form or ClaimForm(),
         problem=problem,
         may_change=identity.may(CHANGES_MONEY),
+        may_approve=identity.may(APPROVES_MONEY),
         may_dispute=identity.may(DISPUTES),
     )
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
+from billing import credit_requests
 from portal.context import Role
 from tests.portal.portal_site import Site
 from tests.portal.test_trail import HOSPITAL, issued
 
 __all__ = ["issued"]  # a fixture
+
+NOW = datetime.now(UTC)
 
 
 def account(issued: tuple[int, str]) -> str:
@@ -46,6 +51,42 @@ class TestCredits:
         values = {"line": "1", "amount": amount, "reason": "x"}
         assert finance.post(f"/statements/{issued[0]}/credit", data=values).status_code == 422
         assert "CN-" not in finance.get(account(issued)).text
+
+
+class TestCreditRequests:
+    """Above the contract's limit a credit waits for an approver; who asked for it is never that approver."""
+
+    @pytest.fixture
+    def waiting(self, site: Site, issued: tuple[int, str]) -> str:
+        with site.database.transaction("alpha") as conn:
+            asked = credit_requests.request(
+                conn, "alpha", issued[0], [(1, 4000)], reason="asked by phone", by="finance.alpha", now=NOW
+            )
+        return f"/credit-requests/{asked.request_id}/decide"
+
+    def test_an_approver_issues_it(self, site: Site, issued: tuple[int, str], waiting: str) -> None:
+        finance, approver = site.signed_in("alpha", Role.FINANCE), site.signed_in("alpha", Role.APPROVER)
+        page = finance.get(account(issued)).text
+        assert "asked by phone" in page
+        assert "40.00" in page
+        assert "Approve and issue" not in page
+        assert "Approve and issue" in approver.get(account(issued)).text
+        assert finance.post(waiting, data={"verdict": "approve"}).status_code == 403
+        assert approver.post(waiting, data={"verdict": "approve"}).status_code == 303
+        assert "42.40" in approver.get(account(issued)).text
+        assert "was approved by" in approver.post(waiting, data={"verdict": "refuse"}).text
+
+    def test_a_refused_one_credits_nothing(self, site: Site, issued: tuple[int, str], waiting: str) -> None:
+        approver = site.signed_in("alpha", Role.APPROVER)
+        assert approver.post(waiting, data={"verdict": "refuse"}).status_code == 303
+        assert "CN-" not in approver.get(account(issued)).text
+        assert approver.post("/credit-requests/99/decide", data={"verdict": "refuse"}).status_code == 404
+
+    def test_a_hospital_does_not_see_what_is_not_decided(
+        self, site: Site, issued: tuple[int, str], waiting: str
+    ) -> None:
+        hospital = site.signed_in("alpha", Role.HOSPITAL, HOSPITAL)
+        assert "asked by phone" not in hospital.get(account(issued)).text
 
 
 class TestDisputes:

@@ -31,6 +31,7 @@ OPEN = {
 POSTS = {
     "/studies/{study_id}/order", "/studies/{study_id}/send-again", "/search", "/upload", "/peers", "/statements/issue",
     "/statements/{statement_id}/credit", "/statements/{statement_id}/dispute", "/disputes/{dispute_id}/decide",
+    "/credit-requests/{request_id}/decide",
     "/payouts/{party_id}/issue", "/payouts/{party_id}/approve",
     "/payments/receive", "/payments/{payment_id}/allocate", "/bank/import", "/reconciliations",
     "/books/{month}/begin", "/books/{month}/waive", "/books/{month}/sign", "/books/{month}/close",
@@ -104,6 +105,7 @@ def test_no_tenant_changes_anything_of_another(site: Site) -> None:
         (f"/statements/{other.statement_id}/credit", {"reason": "x"}),
         (f"/statements/{other.statement_id}/dispute", {"reason": "x", "line": "1"}),
         ("/disputes/1/decide", {"reason": "x", "verdict": "accept"}),
+        ("/credit-requests/1/decide", {"verdict": "approve"}),
         (f"/payouts/{payee_of('beta')}/approve", {"payout_id": "1"}),
         (
             f"/payouts/{payee_of('beta')}/issue",

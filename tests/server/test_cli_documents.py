@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import zipfile
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,11 +17,18 @@ import pytest
 from psycopg.rows import dict_row
 
 from billing import meter, statement, store
+from billing.sites import SiteLine, SiteStatement
 from billing.usage import UsageEvent
+from server.document_files import zip_of_sites
+from tests.billing.test_statement_document import issued, make_statement
 from tests.server.test_cli_peers import done, failed
 
 CONTRACT = (Path(__file__).resolve().parents[2] / "examples/contract_per_case.yaml").read_text()
-TERMS = "\ndisputes: {window_days: 60}\ndunning: [{days_after_due: 1, text: {en: 'Please pay.', zh: '请付款。'}}]\n"
+TERMS = """
+credits: {approval_above: 200}
+disputes: {window_days: 60}
+dunning: [{days_after_due: 1, text: {en: Please pay., zh: 请付款。}}]
+"""
 NAME = "=cmd|'/c calc'!A1"
 
 
@@ -55,8 +63,8 @@ def statement_id(migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 f"c{n}",
             )
             meter.record(conn, event, received_at=at)
-        issued = statement.issue(conn, "default", contract_id, at, now=now - timedelta(days=33))
-    return str(issued.statement_id)
+        one = statement.issue(conn, "default", contract_id, at, now=now - timedelta(days=33))
+    return str(one.statement_id)
 
 
 def test_a_credit_goes_from_the_statement_to_every_file(statement_id: str, tmp_path: Path) -> None:
@@ -123,6 +131,16 @@ def test_a_dispute_is_opened_and_decided(statement_id: str) -> None:
     assert "no dispute 2" in failed("dispute", "reject", "2", "--reason", "x", "--by", "finance")
 
 
+def test_above_the_limit_another_person_approves(statement_id: str) -> None:
+    asked = done("statement", "credit", statement_id, "--all", "--reason", "x", "--by", "finance")
+    assert asked == "request 1 waits for another person: radmeter credit-note approve 1\n"
+    assert "another person decides it" in failed("credit-note", "approve", "1", "--by", "finance")
+    assert done("credit-note", "approve", "1", "--by", "head") == (
+        "credit note 1: RM-DEFAULT-CN-000001, 318.00 CNY\n"
+    )
+    assert "was approved by head" in failed("credit-note", "refuse", "1", "--by", "head")
+
+
 def test_tax_documents_go_out_and_numbers_come_in(statement_id: str, tmp_path: Path) -> None:
     assert "318.00 CNY over RM-DEFAULT-000001" in done("fiscal", "request", statement_id, "--by", "finance")
     done("fiscal", "export", "--out", tmp_path / "out.csv")
@@ -173,3 +191,22 @@ def test_a_line_that_cannot_be_credited_is_told_in_one_sentence(statement_id: st
         said = failed("statement", "credit", statement_id, "--line", line, "--reason", "x", "--by", "finance")
         assert says in said
         assert said.count("\n") == 1
+
+
+def test_each_site_has_its_files_in_one_archive_whatever_it_is_called() -> None:
+    issued_one = issued(make_statement(CONTRACT, "2"))
+    [line] = issued_one.lines
+    rated = line.rated
+    part = SiteLine(1, NAME, rated.product, rated.title, rated.unit, rated.service_start, rated.service_end, "usage",
+                    rated.quantity, rated.amount, line.tax)  # fmt: skip
+    parts = [SiteStatement(issued_one, site, site, (part,)) for site in ("../../etc/passwd", NAME, "")]
+    data = zip_of_sites(parts, "zh")
+    assert data == zip_of_sites(parts, "zh")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = archive.namelist()
+        assert len(set(names)) == 6
+        assert not any("/" in name or "=" in name for name in names)
+        values = json.loads(archive.read(names[1]))
+        book = openpyxl.load_workbook(io.BytesIO(archive.read(names[0])))
+    assert (values["schema"], values["total"]["amount"]) == ("radmeter.site_statement/1", "212.00")
+    assert {cell.data_type for sheet in book for row in sheet.iter_rows() for cell in row} <= {"s", "n", "d"}

@@ -1,0 +1,2 @@
+DROP TABLE billing.credit_request;
+DROP FUNCTION billing.move_credit_request;
