@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from billing import contract as contracts
-from billing import meter, simulate, statement_text
+from billing import meter, outcomes, simulate, statement_text
 from billing.errors import CurrencyMismatch, NothingToCompare
 from billing.money import Money
 from billing.period import Period
@@ -65,11 +65,16 @@ def compare(conn: Connection, old_text: str, new_text: str, usage: Sequence[Rece
 
 
 def stored_usage(conn: Connection, tenant: str, period: Period) -> list[Received]:
-    """What a tenant recorded in a period and did not declare void, to be simulated."""
+    """What a tenant recorded in a period and did not declare void, to be simulated.
+
+    Without the verdicts that were written where a window had passed: a simulation settles by its own version.
+    """
     values = {"tenant": tenant, "start_at": period.start_at, "end_at": period.end_at, "limit": EVENTS_MAX + 1}
     found = rows(conn, "usage_of_period", values)
     return [
-        Received(replace(meter.event_of(row), tenant=simulate.TENANT), row["received_at"]) for row in found
+        Received(replace(meter.event_of(row), tenant=simulate.TENANT), row["received_at"])
+        for row in found
+        if row["source"] != outcomes.SOURCE
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from billing import ledger, meter, outcomes, statement, store, voids
+from billing import contract_diff, ledger, meter, outcomes, statement, store, voids
 from billing.case_errors import AdjudicatorIsPayee, AdjudicatorUnknown, OutcomeWithoutCase, WindowNotOver
 from billing.errors import BillingError
 from billing.usage import UsageEvent
@@ -168,3 +168,21 @@ def test_a_verdict_that_may_not_be_is_refused_and_leaves_nothing(
     with transact() as conn:
         assert [one.event.kind for one in store.list_usage(conn, TENANT)] == ["result_delivered"]
     assert november(transact, contract_id) == "20.0"
+
+
+def test_another_window_is_compared_on_recorded_usage(
+    transact, owner, contract_id: int, make_event, judge
+) -> None:
+    """A verdict on the thirteenth day counts in a window of 14 days and not in one of 7."""
+    deliver(transact, make_event, 1, 2)
+    judge(1, "accepted", days=13)
+    with transact() as conn:
+        assert outcomes.settle_outcomes(conn, TENANT, now=NEW_YEAR) == 1
+        stored = store.contract_at(conn, TENANT, contract_id, DELIVERED)
+        period = stored.period_of(DELIVERED)
+        assert period is not None
+        usage = contract_diff.stored_usage(conn, TENANT, period)
+    shorter = TEXT.replace("window_days: 14", "window_days: 7")
+    changes = contract_diff.compare(owner, TEXT, shorter, usage)
+    total = sum((one.difference.amount_minor for one in changes), 0)
+    assert total == 50_00 - 100_00
