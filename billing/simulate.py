@@ -21,7 +21,7 @@ from billing.errors import ContractNotFound, InvalidUsageEvent, UsageEventConfli
 from billing.queries import rows
 from billing.splits import contribution
 from billing.statement_record import Statement
-from billing.usage import UsageEvent
+from billing.usage import Kind, UsageEvent
 from billing.usage_csv import read_csv
 
 Connection = psycopg.Connection[Any]
@@ -82,9 +82,12 @@ def simulated(
 
 
 def _batches(received: Sequence[Received]) -> Iterator[tuple[datetime, list[UsageEvent]]]:
-    """What billing hears of in one instant."""
+    """What billing hears of in one instant; verdicts after the deliveries that they speak of."""
     for at, together in groupby(received, key=lambda one: one.at):
-        yield at, [one.event for one in together]
+        events = [one.event for one in together]
+        for are_verdicts in (False, True):
+            if batch := [event for event in events if (event.kind == Kind.OUTCOME) is are_verdicts]:
+                yield at, batch
 
 
 def _record(conn: Connection, events: Sequence[UsageEvent], at: datetime) -> None:

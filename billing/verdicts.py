@@ -25,6 +25,9 @@ def require_allowed(conn: Connection, outcome: UsageEvent) -> None:
     judged; `none` needs no one. Where the contract pays nothing by outcome, any verdict is taken: it changes no
     amount.
     """
+    known = {"tenant": outcome.tenant, "source": outcome.source, "event_id": outcome.event_id}
+    if first_row(conn, "usage_by_id", known) is not None:
+        return  # sent again: it gets its first answer, whatever became of the case since
     key = {"tenant": outcome.tenant, "case_key": outcome.case_key, "product": outcome.product}
     case = first_row(conn, "case_of_outcome", key)
     contract = _contract(conn, outcome, case)

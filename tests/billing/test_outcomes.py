@@ -114,6 +114,11 @@ def test_the_first_verdict_stands_until_it_is_void(transact, contract_id: int, m
             conn, TENANT, "test", "outcome:1:accepted:dr-7:2", reason="wrong study", by="clerk", now=NEW_YEAR
         )
     assert november(transact, contract_id) == "10.0"
+    with transact() as conn:
+        voids.void(conn, TENANT, "test", "delivery:1", reason="wrong study", by="clerk", now=NEW_YEAR)
+    judge(1, "accepted")  # sent again: known, though its case is gone
+    with pytest.raises(OutcomeWithoutCase):
+        judge(1, "accepted", days=3)
 
 
 def test_a_verdict_after_the_month_is_a_correction_of_it(
