@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 
 from billing import accounting, credit_note_record, deferred, ledger, numbers, rails, statement_record, store
+from billing import wallet_books as wallets
 from billing.credit import Credited, Share, share_out
 from billing.credit_note_record import CreditNote, CreditNoteLine
 from billing.document_errors import ApprovalNeeded, CreditNoteNotFound, CreditNotPossible
@@ -232,7 +233,9 @@ def _store(conn: Connection, note: CreditNote, limit: Money | None) -> None:
         "issued_at": note.issued_at,
     }
     execute(conn, "insert_credit_note", {**key, **header})
-    postings = entry_of_credit_note(note, deferred.credited(conn, note))
+    effective_at = accounting.posting_time(conn, note.tenant, note.issued_at)
+    prepaid = wallets.credit(conn, note, effective_at=effective_at)
+    postings = entry_of_credit_note(note, deferred.credited(conn, note), prepaid)
     if postings:
         ledger.post(
             conn,
@@ -241,25 +244,30 @@ def _store(conn: Connection, note: CreditNote, limit: Money | None) -> None:
             idempotency_key=f"credit_note:{note.number}",
             reference=note.number,
             postings=postings,
-            effective_at=accounting.posting_time(conn, note.tenant, note.issued_at),
+            effective_at=effective_at,
             booked_at=note.issued_at,
         )
     accrual.reverse(conn, note, now=note.issued_at)
 
 
-def entry_of_credit_note(note: CreditNote, still_deferred: Money | None = None) -> tuple[Posting, ...]:
+def entry_of_credit_note(
+    note: CreditNote, still_deferred: Money | None = None, prepaid: Money | None = None
+) -> tuple[Posting, ...]:
     """Revenue and tax against the receivable: the statement's entry mirrored for what is taken back.
 
-    still_deferred: what of it was billed ahead and is no revenue yet; see `billing.deferred`.
+    still_deferred: what of it was billed ahead and is no revenue yet; see `billing.deferred`. prepaid: what of it was
+    paid for uses that are still to come; see `wallet_books`.
     """
     still_deferred = still_deferred or Money.zero(note.currency)
+    prepaid = prepaid or Money.zero(note.currency)
     taxes: dict[str, Money] = defaultdict(lambda: Money.zero(note.currency))
     for tax in note.taxes:
         taxes[ledger.tax_account(tax.name)] += tax.tax
     postings = [
         Posting(f"{ledger.RECEIVABLE}:{note.buyer.id}", -note.total),
-        Posting(ledger.REVENUE, note.subtotal - still_deferred),
+        Posting(ledger.REVENUE, note.subtotal - still_deferred - prepaid),
         Posting(f"{ledger.DEFERRED_REVENUE}:{note.contract_name}", still_deferred),
+        Posting(f"{ledger.PREPAID}:{note.contract_name}", prepaid),
         *(Posting(account, amount) for account, amount in taxes.items()),
     ]
     return tuple(posting for posting in postings if posting.amount)

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from billing import ledger, store
+from billing.credit_note_record import CreditNote
 from billing.ledger import BREAKAGE, PREPAID, REVENUE, Posting
 from billing.money import Money, allocate, round_half_away_from_zero
 from billing.period import local_midnight
@@ -110,6 +111,37 @@ def recognise(
         values = {"tenant": tenant, "journal_key": key, "recognised_at": effective_at}
         execute_many(conn, "insert_recognition", [{**one, **values} for one in of_template])
     return sums[USED], sums[EXPIRED]
+
+
+def credit(conn: Connection, note: CreditNote, *, effective_at: datetime) -> Money:
+    """How much of a credit note takes back what lots have left; the rest was revenue already.
+
+    The lots that the credited lines paid for are worth that much less, each by its part of what they have left.
+    """
+    total = 0
+    rows(conn, "lock_lots", {"tenant": note.tenant, "contract_id": note.contract_id})
+    for line in note.lines:
+        values = {"tenant": note.tenant, "document": note.statement_number, "line_number": line.number}
+        lots = [lot for lot in rows(conn, "lots_of_line", values) if lot["left_minor"] > 0]
+        amount = min(line.amount.amount_minor, sum(lot["left_minor"] for lot in lots))
+        if amount <= 0:
+            continue
+        weights = [Fraction(lot["left_minor"]) for lot in lots]
+        parts = allocate(amount, weights, [f"{lot['lot_id']:020d}" for lot in lots])
+        key = {
+            "tenant": note.tenant,
+            "document": note.number,
+            "line_number": line.number,
+            "valued_at": effective_at,
+        }
+        taken = [
+            {**key, "lot_id": lot["lot_id"], "amount_minor": -part}
+            for lot, part in zip(lots, parts, strict=True)
+            if part
+        ]
+        execute_many(conn, "insert_wallet_value", taken)
+        total += amount
+    return Money(total, note.currency)
 
 
 def roll_forward(conn: Connection, tenant: str, *, start: datetime, end: datetime) -> list[RollForward]:

@@ -127,6 +127,17 @@ ORDER BY l.lot_id
 INSERT INTO billing.wallet_value (tenant, lot_id, document, line_number, amount_minor, valued_at)
 VALUES (%(tenant)s, %(lot_id)s, %(document)s, %(line_number)s, %(amount_minor)s, %(valued_at)s)
 
+-- name: lots_of_line
+-- The lots that a statement's line paid for, with what of their value is neither used nor credited.
+SELECT v.lot_id, ((
+    SELECT sum(a.amount_minor) FROM billing.wallet_value a WHERE a.tenant = v.tenant AND a.lot_id = v.lot_id
+) - coalesce((
+    SELECT sum(r.amount_minor) FROM billing.wallet_recognition r WHERE r.tenant = v.tenant AND r.lot_id = v.lot_id
+), 0))::bigint AS left_minor
+FROM billing.wallet_value v
+WHERE v.tenant = %(tenant)s AND v.document = %(document)s AND v.line_number = %(line_number)s
+ORDER BY v.lot_id
+
 -- name: lots_to_recognise
 -- Lots with a value that have entries nobody recognised yet, or value left with nothing left to use.
 SELECT l.lot_id, l.quantity, l.remaining, w.value_minor, w.recognised_minor

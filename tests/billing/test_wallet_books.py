@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing import ledger, meter, statement, store, wallet, wallet_books
+from billing import credit_notes, ledger, meter, statement, store, wallet, wallet_books
 from billing.limits_errors import PackageInUse
 from tests.billing.conftest import NOON, TENANT
 from tests.billing.limits_builders import (
@@ -165,3 +165,28 @@ def test_every_lot_gives_exactly_what_was_paid_for_it(
             "SELECT sum(amount_minor)::int AS minor FROM billing.wallet_recognition"
         ).fetchone()
     assert (left["minor"], recognised["minor"]) == (0, price)
+
+
+def test_a_credit_takes_back_what_is_left_and_the_rest_was_revenue(
+    transact, contract_id, happen, owner
+) -> None:
+    """Of 1,200 paid 400 are used; a credit of 1,000 takes the 800 that are left and 200 of the revenue."""
+    happen(1, "member_year")
+    happen(2, "screening")
+    issued = issue(transact, contract_id)
+    with transact() as conn:
+        credit_notes.issue(
+            conn,
+            TENANT,
+            issued.statement_id,
+            [(1, 100000)],
+            reason="left the plan",
+            by="finance",
+            now=NEW_YEAR,
+        )
+    assert "prepaid:insured-2026" not in accounts(owner)
+    assert accounts(owner)["revenue"] == -20000
+    happen(3, "screening", occurred_at=DECEMBER)
+    issue(transact, contract_id, at=DECEMBER)
+    assert "prepaid:insured-2026" not in accounts(owner)
+    sound(transact)
