@@ -13,6 +13,7 @@ import psycopg
 
 from billing import accounting, credit_note_record, deferred, ledger, numbers, rails, statement_record, store
 from billing import wallet_books as wallets
+from billing import wallet_books as wallets
 from billing.credit import Credited, Share, share_out
 from billing.credit_note_record import CreditNote, CreditNoteLine
 from billing.document_errors import ApprovalNeeded, CreditNoteNotFound, CreditNotPossible
@@ -255,8 +256,7 @@ def entry_of_credit_note(
 ) -> tuple[Posting, ...]:
     """Revenue and tax against the receivable: the statement's entry mirrored for what is taken back.
 
-    still_deferred: what of it was billed ahead and is no revenue yet; see `billing.deferred`. prepaid: what of it was
-    paid for uses that are still to come; see `wallet_books`.
+    still_deferred: billed ahead and no revenue yet; see `deferred`. prepaid: for uses to come; see `wallet_books`.
     """
     still_deferred = still_deferred or Money.zero(note.currency)
     prepaid = prepaid or Money.zero(note.currency)

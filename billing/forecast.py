@@ -39,8 +39,21 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class DayAhead:
+    """What a day that is left is expected to have brought at its end, in units."""
+
+    day: date
+    low: Fraction
+    expected: Fraction
+    high: Fraction
+
+
+@dataclass(frozen=True)
 class Forecast:
-    """How the period ends. days_seen: how many days that rests on; 0: nothing is known beyond what is there."""
+    """How the period ends. days_seen: how many days that rests on; 0: nothing is known beyond what is there.
+
+    days: the days that are left, today first.
+    """
 
     period: Period
     days_seen: int
@@ -48,6 +61,7 @@ class Forecast:
     low: Estimate
     expected: Estimate
     high: Estimate
+    days: tuple[DayAhead, ...]
 
 
 def to_month_end(conn: Connection, tenant: str, stored: StoredContract, *, now: datetime) -> Forecast | None:
@@ -62,10 +76,10 @@ def to_month_end(conn: Connection, tenant: str, stored: StoredContract, *, now: 
     series = _series([one for one in found if not one.is_prepaid], names)
     trailing = tuple(first + timedelta(days=number) for number in range((today - first).days))
     left = tuple(today + timedelta(days=number) for number in range((period.ends_on - today).days))
-    so_far, low, expected, high = (
-        _Ends(stored, period, series, trailing, left, pick).estimate for pick in (_nothing, min, _mean, max)
-    )
-    return Forecast(period, len(trailing), so_far, low, expected, high)
+    ends = [_Ends(stored, period, series, trailing, left, pick) for pick in (_nothing, min, _mean, max)]
+    so_far, low, expected, high = (one.estimate for one in ends)
+    days = tuple(DayAhead(day, *(one.of_day(day) for one in ends[1:])) for day in left)
+    return Forecast(period, len(trailing), so_far, low, expected, high, days)
 
 
 _Kind = tuple[str, str, tuple[tuple[str, str], ...], str]
@@ -89,6 +103,14 @@ class _Ends:
         rating = rate(contract, self.period, UsageTotals(groups, ""))
         quantity = sum((group.quantity for group in groups), Decimal(0))
         return Estimate(quantity, rating.total(contract.currency))
+
+    def of_day(self, day: date) -> Fraction:
+        """Units that the day will have brought at its end."""
+        there = (
+            Fraction(days[day].quantity) if day in days else Fraction(0) for days in self.series.values()
+        )
+        more = (self._more(days, day) for days in self.series.values())
+        return sum((*there, *more), Fraction(0))
 
     def _groups(self) -> tuple[UsageGroup, ...]:
         return tuple(self._group(kind, days) for kind, days in sorted(self.series.items()))

@@ -43,6 +43,7 @@ from portal.pages import (
     destinations,
     documents,
     models,
+    overview,
     payments,
     payouts,
     peers,
@@ -70,6 +71,7 @@ ROUTES = (
     upload,
     usage,
     documents,  # before statements, whose path of one statement would match its own
+    overview,
     statements,
     claims,
     trail,

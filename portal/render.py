@@ -128,6 +128,7 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
     if identity.may(SEES_MONEY):
         pages.append(("/usage", "Usage", "usage"))
     if identity.may(SEES_STATEMENTS):
+        pages.append(("/overview", "Overview", "overview"))
         pages.append(("/statements", "Statements", "statements"))
     if identity.may(SEES_MONEY):
         pages.append(("/payments", "Payments", "payments"))
