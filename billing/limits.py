@@ -212,7 +212,8 @@ def _worth(
         start = local_midnight(window.starts_on, contract.time_zone)
         periods = periods_between(start, now, contract.time_zone, contract.anchor_day, stored.first_day)
     metered = {item.id for item in contract.rates if item.pricing.is_metered}
-    if is_whole and (contract.counts_over_term or contract.grouping.thresholds):  # totals by day do not tell
+    if is_whole and (contract.counts_over_term or contract.grouping.thresholds or contract.case_rules):
+        # Totals by day do not tell what these ask for.
         rater = Rater(conn, tenant, stored, aggregate.last_decision(conn, tenant))
         return Decimal(sum(rater.rate(one).total(contract.currency).amount_minor for one in periods))
     minor = 0

@@ -13,8 +13,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from billing import forecast, guard, limits, statement, usage_days
-from billing import store as billing_store
+from billing import forecast, guard, limits, usage_days
 from billing.errors import BillingError, ContractNotFound
 from billing.forecast import Forecast
 from billing.limits_errors import LimitNotChanged
@@ -25,6 +24,7 @@ from billing.usage_days import UsageDay
 from pipeline.database import Connection
 from portal.charts import DayMark, day_plot, percent_of
 from portal.context import CHANGES_MONEY, SEES_STATEMENTS, Identity
+from portal.pages.statements import own_contracts, own_draft
 from portal.render import page
 from portal.requests import Context, signed_in
 
@@ -108,11 +108,7 @@ def _page(
 ) -> Response:
     now = datetime.now(UTC)
     tenant = identity.tenant
-    known = [
-        one
-        for one in billing_store.list_contracts(conn, tenant)
-        if identity.only_party in (None, one.contract.buyer.id)
-    ]
+    known = own_contracts(conn, identity)
     if contract_id is not None and all(one.contract_id != contract_id for one in known):
         raise ContractNotFound(f"no contract {contract_id}")
     chosen = next((one for one in known if contract_id in (None, one.contract_id)), None)
@@ -125,7 +121,7 @@ def _page(
     }
     if chosen is not None:
         usage_days.refresh(conn, tenant)
-        values |= _month(conn, tenant, chosen, starts_on, now)
+        values |= _month(conn, identity, chosen, starts_on, now)
         values["limits"] = limits.states(conn, tenant, chosen.contract_id, now=now)
         values["held"] = guard.list_decisions(conn, tenant, limit=20) if identity.only_party is None else []
         values["alerts"] = [
@@ -145,14 +141,20 @@ def _page(
 
 
 def _month(
-    conn: Connection, tenant: str, chosen: StoredContract, starts_on: date | None, now: datetime
+    conn: Connection, identity: Identity, chosen: StoredContract, starts_on: date | None, now: datetime
 ) -> dict[str, object]:
+    tenant = identity.tenant
     running = chosen.period_of(now)
     at = datetime(starts_on.year, starts_on.month, starts_on.day, 12, tzinfo=UTC) if starts_on else now
     period = chosen.period_of(at)
     if period is None:
         return {}
-    found = usage_days.read(conn, tenant, chosen.contract_id, period.starts_on, period.ends_on)
+    sold = chosen.contract.limits.prepaid_products  # a purchase is no use
+    found = [
+        one
+        for one in usage_days.read(conn, tenant, chosen.contract_id, period.starts_on, period.ends_on)
+        if one.product not in sold
+    ]
     is_running = period == running
     expected = forecast.to_month_end(conn, tenant, chosen, now=now) if is_running else None
     marks = _marks(period, found, expected)
@@ -161,7 +163,7 @@ def _month(
         "month": period,
         "before": before,
         "after": None if is_running else chosen.period_of(period.end_at),
-        "draft": statement.draft(conn, tenant, chosen.contract_id, period),
+        "draft": own_draft(conn, identity, chosen.contract_id, period.start_at),
         "forecast": expected,
         "marks": marks,
         "plot": day_plot(marks),

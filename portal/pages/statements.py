@@ -49,7 +49,7 @@ class OpenContract:
 @router.get("/statements")
 def show(request: Request, context: Context, identity: Viewer) -> Response:
     with context.database.transaction(identity.tenant) as conn:
-        contracts = [_open(conn, identity, one) for one in _contracts(conn, identity)]
+        contracts = [_open(conn, identity, one) for one in own_contracts(conn, identity)]
         issued = billing_store.list_statements(conn, identity.tenant, payer_id=identity.only_party)
     return page(request, "statements.html", contracts=contracts, issued=issued)
 
@@ -61,7 +61,7 @@ def draft(
     """What would be issued now; leads to the issued statement if there is one."""
     with context.database.transaction(identity.tenant) as conn:
         at = _instant(conn, identity, contract_id, starts_on)
-        found = _own_draft(conn, identity, contract_id, at)
+        found = own_draft(conn, identity, contract_id, at)
         if found is None:
             raise StatementNotFound(f"contract {contract_id} asks nothing of this party")
         if found.statement_id is not None:
@@ -146,13 +146,13 @@ def issued_for(conn: Connection, identity: Identity, statement_id: int) -> State
     return found
 
 
-def _contracts(conn: Connection, identity: Identity) -> list[StoredContract]:
+def own_contracts(conn: Connection, identity: Identity) -> list[StoredContract]:
     """What the person may see: all, or those that the own party buys by."""
     found = billing_store.list_contracts(conn, identity.tenant)
     return [one for one in found if identity.only_party in (None, one.contract.buyer.id)]
 
 
-def _own_draft(conn: Connection, identity: Identity, contract_id: int, at: datetime) -> Statement | None:
+def own_draft(conn: Connection, identity: Identity, contract_id: int, at: datetime) -> Statement | None:
     """Of several payers' drafts the first that the person may see."""
     drafts = statements.drafts(conn, identity.tenant, contract_id, at)
     return next((one for one in drafts if identity.only_party in (None, one.payer.id)), None)
@@ -162,14 +162,14 @@ def _open(conn: Connection, identity: Identity, stored: StoredContract) -> OpenC
     now = datetime.now(UTC)
     if stored.period_of(now) is None:
         return OpenContract(stored, None, [])
-    running = _own_draft(conn, identity, stored.contract_id, now)
+    running = own_draft(conn, identity, stored.contract_id, now)
     ended = statements.unissued_periods(conn, identity.tenant, stored.contract_id, now)
     return OpenContract(stored, running, ended[::-1])
 
 
 def _instant(conn: Connection, identity: Identity, contract_id: int, starts_on: date) -> datetime:
     """The first instant of a local day of the contract. Raises `ContractNotFound`."""
-    for stored in _contracts(conn, identity):
+    for stored in own_contracts(conn, identity):
         if stored.contract_id == contract_id:
             return local_midnight(starts_on, stored.contract.time_zone)
     raise ContractNotFound(f"no contract {contract_id}")
