@@ -19,3 +19,11 @@ class LimitNotChanged(BillingError, ValueError):
 
 class PackageNotFound(BillingError, LookupError):
     """The contract has no prepaid package of this name now."""
+
+
+class PurchaseNotPossible(BillingError, ValueError):
+    """A purchase names a member where members have balances, and only there."""
+
+
+class TrialTooLarge(BillingError, ValueError):
+    """A trial of a contract on made-up usage is kept small enough for a page."""

@@ -92,6 +92,12 @@ def list_contracts(conn: Connection, tenant: str) -> list[StoredContract]:
     return [_stored(row) for row in rows(conn, "latest_versions", {"tenant": tenant})]
 
 
+def contract_text(conn: Connection, tenant: str, contract_id: int, version: int) -> str:
+    """The YAML of a version, as it was stored."""
+    values = {"tenant": tenant, "contract_id": contract_id, "version": version}
+    return str(one_row(conn, "version_text", values)["source_text"])
+
+
 def contract_at(conn: Connection, tenant: str, contract_id: int, instant: datetime) -> StoredContract:
     """The version in force at `instant`; raises `ContractNotFound`."""
     values = {"tenant": tenant, "contract_id": contract_id, "instant": instant}

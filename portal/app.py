@@ -40,6 +40,7 @@ from portal.pages import (
     audit,
     books,
     claims,
+    contracts,
     destinations,
     documents,
     models,
@@ -54,6 +55,7 @@ from portal.pages import (
     trail,
     upload,
     usage,
+    wallets,
     worklist,
 )
 from portal.render import page
@@ -72,6 +74,8 @@ ROUTES = (
     usage,
     documents,  # before statements, whose path of one statement would match its own
     overview,
+    contracts,
+    wallets,
     statements,
     claims,
     trail,

@@ -129,6 +129,10 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
         pages.append(("/usage", "Usage", "usage"))
     if identity.may(SEES_STATEMENTS):
         pages.append(("/overview", "Overview", "overview"))
+    if identity.may(SEES_MONEY):
+        pages.append(("/contracts", "Contracts", "contracts"))
+        pages.append(("/wallets", "Prepaid", "wallets"))
+    if identity.may(SEES_STATEMENTS):
         pages.append(("/statements", "Statements", "statements"))
     if identity.may(SEES_MONEY):
         pages.append(("/payments", "Payments", "payments"))

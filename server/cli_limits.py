@@ -11,11 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from billing import forecast, guard, limits, meter, store, usage_days, wallet, wallet_books
-from billing.limits_errors import PackageNotFound
+from billing import forecast, guard, limits, store, usage_days, wallet, wallet_books, wallet_sale
 from billing.money import Money
 from billing.queries import Row
-from billing.usage import Kind, UsageEvent, plain
+from billing.usage import plain
 from pipeline.database import Connection
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
@@ -81,27 +80,17 @@ def sell_package(
     tenant: TenantOption = FIRST_TENANT,
 ) -> None:
     """Record a purchase: it can be used at once and is on the next statement."""
-    now = datetime.now(UTC)
     with administration(tenant) as conn:
-        stored = store.contract_at(conn, tenant, contract_id, now)
-        found = next((one for one in stored.contract.limits.packages if one.id == package), None)
-        if found is None:
-            raise PackageNotFound(f"contract {contract_id} has no prepaid package {package!r} now")
-        if (found.owner == "member") != bool(member):
-            raise CommandFailed("give --member where members have balances, and only there")
-        event = UsageEvent(
-            tenant=tenant,
-            source="wallet",
-            event_id=f"{contract_id}:{package}:{reference}",
-            kind=Kind.RESULT_DELIVERED,
-            product=found.sold_by,
+        decision = wallet_sale.sell(
+            conn,
+            tenant,
+            contract_id,
+            package,
+            reference,
             quantity=_decimal(quantity),
-            occurred_at=now,
-            study_ref=f"purchase-{reference}",
-            case_key=f"purchase:{package}:{reference}",
-            dimensions={"member": member} if member else {},
+            member=member,
+            now=datetime.now(UTC),
         )
-        decision = meter.record(conn, event, received_at=now)
     typer.echo(f"{reference}: {decision.outcome}, {decision.explanation}")
 
 

@@ -25,7 +25,13 @@ def sign_in(watched: Watched, site: Site, role: Role) -> None:
 def test_every_page_is_readable(site: Site, watched: Watched) -> None:
     contract_id = busy_month(site, "alpha")
     sign_in(watched, site, Role.FINANCE)
-    paths = {"overview": f"/overview?contract_id={contract_id}"}
+    paths = {
+        "overview": f"/overview?contract_id={contract_id}",
+        "wallets": "/wallets",
+        "wallet": f"/wallets/{contract_id}/three-screenings/token-1",
+        "contracts": "/contracts",
+        "contract": f"/contracts/edit?contract_id={contract_id}",
+    }
     page = watched.page
     for scheme, width, language in (
         ("light", 1440, "en"), ("dark", 1440, "en"), ("light", 390, "zh"), ("light", 1440, "zh"),
@@ -42,6 +48,11 @@ def test_every_page_is_readable(site: Site, watched: Watched) -> None:
                     one => one.type !== "hidden" && !one.labels.length).map(one => one.name)"""
             )
             assert unnamed == [], name
+    page.get_by_label("虚构用量起始日").fill("2026-01-01")
+    page.get_by_label("时钟时间").fill("2026-02-01")
+    page.get_by_role("button", name="前进一个月").click()
+    expect(page.get_by_text("2026-02-01 – 2026-02-28")).to_be_visible()
+    watched.screenshot("money-light-1440-zh-clock")
     assert watched.errors == []
     assert watched.strangers() == []
 
