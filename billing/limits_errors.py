@@ -22,7 +22,7 @@ class PackageNotFound(BillingError, LookupError):
 
 
 class PurchaseNotPossible(BillingError, ValueError):
-    """A purchase names a member where members have balances, and only there."""
+    """A purchase names a member where members have balances, and is sold once."""
 
 
 class TrialTooLarge(BillingError, ValueError):

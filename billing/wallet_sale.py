@@ -11,6 +11,7 @@ import psycopg
 from billing import meter, store
 from billing.decide import Decision
 from billing.limits_errors import PackageNotFound, PurchaseNotPossible
+from billing.queries import rows
 from billing.usage import RESULT_METER, Kind, UsageEvent
 
 Connection = psycopg.Connection[Any]
@@ -31,7 +32,7 @@ def sell(
     """Record a purchase: it can be used at once and is on the next statement.
 
     reference: names the purchase; the same one again buys nothing more.
-    Raises `PackageNotFound`, `PurchaseNotPossible`, `UsageEventConflict`, `InvalidUsageEvent`.
+    Raises `PackageNotFound`, `PurchaseNotPossible`, `InvalidUsageEvent`.
     """
     contract = store.contract_at(conn, tenant, contract_id, now).contract
     package = next((one for one in contract.limits.packages if one.id == package_id), None)
@@ -40,10 +41,15 @@ def sell(
     if (package.owner == "member") != bool(member):
         raise PurchaseNotPossible("name a member where members have balances, and only there")
     rate = next(one for one in contract.rates if one.product == package.sold_by)
+    event_id = f"{contract_id}:{package_id}:{reference}"
+    for row in rows(conn, "usage_by_ids", {"tenant": tenant, "sources": [SOURCE], "event_ids": [event_id]}):
+        if (row["quantity"], row["dimensions"].get("member", "")) != (quantity, member):
+            raise PurchaseNotPossible(f"{reference!r} was sold before, to somebody else or in another number")
+        return meter.decision_of(row)
     event = UsageEvent(
         tenant=tenant,
         source=SOURCE,
-        event_id=f"{contract_id}:{package_id}:{reference}",
+        event_id=event_id,
         kind=Kind.RESULT_DELIVERED if rate.meter == RESULT_METER else Kind.USAGE,
         product=package.sold_by,
         quantity=quantity,

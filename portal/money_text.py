@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from portal.overview_text import ZH_OVERVIEW
+
 ZH_MONEY = {
+    **ZH_OVERVIEW,
     # limits
     "Waiting for a limit": "因额度等待",
     "Limit reached": "达到额度",

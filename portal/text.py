@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from portal.delivery_text import ZH_DELIVERY
 from portal.money_text import ZH_MONEY
-from portal.overview_text import ZH_OVERVIEW
 from portal.peer_text import ZH_PEER
 from portal.routing_text import ZH_ROUTING
 from portal.upload_text import ZH_UPLOAD
@@ -289,7 +288,6 @@ ZH = (
     }
     | ZH_DELIVERY
     | ZH_MONEY
-    | ZH_OVERVIEW
     | ZH_PEER
 )
 

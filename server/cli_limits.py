@@ -51,8 +51,8 @@ def show_wallet(
     with administration(tenant) as conn:
         currencies = _currencies(conn, tenant)
         lots, entries = wallet.show(conn, tenant, contract_id, package, owner)
-    if not lots and not entries:
-        raise CommandFailed(f"contract {contract_id} has no balance of {package!r} for {owner!r}")
+        if not lots and not entries:
+            raise CommandFailed(f"contract {contract_id} has no balance of {package!r} for {owner!r}")
     in_money = bool(lots and lots[0]["in_money"])
     bought = Table("lot", *_numbers("bought", "left", "paid", "revenue so far"), "from", "until")
     for lot in lots:
@@ -187,8 +187,8 @@ def show_forecast(contract_id: int, tenant: TenantOption = FIRST_TENANT) -> None
         found = forecast.to_month_end(
             conn, tenant, store.contract_at(conn, tenant, contract_id, now), now=now
         )
-    if found is None:
-        raise CommandFailed("the contract has not begun")
+        if found is None:
+            raise CommandFailed("the contract has not begun")
     table = Table("", *_numbers("units", "before tax"))
     for name in ("so_far", "low", "expected", "high"):
         one: forecast.Estimate = getattr(found, name)

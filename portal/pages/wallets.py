@@ -120,7 +120,7 @@ def _list(
         packages=[(one, package) for one in contracts for package in one.contract.limits.packages],
         may_change=identity.may(CHANGES_MONEY),
         amount=amount,
-        form=form or {},
+        form={"package": "", "reference": "", "quantity": "1", "member": "", **(form or {})},
         problem=problem,
     )
 

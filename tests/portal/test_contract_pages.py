@@ -100,8 +100,9 @@ class TestWallets:
         contract_id = busy_month(site, "alpha")
         client = site.signed_in("alpha", Role.FINANCE)
         form = {"package": f"{contract_id}/three-screenings", "reference": "P-7", "member": "token-7"}
-        for _ in range(2):
-            client.post("/wallets", data=form)
+        assert "Sell a package" in client.get("/wallets").text
+        assert [client.post("/wallets", data=form).status_code for _ in range(2)] == [303, 303]
+        assert client.post("/wallets", data={**form, "quantity": "2"}).status_code == 422
         shown = client.get(f"/wallets/{contract_id}/three-screenings/token-7").text
         assert shown.count("not on a statement yet") == 1
         refused = client.post("/wallets", data={**form, "reference": "P-8", "member": ""})
