@@ -13,7 +13,6 @@ import psycopg
 
 from billing import accounting, credit_note_record, deferred, ledger, numbers, rails, statement_record, store
 from billing import wallet_books as wallets
-from billing import wallet_books as wallets
 from billing.credit import Credited, Share, share_out
 from billing.credit_note_record import CreditNote, CreditNoteLine
 from billing.document_errors import ApprovalNeeded, CreditNoteNotFound, CreditNotPossible
