@@ -25,6 +25,7 @@ from billing.usage import TEXT_LENGTH_MAX
 
 FILE_BYTES_MAX = 64 * 1024 * 1024
 ROWS_MAX = 500_000
+_DELIMITERS = re.compile(r"MSH[!-/:-@\[-`{-~]{5}")
 _TOKEN = re.compile(r"[0-9a-f]{64}")
 _QUANTITY = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
 
@@ -111,9 +112,10 @@ def _read_hl7(content: bytes, rules: ReadingRules) -> Iterator[CountedItem]:
     """
     signs = {"CG": 1, "CR": -1}
     number = 0
-    for position, text in enumerate(
-        hl7.split_file(_text(content, rules.encoding).replace("\n", "\r")), start=1
-    ):
+    for position, text in enumerate(_hl7_messages(_text(content, rules.encoding)), start=1):
+        # The library takes for granted that the five delimiters are five (HL7 v2.5.1 section 2.5.4).
+        if not _DELIMITERS.match(text) or len(set(text[3:8])) < 5:
+            raise HospitalCountRefused(f"message {position}: not HL7 v2: MSH names no five delimiters")
         try:
             message = hl7.parse(text)
             is_charge = str(message.segment("MSH")[9]).startswith("DFT")
@@ -128,6 +130,21 @@ def _read_hl7(content: bytes, rules: ReadingRules) -> Iterator[CountedItem]:
             day = re.sub(r"^(\d{4})(\d\d)(\d\d).*$", r"\1-\2-\3", _hl7_field(segment, 4))
             quantity = _hl7_field(segment, 10) or "1"
             yield _item(number, _hl7_field(segment, 23), _hl7_field(segment, 7), day, quantity, rules, sign)
+
+
+def _hl7_messages(text: str) -> Iterator[str]:
+    """Messages of a file or batch, without the frames of MLLP. The library's own way logs what it drops: patients."""
+    segments: list[str] = []
+    for line in re.split(r"[\r\n\x0b\x1c]+", text):
+        if line.startswith("MSH") and segments:
+            yield "\r".join(segments) + "\r"
+            segments = []
+        if line.startswith("MSH") or segments:
+            segments.append(line)
+        elif line.strip() and line[:3] not in ("FHS", "BHS"):
+            raise HospitalCountRefused("not HL7 v2: a message begins with MSH")
+    if segments:
+        yield "\r".join(segments) + "\r"
 
 
 def _hl7_field(segment: Any, number: int) -> str:

@@ -47,6 +47,12 @@ SELECT problem FROM (
     )
 ) found ORDER BY problem
 
+-- name: check_events_decided
+SELECT format('usage event %%s: nothing was decided about it', e.ingest_sequence) AS problem FROM billing.usage_event e
+WHERE e.tenant = %(tenant)s AND NOT EXISTS (
+    SELECT 1 FROM billing.event_decision d WHERE d.tenant = e.tenant AND d.ingest_sequence = e.ingest_sequence
+) ORDER BY e.ingest_sequence
+
 -- name: check_events_decided_once
 SELECT format('usage event %%s: %%s decisions without an order', ingest_sequence, count(*)) AS problem
 FROM billing.event_decision WHERE tenant = %(tenant)s

@@ -320,13 +320,9 @@ SELECT c.seller_id, c.last_number, count(s.*) AS statement_count,
 FROM billing.statement_counter c LEFT JOIN billing.statement s USING (tenant, seller_id)
 WHERE c.tenant = %(tenant)s GROUP BY c.seller_id, c.last_number ORDER BY c.seller_id
 
--- name: events_with_decision_count
-SELECT e.*, (
-    SELECT count(*) FROM billing.event_decision d
-    WHERE d.tenant = e.tenant AND d.ingest_sequence = e.ingest_sequence
-) AS decision_count
-FROM billing.usage_event e
-WHERE e.tenant = %(tenant)s AND e.ingest_sequence > %(after)s ORDER BY e.ingest_sequence LIMIT %(limit)s
+-- name: events_page
+SELECT * FROM billing.usage_event
+WHERE tenant = %(tenant)s AND ingest_sequence > %(after)s ORDER BY ingest_sequence LIMIT %(limit)s
 
 -- name: cases_charged_twice
 SELECT contract_id, case_key, count(*) AS decision_count FROM billing.event_decision d

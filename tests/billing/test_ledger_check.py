@@ -121,6 +121,10 @@ CORRUPTIONS = {
         "UPDATE billing.accounting_period SET approved_by = NULL WHERE state = 'closed'",
         "2026-11 of the books: closed by one person",
     ),
+    "decision gone": (
+        "DELETE FROM billing.event_decision WHERE ingest_sequence = 1",
+        "usage event 1: nothing was decided about it",
+    ),
     "decision out of order": (
         "UPDATE billing.event_decision SET revision = 3 WHERE ingest_sequence = 1",
         "usage event 1: 1 decisions without an order",
