@@ -1,7 +1,8 @@
 """Usage events over HTTP into the portal, in batches, durable before the answer; beside a COPY of the same rows.
 
-The COPY commits after each batch too, over as many connections, into a logged table without indexes and into one with
-those of the real table; its text is made before the clock starts. Cells take turns, so that all see the same machine.
+The COPY commits after each batch too, over as many connections: into a logged table without indexes, into one with
+those of the real table, and into three with the indexes of all that recording writes (event, decision, claim of the
+case). Its text is made before the clock starts. Cells take turns, so that all see the same machine.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import psycopg
 
 from benchmarks.receiving import free_port
 from benchmarks.stow import running
-from billing import store
+from billing import explain, store
+from billing.usage import UsageEvent
 from billing.usage_json import read_item
 from portal.auth import create_api_key
 
@@ -41,9 +43,20 @@ _COLUMNS = (
     "tenant, source, event_id, kind, product, quantity, occurred_at, received_at, study_ref, case_key, dimensions, "
     "evidence, payload_hash, meter"
 )
-_TABLES = {
-    "copy": "CREATE TABLE plain_copy (LIKE billing.usage_event INCLUDING GENERATED INCLUDING IDENTITY)",
-    "copy_with_indexes": "CREATE TABLE indexed_copy (LIKE billing.usage_event INCLUDING ALL)",
+_DECISION_COLUMNS = (
+    "tenant, ingest_sequence, kind, revision, outcome, reason_code, explanation, policy, contract_id, "
+    "contract_version, case_key, decided_by, decided_at"
+)
+_ALL = "INCLUDING ALL"
+# name → (real table, what of it the copy has, columns) of each table that is copied into
+_COPIES = {
+    "copy": (("usage_event", "INCLUDING IDENTITY", _COLUMNS),),
+    "copy_with_indexes": (("usage_event", _ALL, _COLUMNS),),
+    "copy_of_all_that_is_written": (
+        ("usage_event", _ALL, _COLUMNS),
+        ("event_decision", _ALL, _DECISION_COLUMNS),
+        ("case_claim", _ALL, "tenant, contract_id, case_key, ingest_sequence"),
+    ),
 }
 
 
@@ -57,20 +70,18 @@ def run(event_count: int = EVENT_COUNT, rounds: int = ROUNDS) -> dict[str, Any]:
         report: dict[str, Any] = {**_durability(url), "events_per_batch": BATCH_SIZE}
         _sent(port, key, 1, _batches(next(numbers), 5))  # warm
         for clients in CLIENTS:
-            found: dict[str, list[float]] = {"http": [], "copy": [], "copy_with_indexes": []}
+            found: dict[str, list[float]] = {"http": [], **{name: [] for name in _COPIES}}
             for _ in range(rounds):
                 batches = _batches(next(numbers), event_count // BATCH_SIZE)
                 found["http"].append(event_count / _sent(port, key, clients, batches))
-                texts = [_copy_text(batch) for batch in batches]
-                for name in _TABLES:
+                texts = [_copy_texts(number, batch) for number, batch in enumerate(batches)]
+                for name in _COPIES:
                     found[name].append(event_count / _copied(url, name, clients, texts))
             rate = {name: median(values) for name, values in found.items()}
             report[f"{clients}_clients"] = {
                 "events_per_s": rate["http"],
-                "copy_rows_per_s": rate["copy"],
-                "copy_with_indexes_rows_per_s": rate["copy_with_indexes"],
-                "of_copy": rate["http"] / rate["copy"],
-                "of_copy_with_indexes": rate["http"] / rate["copy_with_indexes"],
+                **{f"{name}_events_per_s": rate[name] for name in _COPIES},
+                **{f"of_{name}": rate["http"] / rate[name] for name in _COPIES},
             }
         report["recorded"] = _recorded(url)
     return report
@@ -112,33 +123,44 @@ def _sent(port: int, key: str, clients: int, batches: list[list[dict[str, Any]]]
     return _together([lambda part=bodies[side::clients]: work(part) for side in range(clients)])
 
 
-def _copied(url: str, name: str, connections: int, texts: list[bytes]) -> float:
-    table = _TABLES[name].split()[2]
+def _copied(url: str, name: str, connections: int, texts: list[dict[str, bytes]]) -> float:
+    """Each batch is one transaction, whatever number of tables it goes to."""
     with psycopg.connect(url, autocommit=True) as owner:
-        owner.execute(f"DROP TABLE IF EXISTS {table}".encode())
-        owner.execute(_TABLES[name].encode())
-    command = f"COPY {table} ({_COLUMNS}) FROM STDIN".encode()
+        for table, parts, _ in _COPIES[name]:
+            owner.execute(f"DROP TABLE IF EXISTS copy_of_{table}".encode())
+            owner.execute(f"CREATE TABLE copy_of_{table} (LIKE billing.{table} {parts})".encode())
 
-    def work(part: list[bytes]) -> None:
+    def work(part: list[dict[str, bytes]]) -> None:
         with psycopg.connect(url, autocommit=True) as conn:
             for text in part:
-                with conn.cursor() as cursor, cursor.copy(command) as copy:
-                    copy.write(text)
+                with conn.transaction(), conn.cursor() as cursor:
+                    for table, _, columns in _COPIES[name]:
+                        with cursor.copy(f"COPY copy_of_{table} ({columns}) FROM STDIN".encode()) as copy:
+                            copy.write(text[table])
 
     return _together([lambda part=texts[side::connections]: work(part) for side in range(connections)])
 
 
-def _copy_text(batch: list[dict[str, Any]]) -> bytes:
-    lines = []
-    for item in batch:
+def _copy_texts(batch_number: int, batch: list[dict[str, Any]]) -> dict[str, bytes]:
+    """What recording writes of a batch, as text for COPY, by table."""
+    lines: dict[str, list[tuple[str, ...]]] = {"usage_event": [], "event_decision": [], "case_claim": []}
+    for number, item in enumerate(batch):
         event = read_item(item, TENANT, SOURCE)
-        values = (
+        assert isinstance(event, UsageEvent), "the benchmark voids nothing"
+        sequence, received_at = str(batch_number * BATCH_SIZE + number), NOVEMBER.isoformat()
+        lines["usage_event"].append((
             TENANT, SOURCE, event.event_id, event.kind, event.product, str(event.quantity),
-            event.occurred_at.isoformat(), NOVEMBER.isoformat(), event.study_ref, event.case_key,
+            event.occurred_at.isoformat(), received_at, event.study_ref, event.case_key,
             json.dumps(event.dimensions), json.dumps(event.evidence), f"\\\\x{event.payload_hash.hex()}", event.meter,
-        )  # fmt: skip
-        lines.append("\t".join(values))
-    return ("\n".join(lines) + "\n").encode()
+        ))  # fmt: skip
+        lines["event_decision"].append((
+            TENANT, sequence, event.kind, "1", "billable", "first_delivery", explain.reason("first_delivery", "en"),
+            "delivered-1", "1", "1", event.case_key, "policy", received_at,
+        ))  # fmt: skip
+        lines["case_claim"].append((TENANT, "1", event.case_key, sequence))
+    return {
+        table: "".join("\t".join(line) + "\n" for line in found).encode() for table, found in lines.items()
+    }
 
 
 def _together(works: list[Callable[[], None]]) -> float:
