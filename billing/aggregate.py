@@ -20,7 +20,8 @@ from billing.treatment import FULL_PRICE, Treatment
 from billing.usage_totals import UsageGroup, UsageTotals, digest_set
 
 Connection = psycopg.Connection[Any]
-# As many as a contract may tell usage apart by; the query has a column for each.
+_GROUPED_BY = ("product", "meter", "told", "treatment", "amount_currency", "band", "is_refund")
+# As many as a contract may tell usage apart by; the query asks for each.
 _DIMENSION_SLOTS = tuple(f"dimension_{number}" for number in range(1, GROUP_DIMENSIONS_MAX + 1))
 
 
@@ -47,18 +48,24 @@ def usage_totals(
     """
     values, grouping = period_values(tenant, contract_id, period, cutoff), contract.grouping
     asked: dict[str, object] = {**dict.fromkeys(_DIMENSION_SLOTS), "thresholds": list(grouping.thresholds)}
+    asked["is_shared"] = grouping.is_shared
     asked.update(zip(_DIMENSION_SLOTS, grouping.names, strict=False))
     by_event = case_usage.treatments(conn, contract, values)
     kinds = [FULL_PRICE, *sorted(set(by_event.values()), key=repr)]
     number_of = {kind: number for number, kind in enumerate(kinds)}
-    singled = {"sequences": list(by_event), "treatments": [number_of[kind] for kind in by_event.values()]}
+    singled = {
+        "is_singled": bool(by_event),
+        "sequences": list(by_event),
+        "treatments": [number_of[kind] for kind in by_event.values()],
+    }
     sums = rows(conn, "usage_totals", {**values, **asked, **singled})
+    sums.sort(key=lambda row: repr([row[name] for name in _GROUPED_BY]))  # hashing gives them in any order
     set_sums = [sum(int(row[name]) for row in sums) for name in ("event_count", "hash_sum_1", "hash_sum_2")]
     return UsageTotals(tuple(_group(row, grouping.names, kinds) for row in sums), digest_set(*set_sums))
 
 
 def _group(row: Row, names: Sequence[str], treatments: Sequence[Treatment]) -> UsageGroup:
-    found = zip(names, (row[slot] for slot in _DIMENSION_SLOTS), strict=False)
+    found = zip(names, row["told"], strict=False)
     return UsageGroup(
         product=row["product"],
         quantity=row["quantity"],
@@ -69,7 +76,7 @@ def _group(row: Row, names: Sequence[str], treatments: Sequence[Treatment]) -> U
         amount_minor=int(row["amount_minor"]),
         amount_currency=row["amount_currency"] or "",
         band=row["band"] or 0,
-        is_refund=row["is_refund"],
+        is_refund=bool(row["is_refund"]),
         treatment=treatments[row["treatment"]],
     )
 

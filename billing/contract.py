@@ -116,7 +116,7 @@ class Contract:
         names |= self.payers.dimensions | set(self.site_statements.by if self.site_statements else ())
         shares = [rate.pricing for rate in self.rates if isinstance(rate.pricing, Percentage)]
         thresholds = {one for share in shares for one in share.thresholds(exponent(self.currency))}
-        return Grouping(tuple(sorted(names)), tuple(sorted(thresholds)))
+        return Grouping(tuple(sorted(names)), tuple(sorted(thresholds)), is_shared=bool(shares))
 
     @property
     def needs_term(self) -> bool:

@@ -19,10 +19,12 @@ class Grouping:
     """What a contract's prices tell apart.
 
     names: dimensions. thresholds: ascending amounts in minor units at which the limit of an event's share sets in.
+    is_shared: some price is a share of the amounts that events carry.
     """
 
     names: tuple[str, ...] = ()
     thresholds: tuple[int, ...] = ()
+    is_shared: bool = False
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ def test_bands_give_what_one_event_at_a_time_gives(
     if floor is not None and cap is not None:
         floor, cap = sorted((floor, cap))
     pricing = Percentage(share, floor, cap, is_limited_by_event=True)
+    amounts = [*amounts, *(end + near for end in pricing.thresholds(digits) for near in (-1, 0, 1))]
     thresholds = tuple(sorted({*pricing.thresholds(digits), 500}))  # another rate's threshold does no harm
     found = usage_totals.total_usage(
         [_event(number, amount) for number, amount in enumerate(amounts)],
