@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +151,13 @@ def test_what_counts_cases_needs_one_payer(shared: Shared) -> None:
     for text in (fixed, reserve):
         found = [message for _, message in problems(shared(text) + payers)]
         assert any("a contract with one payer" in message for message in found), found
+
+
+def test_what_the_documentation_shows_can_be_read(per_case: str) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/splits.md").read_text(encoding="utf-8")
+    shown = [block.split("```")[0] for block in page.split("```yaml\n")[1:]]
+    assert len(shown) == 2
+    for block in shown:
+        text = per_case.replace("demo-hospital", "city-hospital") + block
+        read = contract.load(text)
+        assert read.splits or read.reserve
