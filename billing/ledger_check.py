@@ -35,6 +35,7 @@ CHECKS = (
     "check_intent_before_call",
     "check_rail_operation_kept",
     "check_deferrals",
+    "check_documents",
 )
 """Queries whose rows are problems; see `sql/checks.sql`."""
 

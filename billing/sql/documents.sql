@@ -175,3 +175,14 @@ ORDER BY r.request_id
 UPDATE billing.credit_request SET state = %(state)s, decided_by = %(decided_by)s, decided_at = %(decided_at)s,
     credit_note_id = %(credit_note_id)s
 WHERE tenant = %(tenant)s AND request_id = %(request_id)s
+
+-- ledger check
+
+-- name: check_documents
+SELECT format('credit note %%s: its document was changed', n.number) AS problem FROM billing.credit_note n
+WHERE n.tenant = %(tenant)s AND encode(sha256(convert_to(n.document, 'UTF8')), 'hex') <> n.document_sha256
+UNION ALL
+SELECT format('reminder %%s of statement %%s: its document was changed', r.level, r.statement_id)
+FROM billing.reminder r
+WHERE r.tenant = %(tenant)s AND encode(sha256(convert_to(r.document, 'UTF8')), 'hex') <> r.document_sha256
+ORDER BY problem

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import psycopg
 import pytest
 
-from billing import credit_notes, disputes, dunning, payments, reminder_record
+from billing import credit_notes, disputes, dunning, ledger, payments, reminder_record
 from billing.credit_note_paper import reminder_paper
 from billing.document_errors import DunningDayAhead, ReminderNotFound
 from billing.errors import ContractError
@@ -141,6 +141,21 @@ def test_a_stored_reminder_never_changes_and_never_goes_down(transact, statement
     with pytest.raises(psycopg.errors.CheckViolation, match="stronger reminder"):
         owner.execute("""INSERT INTO billing.reminder SELECT tenant, statement_id, 1, as_of, open_minor,
             disputed_minor, payable_minor, document, document_sha256, written_at FROM billing.reminder""")
+
+
+def test_the_check_of_the_books_names_a_document_that_was_changed(transact, statement_id: int, owner) -> None:
+    run(transact, date(2027, 2, 15))
+    with transact() as conn:
+        credit_notes.issue(conn, TENANT, statement_id, [(1, 1)], **CREDIT)
+        assert ledger.check(conn, TENANT) == []
+    for table in ("reminder", "credit_note"):
+        owner.execute(f"ALTER TABLE billing.{table} DISABLE TRIGGER append_only")
+        owner.execute(f"UPDATE billing.{table} SET document = replace(document, 'Radmeter', 'Redmeter')")
+    with transact() as conn:
+        assert ledger.check(conn, TENANT) == [
+            "credit note RM-HOSPITAL-A-CN-000001: its document was changed",
+            "reminder 2 of statement 1: its document was changed",
+        ]
 
 
 def test_terms_that_do_not_go_up_are_told_by_line(transact, per_case: str, make_event) -> None:
