@@ -7,7 +7,7 @@ from datetime import datetime
 
 import procrastinate
 
-from billing import guard, limits, usage_days
+from billing import guard, limits, usage_days, wallet
 from billing.guard import Answer, MayRun
 from pipeline import audit, peers, store
 from pipeline.database import Connection, Database
@@ -36,12 +36,14 @@ def hold_back(database: Database, study: StudyRecord, *, now: datetime) -> Outco
 
 
 def look_at_limits(database: Database, queue: procrastinate.App, tenant: str, *, now: datetime) -> int:
-    """Add totals up, tell of thresholds, and let studies go on that are not held back any more; returns how many.
+    """Add totals up, end packages that are over their time, tell of thresholds, and let studies go on that are not
+    held back any more; returns how many.
 
     Called again and again; two at once do no harm.
     """
     with database.transaction(tenant) as conn:
         usage_days.refresh(conn, tenant)
+        wallet.expire(conn, tenant, now=now)
         told = limits.watch(conn, tenant, now=now)
         for one in told:
             log.warning("limit_threshold_reached", extra={"tenant": tenant, "limit": one["limit_id"]})

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing import guard, limits
+from billing import guard, limits, wallet_sale
 from billing import store as billing_store
 from pipeline import audit, study_path
 from pipeline.limit_gate import hold_back, look_at_limits, tenants
@@ -16,7 +16,7 @@ from pipeline.services import Outcome, Services
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.study_path import STEP_AFTER, take_step
-from tests.billing.limits_builders import with_limits
+from tests.billing.limits_builders import MEMBERSHIP, with_limits
 from tests.conftest import ROOT
 from tests.pipeline.conftest import ALPHA, BETA, Clinic, make_instance
 
@@ -232,3 +232,14 @@ def test_a_threshold_is_told_once_in_the_audit_trail(
     assert [one["detail"] for one in told] == [
         {"contract": "per-case-2026", "limit": "daily", "percent": 100}
     ]
+
+
+def test_the_look_ends_packages_that_are_over_their_time(clinic: Clinic) -> None:
+    bought_at = datetime(2020, 1, 2, tzinfo=UTC)
+    text = MEMBERSHIP.replace("2026-01-01", "2020-01-01")
+    with clinic.database.transaction(ALPHA) as conn:
+        contract_id = billing_store.add_contract(conn, ALPHA, text)
+        wallet_sale.sell(conn, ALPHA, contract_id, "three-screenings", "P-1", member="m", now=bought_at)
+    look(clinic)
+    assert clinic.rows("SELECT remaining::int FROM billing.wallet_lot") == [{"remaining": 0}]
+    assert clinic.rows("SELECT kind FROM billing.wallet_entry") == [{"kind": "expired"}]
