@@ -16,7 +16,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["dicom_gateway", "study"]):
+with atheris.instrument_imports(include=["billing", "dicom_gateway", "hl7", "study"]):
+    from billing import hospital_count
+    from billing.books_errors import HospitalCountRefused
     from dicom_gateway import procedure_step, storage_commitment
     from dicom_gateway.command_set import encode_response, parse_command
     from dicom_gateway.counters import Counters
@@ -169,6 +171,17 @@ def multipart(data: bytes) -> None:
         assert b"\r\n--frontier" not in content
 
 
+def hospital_list(data: bytes) -> None:
+    """The first byte chooses CSV, HL7 v2 or FHIR; whatever is read is bounded, and has a token of ours."""
+    style, content = ("csv", "hl7", "fhir")[data[0] % 3] if data else "csv", data[1:]
+    with contextlib.suppress(HospitalCountRefused):
+        for item in hospital_count.read(
+            content, style, hospital_count.ReadingRules("Asia/Shanghai", key=b"k")
+        ):
+            assert hospital_count.is_opaque(item.token)
+            assert abs(item.quantity) < 10**12
+
+
 _CLASSES = (
     RawPeer.CT,
     "1.2.840.10008.1.20.1",
@@ -177,7 +190,16 @@ _CLASSES = (
 )
 TARGETS = {
     one.__name__: one
-    for one in (associate_request, data_values, command, head, service_request, messages, multipart)
+    for one in (
+        associate_request,
+        data_values,
+        command,
+        head,
+        service_request,
+        messages,
+        multipart,
+        hospital_list,
+    )
 }
 
 if __name__ == "__main__":

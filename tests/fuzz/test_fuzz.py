@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.billing.hospital_lists import CSV, FHIR, HL7
 from tests.dicom_gateway.malformed_pdus import COMMITMENT, CONTEXTS, EXCHANGES, WELL_KNOWN
 from tests.dicom_peers import RawPeer, ct_data_set
 
@@ -48,6 +49,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b"\x07--frontier\r\nContent-Type: application/dicom\r\n\r\nDICM\r\n--frontier\r\n\r\n\r\n--frontier--\r\n",
         b'\x1fpreamble\r\n--frontier \t\r\nA: b;\r\n c="d"\r\n\r\n\r\r\n--front\r\n--frontier--epilogue',
     ),
+    "hospital_list": (b"\x00" + CSV.encode(), b"\x01" + HL7.encode(), b"\x02" + FHIR.encode()),
 }
 
 
