@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from billing.bank import match, store
 from billing.bank.store import StoredLine
 from billing.money import Money
 from billing.payment_errors import PaymentRefused, RailOperationNotFound
-from billing.payment_record import lock
+from billing.payment_record import OpenStatement, lock
 from billing.queries import rows
 from billing.rail import Operation, Outcome, State
 from billing.rail_worker import take_to
@@ -39,7 +39,8 @@ class Matched:
 def match_all(conn: Connection, tenant: str, *, by: str, now: datetime) -> list[Matched]:
     """Settle every line that can mean one thing only; the others come back as work, each with its reason."""
     lock(conn, tenant)
-    return [_match(conn, tenant, stored, by, now) for stored in store.unused(conn, tenant)]
+    known = _Known(conn, tenant)
+    return [_match(conn, tenant, stored, known, by, now) for stored in store.unused(conn, tenant)]
 
 
 def receive_by_hand(
@@ -73,17 +74,44 @@ def dismiss(conn: Connection, tenant: str, bank_line_id: int, *, reason: str, by
     store.use(conn, tenant, bank_line_id, "dismissed", reason=reason.strip(), by=by, now=now)
 
 
-def _match(conn: Connection, tenant: str, stored: StoredLine, by: str, now: datetime) -> Matched:
+class _Known:
+    """Statements and payers' accounts that lines are matched with; read once, then kept up as lines are settled."""
+
+    def __init__(self, conn: Connection, tenant: str) -> None:
+        self.conn, self.tenant = conn, tenant
+        self.statements: dict[int, OpenStatement] = {}
+        self.accounts: dict[str, str] = {}
+        self.read()
+
+    def read(self) -> None:
+        found = payments.open_statements(self.conn, self.tenant, also_paid=True)
+        self.statements = {one.statement_id: one for one in found}
+        self.accounts = store.payer_accounts(self.conn, self.tenant)
+
+    def paid(self, stored: StoredLine, proposal: match.Proposal) -> None:
+        for statement_id, _ in proposal.pays:
+            left = payments.open_amount(self.conn, self.tenant, statement_id)
+            self.statements[statement_id] = replace(self.statements[statement_id], still_open=left)
+        if proposal.payer_id and stored.line.counterparty_account:
+            self.accounts.setdefault(stored.line.counterparty_account, proposal.payer_id)
+
+
+def _match(
+    conn: Connection, tenant: str, stored: StoredLine, known: _Known, by: str, now: datetime
+) -> Matched:
     operation = _find_operation(conn, tenant, stored)
     if operation is not None:
         return _settle_order(conn, stored, operation, by, now)
     if stored.line.amount.amount_minor < 0:
-        return _take_back(conn, tenant, stored, by, now)
-    statements = payments.open_statements(conn, tenant, also_paid=True)
-    proposal = match.propose(stored.line, statements, store.payer_accounts(conn, tenant))
+        taken = _take_back(conn, tenant, stored, by, now)
+        if taken.is_settled:
+            known.read()
+        return taken
+    proposal = match.propose(stored.line, list(known.statements.values()), known.accounts)
     if not proposal.is_certain or proposal.payer_id is None:
         return Matched(stored, False, proposal.sentence, proposal)
     _receive(conn, tenant, stored, proposal.payer_id, proposal.pays, 0, proposal.sentence, by, now)
+    known.paid(stored, proposal)
     return Matched(stored, True, proposal.sentence, proposal)
 
 

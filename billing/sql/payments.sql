@@ -64,7 +64,7 @@ SELECT * FROM (
     ) AS payer_id
     FROM billing.statement_open o WHERE o.tenant = %(tenant)s
 ) s WHERE s.payer_id IS NOT NULL AND (%(also_paid)s OR s.open_minor > 0)
-ORDER BY s.due_on, s.statement_id LIMIT %(limit)s
+ORDER BY s.open_minor > 0 DESC, s.due_on, s.statement_id LIMIT %(limit)s
 
 -- name: insert_refund
 INSERT INTO billing.refund (tenant, payment_id, kind, external_id, amount_minor, reason, requested_by,

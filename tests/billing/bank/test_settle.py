@@ -191,3 +191,13 @@ def test_a_waiting_order_is_looked_at_each_hour_without_a_new_transition(transac
     with transact() as conn:
         rows = conn.execute("SELECT state FROM billing.rail_transition ORDER BY transition_id").fetchall()
     assert [row["state"] for row in rows] == ["intent", "sent", "sent"]
+
+
+def test_lines_of_one_file_pay_what_the_lines_before_them_left_open(transact, owing) -> None:
+    thrice = [Booking(amount, FIRST, reference=f"R{amount}") for amount in ("100.00", "112.00", "5.00")]
+    with transact() as conn:
+        done = import_lines(conn, *thrice, Booking("106.00", "thanks", account="DE44500105175407324931"))
+        assert [one.is_settled for one in done] == [True, True, False, False]
+        assert "of which nothing is open: paid twice?" in done[2].sentence
+        assert "is exactly what RM-HOSPITAL-A-000002 asks" in done[3].sentence
+        assert payments.open_amount(conn, TENANT, owing[0]) == cny(0)
