@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import psycopg
@@ -30,7 +30,7 @@ class Rater:
         """The period rated in full with everything known now, earlier periods of its term included."""
         if period not in self._ratings:
             contract = self.contract_of(period)
-            earlier = [self.rate(one) for one in self._earlier_in_term(contract, period)]
+            earlier = [self.rate(one) for one in self._earlier_in_term(period)]
             totals = aggregate.usage_totals(
                 self._conn, self._tenant, self._stored.contract_id, contract, period, self._cutoff
             )
@@ -48,20 +48,23 @@ class Rater:
         """
         key = (self._conn, self._tenant, self._stored.contract_id, period)
         late = aggregate.periods_with_late_usage(*key, self._cutoff)
-        if not self.contract_of(period).counts_over_term:
+        terms = {self._counted_term(one) for one in (*late, period)} - {None}
+        if not terms:
             return late
-        terms = [self._term_end(one) for one in (*late, period)]
         billed = aggregate.billed_periods(*key)
-        return [one for one in billed if one in late or self._term_end(one) in terms]
+        return [one for one in billed if one in late or self._counted_term(one) in terms]
 
-    def _term_end(self, period: Period) -> object:
-        term = self.contract_of(period).term
-        return term.containing(period.starts_on) if term else None
+    def _counted_term(self, period: Period) -> tuple[date, date] | None:
+        """The term that holds the period, where its version of the contract counts over terms."""
+        contract = self.contract_of(period)
+        if contract.term is None or not contract.counts_over_term:
+            return None
+        return contract.term.containing(period.starts_on)
 
-    def _earlier_in_term(self, contract: Contract, period: Period) -> list[Period]:
+    def _earlier_in_term(self, period: Period) -> list[Period]:
         """The periods of the term before this one, in order."""
-        term = contract.term.containing(period.starts_on) if contract.term else None
-        if term is None or not contract.counts_over_term:
+        term = self._counted_term(period)
+        if term is None:
             return []
         earlier: list[Period] = []
         end = period.start_at

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billing import statement, store
+from billing import meter, statement, store
 from billing.errors import ContractVersionRefused
 
 TENANT = "hospital-a"
@@ -77,3 +77,25 @@ def test_with_a_new_term_everything_may_change(transact) -> None:
         contract_id = store.add_contract(conn, TENANT, YEARLY)
         store.add_contract(conn, TENANT, text.replace("365.00", "400.00").replace("months: 12", "months: 6"))
     assert issue(transact, contract_id, 1, 2027) == [400_000]
+
+
+MINIMUM = (
+    YEARLY[: YEARLY.index("rates:")].replace("months: 12", "months: 3")
+    + """\
+rates:
+  - {product: lung_nodule_ct, title: {en: C, zh: C}, unit: {en: c, zh: c}, price: {model: per_unit, unit_price: 10}}
+"""
+)
+LEAST = "commitments:\n  - {id: least, title: {en: L, zh: L}, minimum: 1000, over: term}\n"
+
+
+def test_late_usage_of_a_term_reaches_its_true_up_under_a_version_without_one(transact, make_event) -> None:
+    with transact() as conn:
+        contract_id = store.add_contract(conn, TENANT, MINIMUM + LEAST)
+        store.add_contract(conn, TENANT, MINIMUM.replace("2026-01-01\nterm", "2026-04-01\nterm"))
+    assert [issue(transact, contract_id, month) for month in (1, 2, 3)] == [[], [], [100_000]]
+    with transact() as conn:
+        february = datetime(2026, 2, 10, tzinfo=UTC)
+        meter.record(conn, make_event(1, occurred_at=february), received_at=datetime(2026, 4, 3, tzinfo=UTC))
+        meter.record(conn, make_event(2, occurred_at=datetime(2026, 4, 9, tzinfo=UTC)), received_at=NEW_YEAR)
+    assert issue(transact, contract_id, 4) == [1000, 1000, -1000]
