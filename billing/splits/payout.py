@@ -156,10 +156,12 @@ def take_back(
 ) -> Payout:
     """A confirmed payout came back: it is owed again, or an advance is no longer outstanding."""
     payout = _locked(conn, tenant, payout_id, "confirmed")
-    if payout.kind == "advance" and _outstanding(conn, payout) < payout.amount.amount_minor:
-        raise PayoutRefused(f"part of advance {payout_id} was recouped: a person settles it with the payee")
+    outstanding = _outstanding(conn, payout)
     returned = _change(conn, payout, "returned", now, detail=reason)
-    _book(conn, returned, rail, now, "payout_returned", payout.amount.amount_minor)
+    if payout.kind == "advance":
+        _book_advance_back(conn, returned, rail, now, outstanding)
+    else:
+        _book(conn, returned, rail, now, "payout_returned", payout.amount.amount_minor)
     return returned
 
 
@@ -196,26 +198,47 @@ def _change(
 
 def _book(conn: Connection, payout: Payout, rail: str, now: datetime, template: str, moved: int) -> None:
     """The journal entry, and for what a statement left to pay the movement of the payee's account."""
-    reference = f"payout:{payout.payout_id}"
-    effective_at = accounting.posting_time(conn, payout.tenant, now)
-    key = f"{reference}:{payout.revision}"
-    fact = Fact(payout.tenant, payout.amount.currency, key, reference, effective_at, now)
-    amounts = {payout.party_id: payout.amount.amount_minor}
-    if payout.kind == "advance":
-        book(conn, fact, "advance_paid" if template == "payout_sent" else template, amounts, rail=rail)
-        if template == "payout_returned":  # back in cash, and no longer outstanding
-            book(conn, fact, "advance_recouped", amounts)
-    else:
-        book(conn, fact, template, amounts, rail=rail)
+    fact, amounts = _fact(conn, payout, now), {payout.party_id: payout.amount.amount_minor}
+    book(conn, fact, "advance_paid" if payout.kind == "advance" else template, amounts, rail=rail)
+    if payout.kind == "statement":
         values = {
             "tenant": payout.tenant,
             "payout_id": payout.payout_id,
             "kind": template,
             "amount_minor": moved,
-            "reference": reference,
+            "reference": fact.reference,
             "moved_at": now,
         }
         execute(conn, "insert_payout_movement", values)
+
+
+def _book_advance_back(conn: Connection, payout: Payout, rail: str, now: datetime, outstanding: int) -> None:
+    """The cash is back and the advance no longer outstanding; what was recouped of it is owed to the payee again."""
+    fact, amount = _fact(conn, payout, now), payout.amount.amount_minor
+    recouped = max(0, amount - outstanding)
+    book(conn, fact, "payout_returned", {payout.party_id: amount}, rail=rail)
+    if amount > recouped:
+        book(conn, fact, "advance_recouped", {payout.party_id: amount - recouped})
+    if recouped:
+        values = {
+            "tenant": payout.tenant,
+            "seller_id": payout.seller_id,
+            "party_id": payout.party_id,
+            "currency": payout.amount.currency,
+            "kind": "payout_returned",
+            "amount_minor": recouped,
+            "period_end": now.date(),
+            "reference": f"advance:{payout.payout_id}",
+            "moved_at": now,
+        }
+        execute(conn, "insert_movement", values)
+
+
+def _fact(conn: Connection, payout: Payout, now: datetime) -> Fact:
+    reference = f"payout:{payout.payout_id}"
+    effective_at = accounting.posting_time(conn, payout.tenant, now)
+    key = f"{reference}:{payout.revision}"
+    return Fact(payout.tenant, payout.amount.currency, key, reference, effective_at, now)
 
 
 def _outstanding(conn: Connection, payout: Payout) -> int:

@@ -53,7 +53,8 @@ SELECT
        AND p.currency = %(currency)s AND p.kind = 'advance' AND p.state = 'confirmed')
     + (SELECT coalesce(sum(m.amount_minor), 0)::bigint FROM billing.party_movement m
        WHERE m.tenant = %(tenant)s AND m.seller_id = %(seller_id)s AND m.party_id = %(party_id)s
-         AND m.currency = %(currency)s AND m.kind = 'recouped') AS advance_minor
+         AND m.currency = %(currency)s
+         AND (m.kind = 'recouped' OR m.reference LIKE 'advance:%%')) AS advance_minor
 
 -- name: periods_without_guarantee
 SELECT p.contract_id, p.starts_on, p.ends_on, p.full_days, p.ends_on - p.starts_on AS days, v.source_text

@@ -53,7 +53,7 @@ FROM (
         WHERE tenant = %(tenant)s
         UNION ALL
         SELECT 'advance:' || party_id, currency, amount_minor FROM billing.party_movement
-        WHERE tenant = %(tenant)s AND kind = 'recouped'
+        WHERE tenant = %(tenant)s AND (kind = 'recouped' OR reference LIKE 'advance:%%')
         UNION ALL
         SELECT 'advance:' || party_id, currency, amount_minor FROM billing.payout
         WHERE tenant = %(tenant)s AND kind = 'advance' AND state = 'confirmed'
