@@ -107,6 +107,14 @@ def cancel(
     typer.echo(f"payout {payout_id} cancelled")
 
 
+@payout_commands.command("take-back")
+def take_back(payout_id: int, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Ask the rail to take a confirmed payout back, whole; once it has, the amount is owed again."""
+    with administration(tenant) as conn:
+        payout.ask_back(conn, tenant, payout_id, now=datetime.now(UTC))
+    typer.echo(f"payout {payout_id}: its rail is asked to take it back")
+
+
 @payout_commands.command("advance")
 def advance(
     contract_id: int,

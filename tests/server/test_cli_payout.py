@@ -87,6 +87,7 @@ def test_a_pool_is_weighed_shared_stated_approved_and_exported(installed: Path) 
     )
     assert "payout 1 to east-hospital: 59.99 CNY approved" in done("payout", "approve", "1", "--by", "chen")
     done("payout", "cancel", "2", "--by", "chen", "--reason", "wrong month")
+    assert "payout 1 is approved, not confirmed" in refused("payout", "take-back", "1")
     listed = done("payout", "list")
     assert [state in listed for state in ("approved", "cancelled", "requested")] == [True] * 3
     assert "radmeter rails address west-hospital" in refused("payout", "approve", "3", "--by", "chen")
