@@ -149,6 +149,10 @@ CORRUPTIONS = {
         "UPDATE billing.credit_note SET sequence_number = 7 WHERE credit_note_id = 2",
         "counted to 2, the highest is 7, there are 2",
     ),
+    "credit note changed": (
+        "UPDATE billing.credit_note SET document = document || ' ' WHERE credit_note_id = 1",
+        "credit note RM-HOSPITAL-A-CN-000001: its document was changed",
+    ),
     "credit note gone": ("DELETE FROM billing.credit_note WHERE credit_note_id = 1", "there are 1"),
     "paid out of nothing": (
         "UPDATE billing.payment SET amount_minor = 4999 WHERE payment_id = 2",
