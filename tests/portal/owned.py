@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from billing import credit_notes, reconcile, statement
+from billing import credit_notes, reconcile, statement, wallet_sale
 from billing import store as billing_store
 from billing.reconcile import Reconciliation
 from billing.splits import payout_statement
 from pipeline import rule_store
 from pipeline.database import Connection
+from tests.billing.limits_builders import MEMBERSHIP
 from tests.portal.portal_site import Site
 from tests.portal.report_seed import small_report
 from tests.portal.seeds import add_contract, add_result, add_usage, write_report
@@ -34,6 +35,7 @@ class Owned:
     payout_statement_id: int
     credit_note_id: int
     reconciliation_id: int
+    wallet_contract_id: int
 
 
 def payee_of(tenant: str) -> str:
@@ -62,6 +64,9 @@ def fill(site: Site, tenant: str) -> Owned:
             conn, tenant, issued.statement_id or 0, None, reason="too much", by="seed", now=now
         )
         compared = compare(conn, tenant, mark)
+        wallet_contract_id = billing_store.add_contract(conn, tenant, MEMBERSHIP)
+        package = (wallet_contract_id, "three-screenings", "P-1")
+        wallet_sale.sell(conn, tenant, *package, member=f"member-{mark}", now=now)
     ae_title = f"PEER{tenant.upper()}"
     site.owner.execute(
         "INSERT INTO peer (tenant, ae_title, host, port) VALUES (%s, %s, 'pacs.test', 104)",
@@ -92,6 +97,7 @@ def fill(site: Site, tenant: str) -> Owned:
         paid.payout_statement_id,
         note.credit_note_id,
         compared.reconciliation_id,
+        wallet_contract_id,
     )
 
 
@@ -116,6 +122,9 @@ def address(path: str, own: Owned) -> str:
         "credit_note_id": str(own.credit_note_id),
         "reconciliation_id": str(own.reconciliation_id),
         "month": "2026-10",
+        "contract_id": str(own.wallet_contract_id),
+        "package": "three-screenings",
+        "owner": f"member-{own.mark}",
     }
     filled = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
     query = {

@@ -33,6 +33,7 @@ POSTS = {
     "/statements/{statement_id}/credit", "/statements/{statement_id}/dispute", "/disputes/{dispute_id}/decide",
     "/credit-requests/{request_id}/decide",
     "/payouts/{party_id}/issue", "/payouts/{party_id}/approve",
+    "/overview/{contract_id}/limits", "/contracts/edit", "/wallets",
     "/payments/receive", "/payments/{payment_id}/allocate", "/bank/import", "/reconciliations",
     "/books/{month}/begin", "/books/{month}/waive", "/books/{month}/sign", "/books/{month}/close",
     "/books/{month}/reopen",
