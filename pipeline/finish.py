@@ -88,6 +88,7 @@ def usage_event(
             "sending_peer": study.ae_title,
             "purpose": _purpose(study, product, is_test_peer=bool(peer and peer["is_test"])),
             "revision": str(study.revision),
+            **peers.place_of(peer),
             **{
                 name: value[:TEXT_LENGTH_MAX] for name, value in read.items() if value and value.isprintable()
             },

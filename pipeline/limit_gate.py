@@ -110,7 +110,7 @@ def _ask(conn: Connection, study: StudyRecord, *, now: datetime, released: int) 
             choice["product"],
             is_urgent=is_urgent,
             now=now,
-            dimensions={"sending_peer": study.ae_title},
+            dimensions={"sending_peer": study.ae_title, **peers.place_of(peer)},
             running=_under_way(conn, study, choice["product"]) + released,
         )
         for choice in study.to_run

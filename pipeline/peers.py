@@ -28,6 +28,8 @@ QUIET_TIME_MIN_S, QUIET_TIME_MAX_S = 0.1, 3600.0
 FORCE_AFTER_MAX_S = 86_400.0
 _LIST_MAX = 200
 _DESTINATION = re.compile(r"[!-~]([ -~]{0,62}[!-~])?", re.ASCII)
+# Opaque to billing, which refuses whatever looks like a UID: so no dot.
+_PLACE = re.compile(r"[^\W_](?:[\w &/+-]{0,62}[\w])?")
 _WEB_ADDRESS = re.compile(r"https?://[!-~]{1,2000}", re.ASCII)
 
 
@@ -45,6 +47,7 @@ class PeerEntry:
     modalities, sop_classes: what it may send; empty is all.
     query_kind: how its archive is asked for counts and earlier studies; `query_ae_title`, `query_host` and `query_port`
         are those of the archive where they are not the peer's own, `query_url` is that of a DICOMweb server.
+    site, department: where it stands, as the contracts name it; what it sends is billed and limited under them.
     """
 
     ae_title: str
@@ -71,6 +74,8 @@ class PeerEntry:
     force_after_s: float = 600.0
     force_policy: Literal["process", "discard", "ask"] = "process"
     archive_habit: Literal["learned", "complete", "fills"] = "learned"
+    site: str = ""
+    department: str = ""
 
     def __post_init__(self) -> None:
         for name in ("ae_title", "query_ae_title"):
@@ -93,6 +98,11 @@ class PeerEntry:
         self._check_completion()
         if self.duplicate_policy not in ("failure", "warning"):
             raise PeerInvalid("duplicate_policy", "The answer is failure or warning.")
+        for name in ("site", "department"):
+            if getattr(self, name) and _PLACE.fullmatch(getattr(self, name)) is None:
+                raise PeerInvalid(
+                    name, "Give up to 64 letters, digits, blanks and signs, as the contract does."
+                )
         self._check_query()
         self._check_lists()
 
@@ -171,6 +181,11 @@ _SAVE = sql.SQL(
 def values_of(row: Row) -> dict[str, Any]:
     """What a row of `peer` holds of an entry, as keyword arguments for `PeerEntry`."""
     return {name: tuple(row[name]) if isinstance(row[name], list) else row[name] for name in COLUMNS}
+
+
+def place_of(row: Row | None) -> dict[str, str]:
+    """`site` and `department` of a peer, as far as they are set: dimensions of what it sends."""
+    return {name: row[name] for name in ("site", "department") if row and row[name]}
 
 
 def list_peers(conn: Connection, tenant: str) -> list[Row]:

@@ -1,8 +1,12 @@
+# ruff: noqa: E501  a word and its translation stay on one line
 """The Chinese words about when a study of a peer is complete."""
 
 from __future__ import annotations
 
 ZH_PEER = {
+    "Where it stands, as the contracts name it. Bills and limits count by it.": "所在院区，名称同合同。账单与限额按此统计。",
+    "As the contracts name it.": "名称同合同。",
+    "Give up to 64 letters, digits, blanks and signs, as the contract does.": "最多 64 个字母、数字、空格和符号，同合同所写。",
     "When is a study complete": "检查何时视为完整",
     "Silence after the last image when no list says more.": "没有清单时，最后一幅图像之后的静默时间。",
     "Longest quiet time in seconds": "最长静默时间（秒）",

@@ -71,6 +71,8 @@ def add_peer(
         str | None,
         typer.Option(help="complete: its archive has a study before it sends it; fills: not; or learned"),
     ] = None,
+    site: Annotated[str | None, typer.Option(help="where it stands, as the contracts name it")] = None,
+    department: Annotated[str | None, typer.Option(help="its department, as the contracts name it")] = None,
     test: Annotated[bool | None, typer.Option(help="a test peer: results are recorded, never billed")] = None,
 ) -> None:
     """Add a peer, or change the one with this AE title: what is not given stays as it is."""
@@ -97,6 +99,8 @@ def add_peer(
             "force_after_s": force_after_s,
             "force_policy": force_policy,
             "archive_habit": archive_habit,
+            "site": site,
+            "department": department,
             "is_test": test,
         }
         known = peers.get_peer(conn, tenant, peer.called_ae_title)

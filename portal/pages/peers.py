@@ -58,6 +58,8 @@ class PeerForm:
     force_after_s: str = "600"
     force_policy: str = "process"
     archive_habit: str = "learned"
+    site: str = ""
+    department: str = ""
 
     def values(self) -> dict[str, Any]:
         """As `PeerEntry` takes them; a number that is none becomes one that it refuses."""
@@ -149,12 +151,15 @@ def save(
     force_after_s: Short = "600",
     force_policy: Short = "process",
     archive_habit: Short = "learned",
+    site: Short = "",
+    department: Short = "",
 ) -> Response:
     form = PeerForm(
         original, ae_title.strip(), host.strip(), port.strip(), quiet_time_s.strip(), result_destination, hosts,
         certificates, modalities, sop_classes, duplicate_policy, check_host, is_test, enabled,
         query_kind, query_ae_title, query_host, query_port, query_url, query_username, query_retrieve,
         quiet_time_max_s.strip(), force_after_s.strip(), force_policy, archive_habit,
+        site.strip(), department.strip(),
     )  # fmt: skip
     with context.database.transaction(identity.tenant) as conn:
         known = {row["ae_title"] for row in peers.list_peers(conn, identity.tenant)}

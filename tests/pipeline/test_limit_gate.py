@@ -107,6 +107,21 @@ class TestHeld:
         )  # fmt: skip
         assert usage_evidence(clinic, study) == []
 
+    def test_a_limit_of_one_site_holds_only_what_that_site_sends(
+        self, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        of_east = ONE_A_DAY.replace("units: 1", "for: {site: east}, units: 1")
+        text = with_limits((ROOT / "examples/contract_per_case.yaml").read_text(), of_east)
+        with clinic.database.transaction(ALPHA) as conn:
+            billing_store.add_contract(conn, ALPHA, text)
+        clinic.owner.execute("UPDATE peer SET site = 'east' WHERE tenant = %s", (ALPHA,))
+        routed(clinic, 1)
+        deliver(clinic, 1, monkeypatch)
+        take(clinic, routed(clinic, 2))
+        assert clinic.study(make_instance("1.2.2")).status == "held"
+        clinic.owner.execute("UPDATE peer SET site = 'west' WHERE tenant = %s", (ALPHA,))
+        assert hold_back(clinic.database, routed(clinic, 3), now=datetime.now(UTC)) is None
+
     def test_it_goes_on_when_the_limit_is_raised(
         self, clinic: Clinic, contract_id: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -61,3 +61,9 @@ def test_a_failure_after_inference_proves_no_delivery(clinic: Clinic) -> None:
     evidence = finished(clinic, StudyStatus.FAILED).event.evidence
     assert (evidence["weights_sha256"], evidence["objects_acknowledged"]) == (WEIGHTS, 0)
     assert "last_acknowledged_at" not in evidence
+
+
+def test_usage_says_where_its_sender_stands(clinic: Clinic) -> None:
+    clinic.owner.execute("UPDATE peer SET site = '东院', department = 'CT 1' WHERE tenant = %s", (ALPHA,))
+    dimensions = finished(clinic, StudyStatus.DELIVERED).event.dimensions
+    assert (dimensions["site"], dimensions["department"]) == ("东院", "CT 1")

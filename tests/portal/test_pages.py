@@ -184,6 +184,8 @@ class TestPeers:
             ("modalities", ("C T",)),
             ("sop_classes", ("CT Image Storage",)),
             ("duplicate_policy", ("ignore",)),
+            ("site", ("1.2.840", "=SUM(A1)", "x" * 65)),
+            ("department", ("a.b", "<b>")),
             ("query_kind", ("fax",)),
             ("query_port", ("0", "x")),
             ("query_url", ("pacs", "javascript:x")),
