@@ -57,7 +57,7 @@ def park(
         return
     values = {"tenant": tenant, "contract_id": contract_id, "period_start": period_start, "now": now}
     execute(conn, "park_account", {**values, "bound": found.bound, "explanation": str(found)})
-    log.error("account_parked", extra={"tenant": tenant, "contract_id": contract_id, "bound": found.bound})
+    log.error("account_parked", extra={"tenant": tenant, "contract": contract_id, "bound": found.bound})
 
 
 def release(conn: Connection, tenant: str, contract_id: int, *, by: str, reason: str, now: datetime) -> None:

@@ -17,7 +17,7 @@ from dicom_gateway.security_alert import SecurityAlert
 LOG_FIELDS = (
     "tenant", "study", "step", "duration_ms", "status", "reason", "peer", "association", "job", "process", "role",
     "exit_code", "port", "model", "count", "error", "action", "method", "route",
-    "state", "wanted", "completed", "failed",
+    "state", "wanted", "completed", "failed", "contract", "limit", "bound", "operation",
 )  # fmt: skip
 
 

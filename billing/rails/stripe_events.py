@@ -73,7 +73,7 @@ class StripeEvents:
         except stripe.StripeError as error:
             return ("ignored" if is_final(error) else "received"), type(error).__name__
         except BillingError as error:
-            log.error("stripe_message_waits", extra={"event_type": message.event_type, "reason": str(error)})
+            log.error("stripe_message_waits", extra={"action": message.event_type, "reason": str(error)})
             return "received", str(error)
         return "done", ""
 

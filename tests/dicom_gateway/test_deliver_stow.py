@@ -18,7 +18,8 @@ from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.dicomweb_client import DicomWebServer
 from dicom_gateway.tls import client_context
 from tests.archive_peers import DICOMWEB_PLUGIN, RunningArchive, orthanc
-from tests.dicom_gateway.test_deliver_dimse import unused_port, write_instance
+from tests.dicom_gateway.test_deliver_dimse import write_instance
+from tests.ports import free_port
 from tests.stow_stub import Handler, replying, response, server, to
 from tests.tls_files import Authority
 
@@ -105,7 +106,7 @@ class TestAnswers:
 
 class TestServersThatFail:
     def test_nobody_listens(self, files: list[Path]) -> None:
-        outcomes = stow_instances(files, to(f"http://127.0.0.1:{unused_port()}"))
+        outcomes = stow_instances(files, to(f"http://127.0.0.1:{free_port()}"))
         assert {one.error for one in outcomes} == {"no connection to the server"}
 
     def test_it_hangs_up_in_the_middle(self, tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ class TestProbe:
         assert (said is None) if words is None else words in str(said)
 
     def test_nobody_is_there(self) -> None:
-        assert probe(DicomWebServer(f"http://127.0.0.1:{unused_port()}")) == "no connection to the server"
+        assert probe(DicomWebServer(f"http://127.0.0.1:{free_port()}")) == "no connection to the server"
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from dicom_gateway.service_errors import NoSuchSOPInstance
 from dicom_gateway.storage_commitment import CommitmentResult, Reference
 from pipeline.confirm_delivery import PAUSES_S, confirm_delivery, take_commitment_result
 from tests.archive_peers import DICOMWEB_PLUGIN, RunningArchive, dcmqrscp, orthanc
-from tests.dicom_gateway.test_deliver_dimse import unused_port
 from tests.pipeline.conftest import ALPHA
 from tests.pipeline.delivery.conftest import KINDS, SR, Post
+from tests.ports import free_port
 from tests.scripted_pacs import ScriptedPacs
 
 
@@ -140,7 +140,7 @@ def test_a_destination_that_is_away_when_asked_confirms_nothing(post: Post, pacs
     post.route_to("pacs")
     post.start()
     post.run("pacs")
-    post.add("pacs", unused_port(), confirmation="query")
+    post.add("pacs", free_port(), confirmation="query")
     confirm(post, "pacs")
     assert set(post.states().values()) == {"acknowledged"}
 

@@ -12,16 +12,16 @@ from pipeline import deliveries, store
 from pipeline.deliver_to import deliver_to
 from pipeline.destinations import DestinationRecord
 from pipeline.errors import NothingGivenUp
-from tests.dicom_gateway.test_deliver_dimse import unused_port
 from tests.pipeline.conftest import ALPHA
 from tests.pipeline.delivery.conftest import Post
+from tests.ports import free_port
 from tests.scripted_pacs import ScriptedPacs
 
 
 class TestDestinationsApart:
     def test_one_that_does_not_answer_holds_up_no_other(self, post: Post, pacs: ScriptedPacs) -> None:
         post.add("there", pacs.port)
-        post.add("away", unused_port())
+        post.add("away", free_port())
         post.route_to("away", "there")
         post.start()
         post.run("away")
@@ -31,7 +31,7 @@ class TestDestinationsApart:
         assert (post.row().status, post.usage()) == ("encoded", [])
 
     def test_a_copy_that_is_not_required_delays_nothing(self, post: Post, pacs: ScriptedPacs) -> None:
-        post.add("research", unused_port(), required=False, attempts_max=1)
+        post.add("research", free_port(), required=False, attempts_max=1)
         post.add("pacs", pacs.port)
         post.route_to("research", "pacs")
         post.start()
@@ -80,7 +80,7 @@ class TestDestinationsApart:
 
 class TestGivenUp:
     def dead(self, post: Post, **limits: Any) -> None:
-        post.add("pacs", unused_port(), **limits)
+        post.add("pacs", free_port(), **limits)
         post.route_to("pacs")
         post.start()
         post.run("pacs")
@@ -103,7 +103,7 @@ class TestGivenUp:
         assert events.count("delivery_given_up") == 3
 
     def test_after_its_time_too(self, post: Post) -> None:
-        post.add("pacs", unused_port(), give_up_after_s=60)
+        post.add("pacs", free_port(), give_up_after_s=60)
         post.route_to("pacs")
         post.start()
         post.run("pacs")
@@ -181,7 +181,7 @@ class TestGivenUp:
         self, post: Post, pacs: ScriptedPacs
     ) -> None:
         post.add("pacs", pacs.port)
-        post.add("research", unused_port(), required=False)
+        post.add("research", free_port(), required=False)
         post.route_to("pacs", "research")
         post.start()
         post.run("pacs")
