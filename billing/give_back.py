@@ -111,39 +111,39 @@ def book_refund(
     conn: Connection, tenant: str, refund_id: int, *, effective_at: datetime, now: datetime
 ) -> None:
     """The money of a refund or return has left: unapplied cash against cash."""
-    row = one_row(conn, "refund_by_id", {"tenant": tenant, "refund_id": refund_id})
-    amount = Money(row["amount_minor"], row["currency"])
-    ledger.post(
-        conn,
-        tenant,
-        template="payment_refunded",
-        idempotency_key=f"refund:{refund_id}",
-        reference=f"payment:{row['payment_id']}",
-        postings=(
-            Posting(f"{UNAPPLIED_CASH}:{row['payer_id']}", amount),
-            Posting(f"{CASH}:{row['source']}", -amount),
-        ),
-        effective_at=accounting.posting_time(conn, tenant, effective_at),
-        booked_at=now,
-    )
+    _book(conn, tenant, refund_id, "refund", -1, effective_at=effective_at, now=now)
 
 
 def book_refund_back(
     conn: Connection, tenant: str, refund_id: int, *, effective_at: datetime, now: datetime
 ) -> None:
     """A refund that had left came back: it is the payer's unapplied cash again."""
+    _book(conn, tenant, refund_id, "refund_back", 1, effective_at=effective_at, now=now)
+
+
+def _book(
+    conn: Connection,
+    tenant: str,
+    refund_id: int,
+    key: str,
+    sign: int,
+    *,
+    effective_at: datetime,
+    now: datetime,
+) -> None:
+    """sign: 1 where our cash grows, -1 where it shrinks."""
     row = one_row(conn, "refund_by_id", {"tenant": tenant, "refund_id": refund_id})
-    amount = Money(row["amount_minor"], row["currency"])
+    came = Money(sign * row["amount_minor"], row["currency"])
+    cash = Posting(f"{CASH}:{row['source']}", came)
+    unapplied = Posting(f"{UNAPPLIED_CASH}:{row['payer_id']}", -came)
     ledger.post(
         conn,
         tenant,
-        template="payment_received",
-        idempotency_key=f"refund_back:{refund_id}",
+        template="payment_received" if sign > 0 else "payment_refunded",
+        idempotency_key=f"{key}:{refund_id}",
         reference=f"payment:{row['payment_id']}",
-        postings=(
-            Posting(f"{CASH}:{row['source']}", amount),
-            Posting(f"{UNAPPLIED_CASH}:{row['payer_id']}", -amount),
-        ),
+        # What was paid into stands first: the order is part of the entry.
+        postings=(cash, unapplied) if sign > 0 else (unapplied, cash),
         effective_at=accounting.posting_time(conn, tenant, effective_at),
         booked_at=now,
     )

@@ -43,15 +43,6 @@ def series_read(conn: Connection, tenant: str, study_id: str, product: str) -> l
     ).fetchall()
 
 
-def times(conn: Connection, tenant: str, study_id: str) -> list[Row]:
-    """When the first image came and each step of the path ended: at, event, revision."""
-    return conn.execute(
-        """SELECT at, event, revision FROM study_event WHERE tenant = %s AND study_id::text = %s
-           ORDER BY id""",
-        (tenant, study_id),
-    ).fetchall()
-
-
 def delivery_proof(
     conn: Connection, tenant: str, study_id: object, revision: int, product: str
 ) -> dict[str, str | int]:

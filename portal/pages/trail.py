@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from billing import trail
-from pipeline import case_evidence
+from pipeline import case_evidence, store
 from portal.context import SEES_MONEY, Identity
 from portal.pages.study import EVENT_WORDS
 from portal.render import page
@@ -48,6 +48,6 @@ def show_case(request: Request, context: Context, identity: Viewer, ingest_seque
             runs=case_evidence.runs(conn, tenant, study, product),
             acknowledgements=case_evidence.acknowledgements(conn, tenant, study, product),
             series=case_evidence.series_read(conn, tenant, study, product),
-            times=case_evidence.times(conn, tenant, study),
+            times=store.study_events(conn, tenant, study),
             event_words=EVENT_WORDS,
         )
