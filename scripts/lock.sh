@@ -25,9 +25,9 @@ upgrade=()
 
 # dev is the widest set that is installed together with the product, so it is resolved first and the others follow it:
 # one version of one package in all profiles.
-compile requirements/dev.txt "${upgrade[@]}" --extra cpu --extra dev pyproject.toml
-compile requirements/cpu.txt --constraint requirements/dev.txt --extra cpu pyproject.toml
-compile requirements/gpu.txt --constraint requirements/dev.txt --extra gpu pyproject.toml
+compile requirements/dev.txt "${upgrade[@]}" --extra cpu --extra openvino --extra triton --extra dev pyproject.toml
+compile requirements/cpu.txt --constraint requirements/dev.txt --extra cpu --extra openvino --extra triton pyproject.toml
+compile requirements/gpu.txt --constraint requirements/dev.txt --extra gpu --extra triton pyproject.toml
 echo "hatchling" > "$scratch/build.in"
 compile requirements/build.txt --constraint requirements/dev.txt "$scratch/build.in"
 compile requirements/train-cuda.txt --constraint requirements/dev.txt --extra train pyproject.toml
