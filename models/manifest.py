@@ -1,32 +1,45 @@
-"""Manifest: everything the server needs to know about a model, from its manifest.toml."""
+"""Manifest: all that the server needs to know about a model, from its manifest.toml; `docs/models.md` has every key."""
 
 from __future__ import annotations
 
-import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from models.errors import InvalidManifest
+from models.manifest_values import Table
 
-_TEXTS = (
-    "name", "version", "title", "publisher", "family", "intended_use", "clearance_status", "product_code",
-    "weights_file", "weights_sha256",
-)  # fmt: skip
-_NAME = re.compile(r"[a-z][a-z0-9_]{1,63}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+InputKind = Literal["volume", "radiograph"]
+Precision = Literal["bf16", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("bf16", "fp16", "int8")
+"""Precisions of further weights files; `weights_file` is the fp32 one, which every endpoint can run."""
+
+MANIFEST_BYTES_MAX = 1 << 20
+_NAME = r"[a-z][a-z0-9_]{1,63}"
+_NAME_WORDS = "2 to 64 lower-case letters, digits and underscores, a letter first"
+_VERSION = r"[0-9A-Za-z][0-9A-Za-z.+-]{0,31}"
+_SHA256 = r"[0-9a-f]{64}"
+_SHA256_WORDS = "64 lower-case hexadecimal digits, as sha256sum writes them"
+_FILE = r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}"
+_FILE_WORDS = "the name of a file in the model's own folder"
+_LANGUAGE = r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*"
+_MODALITY = r"[A-Z][A-Z0-9_]{0,15}"
 
 
 @dataclass(frozen=True)
 class InputRequirements:
     """Which series a model reads.
 
-    body_parts: values of Body Part Examined that fit, upper case; an absent value is not a misfit.
-    excluded_image_types: a series with one of these values in Image Type is not read.
+    modalities: any of these. body_parts: values of Body Part Examined that fit, upper case; an absent value is not a
+    misfit. excluded_image_types: a series with one of these values in Image Type is not read.
+    kind: whether the model reads a volume of slices or single projection images; of the latter the limits of slices
+    say nothing. view_positions: values of View Position that a radiograph may have, upper case; empty = any.
     """
 
-    modality: str
+    modalities: tuple[str, ...]
     body_parts: tuple[str, ...]
     orientation: str
     slice_thickness_mm_max: float
@@ -35,15 +48,45 @@ class InputRequirements:
     slice_count_min: int
     slice_count_max: int
     excluded_image_types: tuple[str, ...]
+    kind: InputKind = "volume"
+    view_positions: tuple[str, ...] = ()
+
+    @property
+    def modality(self) -> str:
+        """The modality that the model is made for: the first one."""
+        return self.modalities[0]
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The graph in a further precision: a file in the model's folder and its SHA-256."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PriceHint:
+    """What the publisher would ask for one result; a contract says what is really paid."""
+
+    amount: Decimal
+    currency: str
+    per: str
 
 
 @dataclass(frozen=True)
 class Manifest:
     """The description of one model in one version.
 
-    family: which code pre- and postprocesses for it. spacing_mm: (slice, row, column) spacing that
-    the graph works at. outputs: shape of each output of the graph, -1 where it varies.
+    family: which code pre- and postprocesses for it. spacing_mm: (slice, row, column) spacing that the graph works at;
+        zeros where the family brings a radiograph to a fixed size instead. outputs: shape of each output of the graph,
+        -1 where it varies.
     settings: what only the family understands. folder: where the manifest was read.
+    inputs: shape of each input of the graph, where the manifest states them. window_hu: the Hounsfield units that the
+        graph maps to its range, where it says so. uses: names of models that run first on the same image.
+    max_batch: how many inputs may be stacked along axis 0 in one run.
+    languages: of what the model's texts are in. precisions: the same graph with other weights.
+    licence, licence_file, card_file: SPDX expression or name, and files in the model's folder.
     """
 
     name: str
@@ -63,6 +106,16 @@ class Manifest:
     outputs: dict[str, tuple[int, ...]]
     settings: dict[str, Any]
     folder: Path
+    inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    window_hu: tuple[float, float] | None = None
+    uses: tuple[str, ...] = ()
+    max_batch: int = 1
+    languages: tuple[str, ...] = ("en",)
+    price_hint: PriceHint | None = None
+    precisions: Mapping[Precision, WeightsFile] = field(default_factory=dict)
+    licence: str = ""
+    licence_file: str = ""
+    card_file: str = "MODEL_CARD.md"
 
     @property
     def weights_path(self) -> Path:
@@ -72,7 +125,7 @@ class Manifest:
     # Short names for what routing asks most.
     @property
     def modality(self) -> str:
-        """DICOM modality that the model reads."""
+        """DICOM modality that the model is made for."""
         return self.input.modality
 
     @property
@@ -81,55 +134,137 @@ class Manifest:
         return self.input.body_parts
 
 
-def load_manifest(folder: Path) -> Manifest:
-    """Read `folder`/manifest.toml."""
+def load_manifest(folder: Path, *, strict: bool = False) -> Manifest:
+    """Read `folder`/manifest.toml. Raises `InvalidManifest`.
+
+    strict: keys that nobody knows are refused, for they are mistakes; a server that runs older code than the model
+    was made for passes over them.
+    """
     path = folder / "manifest.toml"
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidManifest(path, str(error)) from error
+        with path.open("rb") as file:
+            content = file.read(MANIFEST_BYTES_MAX + 1)
+        if len(content) > MANIFEST_BYTES_MAX:
+            raise InvalidManifest(path, f"it is larger than {MANIFEST_BYTES_MAX} bytes")
+        values = tomllib.loads(content.decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidManifest(path, str(error) or type(error).__name__) from error
     try:
-        manifest = _parse(values, folder)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidManifest(path, f"{type(error).__name__}: {error}") from error
-    _check(manifest, path)
+        return _parse(values, folder, strict=strict)
+    except ValueError as error:
+        raise InvalidManifest(path, str(error)) from error
+
+
+def _parse(values: dict[str, Any], folder: Path, *, strict: bool) -> Manifest:
+    top = Table(values)
+    needs, needs_table = _input(top)
+    precisions, precision_tables = _precisions(top)
+    price, price_table = _price_hint(top)
+    is_volume = needs.kind == "volume"
+    z, y, x = top.numbers(
+        "spacing_mm", 3, None if is_volume else (0.0, 0.0, 0.0), low=0.0,
+        allowed="three positive numbers: the spacing of (slice, row, column) in mm that the graph works at",
+    )  # fmt: skip
+    name = top.text("name", pattern=_NAME, allowed=_NAME_WORDS)
+    manifest = Manifest(
+        name=name,
+        version=top.text("version", pattern=_VERSION, allowed="up to 32 letters, digits and . + -, as 1.2.0"),
+        title=top.text("title", empty=False),
+        publisher=top.text("publisher", empty=False),
+        family=top.text("family", empty=False),
+        intended_use=top.text("intended_use", empty=False),
+        clearance_status=top.text("clearance_status", empty=False),
+        product_code=top.text("product_code", pattern=_NAME, allowed=_NAME_WORDS),
+        spacing_mm=(z, y, x),
+        operating_threshold=top.number("operating_threshold", low=0, high=1),
+        weights_file=top.text("weights_file", pattern=_FILE, allowed=_FILE_WORDS),
+        weights_sha256=top.text("weights_sha256", pattern=_SHA256, allowed=_SHA256_WORDS),
+        evaluation_file=top.text("evaluation_file", "", pattern=_FILE, allowed=_FILE_WORDS),
+        input=needs,
+        outputs=top.shapes("outputs"),
+        settings=top.free("settings"),
+        folder=folder,
+        inputs=top.shapes("inputs", {}),
+        window_hu=_window(top),
+        uses=top.texts("uses", (), pattern=_NAME, allowed="names of models"),
+        max_batch=top.integer("max_batch", 1, low=1, high=1024),
+        languages=top.texts("languages", ("en",), pattern=_LANGUAGE, allowed="language codes, as en, zh-Hans"),
+        price_hint=price,
+        precisions=precisions,
+        licence=top.text("licence", ""),
+        licence_file=top.text("licence_file", "", pattern=_FILE, allowed=_FILE_WORDS),
+        card_file=top.text("card_file", "MODEL_CARD.md", pattern=_FILE, allowed=_FILE_WORDS),
+    )  # fmt: skip
+    if not manifest.outputs:
+        raise ValueError("[outputs] must name at least one output of the graph, as scores = [1, 256]")
+    if name in manifest.uses:
+        raise ValueError(f"uses: {name} cannot use itself")
+    tables = [one for one in (top, needs_table, price_table, *precision_tables) if one is not None]
+    problems = [sentence for table in tables for sentence in table.unknown()]
+    if strict and problems:
+        raise ValueError("; ".join(problems))
     return manifest
 
 
-def _parse(values: dict[str, Any], folder: Path) -> Manifest:
-    needs = values["input"]
-    z, y, x = (float(step) for step in values["spacing_mm"])
-    return Manifest(
-        **{key: str(values[key]) for key in _TEXTS},
-        evaluation_file=str(values.get("evaluation_file", "")),
-        spacing_mm=(z, y, x),
-        operating_threshold=float(values["operating_threshold"]),
-        input=InputRequirements(
-            modality=str(needs["modality"]),
-            body_parts=tuple(str(part).upper() for part in needs["body_parts"]),
-            orientation=str(needs["orientation"]),
-            slice_thickness_mm_max=float(needs["slice_thickness_mm_max"]),
-            slice_spacing_mm_min=float(needs["slice_spacing_mm_min"]),
-            slice_spacing_mm_max=float(needs["slice_spacing_mm_max"]),
-            slice_count_min=int(needs["slice_count_min"]),
-            slice_count_max=int(needs["slice_count_max"]),
-            excluded_image_types=tuple(str(kind).upper() for kind in needs["excluded_image_types"]),
-        ),
-        outputs={str(name): tuple(int(size) for size in shape) for name, shape in values["outputs"].items()},
-        settings=dict(values.get("settings", {})),
-        folder=folder,
+def _input(top: Table) -> tuple[InputRequirements, Table]:
+    needs = top.table("input")
+    assert needs is not None
+    kind = cast(InputKind, needs.choice("kind", ("volume", "radiograph"), "volume"))
+    modalities = needs.texts(
+        "modality", pattern=_MODALITY, allowed="DICOM modalities in capitals, as CT or CR"
     )
+    if not modalities:
+        raise needs.problem("modality", [], "must name at least one modality, as CT")
+    # A radiograph has no slices: what a volume must state is of no matter there.
+    one = kind == "radiograph"
+    requirements = InputRequirements(
+        modalities=modalities,
+        body_parts=tuple(part.upper() for part in needs.texts("body_parts")),
+        orientation=needs.text("orientation", "" if one else None),
+        slice_thickness_mm_max=needs.number("slice_thickness_mm_max", float("inf") if one else None, low=0),
+        slice_spacing_mm_min=needs.number("slice_spacing_mm_min", 0.0 if one else None, low=0),
+        slice_spacing_mm_max=needs.number("slice_spacing_mm_max", float("inf") if one else None, low=0),
+        slice_count_min=needs.integer("slice_count_min", 1 if one else None),
+        slice_count_max=needs.integer("slice_count_max", 1 if one else None),
+        excluded_image_types=tuple(kind.upper() for kind in needs.texts("excluded_image_types")),
+        kind=kind,
+        view_positions=tuple(view.upper() for view in needs.texts("view_positions", ())),
+    )
+    return requirements, needs
 
 
-def _check(manifest: Manifest, path: Path) -> None:
-    if _NAME.fullmatch(manifest.name) is None:
-        raise InvalidManifest(path, "name must be lower-case letters, digits and underscores")
-    if _SHA256.fullmatch(manifest.weights_sha256) is None:
-        raise InvalidManifest(path, "weights_sha256 must be 64 lower-case hexadecimal digits")
-    for name in (manifest.weights_file, manifest.evaluation_file):
-        if name != Path(name).name and name:
-            raise InvalidManifest(path, f"{name!r} must be a file name in the model's own folder")
-    if not 0 <= manifest.operating_threshold <= 1:
-        raise InvalidManifest(path, "operating_threshold must lie in [0, 1]")
-    if min(manifest.spacing_mm) <= 0 or not manifest.outputs:
-        raise InvalidManifest(path, "spacing_mm must be positive and outputs must not be empty")
+def _precisions(top: Table) -> tuple[dict[Precision, WeightsFile], list[Table]]:
+    """`[precisions.int8]` and its like: the graph with other weights, each with its digest."""
+    given = top.table("precisions", optional=True)
+    found: dict[Precision, WeightsFile] = {}
+    tables = [given] if given is not None else []
+    for precision in PRECISIONS:
+        one = given.table(precision, optional=True) if given is not None else None
+        if one is None:
+            continue
+        tables.append(one)
+        found[precision] = WeightsFile(
+            one.text("file", pattern=_FILE, allowed=_FILE_WORDS),
+            one.text("sha256", pattern=_SHA256, allowed=_SHA256_WORDS),
+        )
+    return found, tables
+
+
+def _price_hint(top: Table) -> tuple[PriceHint | None, Table | None]:
+    hint = top.table("price_hint", optional=True)
+    if hint is None:
+        return None, None
+    amount = hint.text("amount", pattern=r"\d{1,9}(\.\d{1,4})?", allowed='an amount in quotes, as "5.00"')
+    currency = hint.text("currency", pattern="[A-Z]{3}", allowed="a code of ISO 4217, as EUR")
+    return PriceHint(
+        Decimal(amount), currency, hint.choice("per", ("result", "study", "month"), "result")
+    ), hint
+
+
+def _window(top: Table) -> tuple[float, float] | None:
+    if "window_hu" not in top:
+        return None
+    low, high = top.numbers("window_hu", 2, allowed="two numbers: the lowest and the highest Hounsfield unit")
+    if low >= high:
+        raise top.problem("window_hu", [low, high], "must begin with the lower number")
+    return low, high

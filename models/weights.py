@@ -6,16 +6,21 @@ import hashlib
 from pathlib import Path
 
 from models.errors import WeightsDigestMismatch, WeightsMissing
-from models.manifest import Manifest
+from models.manifest import Manifest, Precision
 
 
-def verified_weights(manifest: Manifest) -> Path:
-    """The path of the weights after their SHA-256 was compared with the manifest's."""
-    path = manifest.weights_path
+def verified_weights(manifest: Manifest, precision: Precision | None = None) -> Path:
+    """The path of the weights after their SHA-256 was compared with the manifest's.
+
+    precision: of `manifest.precisions`, which must have it; None is the fp32 graph that every model brings.
+    """
+    further = manifest.precisions[precision] if precision is not None else None
+    path = manifest.folder / (further.file if further else manifest.weights_file)
+    expected = further.sha256 if further else manifest.weights_sha256
     if not path.is_file():
         raise WeightsMissing(path)
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
-    if actual != manifest.weights_sha256:
-        raise WeightsDigestMismatch(path, manifest.weights_sha256, actual)
+    if actual != expected:
+        raise WeightsDigestMismatch(path, expected, actual)
     return path

@@ -76,10 +76,9 @@ def check_series(series: Series, needs: InputRequirements) -> Unfit | None:
     images = [instance for instance in series.instances if instance.number_of_frames > 0]
     if not images:
         return Unfit("NO_IMAGES", f"a {series.modality or 'nameless'} series without images")
-    if series.modality != needs.modality:
-        return Unfit(
-            "WRONG_MODALITY", f"the modality is {series.modality or 'not given'}, not {needs.modality}"
-        )
+    if series.modality not in needs.modalities:
+        wanted = " or ".join(needs.modalities)
+        return Unfit("WRONG_MODALITY", f"the modality is {series.modality or 'not given'}, not {wanted}")
     kinds = Counter(kind.upper() for image in images for kind in image.image_type)
     for excluded in needs.excluded_image_types:
         if kinds[excluded] * 2 > len(images):

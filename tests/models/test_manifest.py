@@ -1,12 +1,13 @@
 import dataclasses
 import shutil
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from models import registry
 from models.errors import InvalidManifest, ModelNotFound, WeightsDigestMismatch, WeightsMissing
-from models.manifest import load_manifest
+from models.manifest import PriceHint, load_manifest
 from models.registry import get_model, list_models
 from models.weights import verified_weights
 
@@ -86,6 +87,100 @@ def test_a_manifest_with_a_fault_is_refused_by_path(tmp_path: Path, old: str, ne
     folder = copy_of(tmp_path, **{old: new})
     with pytest.raises(InvalidManifest, match=r"manifest\.toml"):
         load_manifest(folder)
+
+
+HEAD = 'name = "lung_nodule_ct"'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (HEAD, 'name = "Lung Nodule"', "name = 'Lung Nodule': it must be 2 to 64 lower-case letters"),
+        (HEAD, f"{HEAD}\nmax_batch = 0", "max_batch = 0: it must be a whole number from 1 to 1024"),
+        (HEAD, f"{HEAD}\nmax_batch = true", "max_batch = True: it must be a whole number"),
+        (HEAD, f'{HEAD}\nuses = ["../x"]', "uses = '../x': it must be a list of names of models"),
+        (HEAD, f'{HEAD}\nuses = ["lung_nodule_ct"]', "cannot use itself"),
+        (HEAD, f"{HEAD}\nlanguages = [1]", "languages = 1: it must be a list of texts"),
+        (HEAD, f"{HEAD}\nwindow_hu = [500, -1000]", "window_hu .* must begin with the lower number"),
+        ('clearance_status = "', 'clearance_status = "\\u0007', "clearance_status .* printable characters"),
+        ("operating_threshold = 0.", "operating_threshold = 1.", "operating_threshold .* must lie in .0, 1."),
+        (
+            "[input]",
+            '[input]\nkind = "movie"',
+            ".input. kind = 'movie': it must be one of volume, radiograph",
+        ),
+        ('modality = "CT"', 'modality = "ct scan"', ".input. modality .* must be a list of DICOM modalities"),
+        ('modality = "CT"', "", ".input. modality is missing"),
+        ("[outputs]", '[outputs]\nmask = [0, "x"]', r".outputs. mask .* a shape lists 1 to 8 sizes"),
+        (
+            "[input]",
+            "[price_hint]\namount = 5\n[input]",
+            ".price_hint. amount = 5: it must be text in quotes",
+        ),
+        ("[input]", '[precisions.int8]\nfile = "q.onnx"\n[input]', ".precisions.int8. sha256 is missing"),
+    ],
+)
+def test_a_fault_is_named_by_its_key_with_what_is_allowed(
+    tmp_path: Path, old: str, new: str, sentence: str
+) -> None:
+    folder = copy_of(tmp_path, **{old: new})
+    with pytest.raises(InvalidManifest, match=sentence):
+        load_manifest(folder)
+
+
+def test_a_key_that_nobody_knows_is_named_when_a_model_is_added_and_passed_over_when_it_runs(
+    tmp_path: Path,
+) -> None:
+    folder = copy_of(tmp_path, **{HEAD: f"{HEAD}\nmax_bach = 4"})
+    assert load_manifest(folder).max_batch == 1
+    with pytest.raises(InvalidManifest, match="max_bach is not a key of a manifest; did you mean max_batch"):
+        load_manifest(folder, strict=True)
+
+
+def test_what_a_manifest_may_say_beside_the_needed_keys(tmp_path: Path) -> None:
+    further = f'''{HEAD}
+uses = ["lung_ct_segmentation"]
+max_batch = 4
+languages = ["en", "zh"]
+window_hu = [-1000, 500]
+licence = "CC-BY-4.0"
+licence_file = "LICENSE.txt"
+[price_hint]
+amount = "5.50"
+currency = "EUR"
+[precisions.int8]
+file = "model.int8.onnx"
+sha256 = "{"0" * 64}"
+[inputs]
+hounsfield = [1, -1, -1, -1]
+'''
+    folder = copy_of(tmp_path, **{"[input]": "[input]"})
+    text = (folder / "manifest.toml").read_text().replace(HEAD, "")
+    head, tables = text.split("[input]")
+    values, further_tables = further.split("[price_hint]")
+    (folder / "manifest.toml").write_text(
+        f"{values}{head}[price_hint]{further_tables}[input]{tables}", encoding="utf-8"
+    )
+    manifest = load_manifest(folder, strict=True)
+    assert (manifest.uses, manifest.max_batch) == (("lung_ct_segmentation",), 4)
+    assert (manifest.languages, manifest.window_hu) == (("en", "zh"), (-1000.0, 500.0))
+    assert manifest.price_hint == PriceHint(Decimal("5.50"), "EUR", "result")
+    assert manifest.inputs == {"hounsfield": (1, -1, -1, -1)}
+    (folder / "model.int8.onnx").write_bytes(b"other weights")
+    with pytest.raises(WeightsDigestMismatch, match=r"model\.int8\.onnx"):
+        verified_weights(manifest, "int8")
+
+
+def test_a_radiograph_model_states_no_slices(tmp_path: Path) -> None:
+    folder = copy_of(tmp_path)
+    text = (folder / "manifest.toml").read_text()
+    head, rest = text.split("[input]")
+    lines = [line for line in rest.splitlines() if not line.startswith(("slice_", "orientation", "modality"))]
+    head = "\n".join(line for line in head.splitlines() if not line.startswith("spacing_mm"))
+    kinds = '[input]\nkind = "radiograph"\nmodality = ["CR", "DX"]\nview_positions = ["PA", "AP"]\n'
+    (folder / "manifest.toml").write_text(f"{head}\n{kinds}" + "\n".join(lines), encoding="utf-8")
+    needs = load_manifest(folder, strict=True).input
+    assert (needs.kind, needs.modalities, needs.view_positions) == ("radiograph", ("CR", "DX"), ("PA", "AP"))
 
 
 def test_an_unknown_family_is_refused(tmp_path: Path) -> None:
