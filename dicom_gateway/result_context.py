@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pydicom.dataset import Dataset
 
 from dicom_gateway.encode_errors import InvalidResultContext, SourceHeadersIncomplete, SourceHeadersMixed
+from study.answer import Classification, Structure
 from study.findings import Finding
 from study.volume import Volume
 
@@ -30,7 +31,7 @@ class ResultContext:
     uid_seed: what the UIDs are derived from beside source, model and revision; is written nowhere. It must differ
         where the content differs: by the digest of what the model read, say.
     source_headers: datasets without pixels in slice order; an enhanced multi-frame source is one dataset.
-    findings: highest score first; empty for a negative result.
+    findings: highest score first; empty for a negative result. classifications, structures: see `study.answer`.
     model_name, model_version, weights_sha256, publisher: who made the result.
     clearance_status, intended_use: the manifest's sentences, shown as they are.
     created_at: aware; the moment of the inference. The same context gives the same objects byte for byte.
@@ -56,6 +57,8 @@ class ResultContext:
     institution: str = ""
     language: str = "en"
     predecessors: Sequence[Dataset] = ()
+    classifications: tuple[Classification, ...] = ()
+    structures: tuple[Structure, ...] = ()
 
     def __post_init__(self) -> None:
         names = (self.uid_seed, self.model_name, self.model_version, self.weights_sha256, self.publisher)

@@ -1,9 +1,9 @@
-"""One model over one volume, with its output checked before anyone believes it."""
+"""One model over one image, with its output checked before anyone believes it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from inference.endpoint import Endpoint
 from inference.errors import InvalidModelOutput
+from models.errors import ModelNotFound, UnfitInput
 from models.manifest import Manifest
 from models.model import Model
+from study.answer import Answer, Image
 from study.findings import Finding
-from study.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,20 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """Findings, highest score first, and seconds spent in preprocess, infer and postprocess."""
+    """The answer and seconds spent in support (if any ran), preprocess, infer and postprocess.
 
-    findings: tuple[Finding, ...]
+    support: the models whose answers this one used.
+    """
+
+    answer: Answer
     model: ModelIdentity
     timing_s: dict[str, float]
+    support: tuple[ModelIdentity, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Findings, highest score first."""
+        return self.answer.findings
 
 
 def identity_of(manifest: Manifest) -> ModelIdentity:
@@ -49,23 +59,44 @@ def identity_of(manifest: Manifest) -> ModelIdentity:
     )
 
 
-def run_model(model: Model, volume: Volume, endpoint: Endpoint) -> InferenceResult:
-    """Run a model over a volume.
+def run_model(
+    model: Model, image: Image, endpoint: Endpoint, *, get_model: Callable[[str], Model] | None = None
+) -> InferenceResult:
+    """Run a model over an image, after the models that it uses.
 
-    Raises `UnfitInput` when the volume cannot be judged, `InvalidModelOutput` when the graph answers
-    with anything but finite numbers of the shapes in the manifest, other `InferenceError`s when it
-    does not answer.
+    get_model: where those are found; without it, and where one is not installed or cannot judge the image, the model
+    answers without it. Raises `UnfitInput` when the image cannot be judged, `InvalidModelOutput` when a graph answers
+    with anything but finite numbers of the shapes in the manifest, other `InferenceError`s when it does not answer.
     """
     started = time.perf_counter()
-    prepared = model.preprocess(volume)
+    supporters = _run_support(model, image, endpoint, get_model) if get_model else {}
+    supported = time.perf_counter()
+    prepared = model.preprocess(image)
     ready = time.perf_counter()
     runs = [_checked(endpoint.run(model, batch), model.manifest) for batch in prepared.batches]
     answered = time.perf_counter()
     outputs = {name: np.concatenate([run[name] for run in runs]) for name in model.manifest.outputs}
-    findings = model.postprocess(outputs, prepared.context, volume)
+    support = {name: result.answer for name, result in supporters.items()}
+    answer = model.postprocess(outputs, prepared.context, image, support)
     done = time.perf_counter()
-    timing = {"preprocess": ready - started, "infer": answered - ready, "postprocess": done - answered}
-    return InferenceResult(findings, identity_of(model.manifest), timing)
+    timing = {"preprocess": ready - supported, "infer": answered - ready, "postprocess": done - answered}
+    if supporters:
+        timing = {"support": supported - started, **timing}
+    identities = tuple(result.model for result in supporters.values())
+    return InferenceResult(answer, identity_of(model.manifest), timing, identities)
+
+
+def _run_support(
+    model: Model, image: Image, endpoint: Endpoint, get_model: Callable[[str], Model]
+) -> dict[str, InferenceResult]:
+    """The results of the models that `model` uses. Those models are run without support of their own."""
+    results: dict[str, InferenceResult] = {}
+    for name in model.manifest.uses:
+        try:
+            results[name] = run_model(get_model(name), image, endpoint)
+        except (ModelNotFound, UnfitInput):
+            continue  # the model that wanted it says what is missing
+    return results
 
 
 def _checked(outputs: Mapping[str, NDArray[Any]], manifest: Manifest) -> Mapping[str, NDArray[Any]]:

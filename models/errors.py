@@ -53,6 +53,15 @@ class UnfitInput(ModelError):
     code = "UNFIT_INPUT"
 
 
+class WrongKindOfImage(UnfitInput):
+    """The model reads volumes and was given a radiograph, or the other way round."""
+
+    code = "WRONG_KIND_OF_IMAGE"
+
+    def __init__(self, wanted: str, given: str) -> None:
+        super().__init__(f"the model reads {wanted}, not {given}")
+
+
 class LungsNotFound(UnfitInput):
     """Nothing in the volume looks like a lung."""
 

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from models.errors import WrongKindOfImage
 from models.manifest import Manifest
-from study.findings import Finding
+from study.answer import Answer, Image
 from study.volume import Volume
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -28,20 +29,31 @@ class ModelInput:
 
 
 class Model(Protocol):
-    """A model that can be served. Both methods are pure: arrays in, arrays or findings out."""
+    """A model that can be served. Both methods are pure: arrays in, arrays or an answer out."""
 
     @property
     def manifest(self) -> Manifest:
         """The model's description."""
         ...
 
-    def preprocess(self, volume: Volume) -> ModelInput:
-        """The graph's inputs for a volume; raises `UnfitInput` when the volume cannot be judged."""
+    def preprocess(self, image: Image) -> ModelInput:
+        """The graph's inputs for an image; raises `UnfitInput` when the image cannot be judged."""
         ...
 
-    def postprocess(self, outputs: Arrays, context: object, volume: Volume) -> tuple[Finding, ...]:
-        """Findings, highest score first.
+    def postprocess(
+        self, outputs: Arrays, context: object, image: Image, support: Mapping[str, Answer]
+    ) -> Answer:
+        """What the model says about the image.
 
         outputs: the graph's outputs, those of all batches concatenated along the first axis.
+        support: what the models that the manifest `uses` said about the same image; one that could not judge it is
+        missing, and the answer's notes say what follows from that.
         """
         ...
+
+
+def as_volume(image: Image) -> Volume:
+    """The image of a model that reads volumes; raises `WrongKindOfImage`."""
+    if not isinstance(image, Volume):
+        raise WrongKindOfImage("a volume", "a radiograph")
+    return image

@@ -19,7 +19,7 @@ from pipeline.result_set import ResultSet, make_result_set
 from pipeline.services import Outcome, Services
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
-from pipeline.study_file import load_findings, load_study, write_durably
+from pipeline.study_file import load_answer, load_study, write_durably
 
 
 def encode_study(services: Services, record: StudyRecord) -> Outcome:
@@ -75,7 +75,7 @@ def _make(
         return make_result_set(
             load_study(work),
             load_volume(services.folders.volume_of(record, choice["series_instance_uid"])),
-            load_findings(work, choice["product"]),
+            load_answer(work, choice["product"]),
             services.get_model(choice["model"]).manifest,
             study_id=str(record.id),
             uid_seed=uid_seed,

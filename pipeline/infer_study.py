@@ -1,7 +1,8 @@
-"""Infer: preprocess, run and postprocess each chosen model; the findings are stored."""
+"""Infer: preprocess, run and postprocess each chosen model; the answers are stored."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -14,7 +15,7 @@ from pipeline.database import Connection
 from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.services import Outcome, Services
 from pipeline.store import StudyRecord
-from pipeline.study_file import save_findings
+from pipeline.study_file import save_answer
 
 
 def infer_study(services: Services, record: StudyRecord) -> Outcome:
@@ -23,12 +24,14 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome:
     for choice in record.to_run:
         volume = load_volume(services.folders.volume_of(record, choice["series_instance_uid"]))
         try:
-            result = run_model(services.get_model(choice["model"]), volume, services.endpoint)
+            result = run_model(
+                services.get_model(choice["model"]), volume, services.endpoint, get_model=services.get_model
+            )
         except UnfitInput as error:
             raise StudyRefused(error.code, str(error)) from error
         except InferenceError as error:
             raise StudyFailed("INFERENCE_FAILED", str(error)) from error
-        save_findings(services.folders.work_of(record), choice["product"], result.findings)
+        save_answer(services.folders.work_of(record), choice["product"], result.answer)
         results[choice["product"]] = result
 
     def save(conn: Connection, study: StudyRecord) -> None:
@@ -44,8 +47,8 @@ def _insert_result(
 ) -> None:
     conn.execute(
         """INSERT INTO result (tenant, study_id, revision, product, model_name, model_version, weights_sha256,
-                               input_digest, findings, timing_s, is_shadow)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                               input_digest, findings, answer, timing_s, is_shadow)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         (
             study.tenant,
             study.id,
@@ -56,6 +59,7 @@ def _insert_result(
             result.model.weights_sha256,
             choice["input_digest"],
             Jsonb([finding.as_json() for finding in result.findings]),
+            Jsonb(result.answer.as_json() | {"support": [asdict(one) for one in result.support]}),
             Jsonb(result.timing_s),
             bool(choice.get("shadow")),
         ),

@@ -47,6 +47,7 @@ def build_report(
     manifest: Manifest | None = None,
     volume: Volume | None = None,
     findings: Sequence[Finding] = (),
+    model_notes: Sequence[str] = (),
     reason: tuple[str, str] | None = None,
     revision: int = 1,
     decisions: Sequence[Decision] = (),
@@ -55,8 +56,9 @@ def build_report(
 ) -> ReportView:
     """The report of one result, or of a study that has none.
 
-    manifest and volume are given when a model ran. reason: (code, sentence) of a rejected or failed
-    study; such a study has no findings in its report whatever is given.
+    manifest and volume are given when a model ran. model_notes: the answer's, beside those of decoding.
+    reason: (code, sentence) of a rejected or failed study; such a study has no findings in its report
+    whatever is given.
     """
     state = _STATES_WITHOUT_RESULT.get(status)
     if state is None:
@@ -86,7 +88,7 @@ def build_report(
         revision=revision,
         model=_model(manifest),
         series=_series_read(series, volume) if volume is not None else None,
-        input_notes=volume.notes if volume is not None else (),
+        input_notes=(*volume.notes, *model_notes) if volume is not None else (),
         reason_code=code,
         reason_text=text,
         findings=tuple(_row(finding, series) for finding in ordered),

@@ -22,7 +22,7 @@ from models.manifest import Manifest
 from pipeline.report import build_report, render_report_pdf
 from pipeline.report_view import ReportView
 from pipeline.status import StudyStatus
-from study.findings import Finding
+from study.answer import Answer
 from study.study import Study
 from study.volume import Volume
 
@@ -48,7 +48,7 @@ class ResultSet:
 def make_result_set(
     study: Study,
     volume: Volume,
-    findings: tuple[Finding, ...],
+    answer: Answer,
     manifest: Manifest,
     *,
     study_id: str,
@@ -72,7 +72,8 @@ def make_result_set(
         status=StudyStatus.INFERRED,
         manifest=manifest,
         volume=volume,
-        findings=findings,
+        findings=answer.findings,
+        model_notes=answer.notes,
         revision=revision,
     )
     pdf = render_report_pdf(view, language)
@@ -80,7 +81,9 @@ def make_result_set(
         uid_seed=uid_seed,
         source_headers=read_headers(_source_files(study, volume, instances_root)),
         volume=volume,
-        findings=findings,
+        findings=answer.findings,
+        classifications=answer.classifications,
+        structures=answer.structures,
         model_name=manifest.name,
         model_version=manifest.version,
         weights_sha256=manifest.weights_sha256,

@@ -1,4 +1,4 @@
-"""What one step leaves for the next in the work folder: the inspected study, the findings with their segments."""
+"""What one step leaves for the next in the work folder: the inspected study, the answers with their masks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from study.answer import Answer, Classification, Structure
 from study.findings import Finding, Segment
 from study.study import Instance, Patient, Series, Study
 
@@ -52,30 +53,54 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def save_findings(folder: Path, product: str, findings: tuple[Finding, ...]) -> None:
-    """Findings as JSON, their masks as one compressed archive."""
+def save_answer(folder: Path, product: str, answer: Answer) -> None:
+    """The answer as JSON; masks, bit by bit, and saliency maps as one compressed archive."""
     arrays: dict[str, Any] = {}
-    for finding in findings:
+    for finding in answer.findings:
         if finding.segment is not None:
-            arrays[f"mask_{finding.id}"] = finding.segment.mask
-            arrays[f"origin_{finding.id}"] = np.array(finding.segment.origin)
+            _pack(arrays, f"finding_{finding.id}", finding.segment)
+    for number, structure in enumerate(answer.structures):
+        _pack(arrays, f"structure_{number}", structure.segment)
+    for number, statement in enumerate(answer.classifications):
+        if statement.saliency is not None:
+            arrays[f"saliency_{number}"] = statement.saliency
     folder.mkdir(parents=True, exist_ok=True)
-    masks = folder / f"{product}.masks.npz"
-    with masks.open("wb") as file:
+    with (folder / f"{product}.arrays.npz").open("wb") as file:
         np.savez_compressed(file, **arrays)
-    write_durably(
-        folder / f"{product}.findings.json", json.dumps([one.as_json() for one in findings]).encode()
-    )
+    record = answer.as_json() | {"findings": [one.as_json() for one in answer.findings]}
+    write_durably(folder / f"{product}.answer.json", json.dumps(record).encode())
 
 
-def load_findings(folder: Path, product: str) -> tuple[Finding, ...]:
-    records = json.loads((folder / f"{product}.findings.json").read_text())
-    with np.load(folder / f"{product}.masks.npz", allow_pickle=False) as arrays:
-        return tuple(Finding.from_json(record, _segment(arrays, record["id"])) for record in records)
+def load_answer(folder: Path, product: str) -> Answer:
+    record = json.loads((folder / f"{product}.answer.json").read_text())
+    with np.load(folder / f"{product}.arrays.npz", allow_pickle=False) as arrays:
+        return Answer(
+            tuple(
+                Finding.from_json(one, _unpack(arrays, f"finding_{one['id']}")) for one in record["findings"]
+            ),
+            tuple(
+                Classification.from_json(one, arrays.get(f"saliency_{number}"))
+                for number, one in enumerate(record["classifications"])
+            ),
+            tuple(_structure(arrays, number, one) for number, one in enumerate(record["structures"])),
+            tuple(record["notes"]),
+        )
 
 
-def _segment(arrays: Any, finding_id: int) -> Segment | None:
-    if f"mask_{finding_id}" not in arrays:
+def _structure(arrays: Any, number: int, record: dict[str, Any]) -> Structure:
+    segment = _unpack(arrays, f"structure_{number}")
+    assert segment is not None  # `save_answer` writes one for each
+    return Structure.from_json(record, segment)
+
+
+def _pack(arrays: dict[str, Any], name: str, segment: Segment) -> None:
+    arrays[f"{name}_mask"] = np.packbits(segment.mask)
+    arrays[f"{name}_box"] = np.array([segment.origin, segment.mask.shape])
+
+
+def _unpack(arrays: Any, name: str) -> Segment | None:
+    if f"{name}_mask" not in arrays:
         return None
-    slice_index, row, column = (int(value) for value in arrays[f"origin_{finding_id}"])
-    return Segment(arrays[f"mask_{finding_id}"], (slice_index, row, column))
+    origin, shape = (tuple(int(value) for value in row) for row in arrays[f"{name}_box"])
+    mask = np.unpackbits(arrays[f"{name}_mask"], count=int(np.prod(shape))).reshape(shape).astype(np.bool_)
+    return Segment(mask, (origin[0], origin[1], origin[2]))

@@ -26,6 +26,7 @@ from pipeline.route import Route, choose
 from pipeline.status import StudyStatus
 from server.send import files_below
 from server.settings import load_settings
+from study.answer import Answer
 from study.study import Study
 from study.volume import Volume
 
@@ -67,6 +68,7 @@ def analyze(path: Path, out: Path, *, model_name: str, language: str) -> dict[st
             "weights_sha256": model.manifest.weights_sha256,
         },
         "findings": [],
+        **Answer().as_json(),
         "timing_s": {},
     }
     try:
@@ -127,7 +129,7 @@ def _run(
         try:
             volume = decode_series(series, Path("/"), Path(folder))
             clock.lap("decode")
-            result = run_model(model, volume, endpoint)
+            result = run_model(model, volume, endpoint, get_model=_find_model)
         except DecodeError as error:
             raise _Refused(error.code, str(error), study) from error
         except UnfitInput as error:
@@ -139,6 +141,11 @@ def _run(
         clock.lap("encode")
     record["status"] = "completed"
     record["findings"] = [finding.as_json() for finding in result.findings]
+    record |= result.answer.as_json()
+
+
+def _find_model(name: str) -> Model:
+    return get_model(name, load_settings().data_directory)
 
 
 def _write_results(
@@ -148,7 +155,7 @@ def _write_results(
     results = make_result_set(
         study,
         volume,
-        result.findings,
+        result.answer,
         model.manifest,
         study_id=_job_id(study.study_instance_uid),
         # No server remembers when this was: each run makes objects of its own.

@@ -27,3 +27,11 @@ class InvalidVolume(StudyError):
 
 class InvalidFinding(StudyError):
     """A finding's numbers contradict one another or are not finite."""
+
+
+class InvalidRadiograph(StudyError):
+    """A radiograph's array, depth and spacing do not fit together."""
+
+
+class InvalidClassification(StudyError):
+    """A classification's probability or threshold is outside [0, 1], or its map is not one."""

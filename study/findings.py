@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.errors import InvalidFinding
+from study.nodule import Comparison, NoduleFeatures
 
 Point = tuple[float, float, float]
 
@@ -40,6 +41,7 @@ class Finding:
     long_axis_mm, short_axis_mm: greatest diameter on the measured axial slice and the greatest one
         perpendicular to it; mean_diameter_mm is their mean (Fleischner 2017).
     long_axis_lps_mm, short_axis_lps_mm: the two end points of each axis, on the measured slice.
+    nodule, comparison: what else is known of a lung nodule, and of it in an earlier study.
     slice_index: index of the measured slice in the volume; slice_sop_instance_uid and
         slice_frame_number name it in the source series.
     """
@@ -61,6 +63,8 @@ class Finding:
     slice_frame_number: int
     tracking_uid: str
     segment: Segment | None = None
+    nodule: NoduleFeatures | None = None
+    comparison: Comparison | None = None
 
     def __post_init__(self) -> None:
         numbers = [*self.center_lps_mm, *self.bbox_lps_mm, self.long_axis_mm, self.short_axis_mm]
@@ -82,7 +86,16 @@ class Finding:
     def from_json(cls, record: dict[str, Any], segment: Segment | None = None) -> Finding:
         """The inverse of `as_json`; unknown keys raise TypeError."""
         values = {key: _tuples(value) for key, value in record.items()}
+        for key, part in _PARTS.items():
+            if values.get(key) is not None:
+                values[key] = part(**{name: _tuples(value) for name, value in values[key].items()})
         return cls(**values, segment=segment)
+
+
+_PARTS: dict[str, type[NoduleFeatures] | type[Comparison]] = {
+    "nodule": NoduleFeatures,
+    "comparison": Comparison,
+}
 
 
 def _tuples(value: Any) -> Any:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models.lung_nodule_ct.postprocess import postprocess
 from models.lung_nodule_ct.preprocess import LungBox, preprocess
 from models.manifest import Manifest
-from models.model import Arrays, ModelInput
-from study.findings import Finding
-from study.volume import Volume
+from models.model import Arrays, ModelInput, as_volume
+from study.answer import Answer, Image
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,13 @@ class LungNoduleCT:
 
     manifest: Manifest
 
-    def preprocess(self, volume: Volume) -> ModelInput:
+    def preprocess(self, image: Image) -> ModelInput:
         """The lungs' box as the graph reads it; raises `LungsNotFound`."""
-        return preprocess(volume, self.manifest.spacing_mm)
+        return preprocess(as_volume(image), self.manifest.spacing_mm)
 
-    def postprocess(self, outputs: Arrays, context: object, volume: Volume) -> tuple[Finding, ...]:
+    def postprocess(
+        self, outputs: Arrays, context: object, image: Image, support: Mapping[str, Answer]
+    ) -> Answer:
         """Findings at or above the operating threshold."""
         assert isinstance(context, LungBox)
-        return postprocess(outputs, context, volume, self.manifest.operating_threshold)
+        return Answer(postprocess(outputs, context, as_volume(image), self.manifest.operating_threshold))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 
 from models.errors import LungsNotFound
 from models.manifest import Manifest
-from models.model import Arrays, ModelInput
+from models.model import Arrays, ModelInput, as_volume
 from models.monai_retinanet.boxes import anchors, decode, suppress
 from models.ops.characterise import Detection, characterise
 from models.ops.lung_mask import find_lungs
 from models.ops.resample import resample_box
-from study.findings import Finding
+from study.answer import Answer, Image
 from study.volume import Volume
 
 MARGIN_MM = 12.0
@@ -69,8 +70,9 @@ class MonaiRetinaNet:
 
     manifest: Manifest
 
-    def preprocess(self, volume: Volume) -> ModelInput:
+    def preprocess(self, image: Image) -> ModelInput:
         """Windows over the lungs' box, right-front-top; raises `LungsNotFound`."""
+        volume = as_volume(image)
         settings = Settings.of(self.manifest.settings)
         spacing = volume.spacing_mm
         lungs = find_lungs(volume.voxels, spacing)
@@ -108,8 +110,11 @@ class MonaiRetinaNet:
         )  # fmt: skip
         return ModelInput(batches, context)
 
-    def postprocess(self, outputs: Arrays, context: object, volume: Volume) -> tuple[Finding, ...]:
+    def postprocess(
+        self, outputs: Arrays, context: object, image: Image, support: Mapping[str, Answer]
+    ) -> Answer:
         """Findings at or above the operating threshold."""
+        volume = as_volume(image)
         assert isinstance(context, WindowedBox)
         settings = Settings.of(self.manifest.settings)
         boxes, scores = self._boxes(outputs, context, settings)
@@ -123,7 +128,7 @@ class MonaiRetinaNet:
                 (float(inside[0]), float(inside[1]), float(inside[2])), diameter, float(scores[index])
             )
             findings.append(characterise(volume, detection, number))
-        return tuple(findings)
+        return Answer(tuple(findings))
 
     def _boxes(
         self, outputs: Arrays, context: WindowedBox, settings: Settings

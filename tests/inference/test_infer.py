@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from inference.errors import InvalidModelOutput
 from inference.infer import run_model
-from models.errors import LungsNotFound
-from models.model import Model, ModelInput
+from models.errors import LungsNotFound, ModelNotFound, WrongKindOfImage
+from models.model import Arrays, Model, ModelInput, as_volume
 from models.registry import get_model
-from study.findings import Finding
+from study.answer import Answer, Image
+from study.radiograph import Radiograph
 from study.volume import Volume
 
 
@@ -21,23 +22,28 @@ def volume(voxels: NDArray[np.int16] | None = None) -> Volume:
     return Volume(chosen, np.eye(4), tuple(f"1.2.{n}" for n in range(count)), (1,) * count, "1.2", "1.3")
 
 
+NOTHING = Answer()
+
+
 class TwoRuns:
     """A model with two batches and no findings, that keeps what it was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, says: Answer = NOTHING, uses: tuple[str, ...] = ()) -> None:
         outputs = {"scores": (1, 4), "centers": (1, -1, 3)}
-        self.manifest = dataclasses.replace(get_model("lung_nodule_ct").manifest, outputs=outputs)
+        manifest = get_model("lung_nodule_ct").manifest
+        self.manifest = dataclasses.replace(manifest, outputs=outputs, uses=uses)
+        self.says = says
         self.given: dict[str, Any] = {}
 
-    def preprocess(self, volume: Volume) -> ModelInput:
-        batch = {"hounsfield": volume.voxels[None]}
+    def preprocess(self, image: Image) -> ModelInput:
+        batch = {"hounsfield": as_volume(image).voxels[None]}
         return ModelInput((batch, batch), "context")
 
     def postprocess(
-        self, outputs: Mapping[str, NDArray[Any]], context: object, volume: Volume
-    ) -> tuple[Finding, ...]:
-        self.given = {"outputs": outputs, "context": context}
-        return ()
+        self, outputs: Arrays, context: object, image: Image, support: Mapping[str, Answer]
+    ) -> Answer:
+        self.given = {"outputs": outputs, "context": context, "support": support}
+        return self.says
 
 
 class Answers:
@@ -90,3 +96,39 @@ def test_a_missing_output_is_refused() -> None:
 def test_a_volume_without_lungs_is_an_error_and_never_an_empty_result() -> None:
     with pytest.raises(LungsNotFound):
         run_model(get_model("lung_nodule_ct"), volume(), Answers(**good()))
+
+
+def test_the_models_that_a_model_uses_run_first_and_are_named() -> None:
+    lobes = TwoRuns(Answer(notes=("five lobes",)))
+    model = TwoRuns(uses=("lobes", "not_installed"))
+
+    def get(name: str) -> Model:
+        if name != "lobes":
+            raise ModelNotFound(name)
+        return lobes
+
+    result = run_model(model, volume(), Answers(**good()), get_model=get)
+    assert {name: answer.notes for name, answer in model.given["support"].items()} == {
+        "lobes": ("five lobes",)
+    }
+    assert [one.name for one in result.support] == [lobes.manifest.name]
+    assert set(result.timing_s) == {"support", "preprocess", "infer", "postprocess"}
+
+
+def test_a_supporting_model_that_cannot_judge_the_image_is_missing_and_one_that_breaks_is_an_error() -> None:
+    class Unfit(TwoRuns):
+        def preprocess(self, image: Image) -> ModelInput:
+            raise LungsNotFound
+
+    model = TwoRuns(uses=("lobes",))
+    run_model(model, volume(), Answers(**good()), get_model=lambda name: Unfit())
+    assert model.given["support"] == {}
+    broken = good() | {"scores": np.full((1, 4), np.nan, np.float32)}
+    with pytest.raises(InvalidModelOutput):
+        run_model(model, volume(), Answers(**broken), get_model=lambda name: TwoRuns())
+
+
+def test_a_radiograph_is_not_read_by_a_model_of_volumes() -> None:
+    picture = Radiograph(np.zeros((8, 8), np.uint16), 12, None, "1.2.3", "1.2")
+    with pytest.raises(WrongKindOfImage, match="not a radiograph"):
+        run_model(get_model("lung_nodule_ct"), picture, Answers(**good()))

@@ -232,7 +232,7 @@ def test_an_installed_bundle_runs_over_a_volume_and_finds_the_right_place(
     }
     chosen, window = len(every) // 3, 1
     outputs["logits"][window, chosen] = 4
-    findings = model.postprocess(outputs, prepared.context, volume)
+    findings = model.postprocess(outputs, prepared.context, volume, {}).findings
     assert len(findings) == 1
     # Right, front, top in window voxels, from the far corner of the box in the patient.
     place = (every[chosen, :3] + every[chosen, 3:]) / 2 + prepared.context.window_starts[window]  # type: ignore[attr-defined]

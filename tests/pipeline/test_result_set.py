@@ -12,6 +12,7 @@ from dicom_gateway.decode import decode_series
 from dicom_gateway.inspect import inspect_study
 from pipeline.report_view import ReportState
 from pipeline.result_set import ResultSet, make_result_set
+from study.answer import Answer
 from tests.report_builders import manifest
 from tests.result_builders import CREATED_AT, ball
 
@@ -36,7 +37,7 @@ def made(request: pytest.FixtureRequest, shared_data: Path, tmp_path: Path) -> t
     results = make_result_set(
         study,
         volume,
-        (finding,),
+        Answer((finding,)),
         manifest(),
         study_id="study-1",
         uid_seed="input-1",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.study_file import load_findings, load_study, save_findings, save_study, write_durably
+from pipeline.study_file import load_answer, load_study, save_answer, save_study, write_durably
+from study.answer import Answer, Classification, Structure
+from study.codes import LUNG
+from study.findings import Segment
+from study.nodule import Comparison, NoduleFeatures, NoduleKind
 from study.study import Instance, Patient, Series, Study
 from tests.report_builders import lung_volume, two_findings
 
@@ -45,8 +50,8 @@ def test_a_study_survives_with_every_field(tmp_path: Path) -> None:
 
 def test_findings_survive_with_their_segments(tmp_path: Path) -> None:
     findings = two_findings(lung_volume())
-    save_findings(tmp_path, "lung_nodule_ct", findings)
-    loaded = load_findings(tmp_path, "lung_nodule_ct")
+    save_answer(tmp_path, "lung_nodule_ct", Answer(findings))
+    loaded = load_answer(tmp_path, "lung_nodule_ct").findings
     assert [one.as_json() for one in loaded] == [one.as_json() for one in findings]
     for before, after in zip(findings, loaded, strict=True):
         assert before.segment is not None
@@ -56,16 +61,50 @@ def test_findings_survive_with_their_segments(tmp_path: Path) -> None:
 
 
 def test_no_findings_are_findings_too(tmp_path: Path) -> None:
-    save_findings(tmp_path, "lung_nodule_ct", ())
-    assert load_findings(tmp_path, "lung_nodule_ct") == ()
+    save_answer(tmp_path, "lung_nodule_ct", Answer())
+    assert load_answer(tmp_path, "lung_nodule_ct") == Answer()
+
+
+def test_what_is_known_of_a_nodule_survives(tmp_path: Path) -> None:
+    features = NoduleFeatures(
+        NoduleKind.PART_SOLID, solid_part_mm=3.5, lobe="left upper lobe", pleura_distance_mm=0.0
+    )
+    before = Comparison("matched", "20240102", 181, 5.5, 87.0, "2.25.1", 301.5, (220.0, 480.0))
+    finding = replace(two_findings(lung_volume())[0], nodule=features, comparison=before)
+    save_answer(tmp_path, "lung_nodule_ct", Answer((finding,)))
+    loaded = load_answer(tmp_path, "lung_nodule_ct").findings[0]
+    assert (loaded.nodule, loaded.comparison) == (features, before)
+
+
+def test_classifications_structures_and_notes_survive(tmp_path: Path) -> None:
+    saliency = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    mask = np.zeros((3, 5, 7), np.bool_)
+    mask[1, 2:4, 3:] = True
+    answer = Answer(
+        classifications=(
+            Classification("Effusion", LUNG, 0.7, 0.4, "2.25.1", saliency, (10.0, 20.0, 30.5, 40.0)),
+            Classification("Mass", LUNG, 0.1, 0.4, "2.25.2"),
+        ),
+        structures=(Structure("Left lung", LUNG, Segment(mask, (4, 5, 6)), 2100.5, -790.0, "2.25.3"),),
+        notes=("The lungs are cut at the top.",),
+    )
+    save_answer(tmp_path, "chest", answer)
+    loaded = load_answer(tmp_path, "chest")
+    assert loaded.as_json() == answer.as_json()
+    assert [one.is_positive for one in loaded.classifications] == [True, False]
+    assert loaded.classifications[0].saliency is not None
+    assert np.array_equal(loaded.classifications[0].saliency, saliency)
+    assert loaded.classifications[1].saliency is None
+    assert np.array_equal(loaded.structures[0].segment.mask, mask)
+    assert loaded.structures[0].segment.origin == (4, 5, 6)
 
 
 def test_products_lie_side_by_side(tmp_path: Path) -> None:
     findings = two_findings(lung_volume())
-    save_findings(tmp_path, "a", findings)
-    save_findings(tmp_path, "b", findings[:1])
-    assert len(load_findings(tmp_path, "a")) == 2
-    assert len(load_findings(tmp_path, "b")) == 1
+    save_answer(tmp_path, "a", Answer(findings))
+    save_answer(tmp_path, "b", Answer(findings[:1]))
+    assert len(load_answer(tmp_path, "a").findings) == 2
+    assert len(load_answer(tmp_path, "b").findings) == 1
 
 
 def test_a_write_that_fails_leaves_the_former_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
