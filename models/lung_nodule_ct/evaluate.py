@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.evaluation.froc import Marked, Match, Matches, Real, match
 from models.lung_nodule_ct import dataset
-from models.lung_nodule_ct.froc import Marked, Match, Matches, Real, match
 from models.lung_nodule_ct.phantom import Phantom
 from models.lung_nodule_ct.postprocess import detections
 from models.lung_nodule_ct.preprocess import LungBox, preprocess
