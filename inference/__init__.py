@@ -1,3 +1,3 @@
 """Running models: endpoints and the checks around them."""
 
-import models  # noqa: F401  # first of all: it silences ONNX Runtime's telemetry
+import models  # noqa: F401  # first of all: it silences the engines' telemetry

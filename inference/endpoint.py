@@ -7,7 +7,19 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from inference.engine import Engine
 from models.model import Model
+
+
+class Outputs(dict[str, NDArray[Any]]):
+    """A graph's outputs by name, and the engine that really computed them.
+
+    An endpoint may answer with any mapping; from this one the result learns who computed it.
+    """
+
+    def __init__(self, values: Mapping[str, NDArray[Any]], engine: Engine) -> None:
+        super().__init__(values)
+        self.engine = engine
 
 
 class Endpoint(Protocol):
@@ -15,4 +27,12 @@ class Endpoint(Protocol):
 
     def run(self, model: Model, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the model's graph once; raises `InferenceError` or, for bad weights, `ModelError`."""
+        ...
+
+
+class ServingEndpoint(Endpoint, Protocol):
+    """An endpoint as `inference.choose` makes it: it can open a model before the first study needs it."""
+
+    def warm(self, model: Model) -> None:
+        """Open the model; raises what `run` would."""
         ...

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 
 class InferenceError(Exception):
-    """A model could not be run, or its answer cannot be used. `code` names the fact for programs."""
+    """A model could not be run, or its answer cannot be used. `code` names the fact for programs.
+
+    is_transient: the same run may succeed a little later, so it may be tried again.
+    """
 
     code = "INFERENCE_ERROR"
+    is_transient = False
+
+
+class EngineNotPossible(InferenceError):
+    """The settings name an engine, provider or precision that does not exist, fit the others or is not installed.
+
+    part: which of the three is wrong.
+    """
+
+    code = "ENGINE_NOT_POSSIBLE"
+
+    def __init__(self, part: str, problem: str) -> None:
+        super().__init__(problem)
+        self.part = part
 
 
 class ProviderUnavailable(InferenceError):
@@ -22,6 +39,20 @@ class EndpointFailed(InferenceError):
     """The runtime refused the model or its inputs."""
 
     code = "ENDPOINT_FAILED"
+
+
+class EndpointUnavailable(InferenceError):
+    """The endpoint cannot be reached or has no room now; it may be there again in a moment."""
+
+    code = "ENDPOINT_UNAVAILABLE"
+    is_transient = True
+
+
+class RunTimedOut(InferenceError):
+    """The endpoint did not answer in time."""
+
+    code = "RUN_TIMED_OUT"
+    is_transient = True
 
 
 class InvalidModelOutput(InferenceError):

@@ -47,6 +47,17 @@ class WeightsDigestMismatch(ModelError):
         super().__init__(f"{path} has SHA-256 {actual}, its manifest says {expected}: the model is refused")
 
 
+class NoQuantisedWeights(ModelError):
+    """The model has no file for int8."""
+
+    code = "NO_QUANTISED_WEIGHTS"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} has no quantised weights: set RADMETER_INFERENCE_PRECISION to another than int8"
+        )
+
+
 class UnfitInput(ModelError):
     """The volume is not something this model may judge. It must never end as "no findings"."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from models.errors import WeightsDigestMismatch, WeightsMissing
+from models.errors import NoQuantisedWeights, WeightsDigestMismatch, WeightsMissing
 from models.manifest import Manifest, Precision
 
 
@@ -24,3 +24,16 @@ def verified_weights(manifest: Manifest, precision: Precision | None = None) -> 
     if actual != expected:
         raise WeightsDigestMismatch(path, expected, actual)
     return path
+
+
+def weights_for(manifest: Manifest, precision: str) -> Path:
+    """The verified file that is opened to compute in a precision.
+
+    It is the one of that precision where the model brings one; all but int8 can be computed from the fp32 weights.
+    """
+    for brought in manifest.precisions:
+        if brought == precision:
+            return verified_weights(manifest, brought)
+    if precision == "int8":
+        raise NoQuantisedWeights(manifest.name)
+    return verified_weights(manifest)

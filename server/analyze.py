@@ -13,10 +13,10 @@ from typing import Any
 from dicom_gateway.decode import decode_series
 from dicom_gateway.decode_errors import DecodeError
 from dicom_gateway.inspect import InspectError, inspect_study
+from inference.choose import make_endpoint
 from inference.endpoint import Endpoint
 from inference.errors import InferenceError
 from inference.infer import InferenceResult, run_model
-from inference.onnxruntime_endpoint import PROVIDERS, OnnxRuntimeEndpoint
 from models.errors import UnfitInput
 from models.model import Model
 from models.registry import get_model
@@ -54,7 +54,7 @@ def analyze(path: Path, out: Path, *, model_name: str, language: str) -> dict[st
     clock = _Clock()
     settings = load_settings()
     model = get_model(model_name, settings.data_directory)
-    endpoint = OnnxRuntimeEndpoint(settings.inference_threads, PROVIDERS[settings.inference_provider])
+    endpoint = make_endpoint(settings.engine_choice)
     out.mkdir(parents=True, exist_ok=True)
     _remove_former_results(out, model.manifest.product_code)
     record: dict[str, Any] = {

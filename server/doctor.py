@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from dicom_gateway.tls import TLSFiles, days_left
+from inference.choose import make_endpoint
+from inference.errors import InferenceError
 from models.errors import ModelError
-from models.registry import list_models
+from models.registry import get_model, list_models
 from models.weights import verified_weights
 from pipeline import migrations
 from pipeline.report_fonts import missing_fonts
@@ -63,6 +65,7 @@ def _checks(settings: Settings) -> list[Check]:
         Check("the database answers and is up to date", lambda: _database(settings)),
         Check("the data directory has room", lambda: _room(settings)),
         Check("the models are whole", lambda: _models(settings)),
+        Check("the inference engine opens each model", lambda: _engine(settings)),
         Check("fonts for reports are installed", missing_fonts),
         *_dicom_ports(settings),
         Check("the portal answers", lambda: _port(settings.http_host, settings.http_port)),
@@ -106,8 +109,21 @@ def _models(settings: Settings) -> str | None:
     try:
         for manifest in list_models(settings.data_directory):
             verified_weights(manifest)
+            for precision in manifest.precisions:
+                verified_weights(manifest, precision)
     except ModelError as error:
         return f"{error}: add the model again"
+    return None
+
+
+def _engine(settings: Settings) -> str | None:
+    choice = settings.engine_choice
+    try:
+        endpoint = make_endpoint(choice)
+        for manifest in list_models(settings.data_directory):
+            endpoint.warm(get_model(manifest.name, settings.data_directory))
+    except (InferenceError, ModelError) as error:
+        return f"{choice.as_engine}: {error}"
     return None
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
+from inference.choose import EngineChoice
+from inference.errors import EngineNotPossible
 from server.errors import SettingInvalid
 
 _PREFIX = "RADMETER_"
@@ -76,11 +78,19 @@ class Settings:
     worker_concurrency: int = _setting(
         2, "WORKER_CONCURRENCY", "Steps that one worker process runs at a time."
     )
-    inference_threads: int = _setting(
-        0, "INFERENCE_THREADS", "Threads of ONNX Runtime; 0 = one for each core."
+    inference_engine: str = _setting(
+        "onnxruntime", "INFERENCE_ENGINE", "What runs the models: onnxruntime, or openvino with its extra."
     )
     inference_provider: str = _setting(
-        "cpu", "INFERENCE_PROVIDER", "What runs the models: cpu, or cuda with the extra `gpu`."
+        "cpu",
+        "INFERENCE_PROVIDER",
+        "Where ONNX Runtime computes: cpu; cuda or tensorrt with the extra `gpu`. OpenVINO: cpu.",
+    )
+    inference_precision: str = _setting(
+        "fp32", "INFERENCE_PRECISION", "fp32; fp16 on TensorRT; bf16 on OpenVINO; int8 on a processor."
+    )
+    inference_threads: int = _setting(
+        0, "INFERENCE_THREADS", "Threads of one run of a model; 0 = one for each core."
     )
     instance_bytes_max: int = _setting(
         2 << 30,
@@ -122,8 +132,7 @@ class Settings:
                 raise SettingInvalid(name, str(getattr(self, name)), "a port is 1 to 65535")
         if not 1 <= self.worker_concurrency <= 64:
             raise SettingInvalid("worker_concurrency", str(self.worker_concurrency), "1 to 64")
-        if self.inference_provider not in ("cpu", "cuda"):
-            raise SettingInvalid("inference_provider", self.inference_provider, "cpu or cuda")
+        self._check_engine()
         if not 0 <= self.receiver_processes <= 256:
             raise SettingInvalid("receiver_processes", str(self.receiver_processes), "0 to 256")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
@@ -132,6 +141,13 @@ class Settings:
         if self.time_zone not in available_timezones():
             raise SettingInvalid("time_zone", self.time_zone, "no time zone of the IANA database")
         object.__setattr__(self, "data_directory", self.data_directory.expanduser().resolve())
+
+    def _check_engine(self) -> None:
+        try:
+            _ = self.engine_choice
+        except EngineNotPossible as error:
+            name = f"inference_{error.part}"
+            raise SettingInvalid(name, getattr(self, name), str(error)) from None
 
     def _check_tls(self) -> None:
         wanted = self.dicom_tls_client_certificate
@@ -145,6 +161,17 @@ class Settings:
             raise SettingInvalid(
                 "dicom_plain", "false", "without a TLS certificate no DICOM port would be open"
             )
+
+    @property
+    def engine_choice(self) -> EngineChoice:
+        """What runs the models."""
+        return EngineChoice(
+            engine=self.inference_engine,
+            provider=self.inference_provider,
+            precision=self.inference_precision,
+            threads=self.inference_threads,
+            cache_directory=self.data_directory / "engines",
+        )
 
     @property
     def instances_directory(self) -> Path:

@@ -10,6 +10,7 @@ import procrastinate
 
 from billing.outcomes import settle_every_tenant
 from billing.rails.run import run_rails
+from inference.choose import make_endpoint
 from pipeline.ask_counts import defer_count
 from pipeline.confirm_delivery import PAUSES_S
 from pipeline.database import Database
@@ -62,15 +63,14 @@ def billing_round(settings: Settings) -> Callable[[], object]:
 
 def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Services:
     """What a worker's steps use."""
-    # Not at the top: gateway and portal have no use for ONNX Runtime's memory.
-    from inference.onnxruntime_endpoint import PROVIDERS, OnnxRuntimeEndpoint
+    # Not at the top: gateway and portal have no use for the memory of models.
     from models.registry import get_model
 
     return Services(
         # A delivery holds one connection while it sends and needs another to store each answer.
         database=database(settings, pool_size_max=settings.worker_concurrency + 2 * DELIVERIES_AT_ONCE + 2),
         folders=folders(settings),
-        endpoint=OnnxRuntimeEndpoint(settings.inference_threads, PROVIDERS[settings.inference_provider]),
+        endpoint=make_endpoint(settings.engine_choice),
         get_model=functools.partial(get_model, data_directory=settings.data_directory),
         defer_step=functools.partial(defer_step, app),
         ask_counts=functools.partial(defer_count, app, delay_s=0.0),

@@ -38,3 +38,24 @@ def test_onnx_runtime_leaves_no_identifier_behind(tmp_path: Path, statement: str
     )
     assert done.stdout == "1\n"
     assert [path.name for path in tmp_path.rglob("*")] == []
+
+
+def test_openvino_reports_nothing(tmp_path: Path) -> None:
+    """Its reporter is a Python package; as soon as it is imported, it writes an identifier below the home directory."""
+    pytest.importorskip("openvino")
+    environment = {name: value for name, value in os.environ.items() if name not in SILENCERS}
+    for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        environment[name] = str(tmp_path)
+    program = """
+import sys, numpy
+from inference.openvino_endpoint import OpenVINOEndpoint
+from models.registry import get_model
+OpenVINOEndpoint(1).run(get_model("lung_nodule_ct"), {"hounsfield": numpy.zeros((1, 32, 32, 32), numpy.int16)})
+loaded = [name for name in sys.modules if name.startswith("openvino_telemetry.")]
+print("reporter:", loaded, sys.modules["openvino_telemetry"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "reporter: [] None\n"
+    assert [path.name for path in tmp_path.rglob("*")] == []

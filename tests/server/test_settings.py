@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from server.errors import SettingInvalid
 from server.settings import Settings, load_settings
+from tests.conftest import ROOT
 
 
 def test_without_any_variable_everything_has_its_default() -> None:
@@ -32,8 +35,10 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "http_port": "8081",
         "called_ae_title": "AI",
         "worker_concurrency": "3",
+        "inference_engine": "onnxruntime",
+        "inference_provider": "tensorrt",
+        "inference_precision": "fp16",
         "inference_threads": "5",
-        "inference_provider": "cuda",
         "instance_bytes_max": "1048576",
         "receiver_processes": "3",
         "associations_max": "7",
@@ -119,6 +124,28 @@ def test_folders_lie_below_the_data_directory(tmp_path: Path) -> None:
     assert all(folder.parent == tmp_path for folder in folders)
 
 
-def test_an_unknown_inference_provider_stops_the_start() -> None:
-    with pytest.raises(SettingInvalid, match="inference_provider"):
-        load_settings({"RADMETER_INFERENCE_PROVIDER": "cdua"})
+@pytest.mark.parametrize(
+    ("values", "name", "sentence"),
+    [
+        ({"ENGINE": "onnx"}, "inference_engine", "the engine is onnxruntime or openvino"),
+        ({"PROVIDER": "cdua"}, "inference_provider", "is cpu or cuda or tensorrt, not 'cdua'"),
+        ({"ENGINE": "openvino", "PROVIDER": "cuda"}, "inference_provider", "of openvino is cpu, not 'cuda'"),
+        ({"PRECISION": "bf16"}, "inference_precision", "of onnxruntime on cpu is fp32 or int8, not 'bf16'"),
+        ({"ENGINE": "openvino", "PRECISION": "fp16"}, "inference_precision", "fp32 or bf16 or int8"),
+    ],
+)
+def test_an_engine_that_cannot_be_stops_the_start_and_says_what_can(
+    values: dict[str, str], name: str, sentence: str
+) -> None:
+    with pytest.raises(SettingInvalid, match=sentence) as raised:
+        load_settings({f"RADMETER_INFERENCE_{key}": value for key, value in values.items()})
+    assert raised.value.name == name
+
+
+def test_settings_load_neither_arrays_nor_engines() -> None:
+    """Every process reads them; a gateway stays small."""
+    program = "import sys, server.settings; print({'numpy', 'onnxruntime', 'openvino'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"

@@ -1,0 +1,84 @@
+"""OpenVINO in this process (extra `openvino`)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from inference.endpoint import Outputs
+from inference.engine import Engine
+from inference.errors import EndpointFailed, ProviderUnavailable
+from models.model import Model
+from models.weights import weights_for
+
+# What the runtime is told. A quantised graph says itself where it computes in int8; the rest of it stays fp32.
+_HINTS = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16, "int8": openvino.Type.f32}
+
+
+class OpenVINOEndpoint:
+    """Keeps one compiled model for each weights digest. Weights are verified before they are read.
+
+    A model is compiled with open shapes: on the CPU that costs nothing against a shape of its own, and a study of
+    another size needs no compiling.
+
+    threads: threads of one run; 0 leaves the choice to OpenVINO. precision: fp32, bf16, or int8 of the quantised file.
+    """
+
+    def __init__(self, threads: int = 0, precision: str = "fp32") -> None:
+        self._core = openvino.Core()
+        self._precision = precision
+        self._config: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        }
+        if threads:
+            self._config["INFERENCE_NUM_THREADS"] = threads
+        self._engine = Engine("openvino", "cpu", precision)
+        self._compiled: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def run(self, model: Model, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
+        """Run the model's graph once. Several threads may share a compiled model; each run has its own request."""
+        compiled = self._session(model)
+        try:
+            request = compiled.create_infer_request()
+            if len(inputs) != len(compiled.inputs):  # one that is not given would be read as zeros
+                raise ValueError(f"it has {len(compiled.inputs)} inputs, {len(inputs)} were given")
+            for name, array in inputs.items():
+                # Shared, not copied; a type or rank that is not the graph's is refused.
+                request.set_tensor(name, openvino.Tensor(np.ascontiguousarray(array), shared_memory=True))
+            request.infer()
+            # A port may have several names, the manifest's is one of them.
+            values = {name: np.array(request.get_tensor(name).data) for name in model.manifest.outputs}
+        except Exception as error:  # OpenVINO raises RuntimeError, and TypeError for what it cannot convert
+            raise EndpointFailed(f"OpenVINO could not run {model.manifest.name}: {error}") from error
+        return Outputs(values, self._engine)
+
+    def warm(self, model: Model) -> None:
+        """Compile the model, so that the first run need not."""
+        self._session(model)
+
+    def _session(self, model: Model) -> Any:
+        digest = model.manifest.weights_sha256
+        with self._lock:
+            if digest not in self._compiled:
+                self._compiled[digest] = self._open(model)
+            return self._compiled[digest]
+
+    def _open(self, model: Model) -> Any:
+        path = weights_for(model.manifest, self._precision)
+        try:
+            compiled = self._core.compile_model(self._core.read_model(path), "CPU", self._config)
+            devices = compiled.get_property("EXECUTION_DEVICES")
+            hint = compiled.get_property("INFERENCE_PRECISION_HINT")
+        except Exception as error:  # as above
+            raise EndpointFailed(f"OpenVINO could not open {model.manifest.name}: {error}") from error
+        # On a processor without bfloat16 OpenVINO computes in another precision and says so only when it is asked.
+        if devices != ["CPU"] or hint != _HINTS[self._precision]:
+            raise ProviderUnavailable(f"cpu {self._precision}", f"{' '.join(devices)} {hint.to_string()}")
+        return compiled
