@@ -113,3 +113,12 @@ class TrainExtraMissing(ModelError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} needs the extra `train`: pip install 'radmeter[train]'")
+
+
+class InvalidAnnotations(ModelError):
+    """Annotated data is not of the layout that can be read."""
+
+    code = "INVALID_ANNOTATIONS"
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")

@@ -108,10 +108,38 @@ def train(context: typer.Context, name: str) -> None:
     _forward(name, "train", context)
 
 
-@commands.command("evaluate", context_settings=_FORWARD)
-def evaluate(context: typer.Context, name: str) -> None:
-    """Evaluate a model of this project on held-out data."""
-    _forward(name, "evaluate", context)
+@commands.command("evaluate")
+def evaluate(
+    name: str,
+    data: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="the model's own samples, or LUNA16's layout")
+    ],
+    out: Annotated[Path, typer.Option(dir_okay=False, help="JSON of all figures; the plots lie beside it")],
+    set_operating_point: Annotated[
+        bool,
+        typer.Option(
+            "--set-operating-point", help="choose it on validation data, write it into the manifest"
+        ),
+    ] = False,
+) -> None:
+    """Measure a model on data whose truth is known: FROC, AUC or Dice, calibration, subgroups, plots."""
+    from inference.choose import make_endpoint
+    from models import registry
+    from server.evaluate_model import evaluate_model
+
+    with explained_errors():
+        settings = load_settings()
+        written = evaluate_model(
+            registry.get_model(name, settings.data_directory),
+            make_endpoint(settings.engine_choice),
+            data,
+            out,
+            get_model=lambda other: registry.get_model(other, settings.data_directory),
+            set_operating_point=set_operating_point,
+            report=lambda line: typer.echo(line, err=True),
+        )
+    for path in written:
+        typer.echo(str(path))
 
 
 @commands.command("export", context_settings=_FORWARD)

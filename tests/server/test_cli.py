@@ -28,7 +28,7 @@ def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, .
 
 COMMANDS = list(_commands(typer.main.get_command(app)))
 # These hand --help on to the model's own command, which knows its options.
-FORWARDED = {("models", name) for name in ("train", "evaluate", "export")}
+FORWARDED = {("models", name) for name in ("train", "export")}
 # Architecture page, “Interfaces that stay stable”.
 STABLE = [
     "serve", "send", "analyze", "models list", "models show", "models add", "models train", "models evaluate",
