@@ -76,6 +76,11 @@ class Finding:
         if self.short_axis_mm < 0 or self.long_axis_mm < self.short_axis_mm - 1e-6:
             raise InvalidFinding(f"finding {self.id}: the short axis exceeds the long axis")
 
+    @property
+    def fleischner_mm(self) -> int:
+        """The mean diameter to the nearest whole millimetre, half a millimetre upwards (Fleischner 2017)."""
+        return math.floor(self.mean_diameter_mm + 0.5)
+
     def as_json(self) -> dict[str, Any]:
         """The finding as plain values, without its segment."""
         record = asdict(self)

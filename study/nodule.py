@@ -17,13 +17,16 @@ class NoduleKind(StrEnum):
 
 @dataclass(frozen=True)
 class NoduleFeatures:
-    """kind: None where it could not be told. solid_part_mm: mean diameter of the solid part of a part-solid nodule.
+    """kind: None where it could not be told. solid_part_mm, solid_part_long_axis_mm: mean diameter and long axis of the
+    solid part of a part-solid nodule, on the axial slice where it is largest: Lung-RADS takes the one, Fleischner the
+    other.
 
     lobe: "right upper lobe" …; None where no lobes are known. pleura_distance_mm: from its surface, 0 where it touches.
     """
 
     kind: NoduleKind | None = None
     solid_part_mm: float | None = None
+    solid_part_long_axis_mm: float | None = None
     lobe: str | None = None
     pleura_distance_mm: float | None = None
 

@@ -11,6 +11,9 @@ from models.manifest import Manifest
 from models.model import Arrays, ModelInput, as_volume
 from study.answer import Answer, Image
 
+LOBE_MODEL = "lung_ct_segmentation"
+NO_LOBES = "The lobes were not segmented, so no finding names its lobe."
+
 
 @dataclass(frozen=True)
 class LungNoduleCT:
@@ -25,6 +28,9 @@ class LungNoduleCT:
     def postprocess(
         self, outputs: Arrays, context: object, image: Image, support: Mapping[str, Answer]
     ) -> Answer:
-        """Findings at or above the operating threshold."""
+        """Findings at or above the operating threshold, each in its lobe where the lobe model has drawn them."""
         assert isinstance(context, LungBox)
-        return Answer(postprocess(outputs, context, as_volume(image), self.manifest.operating_threshold))
+        lobes = support[LOBE_MODEL].structures if LOBE_MODEL in support else ()
+        threshold = self.manifest.operating_threshold
+        findings = postprocess(outputs, context, as_volume(image), threshold, lobes)
+        return Answer(findings, notes=(NO_LOBES,) if findings and not lobes else ())

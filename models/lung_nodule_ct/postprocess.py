@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -11,6 +13,7 @@ from models.model import Arrays
 from models.ops.characterise import Detection, characterise
 from models.ops.lung_mask import LungMask
 from models.ops.suppress_neighbours import suppress_neighbours
+from study.answer import Structure
 from study.findings import Finding
 from study.volume import Volume
 
@@ -56,7 +59,12 @@ def _in_lungs(
     return np.asarray(within & near, np.bool_)
 
 
-def postprocess(outputs: Arrays, box: LungBox, volume: Volume, threshold: float) -> tuple[Finding, ...]:
-    """The findings shown to people: at most `FINDINGS_MAX`, highest score first."""
+def postprocess(
+    outputs: Arrays, box: LungBox, volume: Volume, threshold: float, lobes: Sequence[Structure] = ()
+) -> tuple[Finding, ...]:
+    """The findings shown to people: at most `FINDINGS_MAX`, highest score first. lobes: of the lobe model."""
     found = detections(outputs, box, volume, threshold)[:FINDINGS_MAX]
-    return tuple(characterise(volume, detection, number) for number, detection in enumerate(found, start=1))
+    return tuple(
+        characterise(volume, detection, number, lungs=box.lungs, lobes=lobes)
+        for number, detection in enumerate(found, start=1)
+    )

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ops.classify_nodule import classify_nodule
+from models.ops.find_lobe import find_lobe
+from models.ops.lung_mask import LungMask
 from models.ops.measure_axes import measure_axes
+from models.ops.pleura_distance import pleura_distance_mm
 from models.ops.segment_nodule import segment_nodule
+from study.answer import Structure
 from study.codes import LUNG_NODULE
 from study.findings import Finding, Point, Segment
+from study.nodule import NoduleFeatures
 from study.volume import Volume
 
 # Names of findings are made in this space, so that the same finding always gets the same UID.
@@ -28,8 +35,18 @@ class Detection:
     score: float
 
 
-def characterise(volume: Volume, detection: Detection, number: int) -> Finding:
-    """Measure one detection in the original grid; `number` is its place in the result, from 1."""
+def characterise(
+    volume: Volume,
+    detection: Detection,
+    number: int,
+    *,
+    lungs: LungMask | None = None,
+    lobes: Sequence[Structure] = (),
+) -> Finding:
+    """Measure one detection in the original grid; `number` is its place in the result, from 1.
+
+    lungs: for the distance to the pleura. lobes: the structures of a lobe model; without them no lobe is named.
+    """
     center = np.array(detection.center_index)
     region = segment_nodule(volume.voxels, volume.spacing_mm, center, detection.diameter_mm)
     origin = np.array(region.origin, np.float64)
@@ -43,6 +60,13 @@ def characterise(volume: Volume, detection: Detection, number: int) -> Finding:
         for ends in (axes.long_ends, axes.short_ends)
     )
     extent = tuple(slice(o, o + n) for o, n in zip(region.origin, region.mask.shape, strict=True))
+    segment = Segment(region.mask, region.origin)
+    made_of = classify_nodule(
+        volume.voxels[extent], region.mask, volume.spacing_mm, volume.slice_thickness_mm
+    )
+    solid_mm = None
+    if made_of.solid_long_mm is not None and made_of.solid_short_mm is not None:
+        solid_mm = (made_of.solid_long_mm + made_of.solid_short_mm) / 2
     center_lps = _lps(volume, center)
     return Finding(
         id=number,
@@ -61,7 +85,16 @@ def characterise(volume: Volume, detection: Detection, number: int) -> Finding:
         slice_sop_instance_uid=volume.slice_sop_instance_uids[slice_index],
         slice_frame_number=volume.slice_frame_numbers[slice_index],
         tracking_uid=_tracking_uid(volume.series_instance_uid, center_lps),
-        segment=Segment(region.mask, region.origin),
+        segment=segment,
+        nodule=NoduleFeatures(
+            kind=made_of.kind if region.threshold_hu is not None else None,
+            solid_part_mm=solid_mm,
+            solid_part_long_axis_mm=made_of.solid_long_mm,
+            lobe=find_lobe(segment, lobes, volume.spacing_mm),
+            pleura_distance_mm=None
+            if lungs is None
+            else pleura_distance_mm(region.mask, region.origin, lungs, volume.spacing_mm),
+        ),
     )
 
 

@@ -1,0 +1,29 @@
+"""How far a nodule's surface is from the edge of the lungs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from models.ops.lung_mask import LungMask
+
+
+def pleura_distance_mm(
+    mask: NDArray[np.bool_],
+    origin: tuple[int, int, int],
+    lungs: LungMask,
+    spacing_mm: tuple[float, float, float],
+) -> float:
+    """Millimetres from the nodule's nearest voxel to the nearest place outside the lungs; 0 where it touches.
+
+    The lungs' mask has samples of about 3 mm, and so has this distance; the mediastinum counts like the chest wall, a
+    fissure does not count.
+    """
+    sample_mm = [step * size for step, size in zip(lungs.stride, spacing_mm, strict=True)]
+    inside_mm = ndimage.distance_transform_edt(np.pad(lungs.mask, 1), sampling=sample_mm)[1:-1, 1:-1, 1:-1]
+    places = np.rint((np.argwhere(mask) + origin) / lungs.stride).astype(int)
+    cells = np.unique(np.minimum(places, np.array(lungs.mask.shape) - 1), axis=0)
+    nearest = float(inside_mm[tuple(cells.T)].min())
+    # The centre of the outermost sample of the lungs lies one sample from the first outside them: it touches.
+    return max(0.0, nearest - max(sample_mm))
