@@ -13,12 +13,16 @@ from inference.errors import EngineNotPossible
 
 if TYPE_CHECKING:  # settings ask here in every process; most of them have no use for arrays
     from inference.endpoint import ServingEndpoint
+    from inference.pool import SessionPool
+    from inference.resilient import Observer
 
 # Engine → provider → the precisions that it computes in.
 POSSIBLE: dict[str, dict[str, tuple[str, ...]]] = {
     "onnxruntime": {"cpu": ("fp32", "int8"), "cuda": ("fp32",), "tensorrt": ("fp32", "fp16")},
     "openvino": {"cpu": ("fp32", "bf16", "int8")},
 }
+# Those that compute on any machine without anything else running: one may stand in for the chosen engine.
+IN_PROCESS = ("onnxruntime", "openvino")
 # Engine → the module that must be there, and what installs it.
 _NEEDS = {
     "onnxruntime": ("onnxruntime", "the extra `cpu` or `gpu`"),
@@ -31,6 +35,8 @@ class EngineChoice:
     """What the settings say about running models; a combination that cannot be is refused.
 
     threads: of one run, 0 = one for each core. cache_directory: where an engine keeps what it built for this machine.
+    timeout_s: of one run. memory_mib: what opened models may use together. fallback: the engine that computes in fp32
+    on the processor what the chosen one cannot; empty = nobody does.
     """
 
     engine: str = "onnxruntime"
@@ -38,6 +44,9 @@ class EngineChoice:
     precision: str = "fp32"
     threads: int = 0
     cache_directory: Path | None = None
+    timeout_s: float = 600.0
+    memory_mib: int = 2048
+    fallback: str = ""
 
     def __post_init__(self) -> None:
         _pick("engine", "the engine", self.engine, POSSIBLE)
@@ -45,6 +54,13 @@ class EngineChoice:
         _pick("provider", f"the provider of {self.engine}", self.provider, providers)
         precisions = providers[self.provider]
         _pick("precision", f"the precision of {self.engine} on {self.provider}", self.precision, precisions)
+        if not self.timeout_s > 0:
+            raise EngineNotPossible("timeout_s", f"a run cannot end within {self.timeout_s:g} s")
+        if self.memory_mib < 1:
+            raise EngineNotPossible("memory_mib", "models need some memory")
+        if self.fallback:
+            others = [name for name in IN_PROCESS if Engine(name, "cpu", "fp32") != self.as_engine]
+            _pick("fallback", f"the fall-back of {self.as_engine}", self.fallback, others)
 
     @property
     def as_engine(self) -> Engine:
@@ -52,24 +68,39 @@ class EngineChoice:
         return Engine(self.engine, self.provider, self.precision)
 
 
-def make_endpoint(choice: EngineChoice) -> ServingEndpoint:
-    """The endpoint of a choice. No model is opened yet."""
-    problem = not_installed(choice)
+def make_endpoint(choice: EngineChoice, observer: Observer | None = None) -> ServingEndpoint:
+    """The endpoint of a choice, within its limits. No model is opened yet."""
+    from inference.pool import SessionPool
+    from inference.resilient import Limits, ResilientEndpoint
+
+    pool = SessionPool(choice.memory_mib << 20)
+    second = EngineChoice(choice.fallback, threads=choice.threads) if choice.fallback else None
+    return ResilientEndpoint(
+        _engine(choice, pool),
+        choice.as_engine,
+        limits=Limits(choice.timeout_s),
+        fallback=_engine(second, pool) if second else None,
+        observer=observer,
+    )
+
+
+def _engine(choice: EngineChoice, pool: SessionPool) -> ServingEndpoint:
+    problem = engine_problem(choice)
     if problem is not None:
         raise EngineNotPossible("engine", problem)
     if choice.engine == "openvino":
         from inference.openvino_endpoint import OpenVINOEndpoint
 
-        return OpenVINOEndpoint(choice.threads, choice.precision)
+        return OpenVINOEndpoint(choice.threads, choice.precision, pool)
     from inference.onnxruntime_endpoint import PROVIDERS, OnnxRuntimeEndpoint
 
     return OnnxRuntimeEndpoint(
-        choice.threads, PROVIDERS[choice.provider], choice.precision, choice.cache_directory
+        choice.threads, PROVIDERS[choice.provider], choice.precision, choice.cache_directory, pool
     )
 
 
-def not_installed(choice: EngineChoice) -> str | None:
-    """What is missing on this machine for the chosen engine, and what to do; None when nothing is."""
+def engine_problem(choice: EngineChoice) -> str | None:
+    """Why the chosen engine cannot run models on this machine now, and what to do; None when it can. Opens no model."""
     module, remedy = _NEEDS[choice.engine]
     if importlib.util.find_spec(module) is None:
         return f"the engine {choice.engine} is not installed: it comes with {remedy}"

@@ -41,11 +41,29 @@ class EndpointFailed(InferenceError):
     code = "ENDPOINT_FAILED"
 
 
+class ModelTooLarge(InferenceError):
+    """A model needs more memory than all models together may use."""
+
+    code = "MODEL_TOO_LARGE"
+
+    def __init__(self, needed_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"the open model needs about {needed_bytes >> 20} MiB, and all models may use {limit_bytes >> 20} MiB:"
+            " raise RADMETER_INFERENCE_MEMORY_MIB"
+        )
+
+
 class EndpointUnavailable(InferenceError):
     """The endpoint cannot be reached or has no room now; it may be there again in a moment."""
 
     code = "ENDPOINT_UNAVAILABLE"
     is_transient = True
+
+
+class CircuitOpen(EndpointUnavailable):
+    """The endpoint failed several times in a row and is left alone for a while."""
+
+    code = "CIRCUIT_OPEN"
 
 
 class RunTimedOut(InferenceError):

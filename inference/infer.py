@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.endpoint import Endpoint
+from inference.endpoint import Endpoint, Outputs
+from inference.engine import Engine
 from inference.errors import InvalidModelOutput
 from models.errors import ModelNotFound, UnfitInput
 from models.manifest import Manifest
@@ -34,13 +35,14 @@ class ModelIdentity:
 class InferenceResult:
     """The answer and seconds spent in support (if any ran), preprocess, infer and postprocess.
 
-    support: the models whose answers this one used.
+    support: the models whose answers this one used. engines: what computed the runs, where the endpoint says so.
     """
 
     answer: Answer
     model: ModelIdentity
     timing_s: dict[str, float]
     support: tuple[ModelIdentity, ...] = ()
+    engines: tuple[Engine, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -78,12 +80,15 @@ def run_model(
     outputs = {name: np.concatenate([run[name] for run in runs]) for name in model.manifest.outputs}
     support = {name: result.answer for name, result in supporters.items()}
     answer = model.postprocess(outputs, prepared.context, image, support)
+    engines, notes = _provenance(runs)
+    if notes:
+        answer = replace(answer, notes=(*answer.notes, *notes))
     done = time.perf_counter()
     timing = {"preprocess": ready - supported, "infer": answered - ready, "postprocess": done - answered}
     if supporters:
         timing = {"support": supported - started, **timing}
     identities = tuple(result.model for result in supporters.values())
-    return InferenceResult(answer, identity_of(model.manifest), timing, identities)
+    return InferenceResult(answer, identity_of(model.manifest), timing, identities, engines)
 
 
 def _run_support(
@@ -97,6 +102,12 @@ def _run_support(
         except (ModelNotFound, UnfitInput):
             continue  # the model that wanted it says what is missing
     return results
+
+
+def _provenance(runs: Sequence[Mapping[str, NDArray[Any]]]) -> tuple[tuple[Engine, ...], tuple[str, ...]]:
+    """The engines that computed the runs, and what they noted, each once."""
+    said = [run for run in runs if isinstance(run, Outputs)]
+    return tuple({run.engine: None for run in said}), tuple({run.note: None for run in said if run.note})
 
 
 def _checked(outputs: Mapping[str, NDArray[Any]], manifest: Manifest) -> Mapping[str, NDArray[Any]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from inference.endpoint import Outputs
 from inference.engine import Engine
 from inference.errors import EndpointFailed, ProviderUnavailable
+from inference.pool import SessionPool
 from models.model import Model
-from models.weights import weights_for
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -30,12 +31,13 @@ _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy":
 
 
 class OnnxRuntimeEndpoint:
-    """Keeps one session for each weights digest. Weights are verified before a session opens them.
+    """Keeps one session for each weights file. Weights are verified before a session opens them.
 
     threads: threads of one run; 0 leaves the choice to ONNX Runtime (one for each core).
     provider: the execution provider that must run the graph. On a GPU, what it cannot do is left to the CPU.
     precision: fp32; int8 opens the model's quantised file; fp16 only on TensorRT.
     cache_directory: where TensorRT keeps the engines that it built, which takes minutes.
+    pool: of opened sessions, by default one without bounds.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class OnnxRuntimeEndpoint:
         provider: str = CPU,
         precision: str = "fp32",
         cache_directory: Path | None = None,
+        pool: SessionPool | None = None,
     ) -> None:
         self._threads = threads
         self._provider = provider
@@ -54,33 +57,28 @@ class OnnxRuntimeEndpoint:
         if provider != CPU:
             # CUDA and cuDNN come as wheels; the loader does not look for them there by itself.
             onnxruntime.preload_dlls()
-        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
-        self._lock = threading.Lock()
+        self._pool = pool or SessionPool(sys.maxsize)
 
     def run(self, model: Model, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
         """Run the model's graph once. A session may be used by several threads at once."""
-        session = self._session(model)
         contiguous = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        names = [output.name for output in session.get_outputs()]
-        try:
-            values = session.run(names, contiguous)
-        except Exception as error:  # ONNX Runtime raises classes of its binary module and RuntimeError
-            raise EndpointFailed(f"ONNX Runtime could not run {model.manifest.name}: {error}") from error
+        with self._session(model) as session:
+            names = [output.name for output in session.get_outputs()]
+            try:
+                values = session.run(names, contiguous)
+            except Exception as error:  # ONNX Runtime raises classes of its binary module and RuntimeError
+                raise EndpointFailed(f"ONNX Runtime could not run {model.manifest.name}: {error}") from error
         return Outputs(dict(zip(names, values, strict=True)), self._engine)
 
     def warm(self, model: Model) -> None:
         """Open the model's session, so that the first run need not."""
-        self._session(model)
+        with self._session(model):
+            pass
 
-    def _session(self, model: Model) -> onnxruntime.InferenceSession:
-        digest = model.manifest.weights_sha256
-        with self._lock:
-            if digest not in self._sessions:
-                self._sessions[digest] = self._open(model)
-            return self._sessions[digest]
+    def _session(self, model: Model) -> AbstractContextManager[onnxruntime.InferenceSession]:
+        return self._pool.opened(self._engine, model, lambda path: self._open(model, path))
 
-    def _open(self, model: Model) -> onnxruntime.InferenceSession:
-        path = weights_for(model.manifest, self._precision)
+    def _open(self, model: Model, path: Path) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         # Volumes differ in size: an arena that keeps the largest one would hold the memory for good.

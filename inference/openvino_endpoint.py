@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,23 +15,24 @@ from numpy.typing import NDArray
 from inference.endpoint import Outputs
 from inference.engine import Engine
 from inference.errors import EndpointFailed, ProviderUnavailable
+from inference.pool import SessionPool
 from models.model import Model
-from models.weights import weights_for
 
 # What the runtime is told. A quantised graph says itself where it computes in int8; the rest of it stays fp32.
 _HINTS = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16, "int8": openvino.Type.f32}
 
 
 class OpenVINOEndpoint:
-    """Keeps one compiled model for each weights digest. Weights are verified before they are read.
+    """Keeps one compiled model for each weights file. Weights are verified before they are read.
 
     A model is compiled with open shapes: on the CPU that costs nothing against a shape of its own, and a study of
     another size needs no compiling.
 
     threads: threads of one run; 0 leaves the choice to OpenVINO. precision: fp32, bf16, or int8 of the quantised file.
+    pool: of compiled models, by default one without bounds.
     """
 
-    def __init__(self, threads: int = 0, precision: str = "fp32") -> None:
+    def __init__(self, threads: int = 0, precision: str = "fp32", pool: SessionPool | None = None) -> None:
         self._core = openvino.Core()
         self._precision = precision
         self._config: dict[str, Any] = {
@@ -39,39 +42,28 @@ class OpenVINOEndpoint:
         if threads:
             self._config["INFERENCE_NUM_THREADS"] = threads
         self._engine = Engine("openvino", "cpu", precision)
-        self._compiled: dict[str, Any] = {}
-        self._lock = threading.Lock()
+        self._pool = pool or SessionPool(sys.maxsize)
 
     def run(self, model: Model, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
         """Run the model's graph once. Several threads may share a compiled model; each run has its own request."""
-        compiled = self._session(model)
-        try:
-            request = compiled.create_infer_request()
-            if len(inputs) != len(compiled.inputs):  # one that is not given would be read as zeros
-                raise ValueError(f"it has {len(compiled.inputs)} inputs, {len(inputs)} were given")
-            for name, array in inputs.items():
-                # Shared, not copied; a type or rank that is not the graph's is refused.
-                request.set_tensor(name, openvino.Tensor(np.ascontiguousarray(array), shared_memory=True))
-            request.infer()
-            # A port may have several names, the manifest's is one of them.
-            values = {name: np.array(request.get_tensor(name).data) for name in model.manifest.outputs}
-        except Exception as error:  # OpenVINO raises RuntimeError, and TypeError for what it cannot convert
-            raise EndpointFailed(f"OpenVINO could not run {model.manifest.name}: {error}") from error
+        with self._session(model) as compiled:
+            try:
+                values = _infer(compiled, inputs, model.manifest.outputs)
+            except (
+                Exception
+            ) as error:  # OpenVINO raises RuntimeError, and TypeError for what it cannot convert
+                raise EndpointFailed(f"OpenVINO could not run {model.manifest.name}: {error}") from error
         return Outputs(values, self._engine)
 
     def warm(self, model: Model) -> None:
         """Compile the model, so that the first run need not."""
-        self._session(model)
+        with self._session(model):
+            pass
 
-    def _session(self, model: Model) -> Any:
-        digest = model.manifest.weights_sha256
-        with self._lock:
-            if digest not in self._compiled:
-                self._compiled[digest] = self._open(model)
-            return self._compiled[digest]
+    def _session(self, model: Model) -> AbstractContextManager[Any]:
+        return self._pool.opened(self._engine, model, lambda path: self._open(model, path), _give_back)
 
-    def _open(self, model: Model) -> Any:
-        path = weights_for(model.manifest, self._precision)
+    def _open(self, model: Model, path: Path) -> Any:
         try:
             compiled = self._core.compile_model(self._core.read_model(path), "CPU", self._config)
             devices = compiled.get_property("EXECUTION_DEVICES")
@@ -82,3 +74,21 @@ class OpenVINOEndpoint:
         if devices != ["CPU"] or hint != _HINTS[self._precision]:
             raise ProviderUnavailable(f"cpu {self._precision}", f"{' '.join(devices)} {hint.to_string()}")
         return compiled
+
+
+def _infer(
+    compiled: Any, inputs: Mapping[str, NDArray[Any]], outputs: Iterable[str]
+) -> dict[str, NDArray[Any]]:
+    if len(inputs) != len(compiled.inputs):  # one that is not given would be read as zeros
+        raise ValueError(f"it has {len(compiled.inputs)} inputs, {len(inputs)} were given")
+    request = compiled.create_infer_request()
+    for name, array in inputs.items():
+        # Shared, not copied; a type or rank that is not the graph's is refused.
+        request.set_tensor(name, openvino.Tensor(np.ascontiguousarray(array), shared_memory=True))
+    request.infer()
+    return {name: np.array(request.get_tensor(name).data) for name in outputs}
+
+
+def _give_back(compiled: Any) -> None:
+    """Between two runs a compiled model would hold the layers of the largest volume that it saw."""
+    compiled.release_memory()

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from models.errors import NoQuantisedWeights, WeightsDigestMismatch, WeightsMissing
-from models.manifest import Manifest, Precision
+from models.manifest import Manifest, Precision, WeightsFile
 
 
 def verified_weights(manifest: Manifest, precision: Precision | None = None) -> Path:
@@ -14,26 +14,29 @@ def verified_weights(manifest: Manifest, precision: Precision | None = None) -> 
 
     precision: of `manifest.precisions`, which must have it; None is the fp32 graph that every model brings.
     """
-    further = manifest.precisions[precision] if precision is not None else None
-    path = manifest.folder / (further.file if further else manifest.weights_file)
-    expected = further.sha256 if further else manifest.weights_sha256
+    return verified(manifest, weights_for(manifest, precision or "fp32"))
+
+
+def weights_for(manifest: Manifest, precision: str) -> WeightsFile:
+    """The file to open for computing in a precision, not verified yet.
+
+    It is the one of that precision where the model brings one; all but int8 can be computed from the fp32 weights.
+    """
+    for brought, file in manifest.precisions.items():
+        if brought == precision:
+            return file
+    if precision == "int8":
+        raise NoQuantisedWeights(manifest.name)
+    return WeightsFile(manifest.weights_file, manifest.weights_sha256)
+
+
+def verified(manifest: Manifest, weights: WeightsFile) -> Path:
+    """The path of one of the model's weights files after its SHA-256 was compared with the manifest's."""
+    path = manifest.folder / weights.file
     if not path.is_file():
         raise WeightsMissing(path)
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, "sha256").hexdigest()
-    if actual != expected:
-        raise WeightsDigestMismatch(path, expected, actual)
+    if actual != weights.sha256:
+        raise WeightsDigestMismatch(path, weights.sha256, actual)
     return path
-
-
-def weights_for(manifest: Manifest, precision: str) -> Path:
-    """The verified file that is opened to compute in a precision.
-
-    It is the one of that precision where the model brings one; all but int8 can be computed from the fp32 weights.
-    """
-    for brought in manifest.precisions:
-        if brought == precision:
-            return verified_weights(manifest, brought)
-    if precision == "int8":
-        raise NoQuantisedWeights(manifest.name)
-    return verified_weights(manifest)

@@ -39,7 +39,8 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome:
             _insert_result(conn, study, choice, results[choice["product"]])
 
     found = {product: len(result.findings) for product, result in results.items()}
-    return Outcome(save=save, detail={"findings": found})
+    ran_on = {product: [str(one) for one in result.engines] for product, result in results.items()}
+    return Outcome(save=save, detail={"findings": found, "engines": ran_on})
 
 
 def _insert_result(
@@ -59,7 +60,13 @@ def _insert_result(
             result.model.weights_sha256,
             choice["input_digest"],
             Jsonb([finding.as_json() for finding in result.findings]),
-            Jsonb(result.answer.as_json() | {"support": [asdict(one) for one in result.support]}),
+            Jsonb(
+                result.answer.as_json()
+                | {
+                    "support": [asdict(one) for one in result.support],
+                    "engines": [asdict(one) for one in result.engines],
+                }
+            ),
             Jsonb(result.timing_s),
             bool(choice.get("shadow")),
         ),

@@ -32,6 +32,7 @@ class PortalContext:
     observe_instance: told the outcome of each instance that is taken.
     stripe_webhook_secrets: what Stripe signs its messages with; empty where none are taken.
     readiness_checks: further named checks of `/readyz`, for what the server wires up.
+    notices: what `/readyz` shows as well but does not turn on: studies are taken in while models cannot run.
     """
 
     database: Database
@@ -44,6 +45,7 @@ class PortalContext:
     free_bytes_min: int = 512 << 20
     observe_instance: Callable[[RecordOutcome], None] = lambda _outcome: None
     readiness_checks: dict[str, ReadinessCheck] = field(default_factory=dict)
+    notices: dict[str, ReadinessCheck] = field(default_factory=dict)
     stripe_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property

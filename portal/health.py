@@ -46,6 +46,7 @@ def readyz(context: Context) -> Response:
     }
     problems = {name: check() for name, check in checks.items()}
     is_ready = not any(problems.values())
+    problems |= {name: check() for name, check in context.notices.items()}
     body = {
         "status": "ready" if is_ready else "not ready",
         "checks": {name: problem or "ok" for name, problem in problems.items()},

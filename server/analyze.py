@@ -6,6 +6,7 @@ import hashlib
 import json
 import tempfile
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def analyze(path: Path, out: Path, *, model_name: str, language: str) -> dict[st
         },
         "findings": [],
         **Answer().as_json(),
+        "engines": [],
         "timing_s": {},
     }
     try:
@@ -142,6 +144,7 @@ def _run(
     record["status"] = "completed"
     record["findings"] = [finding.as_json() for finding in result.findings]
     record |= result.answer.as_json()
+    record["engines"] = [asdict(engine) for engine in result.engines]
 
 
 def _find_model(name: str) -> Model:

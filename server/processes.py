@@ -55,15 +55,17 @@ def run_portal(settings: Settings) -> None:
     from server import wiring
     from server.telemetry import Metrics, collected_metrics
 
+    registry = collected_metrics()
     context = PortalContext(
         database=wiring.database(settings, pool_size_max=8),
         data_root=settings.data_directory,
         session_hours=settings.session_hours,
         cookie_secure=settings.cookie_secure,
         time_zone=settings.time_zone,
-        registry=collected_metrics(),
+        registry=registry,
         instance_bytes_max=settings.instance_bytes_max,
         observe_instance=Metrics().observe_instance,
+        notices={"inference": lambda: wiring.inference_problem(settings, registry)},
         stripe_webhook_secrets=tuple(filter(None, settings.stripe_webhook_secrets.split(","))),
     )
     app = create_app(context)
@@ -98,6 +100,7 @@ class Supervisor:
             for role, child in list(self._children.items()):
                 if child.poll() is not None:
                     log.error("process_ended", extra={"role": role, "exit_code": child.returncode})
+                    _forget_the_present_of(child.pid)
                     time.sleep(_RESTART_DELAY_S)
                     self._children[role] = self._start(role)
         self._stop_children()
@@ -125,3 +128,10 @@ class Supervisor:
 def _die_with_parent() -> None:
     """In the child: be told to stop when the supervisor dies, however it dies (Linux)."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _forget_the_present_of(pid: int) -> None:
+    """What a process that ended had said about the present, a circuit open say, holds no longer."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -92,6 +92,17 @@ class Settings:
     inference_threads: int = _setting(
         0, "INFERENCE_THREADS", "Threads of one run of a model; 0 = one for each core."
     )
+    inference_timeout_s: float = _setting(
+        600.0, "INFERENCE_TIMEOUT_S", "Seconds after which one run of a model is given up."
+    )
+    inference_memory_mib: int = _setting(
+        2048, "INFERENCE_MEMORY_MIB", "Memory for opened models; the least recently used are closed."
+    )
+    inference_fallback: str = _setting(
+        "",
+        "INFERENCE_FALLBACK",
+        "onnxruntime or openvino: computes in fp32 on the processor what the engine cannot; empty = nothing does.",
+    )
     instance_bytes_max: int = _setting(
         2 << 30,
         "INSTANCE_BYTES_MAX",
@@ -171,6 +182,9 @@ class Settings:
             precision=self.inference_precision,
             threads=self.inference_threads,
             cache_directory=self.data_directory / "engines",
+            timeout_s=self.inference_timeout_s,
+            memory_mib=self.inference_memory_mib,
+            fallback=self.inference_fallback,
         )
 
     @property

@@ -8,17 +8,20 @@ import os
 import sys
 from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess
 
 from dicom_gateway.instance_sink import RecordOutcome
 from dicom_gateway.security_alert import SecurityAlert
+from inference.engine import Engine
 
 # Only these leave a log record beside its event name. Never UIDs, names or accession numbers.
 LOG_FIELDS = (
     "tenant", "study", "step", "duration_ms", "status", "reason", "peer", "association", "job", "process", "role",
     "exit_code", "port", "model", "count", "error", "action", "method", "route",
     "state", "wanted", "completed", "failed", "contract", "limit", "bound", "operation",
+    "engine",
 )  # fmt: skip
+CIRCUIT_OPEN = "radmeter_inference_circuit_open"
 
 
 class JsonLines(logging.Formatter):
@@ -74,6 +77,12 @@ def collected_metrics() -> CollectorRegistry:
     return registry
 
 
+def open_circuits(registry: CollectorRegistry) -> list[str]:
+    """The engines that a worker of this installation leaves alone now, because they failed."""
+    samples = (sample for metric in registry.collect() for sample in metric.samples)
+    return sorted({one.labels["engine"] for one in samples if one.name == CIRCUIT_OPEN and one.value})
+
+
 class Metrics:
     """The counters of one process."""
 
@@ -92,6 +101,30 @@ class Metrics:
             ("kind",),
             registry=self.registry,
         )
+
+        self.inference_seconds = Histogram(
+            "radmeter_inference_seconds", "Duration of one attempt to run a model's graph", ("engine", "outcome"),
+            registry=self.registry, buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+        )  # fmt: skip
+        self.inference_events = Counter(
+            "radmeter_inference_events_total",
+            "What happened around runs of models: retried, fell_back, circuit_opened, circuit_closed",
+            ("engine", "event"),
+            registry=self.registry,
+        )
+        self.circuit_open = Gauge(
+            CIRCUIT_OPEN, "1 while an engine that failed several times is left alone", ("engine",),
+            registry=self.registry, multiprocess_mode="livemax",
+        )  # fmt: skip
+
+    def ran(self, engine: Engine, outcome: str, duration_s: float) -> None:
+        """One attempt to run a model; with `happened` this is `inference.resilient.Observer`."""
+        self.inference_seconds.labels(str(engine), outcome).observe(duration_s)
+
+    def happened(self, engine: Engine, event: str) -> None:
+        self.inference_events.labels(str(engine), event).inc()
+        if event in ("circuit_opened", "circuit_closed"):
+            self.circuit_open.labels(str(engine)).set(event == "circuit_opened")
 
     def observe_alert(self, alert: SecurityAlert) -> None:
         self.alerts.labels(alert.kind).inc()

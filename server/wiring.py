@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import procrastinate
+from prometheus_client import CollectorRegistry
 
 from billing.outcomes import settle_every_tenant
 from billing.rails.run import run_rails
-from inference.choose import make_endpoint
+from inference.choose import engine_problem, make_endpoint
 from pipeline.ask_counts import defer_count
 from pipeline.confirm_delivery import PAUSES_S
 from pipeline.database import Database
@@ -19,7 +20,7 @@ from pipeline.jobs import DELIVERIES_AT_ONCE
 from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.services import Folders, Services
 from server.settings import Settings
-from server.telemetry import Metrics
+from server.telemetry import Metrics, open_circuits
 
 SETTLE_EVERY = timedelta(hours=1)
 
@@ -70,7 +71,7 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
         # A delivery holds one connection while it sends and needs another to store each answer.
         database=database(settings, pool_size_max=settings.worker_concurrency + 2 * DELIVERIES_AT_ONCE + 2),
         folders=folders(settings),
-        endpoint=make_endpoint(settings.engine_choice),
+        endpoint=make_endpoint(settings.engine_choice, metrics),
         get_model=functools.partial(get_model, data_directory=settings.data_directory),
         defer_step=functools.partial(defer_step, app),
         ask_counts=functools.partial(defer_count, app, delay_s=0.0),
@@ -80,3 +81,14 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
         observe_step=metrics.observe_step,
         time_zone=settings.time_zone,
     )
+
+
+def inference_problem(settings: Settings, registry: CollectorRegistry) -> str | None:
+    """Why models do not run now, as far as it is known without running one; None when nothing is known against it."""
+    problem = engine_problem(settings.engine_choice)
+    failing = open_circuits(registry)
+    if problem is None and failing:
+        return (
+            f"{' and '.join(failing)} failed several times: the log lines “inference_circuit_opened” say how"
+        )
+    return problem

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from inference.endpoint import Outputs
+from inference.engine import Engine
 from inference.errors import InvalidModelOutput
 from inference.infer import run_model
 from models.errors import LungsNotFound, ModelNotFound, WrongKindOfImage
@@ -69,6 +71,22 @@ def test_outputs_of_all_runs_reach_the_model_together_with_its_context() -> None
     assert set(result.timing_s) == {"preprocess", "infer", "postprocess"}
     assert result.model.weights_sha256 == model.manifest.weights_sha256
     assert result.model.clearance_status.startswith("Not cleared")
+
+
+def test_the_result_says_which_engines_computed_it_and_what_they_noted() -> None:
+    engines = [Engine("openvino", "cpu", "bf16"), Engine("onnxruntime", "cpu", "fp32")]
+
+    class Stumbles:
+        """The first run is the engine's, the second its fall-back's."""
+
+        def run(self, model: Model, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
+            engine = engines.pop(0)
+            return Outputs(good(), engine, "" if engines else "Computed by onnxruntime.")
+
+    result = run_model(TwoRuns(Answer(notes=("of the model",))), volume(), Stumbles())
+    assert [str(engine) for engine in result.engines] == ["openvino cpu bf16", "onnxruntime cpu fp32"]
+    assert result.answer.notes == ("of the model", "Computed by onnxruntime.")
+    assert run_model(TwoRuns(), volume(), Answers(**good())).engines == ()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -34,6 +34,13 @@ class TestReadiness:
         assert checks["gateway"] == "it does not listen"
         assert "cannot be written" in checks["data_folder"]
 
+    def test_what_models_run_on_is_shown_but_decides_nothing(self, site: Site) -> None:
+        """Studies are received and read while an engine is away; a portal out of its balancer would stop both."""
+        context = dataclasses.replace(site.context, notices={"inference": lambda: "triton does not answer"})
+        answer = TestClient(create_app(context)).get("/readyz")
+        assert answer.status_code == 200
+        assert answer.json()["checks"]["inference"] == "triton does not answer"
+
     def test_a_disk_that_takes_no_more_instances_is_not_ready(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -6,13 +6,25 @@ import ast
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
 
-from server.telemetry import LOG_FIELDS, JsonLines, Metrics, collected_metrics, configure_logging
+from inference.engine import Engine
+from server.telemetry import (
+    LOG_FIELDS,
+    JsonLines,
+    Metrics,
+    collected_metrics,
+    configure_logging,
+    open_circuits,
+)
 from tests.conftest import ROOT
 
 PACKAGES = ("study", "models", "inference", "dicom_gateway", "billing", "pipeline", "portal", "server")
@@ -135,3 +147,43 @@ def test_metrics_count_steps_by_name_and_outcome() -> None:
 def test_alone_a_process_shows_its_own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
     assert generate_latest(collected_metrics()) == b""
+
+
+def test_a_circuit_that_a_worker_opened_is_seen_until_it_closes() -> None:
+    metrics, engine = Metrics(), Engine("triton", "cuda", "fp16")
+    assert open_circuits(metrics.registry) == []
+    metrics.ran(engine, "timed_out", 600.0)
+    metrics.happened(engine, "circuit_opened")
+    assert open_circuits(metrics.registry) == ["triton cuda fp16"]
+    metrics.happened(engine, "circuit_closed")
+    assert open_circuits(metrics.registry) == []
+    text = generate_latest(metrics.registry).decode()
+    assert 'radmeter_inference_events_total{engine="triton cuda fp16",event="circuit_opened"} 1.0' in text
+    assert 'radmeter_inference_seconds_count{engine="triton cuda fp16",outcome="timed_out"} 1.0' in text
+
+
+def test_a_circuit_does_not_stay_open_when_its_worker_dies(tmp_path: Path) -> None:
+    worker = """
+import os
+from inference.engine import Engine
+from server.telemetry import Metrics
+Metrics().happened(Engine("triton", "cuda", "fp16"), "circuit_opened")
+print(os.getpid())
+"""
+    portal = """
+import sys
+from server.processes import _forget_the_present_of
+from server.telemetry import collected_metrics, open_circuits
+print(open_circuits(collected_metrics()))
+_forget_the_present_of(int(sys.argv[1]))
+print(open_circuits(collected_metrics()))
+"""
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+
+    def run(program: str, *arguments: str) -> str:
+        command = [sys.executable, "-c", program, *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert run(portal, run(worker).strip()).split("\n")[:2] == ["['triton cuda fp16']", "[]"]
