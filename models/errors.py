@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -18,6 +19,16 @@ class ModelNotFound(ModelError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"no model is called {name[:80]!r}")
+
+
+class ModelVersionNotFound(ModelNotFound):
+    """The model is there, but not in this version."""
+
+    code = "MODEL_VERSION_NOT_FOUND"
+
+    def __init__(self, name: str, version: str, versions: Sequence[str]) -> None:
+        there = ", ".join(versions[:20])
+        ModelError.__init__(self, f"{name[:80]} has no version {version[:40]!r}; there is {there}")
 
 
 class InvalidManifest(ModelError):
@@ -97,13 +108,34 @@ class InvalidBundle(ModelError):
     code = "INVALID_BUNDLE"
 
 
+class InvalidPackage(ModelError):
+    """A folder or zip is not a model that may be installed. The sentence says what to change."""
+
+    code = "INVALID_PACKAGE"
+
+
+class GraphRefused(ModelError):
+    """The graph could not be opened, is not what the manifest says, or does not answer."""
+
+    code = "GRAPH_REFUSED"
+
+
 class ModelExists(ModelError):
-    """A model of this name is there already."""
+    """This version of the model is there already."""
 
     code = "MODEL_EXISTS"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"a model called {name!r} is installed already; remove its folder first")
+    def __init__(self, name: str, version: str) -> None:
+        super().__init__(
+            f"{name} {version} is there already: give the new one another version in its manifest, "
+            f"or remove the old one first (radmeter models remove {name} {version})"
+        )
+
+
+class ModelInUse(ModelError):
+    """The version is still what a tenant or an unfinished study uses."""
+
+    code = "MODEL_IN_USE"
 
 
 class TrainExtraMissing(ModelError):
