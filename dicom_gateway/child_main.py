@@ -26,12 +26,13 @@ FUNCTIONS = {
 _PR_SET_PDEATHSIG = 1
 
 
-def main() -> int:
+def main(functions: dict[str, str] = FUNCTIONS) -> int:
+    """functions: as `FUNCTIONS`, of a package that runs children of its own."""
     request = json.load(sys.stdin)
     try:
         _take_limits(request["limits"])
         _die_with_parent(request["parent_pid"])
-        _write_answer(Path(request["answer_path"]), _run(request["function"], request["arguments"]))
+        _write_answer(Path(request["answer_path"]), _run(functions, request))
     except MemoryError:
         return EXIT_OUT_OF_MEMORY
     except OSError as error:
@@ -42,11 +43,12 @@ def main() -> int:
     return 0
 
 
-def _run(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def _run(functions: dict[str, str], request: dict[str, Any]) -> dict[str, Any]:
     # Warnings and log records of the parsers quote values of the data set.
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    answer: dict[str, Any] = importlib.import_module(FUNCTIONS[function]).run(arguments)
+    module = importlib.import_module(functions[request["function"]])
+    answer: dict[str, Any] = module.run(request["arguments"])
     return answer
 
 

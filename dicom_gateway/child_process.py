@@ -62,8 +62,14 @@ class ChildCrashed(ChildError):
     """The child ended by a signal or an exception that it does not handle."""
 
 
-def run_child(function: str, arguments: dict[str, Any], limits: ChildLimits | None = None) -> dict[str, Any]:
-    """Run `function`, a name in `child_main.FUNCTIONS`, in a fresh child and return its answer.
+def run_child(
+    function: str,
+    arguments: dict[str, Any],
+    limits: ChildLimits | None = None,
+    *,
+    main: str = "dicom_gateway.child_main",
+) -> dict[str, Any]:
+    """Run `function`, a name in the `FUNCTIONS` of the module `main`, in a fresh child and return its answer.
 
     arguments: plain JSON values. Raises a `ChildError` when there is no whole answer.
     """
@@ -80,15 +86,15 @@ def run_child(function: str, arguments: dict[str, Any], limits: ChildLimits | No
         }
         request_path.write_text(json.dumps(request), encoding="utf-8")
         with request_path.open("rb") as request_file, Path(folder, "stderr").open("w+b") as stderr:
-            code = _run_to_end(request_file, stderr, limits.wall_clock_s)
+            code = _run_to_end(main, request_file, stderr, limits.wall_clock_s)
             _raise_for_exit(code, limits, _tail(stderr))
         return _read_answer(answer_path)
 
 
-def _run_to_end(request_file: IO[bytes], stderr: IO[bytes], wall_clock_s: float) -> int | None:
+def _run_to_end(main: str, request_file: IO[bytes], stderr: IO[bytes], wall_clock_s: float) -> int | None:
     """The child's return code (negative: signal number), None when it had to be killed at its deadline."""
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "dicom_gateway.child_main"],
+        [sys.executable, "-P", "-m", main],
         stdin=request_file,
         stdout=subprocess.DEVNULL,
         stderr=stderr,

@@ -20,7 +20,8 @@ PRECISIONS: tuple[Precision, ...] = ("bf16", "fp16", "int8")
 MANIFEST_BYTES_MAX = 1 << 20
 _NAME = r"[a-z][a-z0-9_]{1,63}"
 _NAME_WORDS = "2 to 64 lower-case letters, digits and underscores, a letter first"
-_VERSION = r"[0-9A-Za-z][0-9A-Za-z.+-]{0,31}"
+# Not of five numbers and more: those are a UID by form, which billing refuses.
+_VERSION = r"(?!.*\d(\.\d+){4})[0-9A-Za-z][0-9A-Za-z.+-]{0,31}"
 _SHA256 = r"[0-9a-f]{64}"
 _SHA256_WORDS = "64 lower-case hexadecimal digits, as sha256sum writes them"
 _FILE = r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}"

@@ -116,7 +116,12 @@ def check_entry(one: zipfile.ZipInfo) -> None:
     """Raise `InvalidPackage` for a file of a zip that no honest archiver writes into a model."""
     name = one.filename
     parts = name.rstrip("/").split("/")
-    if name.startswith(("/", "\\")) or "\\" in name or ":" in name or any(p in ("", ".", "..") for p in parts):
+    if (
+        name.startswith(("/", "\\"))
+        or "\\" in name
+        or ":" in name
+        or any(p in ("", ".", "..") for p in parts)
+    ):
         raise InvalidPackage(f"the zip holds {name[:100]!r}: names must stay inside the model's folder")
     kind = stat.S_IFMT(one.external_attr >> 16)
     if kind and not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
@@ -172,7 +177,9 @@ def check_folder(folder: Path, families: frozenset[str]) -> Manifest:
     Raises `InvalidManifest`, `InvalidPackage`, `WeightsMissing` or `WeightsDigestMismatch`.
     """
     if not (folder / "manifest.toml").is_file():
-        raise InvalidPackage("there is no manifest.toml directly in the model's folder; docs/models.md shows one")
+        raise InvalidPackage(
+            "there is no manifest.toml directly in the model's folder; docs/models.md shows one"
+        )
     manifest = load_manifest(folder, strict=True)
     if manifest.family not in families:
         known = ", ".join(sorted(families))

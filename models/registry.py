@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from models.model import Model
 from models.monai_retinanet.model import MonaiRetinaNet
 
 # The code behind each family. An installed model brings weights and settings, never code.
-FAMILIES: dict[str, type[LungNoduleCT] | type[MonaiRetinaNet]] = {
+FAMILIES: dict[str, Callable[[Manifest], Model]] = {
     "lung_nodule_ct": LungNoduleCT,
     "monai_retinanet": MonaiRetinaNet,
 }
@@ -90,7 +91,9 @@ def list_models(data_directory: Path | None = None) -> list[Manifest]:
 def model_names(data_directory: Path | None = None) -> frozenset[str]:
     """Names and product codes under which `get_model` finds a model."""
     return frozenset(
-        name for manifest in find_models(data_directory).models for name in (manifest.name, manifest.product_code)
+        name
+        for manifest in find_models(data_directory).models
+        for name in (manifest.name, manifest.product_code)
     )
 
 

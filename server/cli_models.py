@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,47 +16,100 @@ from server.cli_admin import TenantOption, administration
 from server.installation import FIRST_TENANT
 from server.settings import load_settings
 
+if TYPE_CHECKING:
+    from models.manifest import Manifest
+
 commands = typer.Typer(help="Models: list, show, add, train, evaluate, export.", no_args_is_help=True)
 GROUPS = {"models": commands}
 
 
 @commands.command("list")
 def list_models() -> None:
-    """Every model with its version and status of clearance."""
+    """Every version of every model, with its status of clearance."""
     from models import registry
 
-    table = Table("name", "version", "publisher", "reads", "clearance")
+    table = Table("name", "version", "from", "publisher", "reads", "clearance")
     with explained_errors():
-        for one in registry.list_models(load_settings().data_directory):
-            table.add_row(one.name, one.version, one.publisher, one.modality, one.clearance_status)
-    Console().print(table)
+        catalogue = registry.find_models(load_settings().data_directory)
+        for one in catalogue.models:
+            origin = "built in" if registry.is_built_in(one) else "installed"
+            reads = "/".join(one.input.modalities)
+            table.add_row(one.name, one.version, origin, one.publisher, reads, one.clearance_status)
+        Console().print(table, markup=False)
+        if catalogue.problems:
+            raise catalogue.problems[0]
 
 
 @commands.command("show")
-def show(name: str) -> None:
-    """A model's card."""
+def show(name: Annotated[str, typer.Argument(help="a model, or one version of it: NAME@VERSION")]) -> None:
+    """A model's manifest in words, and its card."""
     from models import registry
 
     with explained_errors():
         manifest = registry.get_model(name, load_settings().data_directory).manifest
-        card = manifest.folder / "MODEL_CARD.md"
-        typer.echo(f"{manifest.name} {manifest.version}  weights {manifest.weights_sha256}")
-        typer.echo(f"{manifest.clearance_status}\n{manifest.intended_use}\n")
-        typer.echo(card.read_text() if card.is_file() else "(this model came without a card)")
+        typer.echo("\n".join(_in_words(manifest)))
+        card = manifest.folder / manifest.card_file
+        typer.echo(card.read_text("utf-8") if card.is_file() else "(this model came without a card)")
+
+
+def _in_words(manifest: Manifest) -> list[str]:
+    needs, price = manifest.input, manifest.price_hint
+    lines = [
+        f"{manifest.name} {manifest.version}: {manifest.title} ({manifest.publisher})",
+        manifest.clearance_status,
+        manifest.intended_use,
+        f"reads        {needs.kind} of {'/'.join(needs.modalities)}, {', '.join(needs.body_parts) or 'any body part'}",
+        f"threshold    {manifest.operating_threshold:g}",
+        f"weights      {manifest.weights_sha256}",
+    ]
+    lines += [f"weights {one:5}{file.sha256}" for one, file in manifest.precisions.items()]
+    further = {
+        "uses": ", ".join(manifest.uses),
+        "languages": ", ".join(manifest.languages),
+        "price hint": f"{price.amount} {price.currency} per {price.per}" if price else "",
+        "licence": manifest.licence or manifest.licence_file,
+    }
+    return [*lines, *(f"{key:13}{value}" for key, value in further.items() if value), ""]
+
+
+Source = Annotated[
+    Path, typer.Argument(exists=True, help="folder or .zip: a model of ours or a MONAI bundle")
+]
 
 
 @commands.command("add")
 def add(
-    bundle: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="a MONAI bundle, .zip")],
+    source: Source,
+    name: Annotated[str | None, typer.Option(help="of a MONAI bundle: its name here")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="of a MONAI bundle: the operating threshold, which it does not state")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="check it and install nothing")] = False,
 ) -> None:
-    """Add a MONAI bundle of the lung_nodule_ct_detection layout (needs the extra `train`)."""
-    from models.monai_bundle import add_bundle
+    """Add a model from a folder or zip after it was checked and tried (a MONAI bundle needs the extra `train`)."""
+    from pipeline.install_model import install
 
     with explained_errors():
-        manifest = add_bundle(bundle, load_settings().data_directory)
-    typer.echo(
-        f"added {manifest.name} {manifest.version}; `radmeter models enable {manifest.name}` switches it on"
-    )
+        added = install(
+            source,
+            load_settings().data_directory,
+            clock=lambda: datetime.now(UTC),
+            by=getpass.getuser(),
+            name=name,
+            operating_threshold=threshold,
+            dry_run=check,
+        )
+    for sentence in added.checks:
+        typer.echo(f"ok  {sentence}")
+    if added.left_out:
+        typer.echo(f"left out, for a model brings no code: {', '.join(added.left_out)}")
+    manifest = added.manifest
+    if check:
+        typer.echo("it can be added")
+    else:
+        typer.echo(
+            f"added {manifest.name} {manifest.version}; `radmeter models enable {manifest.name}` switches it on"
+        )
 
 
 @commands.command("enable")

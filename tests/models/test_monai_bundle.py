@@ -6,19 +6,23 @@ import importlib.util
 import json
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from models.errors import InvalidBundle, ModelExists, TrainExtraMissing
-from models.monai_bundle import NAME, BundleConfig, add_bundle, read_config
+from models.errors import InvalidBundle, InvalidPackage, ModelExists, TrainExtraMissing
+from models.monai_config import read_bundle
 from models.monai_retinanet.boxes import anchors, decode, suppress
+from models.monai_retinanet.bundle import NAME, RetinaNetConfig, read_detection
 from models.registry import get_model, list_models
 from models.weights import verified_weights
+from pipeline.install_model import install
 
 WINDOW = [64, 64, 32]
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 METADATA = {
     "version": "0.6.9",
     "task": "CT lung nodule detection",
@@ -71,10 +75,19 @@ def write_bundle(path: Path, config: dict[str, Any], weights: bytes, top: str = 
     return path
 
 
+def add_bundle(path: Path, data: Path, operating_threshold: float | None = None) -> None:
+    data.mkdir(exist_ok=True)
+    install(path, data, clock=lambda: NOW, operating_threshold=operating_threshold)
+
+
+def read_config(path: Path, checkpoint: Path) -> RetinaNetConfig:
+    return read_detection(read_bundle(path, checkpoint))
+
+
 def test_the_configuration_is_understood_without_running_it(tmp_path: Path) -> None:
     path = write_bundle(tmp_path / "b.zip", inference_config(), b"weights", top="lung_nodule_ct_detection/")
     config = read_config(path, tmp_path / "model.pt")
-    assert isinstance(config, BundleConfig)
+    assert isinstance(config, RetinaNetConfig)
     assert config.depth == 50
     assert config.backbone["conv1_t_stride"] == [2, 2, 1]
     assert config.returned_layers == [1, 2]
@@ -107,7 +120,7 @@ def test_a_zip_that_lacks_a_part_or_is_none_is_refused(tmp_path: Path) -> None:
         bundle.writestr("configs/metadata.json", "{}")
     (tmp_path / "c.zip").write_bytes(b"PK no zip")
     for name in ("b.zip", "c.zip", "missing.zip"):
-        with pytest.raises(InvalidBundle):
+        with pytest.raises((InvalidBundle, InvalidPackage)):
             add_bundle(tmp_path / name, tmp_path / "data")
     assert list_models(tmp_path / "data") == list_models()
 
@@ -173,14 +186,14 @@ def installed(bundle: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.train
-def test_an_installed_bundle_is_a_model_like_any_other(installed: Path) -> None:
+def test_an_installed_bundle_is_a_model_like_any_other(bundle: tuple[Path, Any], installed: Path) -> None:
     manifest = get_model(NAME, installed).manifest
     assert manifest.version == "0.6.9"
     assert manifest.spacing_mm == (1.25, 0.703125, 0.703125)
     assert manifest.clearance_status.startswith("Not cleared")
     assert verified_weights(manifest).stat().st_size > 80_000_000
     with pytest.raises(ModelExists):
-        add_bundle(Path("any.zip"), installed)
+        add_bundle(bundle[0], installed)
 
 
 @pytest.mark.train
