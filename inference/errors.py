@@ -77,3 +77,24 @@ class InvalidModelOutput(InferenceError):
     """The model answered with a missing output, another shape, NaN or infinity."""
 
     code = "INVALID_MODEL_OUTPUT"
+
+
+class RunTooLarge(InferenceError):
+    """A run would need more memory than the device may be used for."""
+
+    code = "RUN_TOO_LARGE"
+
+    def __init__(self, model: str, needed: int, allowed: int) -> None:
+        super().__init__(
+            f"{model} would need about {needed >> 20} MiB for this image, {allowed >> 20} MiB are allowed "
+            "(RADMETER_INFERENCE_RUN_MEMORY_MIB)"
+        )
+
+
+class RunCancelled(InferenceError):
+    """The study was cancelled or has new images; its result would be thrown away."""
+
+    code = "RUN_CANCELLED"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} was not run: the study was cancelled")

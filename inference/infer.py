@@ -61,21 +61,35 @@ def identity_of(manifest: Manifest) -> ModelIdentity:
     )
 
 
+def _tell_nobody(model: str, done: int, total: int) -> None:
+    """The default where nobody follows the progress."""
+
+
 def run_model(
-    model: Model, image: Image, endpoint: Endpoint, *, get_model: Callable[[str], Model] | None = None
+    model: Model,
+    image: Image,
+    endpoint: Endpoint,
+    *,
+    get_model: Callable[[str], Model] | None = None,
+    on_progress: Callable[[str, int, int], None] = _tell_nobody,
 ) -> InferenceResult:
     """Run a model over an image, after the models that it uses.
 
     get_model: where those are found; without it, and where one is not installed or cannot judge the image, the model
-    answers without it. Raises `UnfitInput` when the image cannot be judged, `InvalidModelOutput` when a graph answers
+    answers without it. on_progress: told the model, its runs done and their number, before the first and after each.
+    Raises `UnfitInput` when the image cannot be judged, `InvalidModelOutput` when a graph answers
     with anything but finite numbers of the shapes in the manifest, other `InferenceError`s when it does not answer.
     """
     started = time.perf_counter()
-    supporters = _run_support(model, image, endpoint, get_model) if get_model else {}
+    supporters = _run_support(model, image, endpoint, get_model, on_progress) if get_model else {}
     supported = time.perf_counter()
     prepared = model.preprocess(image)
     ready = time.perf_counter()
-    runs = [_checked(endpoint.run(model, batch), model.manifest) for batch in prepared.batches]
+    runs = []
+    on_progress(model.manifest.name, 0, len(prepared.batches))
+    for batch in prepared.batches:
+        runs.append(_checked(endpoint.run(model, batch), model.manifest))
+        on_progress(model.manifest.name, len(runs), len(prepared.batches))
     answered = time.perf_counter()
     outputs = {name: np.concatenate([run[name] for run in runs]) for name in model.manifest.outputs}
     support = {name: result.answer for name, result in supporters.items()}
@@ -92,13 +106,17 @@ def run_model(
 
 
 def _run_support(
-    model: Model, image: Image, endpoint: Endpoint, get_model: Callable[[str], Model]
+    model: Model,
+    image: Image,
+    endpoint: Endpoint,
+    get_model: Callable[[str], Model],
+    on_progress: Callable[[str, int, int], None],
 ) -> dict[str, InferenceResult]:
     """The results of the models that `model` uses. Those models are run without support of their own."""
     results: dict[str, InferenceResult] = {}
     for name in model.manifest.uses:
         try:
-            results[name] = run_model(get_model(name), image, endpoint)
+            results[name] = run_model(get_model(name), image, endpoint, on_progress=on_progress)
         except (ModelNotFound, UnfitInput):
             continue  # the model that wanted it says what is missing
     return results

@@ -85,7 +85,8 @@ class Manifest:
     settings: what only the family understands. folder: where the manifest was read.
     inputs: shape of each input of the graph, where the manifest states them. window_hu: the Hounsfield units that the
         graph maps to its range, where it says so. uses: names of models that run first on the same image.
-    max_batch: how many inputs may be stacked along axis 0 in one run.
+    max_batch: how many inputs may be stacked along axis 0 in one run. run_bytes_per_element: peak memory of a run for
+        each element of its inputs, measured; bounds what runs at a time.
     languages: of what the model's texts are in. precisions: the same graph with other weights.
     licence, licence_file, card_file: SPDX expression or name, and files in the model's folder.
     """
@@ -111,6 +112,7 @@ class Manifest:
     window_hu: tuple[float, float] | None = None
     uses: tuple[str, ...] = ()
     max_batch: int = 1
+    run_bytes_per_element: float = 80.0
     languages: tuple[str, ...] = ("en",)
     price_hint: PriceHint | None = None
     precisions: Mapping[Precision, WeightsFile] = field(default_factory=dict)
@@ -189,6 +191,7 @@ def _parse(values: dict[str, Any], folder: Path, *, strict: bool) -> Manifest:
         window_hu=_window(top),
         uses=top.texts("uses", (), pattern=_NAME, allowed="names of models"),
         max_batch=top.integer("max_batch", 1, low=1, high=1024),
+        run_bytes_per_element=top.number("run_bytes_per_element", 80.0, low=0),
         languages=top.texts("languages", ("en",), pattern=_LANGUAGE, allowed="language codes, as en, zh-Hans"),
         price_hint=price,
         precisions=precisions,

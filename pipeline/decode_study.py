@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 from dicom_gateway.decode import decode_series
 from dicom_gateway.decode_errors import DecodeError, DecoderCrashed, DecodeTimedOut, StorageFull
-from pipeline.errors import StudyFailed, StudyRefused
+from pipeline.database import Connection
+from pipeline.errors import StudyFailed
 from pipeline.limit_gate import hold_back
+from pipeline.refused_choices import Reason, refuse_choices, require_one_left
 from pipeline.same_pixels import note_same_pixels, pixel_digest
 from pipeline.services import Outcome, Services
 from pipeline.store import StudyRecord
@@ -15,7 +17,8 @@ from pipeline.study_file import load_study
 
 
 def decode_study(services: Services, record: StudyRecord) -> Outcome:
-    """Decode every series that the route names. A series that cannot be read refuses the study, with the reason.
+    """Decode every series that the route names. A series that cannot be read refuses the models that wanted it, with
+    the reason; the study is refused when none is left.
 
     A study that a limit of the contract holds back is not decoded yet: what waits takes no space.
     """
@@ -26,6 +29,7 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
     notes: list[str] = []
     digests: dict[str, str] = {}
     slice_count = 0
+    refused: dict[str, Reason] = {}
     for uid in sorted({choice["series_instance_uid"] for choice in record.to_run}):
         series = study.series_of(uid)
         try:
@@ -37,11 +41,22 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
         except (DecodeTimedOut, DecoderCrashed) as error:
             raise StudyFailed(error.code, str(error)) from error
         except DecodeError as error:
-            raise StudyRefused(error.code, str(error)) from error
+            refused |= {
+                choice["product"]: (error.code, str(error))
+                for choice in record.to_run
+                if choice["series_instance_uid"] == uid
+            }
+            continue
         notes.extend(volume.notes)
         slice_count += volume.voxels.shape[0]
         digests[uid] = pixel_digest(volume)
+    require_one_left(record, refused)
+
+    def save(conn: Connection, study: StudyRecord) -> None:
+        refuse_choices(conn, study, refused)
+        note_same_pixels(conn, study, digests)
+
     return Outcome(
-        save=lambda conn, study: note_same_pixels(conn, study, digests),
+        save=save,
         detail={"slices": slice_count, "notes": notes},
     )

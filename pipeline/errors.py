@@ -70,6 +70,15 @@ class PeerUnknown(PipelineError):
     """The tenant has no peer of this AE title."""
 
 
+class NotCancellable(PipelineError):
+    """The study has come too far, or has not come far enough, to be cancelled."""
+
+    def __init__(self, study_id: object, status: object) -> None:
+        super().__init__(
+            f"study {study_id} is {status}: it can be cancelled between its assembly and its result"
+        )
+
+
 class NothingGivenUp(PipelineError):
     """No delivery of this study was given up, so there is nothing to send again."""
 

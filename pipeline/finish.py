@@ -38,6 +38,8 @@ def record_outcome(
     key = f"r{study.revision}{_again(conn, study)}"
     for product in _products(conn, study, refused):
         meter.record(conn, usage_event(conn, study, product, kind, now["now"], key=key))
+    for choice in study.refused_choices:  # their models could not judge what others could
+        meter.record(conn, usage_event(conn, study, choice["product"], "refused", now["now"], key=key))
 
 
 def _again(conn: Connection, study: StudyRecord) -> str:
@@ -66,13 +68,14 @@ def usage_event(
     question = str(study.header.get("accession_number", ""))
     peer = peers.get_peer(conn, study.tenant, study.ae_title)
     evidence: dict[str, Any] = {"study": str(study.id), "revision": study.revision}
-    if study.reason_code:
-        evidence["reason_code"] = study.reason_code
+    choice: dict[str, Any] = next((one for one in study.route if one["product"] == product), {})
+    reason_code = choice.get("refused", {}).get("code") or study.reason_code
+    if reason_code:
+        evidence["reason_code"] = reason_code
     over_limit = guard.flag_of(conn, study.tenant, str(study.id), study.revision, product)
     if over_limit is not None:
         evidence["over_limit"] = over_limit
     evidence |= case_evidence.delivery_proof(conn, study.tenant, study.id, study.revision, product)
-    choice: dict[str, Any] = next((one for one in study.route if one["product"] == product), {})
     read = {name: choice.get(name) for name in ("publisher", "modality", "model", "model_version")}
     return UsageEvent(
         tenant=study.tenant,

@@ -8,35 +8,59 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from dicom_gateway.decode import load_volume
-from inference.errors import InferenceError
+from inference.errors import InferenceError, RunCancelled
 from inference.infer import InferenceResult, run_model
 from models.errors import UnfitInput
 from pipeline.database import Connection
-from pipeline.errors import StudyFailed, StudyRefused
+from pipeline.errors import StudyFailed
+from pipeline.progress import Following
+from pipeline.refused_choices import Reason, refuse_choices, require_one_left
 from pipeline.services import Outcome, Services
 from pipeline.store import StudyRecord
 from pipeline.study_file import save_answer
+from pipeline.urgency import MOST_URGENT_FIRST, Priority
 
 
-def infer_study(services: Services, record: StudyRecord) -> Outcome:
-    """Run the routed models one after the other on their series."""
+def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
+    """Run the routed models one after the other on their series. None where nobody wants the study any more.
+
+    A model that cannot judge its series is refused with the reason, and the others go on.
+    """
     results: dict[str, InferenceResult] = {}
+    refused: dict[str, Reason] = {}
+    following = Following(services.database, record)
+    endpoint = services.scheduler.for_study(
+        tenant=record.tenant,
+        priority=MOST_URGENT_FIRST.index(Priority(record.priority)),
+        is_cancelled=following.is_cancelled,
+    )
     for choice in record.to_run:
         volume = load_volume(services.folders.volume_of(record, choice["series_instance_uid"]))
         try:
             result = run_model(
-                services.get_model(choice["model"]), volume, services.endpoint, get_model=services.get_model
+                services.get_model(choice["model"]),
+                volume,
+                endpoint,
+                get_model=services.get_model,
+                on_progress=following.tell,
             )
         except UnfitInput as error:
-            raise StudyRefused(error.code, str(error)) from error
+            refused[choice["product"]] = (error.code, str(error))
+            continue
+        except RunCancelled:
+            return None
         except InferenceError as error:
             raise StudyFailed("INFERENCE_FAILED", str(error)) from error
         save_answer(services.folders.work_of(record), choice["product"], result.answer)
         results[choice["product"]] = result
 
+    require_one_left(record, refused)
+
     def save(conn: Connection, study: StudyRecord) -> None:
+        refuse_choices(conn, study, refused)
         for choice in study.to_run:
-            _insert_result(conn, study, choice, results[choice["product"]])
+            if choice["product"] not in refused:
+                _insert_result(conn, study, choice, results[choice["product"]])
 
     found = {product: len(result.findings) for product, result in results.items()}
     ran_on = {product: [str(one) for one in result.engines] for product, result in results.items()}

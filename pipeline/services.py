@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from inference.endpoint import Endpoint
+from inference.scheduler import Scheduler
 from models.model import Model
 from pipeline.database import Connection, Database
 from pipeline.status import StudyStatus
@@ -81,7 +81,7 @@ class Services:
 
     database: Database
     folders: Folders
-    endpoint: Endpoint
+    scheduler: Scheduler
     get_model: Callable[[str], Model]
     defer_step: Callable[[Connection, StudyRecord], None]
     defer_delivery: Callable[[Connection, StudyRecord, str, float], None]

@@ -43,8 +43,13 @@ class StudyRecord:
 
     @property
     def to_run(self) -> list[dict[str, Any]]:
-        """What the route chose, without the choices whose result of an earlier revision stands."""
-        return [choice for choice in self.route if "standing" not in choice]
+        """What the route chose, without what stands from an earlier revision and what its model could not judge."""
+        return [choice for choice in self.route if "standing" not in choice and "refused" not in choice]
+
+    @property
+    def refused_choices(self) -> list[dict[str, Any]]:
+        """What was chosen and then found unfit, each with `refused`: code and sentence, while other models went on."""
+        return [choice for choice in self.route if "refused" in choice]
 
 
 def _record(row: Row) -> StudyRecord:

@@ -22,6 +22,7 @@ from pipeline.encode_study import encode_study
 from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.finish import record_outcome
 from pipeline.infer_study import infer_study
+from pipeline.progress import end_progress
 from pipeline.route_study import route_study
 from pipeline.services import Outcome, Services
 from pipeline.status import TERMINAL, StudyStatus
@@ -113,6 +114,7 @@ def end_step(
 ) -> StudyRecord:
     """Take a locked study out of `step`, in the caller's transaction."""
     gives = outcome.gives or step.gives
+    end_progress(conn, study)
     outcome.save(conn, study)
     after = store.advance(
         conn, study, gives, duration_ms=duration_ms, detail=outcome.detail, reason=outcome.reason

@@ -9,6 +9,7 @@ from portal.delivery_text import ZH_DELIVERY
 from portal.money_text import ZH_MONEY
 from portal.peer_text import ZH_PEER
 from portal.routing_text import ZH_ROUTING
+from portal.study_text import ZH_STUDY
 from portal.upload_text import ZH_UPLOAD
 
 Translate = Callable[[str], str]
@@ -19,6 +20,7 @@ ZH = (
     {
         **ZH_ROUTING,
         **ZH_UPLOAD,
+        **ZH_STUDY,
         # chrome
         "Work list": "工作列表",
         "Usage": "用量",
@@ -230,13 +232,7 @@ ZH = (
         "Your role does not include this page.": "您的角色不包含此页面。",
         "The service is not ready. Try again in a moment.": "服务暂时不可用，请稍后再试。",
         "Something went wrong on our side.": "服务器出现错误。",
-        "Still arriving": "仍在接收",
         "superseded": "已被取代",
-        "Process now": "立即处理",
-        "Discard": "放弃",
-        "A person asked to process it now": "有人要求立即处理",
-        "A person asked to discard it": "有人要求放弃",
-        "Late images were left aside": "迟到的图像已搁置",
         # further
         "Nothing was sent.": "没有发送任何内容。",
         "The files of this report are no longer on the server. The PACS has the results.": "本报告的文件已不在服务器上，结果在 PACS 中。",

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dicom_gateway.arrival_evidence import Order
+from pipeline.cancel_study import cancel_study
 from pipeline.order_study import order_study
 from pipeline.queue import deferring_app
 from server.cli import explained_errors
@@ -33,6 +34,18 @@ def discard(study_id: StudyId, tenant: TenantOption = FIRST_TENANT) -> None:
     """Do not analyse what is here; the study is rejected and says so."""
     _order(study_id, tenant, Order.DISCARD)
     typer.echo(f"study {study_id} is discarded")
+
+
+@study_commands.command("cancel")
+def cancel(study_id: StudyId, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Take a study off its path before its models have answered; it is rejected and says so."""
+    with (
+        explained_errors(),
+        with_database(load_settings()) as settings,
+        owner_connection(settings.database_url, tenant) as conn,
+    ):
+        cancel_study(conn, tenant, study_id, by="command line")
+    typer.echo(f"study {study_id} is cancelled")
 
 
 def _order(study_id: str, tenant: str, order: Order) -> None:

@@ -78,6 +78,16 @@ class Settings:
     worker_concurrency: int = _setting(
         2, "WORKER_CONCURRENCY", "Steps that one worker process runs at a time."
     )
+    inference_runs_at_once: int = _setting(
+        1,
+        "INFERENCE_RUNS_AT_ONCE",
+        "Runs that a worker process gives the device at a time; on a GPU 2 may pay.",
+    )
+    inference_run_memory_mib: int = _setting(
+        4096,
+        "INFERENCE_RUN_MEMORY_MIB",
+        "MiB that the runs under way in a worker process may need together; a run that needs more is refused.",
+    )
     inference_engine: str = _setting(
         "onnxruntime", "INFERENCE_ENGINE", "What runs the models: onnxruntime, or openvino with its extra."
     )
@@ -144,6 +154,12 @@ class Settings:
         if not 1 <= self.worker_concurrency <= 64:
             raise SettingInvalid("worker_concurrency", str(self.worker_concurrency), "1 to 64")
         self._check_engine()
+        if not 1 <= self.inference_runs_at_once <= 64:
+            raise SettingInvalid("inference_runs_at_once", str(self.inference_runs_at_once), "1 to 64")
+        if not 64 <= self.inference_run_memory_mib <= 1 << 20:
+            raise SettingInvalid(
+                "inference_run_memory_mib", str(self.inference_run_memory_mib), "64 to 1048576 MiB"
+            )
         if not 0 <= self.receiver_processes <= 256:
             raise SettingInvalid("receiver_processes", str(self.receiver_processes), "0 to 256")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):

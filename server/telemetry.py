@@ -116,6 +116,18 @@ class Metrics:
             CIRCUIT_OPEN, "1 while an engine that failed several times is left alone", ("engine",),
             registry=self.registry, multiprocess_mode="livemax",
         )  # fmt: skip
+        self.run_seconds = Histogram(
+            "radmeter_inference_run_seconds", "Duration of runs of a model's graph", ("model",),
+            registry=self.registry, buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+        )  # fmt: skip
+        self.run_wait_seconds = Histogram(
+            "radmeter_inference_wait_seconds", "How long runs waited for the device", ("model",),
+            registry=self.registry, buckets=(0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+        )  # fmt: skip
+        self.run_inputs = Counter(
+            "radmeter_inference_inputs_total", "Inputs given to runs; divided by the runs: how many were stacked",
+            ("model",), registry=self.registry,
+        )  # fmt: skip
 
     def ran(self, engine: Engine, outcome: str, duration_s: float) -> None:
         """One attempt to run a model; with `happened` this is `inference.resilient.Observer`."""
@@ -125,6 +137,12 @@ class Metrics:
         self.inference_events.labels(str(engine), event).inc()
         if event in ("circuit_opened", "circuit_closed"):
             self.circuit_open.labels(str(engine)).set(event == "circuit_opened")
+
+    def observe_run(self, model: str, waited_s: float, ran_s: float, stacked: int) -> None:
+        """One request's run; of a run that several share, each tells its part."""
+        self.run_wait_seconds.labels(model).observe(waited_s)
+        self.run_seconds.labels(model).observe(ran_s / stacked)
+        self.run_inputs.labels(model).inc()
 
     def observe_alert(self, alert: SecurityAlert) -> None:
         self.alerts.labels(alert.kind).inc()

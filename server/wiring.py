@@ -65,13 +65,19 @@ def billing_round(settings: Settings) -> Callable[[], object]:
 def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Services:
     """What a worker's steps use."""
     # Not at the top: gateway and portal have no use for the memory of models.
+    from inference.scheduler import Scheduler
     from models.registry import get_model
 
     return Services(
         # A delivery holds one connection while it sends and needs another to store each answer.
         database=database(settings, pool_size_max=settings.worker_concurrency + 2 * DELIVERIES_AT_ONCE + 2),
         folders=folders(settings),
-        endpoint=make_endpoint(settings.engine_choice, metrics),
+        scheduler=Scheduler(
+            make_endpoint(settings.engine_choice, metrics),
+            runs_at_once=settings.inference_runs_at_once,
+            memory_bytes_max=settings.inference_run_memory_mib << 20,
+            observe=metrics.observe_run,
+        ),
         get_model=functools.partial(get_model, data_directory=settings.data_directory),
         defer_step=functools.partial(defer_step, app),
         ask_counts=functools.partial(defer_count, app, delay_s=0.0),

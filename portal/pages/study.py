@@ -14,10 +14,12 @@ from billing import store as billing_store
 from dicom_gateway.arrival_evidence import Order
 from pipeline import deliver_study, deliveries, prior_studies, store
 from pipeline.ask_counts import archive_answer, archive_counts
+from pipeline.cancel_study import CANCELLABLE, cancel_study
 from pipeline.completion_text import sentence
 from pipeline.database import Connection
-from pipeline.errors import NothingGivenUp, NothingWaits
+from pipeline.errors import NotCancellable, NothingGivenUp, NothingWaits
 from pipeline.order_study import order_study
+from pipeline.progress import progress_of
 from pipeline.report import report_values
 from pipeline.status import TERMINAL
 from pipeline.store import Row, StudyRecord
@@ -47,6 +49,7 @@ EVENT_WORDS = {
     "delivery_not_confirmed": "The destination does not confirm what it acknowledged",
     "study_process_ordered": "A person asked to process it now",
     "study_discard_ordered": "A person asked to discard it",
+    "model_refused": "A model could not judge its series; the others went on",
     "late_images_left_aside": "Late images were left aside",
     "same_pixels_found": "Same pixels as another study",
     "study_shadowed": "Results kept in shadow, nothing sent",
@@ -68,11 +71,18 @@ def show(request: Request, context: Context, identity: Viewer, study_id: str, se
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
         waiting = _waiting(conn, study, identity.language)
         objects = store.result_objects(conn, study.tenant, study.id)
-        shown = waiting + "".join(f"{one['state']}{one['attempts']}" for one in objects)
+        progress = progress_of(conn, study.tenant, study.id)
+        moves = [tuple(one.values()) for one in progress]
+        moves += [(one["state"], one["attempts"]) for one in objects]
+        shown = f"{waiting}{moves}"
         state = f"{study.status.value}-{study.revision}-{hashlib.sha256(shown.encode()).hexdigest()[:8]}"
         if is_htmx(request):
             return Response(status_code=204, headers={} if seen == state else {"HX-Refresh": "true"})
-        values = _values(conn, study) | {"objects": objects, "newest": _newest_revisions(objects)}
+        values = _values(conn, study) | {
+            "objects": objects,
+            "progress": progress,
+            "newest": _newest_revisions(objects),
+        }
     files = find_report(context.results_root, study)
     if files is not None:
         revision = files.revision
@@ -88,6 +98,7 @@ def show(request: Request, context: Context, identity: Viewer, study_id: str, se
         state=state,
         waiting=waiting,
         may_decide=identity.may(DECIDES_STUDIES),
+        may_cancel=identity.may(DECIDES_STUDIES) and study.status in CANCELLABLE,
         may_send_again=any(one["state"] in ("refused", "dead") for one in values["objects"]),
         DELIVERY_FAILURES=deliveries.FAILURES,
         is_final=study.status in TERMINAL and not waiting,
@@ -111,6 +122,21 @@ def order(
         # When it has just gone on by itself, the page shows that.
         with contextlib.suppress(NothingWaits):
             order_study(context.queue, conn, identity.tenant, study.id, wanted, by=identity.user_name)
+    return RedirectResponse(f"/studies/{study.id}", 303)
+
+
+@router.post("/studies/{study_id}/cancel")
+def cancel(
+    context: Context,
+    identity: Annotated[Identity, Depends(signed_in(DECIDES_STUDIES))],
+    study_id: str,
+) -> Response:
+    """Take the study off its path."""
+    with context.database.transaction(identity.tenant) as conn:
+        study = store.get_study(conn, identity.tenant, parse_id(study_id))
+        # When it has just gone on by itself, the page shows that.
+        with contextlib.suppress(NotCancellable):
+            cancel_study(conn, identity.tenant, study.id, by=identity.user_name)
     return RedirectResponse(f"/studies/{study.id}", 303)
 
 

@@ -179,7 +179,7 @@ def clinic(migrated_url: str, tmp_path: Path) -> Iterator[Clinic]:
         folders=Folders(
             tmp_path / "instances", tmp_path / "work", tmp_path / "results", tmp_path / "secrets"
         ),
-        endpoint=None,  # type: ignore[arg-type]
+        scheduler=None,  # type: ignore[arg-type]
         get_model=_no_model,
         defer_step=lambda conn, study: defer_step(queue, conn, study),
         defer_delivery=lambda *values: defer_delivery(queue, *values),

@@ -13,6 +13,7 @@ from billing import store as billing_store
 from dicom_gateway.instance_sink import ReceivedInstance
 from dicom_gateway.write_ct import write_ct_series
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
+from inference.scheduler import Scheduler
 from models.lung_nodule_ct.phantom import Phantom, make_phantom
 from models.registry import get_model
 from pipeline import store
@@ -123,7 +124,7 @@ class Sender:
 def sender(clinic: Clinic, changed: Callable[..., Services], phantom: Phantom) -> Sender:
     with clinic.database.transaction(ALPHA) as conn:
         billing_store.add_contract(conn, ALPHA, CONTRACT.read_text("utf-8"))
-    services = changed(get_model=get_model, endpoint=OnnxRuntimeEndpoint(2))
+    services = changed(get_model=get_model, scheduler=Scheduler(OnnxRuntimeEndpoint(2)))
     return Sender(clinic, services, phantom)
 
 

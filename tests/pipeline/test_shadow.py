@@ -7,6 +7,7 @@ from collections.abc import Callable
 from billing import store as billing_store
 from dicom_gateway.write_ct import write_ct_series
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
+from inference.scheduler import Scheduler
 from models.lung_nodule_ct.phantom import make_phantom
 from models.registry import get_model
 from pipeline import store
@@ -27,7 +28,7 @@ def test_a_shadow_result_is_kept_and_neither_delivered_nor_charged(
     with clinic.database.transaction(ALPHA) as conn:
         billing_store.add_contract(conn, ALPHA, CONTRACT.read_text("utf-8"))
     put_in_force(clinic, SHADOW)
-    services = changed(get_model=get_model, endpoint=OnnxRuntimeEndpoint(2))
+    services = changed(get_model=get_model, scheduler=Scheduler(OnnxRuntimeEndpoint(2)))
     phantom = make_phantom(7, spacing_mm=(2.5, 1.0, 1.0), nodule_count=2)
     folder = clinic.services.folders.instances
     paths = write_ct_series(phantom.voxels, (2.5, 1.0, 1.0), folder, study_description="CT Chest")

@@ -29,7 +29,8 @@ OPEN = {
 }
 # POST routes with the fields that make them valid.
 POSTS = {
-    "/studies/{study_id}/order", "/studies/{study_id}/send-again", "/search", "/upload", "/peers", "/statements/issue",
+    "/studies/{study_id}/order", "/studies/{study_id}/cancel", "/studies/{study_id}/send-again",
+    "/search", "/upload", "/peers", "/statements/issue",
     "/statements/{statement_id}/credit", "/statements/{statement_id}/dispute", "/disputes/{dispute_id}/decide",
     "/credit-requests/{request_id}/decide",
     "/payouts/{party_id}/issue", "/payouts/{party_id}/approve",

@@ -35,6 +35,8 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "http_port": "8081",
         "called_ae_title": "AI",
         "worker_concurrency": "3",
+        "inference_runs_at_once": "2",
+        "inference_run_memory_mib": "1024",
         "inference_engine": "onnxruntime",
         "inference_provider": "tensorrt",
         "inference_precision": "fp16",
