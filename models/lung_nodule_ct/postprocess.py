@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from models.lung_nodule_ct.preprocess import LungBox
 from models.model import Arrays
 from models.ops.characterise import Detection, characterise
+from models.ops.distance import nearest_mm
 from models.ops.lung_mask import LungMask
 from models.ops.suppress_neighbours import suppress_neighbours
 from study.answer import Structure
@@ -52,9 +52,8 @@ def _in_lungs(
     if not len(index):
         return np.zeros(0, np.bool_)
     sample_mm = [step * size for step, size in zip(lungs.stride, volume.spacing_mm, strict=True)]
-    outside_mm = ndimage.distance_transform_edt(~lungs.mask, sampling=sample_mm)
     cells = np.clip(np.rint(index / lungs.stride).astype(int), 0, np.array(lungs.mask.shape) - 1)
-    near = outside_mm[tuple(cells.T)] <= diameter_mm / 2 + max(sample_mm)
+    near = nearest_mm(lungs.mask, cells, sample_mm) <= diameter_mm / 2 + max(sample_mm)
     within = ((index >= -0.5) & (index <= np.array(volume.voxels.shape) - 0.5)).all(axis=1)
     return np.asarray(within & near, np.bool_)
 

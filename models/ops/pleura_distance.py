@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from models.ops.distance import nearest_mm
 from models.ops.lung_mask import LungMask
 
 
@@ -21,9 +21,8 @@ def pleura_distance_mm(
     fissure does not count.
     """
     sample_mm = [step * size for step, size in zip(lungs.stride, spacing_mm, strict=True)]
-    inside_mm = ndimage.distance_transform_edt(np.pad(lungs.mask, 1), sampling=sample_mm)[1:-1, 1:-1, 1:-1]
     places = np.rint((np.argwhere(mask) + origin) / lungs.stride).astype(int)
     cells = np.unique(np.minimum(places, np.array(lungs.mask.shape) - 1), axis=0)
-    nearest = float(inside_mm[tuple(cells.T)].min())
+    nearest = float(nearest_mm(np.pad(~lungs.mask, 1, constant_values=True), cells + 1, sample_mm).min())
     # The centre of the outermost sample of the lungs lies one sample from the first outside them: it touches.
     return max(0.0, nearest - max(sample_mm))
