@@ -100,3 +100,12 @@ class PeerTableInvalid(PipelineError):
 
 class PriorsRuleInvalid(PipelineError):
     """The priors part of a routing rule cannot be used; the message says what is wrong with it."""
+
+
+class NotPaused(PipelineError):
+    """The product is not paused at this site."""
+
+    def __init__(self, product: str, site: str) -> None:
+        super().__init__(
+            f"{product[:80]} is not paused {f'at {site[:64]}' if site else 'at all sites together'}"
+        )

@@ -19,6 +19,7 @@ from pipeline.confirm_delivery import confirm_delivery
 from pipeline.deliver_to import deliver_to
 from pipeline.fetch_prior import fetch_prior
 from pipeline.find_priors import find_priors
+from pipeline.health_round import look_at_models
 from pipeline.queue import (
     ARCHIVE_QUEUE,
     CONNECTION,
@@ -37,6 +38,8 @@ STALLED_AFTER_S = 10.0
 _ARCHIVE_CONCURRENCY = 2
 # How soon a study goes on that a limit held back, and how soon a threshold is told: every fifteen seconds.
 _LIMITS_CRON = "* * * * * */15"
+# The models' figures of the day so far, and what rules say of them: each hour.
+_HEALTH_CRON = "7 * * * *"
 # Destinations that are sent to at the same time; each waits for the network, not for the processor.
 DELIVERIES_AT_ONCE = 8
 
@@ -122,6 +125,12 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     def _look_at_limits(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         for tenant in limit_gate.tenants(services.database):
             limit_gate.look_at_limits(services.database, queue, tenant, now=datetime.now(UTC))
+
+    @app.periodic(cron=_HEALTH_CRON)
+    @app.task(name="look_at_models", queue=ARCHIVE_QUEUE, queueing_lock="look_at_models")
+    def _look_at_models(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        for tenant in limit_gate.tenants(services.database):
+            look_at_models(services.database, tenant, now=datetime.now(UTC))
 
     @app.task(name="report_commitment", queue=ARCHIVE_QUEUE, retry=_Retry())
     def _report_commitment(tenant: str, ae_title: str, transaction_uid: str) -> None:

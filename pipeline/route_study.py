@@ -13,9 +13,10 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from dicom_gateway.inspect import InspectedStudy, InspectError, inspect_study
-from pipeline import rule_store, store
+from pipeline import peers, rule_store, store
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed, StudyRefused
+from pipeline.model_pause import MODEL_PAUSED, paused_products
 from pipeline.prior_rule import PriorsRule
 from pipeline.route import Route, choose
 from pipeline.route_rules import Routing, early_rules, route_by_rules
@@ -60,6 +61,8 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
         tenant = store.get_tenant(conn, record.tenant)
         rule_set = rule_store.active_rules(conn, record.tenant, services.time_zone)
         earlier = store.results(conn, record.tenant, record.id)
+        place = peers.place_of(peers.get_peer(conn, record.tenant, record.ae_title))
+        paused = paused_products(conn, record.tenant, place.get("site", ""))
     if not rows:
         raise StudyRefused(
             "INSTANCES_IN_CONFLICT",
@@ -73,6 +76,7 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
         plan = _plan(services, study, arrival, tenant["models"], rule_set)
     else:
         plan = _early_plan(services, study, arrival, rule_set)
+    plan = _without_paused(plan, paused)
     mark_standing(digested(plan.choices, study, rows), earlier)
     header, facts = header_of(study), summarize(study, arrival)
 
@@ -165,6 +169,21 @@ def _plan_by_rules(routing: Routing, rule_set: RuleSet) -> _Plan:
         reason,
         {"rule_set_version": rule_set.version, "rules": traces},
         next((rule.priors for rule in routing.matched if rule.priors is not None), None),
+    )
+
+
+def _without_paused(plan: _Plan, paused: dict[str, str]) -> _Plan:
+    """The plan without the products that are paused: they are refused with the reason, the others run."""
+    stopped = {
+        choice["product"]: paused[choice["product"]] for choice in plan.choices if choice["product"] in paused
+    }
+    if not stopped:
+        return plan
+    return replace(
+        plan,
+        choices=[choice for choice in plan.choices if choice["product"] not in stopped],
+        refused=[(product, MODEL_PAUSED, text) for product, text in stopped.items()] + plan.refused,
+        detail={**(plan.detail or {}), "paused": list(stopped.values())},
     )
 
 

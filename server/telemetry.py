@@ -19,7 +19,7 @@ LOG_FIELDS = (
     "tenant", "study", "step", "duration_ms", "status", "reason", "peer", "association", "job", "process", "role",
     "exit_code", "port", "model", "count", "error", "action", "method", "route",
     "state", "wanted", "completed", "failed", "contract", "limit", "bound", "operation",
-    "engine",
+    "engine", "rule",
 )  # fmt: skip
 CIRCUIT_OPEN = "radmeter_inference_circuit_open"
 
