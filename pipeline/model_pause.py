@@ -94,7 +94,7 @@ def paused_products(conn: Connection, tenant: str, site: str) -> dict[str, str]:
     ).fetchall()
     return {
         row["product"]: f"{row['product']} is paused by {row['paused_by']}: {row['reason']}. "
-        "The study is analysed when an operator resumes it."
+        "A study refused for this alone is analysed when it is resumed."
         for row in rows
     }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -18,6 +18,7 @@ from pipeline.database import Connection
 from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.model_pause import MODEL_PAUSED, paused_products
 from pipeline.prior_rule import PriorsRule
+from pipeline.refused_choices import refuse_choices
 from pipeline.route import Route, choose
 from pipeline.route_rules import Routing, early_rules, route_by_rules
 from pipeline.rule_errors import EvaluationTooLong
@@ -37,6 +38,7 @@ class _Plan:
     """What is to be done with a study. refused: (product, code, sentence) of each model that found no input.
 
     reason: why nothing is done, unless it is the first of `refused`. detail: for the timeline, no header values.
+    paused: the choices whose products are paused, out of `choices` and among `refused`.
     """
 
     choices: list[dict[str, Any]]
@@ -46,6 +48,7 @@ class _Plan:
     reason: tuple[str, str] | None = None
     detail: dict[str, Any] | None = None
     priors: PriorsRule | None = None
+    paused: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def run_window(self) -> dict[str, Any] | None:
@@ -83,6 +86,9 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
     def save(conn: Connection, record: StudyRecord) -> None:
         store.set_header(conn, record, header)
         _save_plan(conn, record, plan)
+        if plan.choices and plan.paused:
+            reasons = {product: (code, text) for product, code, text in plan.refused if code == MODEL_PAUSED}
+            refuse_choices(conn, replace(record, route=plan.choices + plan.paused), reasons)
         if plan.choices and plan.priors is not None:
             services.defer_priors(conn, record.tenant, record.id, plan.priors.as_json())
         save_facts(conn, record, facts)
@@ -172,19 +178,14 @@ def _plan_by_rules(routing: Routing, rule_set: RuleSet) -> _Plan:
     )
 
 
-def _without_paused(plan: _Plan, paused: dict[str, str]) -> _Plan:
-    """The plan without the products that are paused: they are refused with the reason, the others run."""
-    stopped = {
-        choice["product"]: paused[choice["product"]] for choice in plan.choices if choice["product"] in paused
-    }
-    if not stopped:
+def _without_paused(plan: _Plan, sentences: dict[str, str]) -> _Plan:
+    """The plan without the products that are paused; where nothing else is left, the study is refused for it."""
+    paused = [choice for choice in plan.choices if choice["product"] in sentences]
+    if not paused:
         return plan
-    return replace(
-        plan,
-        choices=[choice for choice in plan.choices if choice["product"] not in stopped],
-        refused=[(product, MODEL_PAUSED, text) for product, text in stopped.items()] + plan.refused,
-        detail={**(plan.detail or {}), "paused": list(stopped.values())},
-    )
+    refused = [(choice["product"], MODEL_PAUSED, sentences[choice["product"]]) for choice in paused]
+    left = [choice for choice in plan.choices if choice not in paused]
+    return replace(plan, choices=left, refused=refused + plan.refused, paused=paused)
 
 
 def _save_plan(conn: Connection, record: StudyRecord, plan: _Plan) -> None:

@@ -65,7 +65,8 @@ def test_a_study_of_a_paused_model_is_refused_with_who_and_why_and_analysed_when
     study = routed(clinic, services)
     assert (study.status, study.reason_code) == (StudyStatus.REJECTED, "MODEL_PAUSED")
     assert study.reason_text == (
-        "lung_nodule_ct is paused by anna: masses are missed. The study is analysed when an operator resumes it."
+        "lung_nodule_ct is paused by anna: masses are missed. "
+        "A study refused for this alone is analysed when it is resumed."
     )
     assert usage(clinic, study) == [("refused", PRODUCT, "not_billable", "refused")]
     clinic.owner.execute("UPDATE study SET updated_at = %s", (NOW,))
@@ -87,9 +88,10 @@ def test_other_models_run_on_and_the_timeline_tells_of_the_paused_one(
     pause(clinic)
     study = routed(clinic, services)
     assert study.status is StudyStatus.ROUTED
-    assert [choice["product"] for choice in study.route] == ["other"]
-    (event,) = clinic.rows("SELECT detail FROM study_event WHERE event = 'study_routed'")
-    assert "masses are missed" in event["detail"]["paused"][0]
+    assert [choice["product"] for choice in study.to_run] == ["other"]
+    assert study.refused_choices[0]["refused"]["code"] == "MODEL_PAUSED"
+    (event,) = clinic.rows("SELECT detail FROM study_event WHERE event = 'model_refused'")
+    assert "masses are missed" in event["detail"]["reason"]
 
 
 @pytest.mark.parametrize(("tenant", "site"), [(BETA, ""), (ALPHA, "south")])
