@@ -38,6 +38,7 @@ class InputRequirements:
     misfit. excluded_image_types: a series with one of these values in Image Type is not read.
     kind: whether the model reads a volume of slices or single projection images; of the latter the limits of slices
     say nothing. view_positions: values of View Position that a radiograph may have, upper case; empty = any.
+    patient_age_years_min: a patient who is known to be younger is not read; 0 = any age.
     """
 
     modalities: tuple[str, ...]
@@ -51,6 +52,7 @@ class InputRequirements:
     excluded_image_types: tuple[str, ...]
     kind: InputKind = "volume"
     view_positions: tuple[str, ...] = ()
+    patient_age_years_min: float = 0.0
 
     @property
     def modality(self) -> str:
@@ -233,6 +235,7 @@ def _input(top: Table) -> tuple[InputRequirements, Table]:
         excluded_image_types=tuple(kind.upper() for kind in needs.texts("excluded_image_types")),
         kind=kind,
         view_positions=tuple(view.upper() for view in needs.texts("view_positions", ())),
+        patient_age_years_min=needs.number("patient_age_years_min", 0.0, low=0, high=150),
     )
     return requirements, needs
 

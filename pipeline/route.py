@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from models.manifest import InputRequirements, Manifest
+from pipeline.patient_age import age_years
 from study.study import Instance, Series, Study
 
 # Cosine of the largest angle between the slice normal and the body axis: about 25°, more than any gantry tilt in
@@ -49,6 +50,9 @@ _NEARNESS = (
 
 def choose(study: Study, manifest: Manifest) -> Route | Unfit:
     """The series that `manifest`'s model reads best, or the reason why it reads none of them."""
+    too_young = _check_age(study, manifest)
+    if too_young is not None:
+        return too_young
     fitting: list[Series] = []
     refused: list[Unfit] = []
     for series in study.series:
@@ -68,6 +72,16 @@ def choose(study: Study, manifest: Manifest) -> Route | Unfit:
         explanation=_explain(best, len(fitting), refused),
         publisher=manifest.publisher,
         modality=best.modality,
+    )
+
+
+def _check_age(study: Study, manifest: Manifest) -> Unfit | None:
+    youngest, age = manifest.input.patient_age_years_min, age_years(study)
+    if age is None or age >= youngest:
+        return None
+    return Unfit(
+        "PATIENT_TOO_YOUNG",
+        f"The patient is {age:.0f} years old; {manifest.title} is made for {youngest:g} years and more.",
     )
 
 

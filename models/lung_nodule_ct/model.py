@@ -9,6 +9,7 @@ from models.lung_nodule_ct.postprocess import postprocess
 from models.lung_nodule_ct.preprocess import LungBox, preprocess
 from models.manifest import Manifest
 from models.model import Arrays, ModelInput, as_volume
+from models.ops.lungs_cut import lungs_cut
 from study.answer import Answer, Image
 
 LOBE_MODEL = "lung_ct_segmentation"
@@ -32,5 +33,7 @@ class LungNoduleCT:
         assert isinstance(context, LungBox)
         lobes = support[LOBE_MODEL].structures if LOBE_MODEL in support else ()
         threshold = self.manifest.operating_threshold
-        findings = postprocess(outputs, context, as_volume(image), threshold, lobes)
-        return Answer(findings, notes=(NO_LOBES,) if findings and not lobes else ())
+        volume = as_volume(image)
+        findings = postprocess(outputs, context, volume, threshold, lobes)
+        notes = lungs_cut(context.lungs, volume) + ((NO_LOBES,) if findings and not lobes else ())
+        return Answer(findings, notes=notes)
