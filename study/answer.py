@@ -67,7 +67,10 @@ class Classification:
 
 @dataclass(frozen=True)
 class Structure:
-    """One named part of the body. volume_ml and mean_hu are measured on its segment."""
+    """One named part of the body. volume_ml and mean_hu are measured on its segment.
+
+    low_attenuation_share: of its voxels below -950 HU, in [0, 1] (emphysema on CT); None where it has no meaning.
+    """
 
     label: str
     code: Code
@@ -75,10 +78,13 @@ class Structure:
     volume_ml: float
     mean_hu: float
     tracking_uid: str
+    low_attenuation_share: float | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.volume_ml) and math.isfinite(self.mean_hu)):
             raise InvalidFinding(f"{self.label}: a number is not finite")
+        if self.low_attenuation_share is not None and not 0.0 <= self.low_attenuation_share <= 1.0:
+            raise InvalidFinding(f"{self.label}: a share is outside [0, 1]")
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, without the segment."""
@@ -88,6 +94,7 @@ class Structure:
             "volume_ml": self.volume_ml,
             "mean_hu": self.mean_hu,
             "tracking_uid": self.tracking_uid,
+            "low_attenuation_share": self.low_attenuation_share,
         }
 
     @classmethod

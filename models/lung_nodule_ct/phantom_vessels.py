@@ -27,7 +27,7 @@ class Tube:
 
 
 @dataclass(frozen=True)
-class _Tree:
+class Tree:
     """points (n, 3); parent of each point, -1 for the root; radius of the edge to the parent."""
 
     points: NDArray[np.float64]
@@ -51,8 +51,8 @@ def draw_vessels_and_airways(rng: np.random.Generator, chest: Chest) -> list[Tub
                 -1, 1, (int(count), 3)
             )
             root = hilum + rng.normal(0, 3, 3) + (np.array([-6.0, -8.0, 0.0]) if kind == "vein" else 0)
-            tree = _grow(rng, root, chosen)
-            pieces = _pieces(rng, tree, wiggle=float(rng.uniform(0.03, 0.12)))
+            tree = grow_tree(rng, root, chosen)
+            pieces = tree_pieces(rng, tree, wiggle=float(rng.uniform(0.03, 0.12)))
             vessels.extend(pieces)
             if kind == "artery":
                 airways.extend(_beside(rng, pieces))
@@ -64,7 +64,7 @@ def draw_vessels_and_airways(rng: np.random.Generator, chest: Chest) -> list[Tub
     return vessels
 
 
-def _grow(rng: np.random.Generator, root: Vector, targets: NDArray[np.float64]) -> _Tree:
+def grow_tree(rng: np.random.Generator, root: Vector, targets: NDArray[np.float64]) -> Tree:
     points = np.concatenate([root[None], targets])
     count = len(points)
     balance = rng.uniform(0.25, 0.7)
@@ -91,10 +91,10 @@ def _grow(rng: np.random.Generator, root: Vector, targets: NDArray[np.float64]) 
         flow[index] = max(flow[index], tip)
         if parent[index] >= 0:
             flow[parent[index]] += flow[index]
-    return _Tree(points, parent, np.array(order), np.minimum(flow ** (1 / exponent), 7.0))
+    return Tree(points, parent, np.array(order), np.minimum(flow ** (1 / exponent), 7.0))
 
 
-def _pieces(rng: np.random.Generator, tree: _Tree, wiggle: float) -> list[Tube]:
+def tree_pieces(rng: np.random.Generator, tree: Tree, wiggle: float) -> list[Tube]:
     """Each edge as a curve that leaves in its parent's direction, cut into straight pieces."""
     directions = np.zeros_like(tree.points)
     pieces: list[Tube] = []

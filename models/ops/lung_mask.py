@@ -44,8 +44,13 @@ class LungMask:
         return tuple(limits)
 
 
-def find_lungs(voxels: NDArray[np.int16], spacing_mm: tuple[float, float, float]) -> LungMask | None:
-    """The lungs of a CT in HU, or None when nothing looks like one."""
+def find_lungs(
+    voxels: NDArray[np.int16], spacing_mm: tuple[float, float, float], *, closed: bool = True
+) -> LungMask | None:
+    """The lungs of a CT in HU, or None when nothing looks like one.
+
+    closed: whether holes and bays are filled; who only wants to know where the lungs are saves most of the time.
+    """
     stride = tuple(max(1, round(SAMPLE_MM / step)) for step in spacing_mm)
     coarse = voxels[:: stride[0], :: stride[1], :: stride[2]]
     sample_mm = [step * size for step, size in zip(stride, spacing_mm, strict=True)]
@@ -63,7 +68,8 @@ def find_lungs(voxels: NDArray[np.int16], spacing_mm: tuple[float, float, float]
     lung &= sizes >= LARGEST_SHARE_MIN * sizes[lung].max()
     mask = lung[labels]
     volume_ml = float(mask.sum()) * sample_ml
-    return LungMask(_close(mask, sample_mm), (stride[0], stride[1], stride[2]), volume_ml)
+    whole = _close(mask, sample_mm) if closed else mask
+    return LungMask(whole, (stride[0], stride[1], stride[2]), volume_ml)
 
 
 def _close(mask: NDArray[np.bool_], sample_mm: list[float]) -> NDArray[np.bool_]:

@@ -1,0 +1,1 @@
+"""Lungs and their five lobes on chest CT."""
