@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import InvalidManifest, ModelNotFound, ModelVersionNotFound
+from models.lung_ct_segmentation.model import LungCTSegmentation
 from models.lung_nodule_ct.model import LungNoduleCT
 from models.manifest import Manifest, load_manifest
 from models.model import Model
@@ -16,6 +17,7 @@ from models.monai_retinanet.model import MonaiRetinaNet
 
 # The code behind each family. An installed model brings weights and settings, never code.
 FAMILIES: dict[str, Callable[[Manifest], Model]] = {
+    "lung_ct_segmentation": LungCTSegmentation,
     "lung_nodule_ct": LungNoduleCT,
     "monai_retinanet": MonaiRetinaNet,
 }
