@@ -98,3 +98,27 @@ class RunCancelled(InferenceError):
 
     def __init__(self, model: str) -> None:
         super().__init__(f"{model} was not run: the study was cancelled")
+
+
+class ModelNotServed(InferenceError):
+    """A server does not have the model, or has not opened it yet."""
+
+    code = "MODEL_NOT_SERVED"
+    is_transient = True
+
+    def __init__(self, name: str, words: str) -> None:
+        super().__init__(
+            f"the server does not serve {name} ({words}): `radmeter models export --triton` writes it for the server"
+        )
+
+
+class ServedModelDiffers(InferenceError):
+    """A server has a model of the right name with other weights."""
+
+    code = "SERVED_MODEL_DIFFERS"
+
+    def __init__(self, name: str, told: str) -> None:
+        super().__init__(
+            f"the server's {name} has weights {told[:64] or 'of an unknown digest'}, not ours: "
+            "export the model again and let the server load it"
+        )

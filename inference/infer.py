@@ -88,7 +88,7 @@ def run_model(
     runs = []
     on_progress(model.manifest.name, 0, len(prepared.batches))
     for batch in prepared.batches:
-        runs.append(_checked(endpoint.run(model, batch), model.manifest))
+        runs.append(check_outputs(endpoint.run(model, batch), model.manifest))
         on_progress(model.manifest.name, len(runs), len(prepared.batches))
     answered = time.perf_counter()
     outputs = {name: np.concatenate([run[name] for run in runs]) for name in model.manifest.outputs}
@@ -128,7 +128,8 @@ def _provenance(runs: Sequence[Mapping[str, NDArray[Any]]]) -> tuple[tuple[Engin
     return tuple({run.engine: None for run in said}), tuple({run.note: None for run in said if run.note})
 
 
-def _checked(outputs: Mapping[str, NDArray[Any]], manifest: Manifest) -> Mapping[str, NDArray[Any]]:
+def check_outputs(outputs: Mapping[str, NDArray[Any]], manifest: Manifest) -> Mapping[str, NDArray[Any]]:
+    """The outputs as they are; raises `InvalidModelOutput` unless they are finite and of the manifest's shapes."""
     for name, expected in manifest.outputs.items():
         array = outputs.get(name)
         if array is None:

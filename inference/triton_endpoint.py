@@ -1,0 +1,261 @@
+"""Models on a Triton server, over gRPC; inputs through shared memory where the server is on this host."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.errors import (
+    EndpointUnavailable,
+    EngineNotPossible,
+    InferenceError,
+    InvalidModelOutput,
+    ModelNotServed,
+    RunCancelled,
+    RunTimedOut,
+    ServedModelDiffers,
+)
+from inference.graph import GraphTensor
+from inference.triton_client import TritonAddress, connect, load_tritonclient, translated
+from inference.triton_repository import PRIORITY_DEFAULT, PRIORITY_LEVELS, served_name
+from inference.triton_shared_memory import CudaRegion, Placed, SharedInputs, SystemRegion, sweep
+from models.manifest import Manifest
+from models.model import Model
+
+log = logging.getLogger("radmeter.inference")
+
+SHARED_MEMORY = ("auto", "on", "off", "cuda")
+# How often a run that waits for its answer asks whether it was cancelled.
+_CANCEL_EVERY_S = 0.1
+_CONTROL_TIMEOUT_S = 10.0
+
+
+class TritonEndpoint:
+    """Runs graphs on one server. Several threads may share it.
+
+    timeout_s: for one run, waiting in the server's queue included. shared_memory: auto uses it where the server is on
+    this host and takes it, on insists, off sends everything over gRPC, cuda puts inputs into a GPU's memory.
+    """
+
+    def __init__(
+        self, address: TritonAddress, *, timeout_s: float = 300.0, shared_memory: str = "auto"
+    ) -> None:
+        if shared_memory not in SHARED_MEMORY:
+            raise EngineNotPossible("engine", f"shared memory is {', '.join(SHARED_MEMORY)}, not {shared_memory!r}")
+        self._grpc = load_tritonclient()
+        self.address = address
+        self._timeout_s = timeout_s
+        self._client = connect(address)
+        self._insists = shared_memory in ("on", "cuda")
+        self._shared: SharedInputs | None = None
+        if self._insists or (shared_memory == "auto" and address.is_this_host):
+            self._shared = SharedInputs(self._client, CudaRegion if shared_memory == "cuda" else SystemRegion)
+            sweep(self._client)
+        self._proven: set[str] = set()
+        # `async_infer` keeps its call in an attribute of the client for a moment: two threads in it at once could be
+        # given one another's answers.
+        self._sending = threading.Lock()
+
+    def run(
+        self,
+        model: Model,
+        inputs: Mapping[str, NDArray[Any]],
+        *,
+        priority: int = PRIORITY_DEFAULT,
+        timeout_s: float | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Run the model's graph once.
+
+        priority: 1, the most urgent, to 3. timeout_s: instead of the endpoint's own. cancelled: asked while the run
+        waits; when it says so the request is withdrawn and `RunCancelled` raised.
+        """
+        if not 1 <= priority <= PRIORITY_LEVELS:
+            raise ValueError(f"a priority is 1 to {PRIORITY_LEVELS}")
+        self.prove(model.manifest)
+        call = _Call(served_name(model.manifest), priority, timeout_s or self._timeout_s, cancelled)
+        for _ in range(2):
+            try:
+                return self._run(model.manifest, call, inputs)
+            except _RegistrationLost as lost:  # the server was started again: it knows none of our regions
+                lost.register_again(self._client)
+            except (EndpointUnavailable, ModelNotServed):
+                self._proven.clear()  # what comes back may be another server
+                raise
+        raise EndpointUnavailable("Triton forgets the shared memory that it was told of")
+
+    def prove(self, manifest: Manifest) -> None:
+        """Raise unless the server has this model ready, with exactly these weights. Asked once for each connection."""
+        name = served_name(manifest)
+        if name in self._proven:
+            return
+        config = self._ask(name, "get_model_config", name, as_json=True)["config"]
+        told = config.get("parameters", {}).get("weights_sha256", {}).get("string_value", "")
+        if told != manifest.weights_sha256:
+            raise ServedModelDiffers(name, told)
+        if not self._ask(name, "is_model_ready", name):
+            raise ModelNotServed(name, "it is loaded but not ready")
+        self._proven.add(name)
+
+    def is_live(self) -> bool:
+        """Whether a server answers at all."""
+        try:
+            return bool(self._ask("the server", "is_server_live"))
+        except InferenceError:
+            return False
+
+    def runs_of(self, manifest: Manifest) -> int:
+        """How many runs of a model the server has ended well since it started."""
+        name = served_name(manifest)
+        statistics = self._ask(name, "get_inference_statistics", name, as_json=True)
+        return sum(int(one.get("inference_count", 0)) for one in statistics.get("model_stats", []))
+
+    def load(self, manifest: Manifest, *, timeout_s: float) -> None:
+        """Unload a model and load it again; for servers in explicit model control."""
+        name = served_name(manifest)
+        self._proven.discard(name)
+        for step in ("unload_model", "load_model"):
+            self._ask(name, step, name, client_timeout=timeout_s)
+
+    def close(self) -> None:
+        """End the connection and give shared memory back."""
+        if self._shared is not None:
+            self._shared.close()
+        self._client.close()
+
+    # --- one request -------------------------------------------------------------------------------------------
+
+    def _run(
+        self, manifest: Manifest, call: _Call, inputs: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        shared = self._shared
+        if shared is None:
+            return self._send(manifest, call, arrays, None)
+        try:
+            placing = shared.place(arrays)
+            placed = placing.__enter__()
+        except self._server_error as error:
+            self._do_without(shared, error)
+            return self._send(manifest, call, arrays, None)
+        try:
+            return self._send(manifest, call, arrays, placed)
+        finally:
+            placing.__exit__(None, None, None)
+
+    def _do_without(self, shared: SharedInputs, error: Any) -> None:
+        """The server refuses our memory: it is in another container, or was started without it."""
+        problem = translated(error, "shared memory")
+        if isinstance(problem, EndpointUnavailable | RunTimedOut):
+            raise problem from error
+        if self._insists:
+            raise EngineNotPossible(
+                "engine",
+                f"Triton takes no shared memory ({problem}): set RADMETER_TRITON_SHARED_MEMORY=off, or share "
+                "/dev/shm with it and start it with --allow-client-shm=true (from 26.04)"
+            ) from error
+        log.warning("shared_memory_refused", extra={"error": problem})
+        self._shared = None
+        shared.close()
+
+    def _send(
+        self, manifest: Manifest, call: _Call, arrays: dict[str, NDArray[Any]], placed: Placed | None
+    ) -> dict[str, NDArray[Any]]:
+        request_id = uuid.uuid4().hex
+        answer = _Answer()
+        outputs = [self._grpc.InferRequestedOutput(name) for name in manifest.outputs]
+        with self._sending:
+            context = self._client.async_infer(
+                call.name,
+                [self._input(name, array, placed) for name, array in arrays.items()],
+                answer.take,
+                outputs=outputs,
+                request_id=request_id,
+                priority=call.priority,
+                timeout=int(call.timeout_s * 1e6),  # in the server's queue
+                client_timeout=call.timeout_s,
+            )
+        if not answer.wait(call.cancelled):
+            context.cancel()
+            raise RunCancelled(f"the run of {call.name} was cancelled")
+        if answer.error is not None:
+            if placed is not None and "shared memory region" in str(answer.error.message()):
+                raise _RegistrationLost(placed)
+            raise translated(answer.error, call.name)
+        if placed is not None:
+            placed.is_answered = True
+        if answer.result.get_response().id != request_id:
+            raise InvalidModelOutput(f"{call.name} answered another request than the one that was sent")
+        values = {name: answer.result.as_numpy(name) for name in manifest.outputs}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _input(self, name: str, array: NDArray[Any], placed: Placed | None) -> Any:
+        one = self._grpc.InferInput(name, list(array.shape), GraphTensor.of_array(name, array).datatype)
+        if placed is None:
+            one.set_data_from_numpy(array)
+        else:
+            offset, size = placed.places[name]
+            one.set_shared_memory(placed.region.name, size, offset)
+        return one
+
+    # --- what is no inference ------------------------------------------------------------------------------------
+
+    @property
+    def _server_error(self) -> type[Exception]:
+        found: type[Exception] = self._grpc.InferenceServerException
+        return found
+
+    def _ask(self, name: str, method: str, *arguments: Any, **options: Any) -> Any:
+        options.setdefault("client_timeout", _CONTROL_TIMEOUT_S)
+        try:
+            return getattr(self._client, method)(*arguments, **options)
+        except self._server_error as error:
+            raise translated(error, name) from error
+
+
+class _Call:
+    """What every attempt of one run has in common."""
+
+    def __init__(
+        self, name: str, priority: int, timeout_s: float, cancelled: Callable[[], bool] | None
+    ) -> None:
+        self.name, self.priority, self.timeout_s, self.cancelled = name, priority, timeout_s, cancelled
+
+
+class _Answer:
+    """What comes back, in a thread of gRPC's."""
+
+    def __init__(self) -> None:
+        self.result: Any = None
+        self.error: Any = None
+        self._is_there = threading.Event()
+
+    def take(self, result: Any, error: Any) -> None:
+        self.result, self.error = result, error
+        self._is_there.set()
+
+    def wait(self, cancelled: Callable[[], bool] | None) -> bool:
+        """True when the answer is there, False when the run was cancelled before. gRPC's deadline ends the wait."""
+        if cancelled is None:
+            return self._is_there.wait()
+        while not self._is_there.wait(_CANCEL_EVERY_S):
+            if cancelled():
+                return False
+        return True
+
+
+class _RegistrationLost(Exception):
+    """The server does not know a region that it was told of."""
+
+    def __init__(self, placed: Placed) -> None:
+        super().__init__(placed.region.name)
+        self._region = placed.region
+
+    def register_again(self, client: Any) -> None:
+        self._region.register(client)
