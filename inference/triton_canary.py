@@ -7,13 +7,12 @@ run it with other weights than its folder's name says. Only an answer tells.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.endpoint import Endpoint
 from inference.errors import InferenceError
 from inference.graph import GraphTensor, graph_of
 from inference.infer import check_outputs
@@ -41,9 +40,9 @@ class Canary:
         self._inputs = canary_inputs(model)
         self._expected = OnnxRuntimeEndpoint(threads=1).run(model, self._inputs)
 
-    def ask(self, endpoint: Endpoint) -> None:
-        """Ask an endpoint once. Raises `InferenceError`: it does not answer, or with something else."""
-        answer = endpoint.run(self.model, self._inputs)
+    def ask(self, run: Callable[[Model, Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]) -> None:
+        """Ask an endpoint's `run` once. Raises `InferenceError`: it does not answer, or with something else."""
+        answer = run(self.model, self._inputs)
         check_outputs(answer, self.model.manifest)
         for name, expected in self._expected.items():
             difference, allowed = distance(answer[name], expected), allowance(expected)
@@ -79,12 +78,12 @@ def _array(tensor: GraphTensor) -> NDArray[Any]:
         side if side > 0 else (1 if axis == 0 else OPEN_SIDE) for axis, side in enumerate(tensor.shape)
     )
     rng = np.random.default_rng(zlib.crc32(tensor.name.encode()))
-    noise = rng.random(shape, dtype=np.float32)
+    noise: NDArray[Any] = rng.random(shape)
     for axis in range(1, len(shape)):  # neighbours are alike, as in a picture
         noise = (noise + np.roll(noise, 1, axis) + np.roll(noise, 2, axis)) / 3
     noise = (noise - noise.min()) / max(float(np.ptp(noise)), 1e-6)
     if not np.issubdtype(tensor.dtype, np.integer):
-        return noise.astype(tensor.dtype)
+        return np.asarray(noise, tensor.dtype)
     limits = np.iinfo(tensor.dtype)
     low, high = max(limits.min, -1000), min(limits.max, 400)
-    return (low + noise * (high - low)).astype(tensor.dtype)
+    return np.asarray(low + noise * (high - low), tensor.dtype)

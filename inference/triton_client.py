@@ -51,8 +51,15 @@ class TritonAddress:
         port = None
         with suppress(ValueError):
             port = parts.port
-        if parts.scheme not in ("grpc", "grpcs") or not parts.hostname or not port or parts.path not in ("", "/"):
-            raise EngineNotPossible("engine", f"{url!r} is no address of a Triton server: grpc://host:8001 is one")
+        if (
+            parts.scheme not in ("grpc", "grpcs")
+            or not parts.hostname
+            or not port
+            or parts.path not in ("", "/")
+        ):
+            raise EngineNotPossible(
+                "engine", f"{url!r} is no address of a Triton server: grpc://host:8001 is one"
+            )
         return cls(parts.hostname, port, parts.scheme == "grpcs", authorities, certificate, key)
 
     @property
@@ -89,7 +96,9 @@ def connect(address: TritonAddress) -> Any:
             channel_args=_CHANNEL,
         )
     except OSError as error:
-        raise EngineNotPossible("engine", f"a TLS file of the Triton client cannot be read: {error}") from error
+        raise EngineNotPossible(
+            "engine", f"a TLS file of the Triton client cannot be read: {error}"
+        ) from error
 
 
 # What the servers from 2.51 on say. The status alone does not tell a full queue from a missing server.
@@ -105,7 +114,7 @@ def translated(error: Any, model: str) -> InferenceError:
     if status == "DEADLINE_EXCEEDED":
         return RunTimedOut(f"Triton did not answer in time for {model}")
     if status == "CANCELLED":
-        return RunCancelled(f"the run of {model} was cancelled")
+        return RunCancelled(model)
     if _NO_ROOM.search(words):
         return EndpointUnavailable(f"Triton has no room for {model} now: {words}")
     if _NOT_SERVED.search(words):

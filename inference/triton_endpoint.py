@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.endpoint import Outputs
+from inference.engine import Engine
 from inference.errors import (
     EndpointUnavailable,
     EngineNotPossible,
@@ -34,6 +37,7 @@ SHARED_MEMORY = ("auto", "on", "off", "cuda")
 # How often a run that waits for its answer asks whether it was cancelled.
 _CANCEL_EVERY_S = 0.1
 _CONTROL_TIMEOUT_S = 10.0
+_UNLOAD_POLL_S = 0.5
 
 
 class TritonEndpoint:
@@ -47,7 +51,9 @@ class TritonEndpoint:
         self, address: TritonAddress, *, timeout_s: float = 300.0, shared_memory: str = "auto"
     ) -> None:
         if shared_memory not in SHARED_MEMORY:
-            raise EngineNotPossible("engine", f"shared memory is {', '.join(SHARED_MEMORY)}, not {shared_memory!r}")
+            raise EngineNotPossible(
+                "engine", f"shared memory is {', '.join(SHARED_MEMORY)}, not {shared_memory!r}"
+            )
         self._grpc = load_tritonclient()
         self.address = address
         self._timeout_s = timeout_s
@@ -57,10 +63,14 @@ class TritonEndpoint:
         if self._insists or (shared_memory == "auto" and address.is_this_host):
             self._shared = SharedInputs(self._client, CudaRegion if shared_memory == "cuda" else SystemRegion)
             sweep(self._client)
-        self._proven: set[str] = set()
+        self._proven: dict[str, Engine] = {}
         # `async_infer` keeps its call in an attribute of the client for a moment: two threads in it at once could be
         # given one another's answers.
         self._sending = threading.Lock()
+
+    def warm(self, model: Model) -> None:
+        """Make sure that the server has this model; raises what `run` would."""
+        self._prove(model.manifest)
 
     def run(
         self,
@@ -70,7 +80,7 @@ class TritonEndpoint:
         priority: int = PRIORITY_DEFAULT,
         timeout_s: float | None = None,
         cancelled: Callable[[], bool] | None = None,
-    ) -> dict[str, NDArray[Any]]:
+    ) -> Outputs:
         """Run the model's graph once.
 
         priority: 1, the most urgent, to 3. timeout_s: instead of the endpoint's own. cancelled: asked while the run
@@ -78,30 +88,14 @@ class TritonEndpoint:
         """
         if not 1 <= priority <= PRIORITY_LEVELS:
             raise ValueError(f"a priority is 1 to {PRIORITY_LEVELS}")
-        self.prove(model.manifest)
-        call = _Call(served_name(model.manifest), priority, timeout_s or self._timeout_s, cancelled)
-        for _ in range(2):
-            try:
-                return self._run(model.manifest, call, inputs)
-            except _RegistrationLost as lost:  # the server was started again: it knows none of our regions
-                lost.register_again(self._client)
-            except (EndpointUnavailable, ModelNotServed):
-                self._proven.clear()  # what comes back may be another server
-                raise
-        raise EndpointUnavailable("Triton forgets the shared memory that it was told of")
-
-    def prove(self, manifest: Manifest) -> None:
-        """Raise unless the server has this model ready, with exactly these weights. Asked once for each connection."""
-        name = served_name(manifest)
-        if name in self._proven:
-            return
-        config = self._ask(name, "get_model_config", name, as_json=True)["config"]
-        told = config.get("parameters", {}).get("weights_sha256", {}).get("string_value", "")
-        if told != manifest.weights_sha256:
-            raise ServedModelDiffers(name, told)
-        if not self._ask(name, "is_model_ready", name):
-            raise ModelNotServed(name, "it is loaded but not ready")
-        self._proven.add(name)
+        engine = self._prove(model.manifest)
+        arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        call = _Call(model.manifest, priority, timeout_s or self._timeout_s, cancelled)
+        try:
+            return Outputs(self._run(call, arrays), engine)
+        except (EndpointUnavailable, ModelNotServed):
+            self._proven.clear()  # what comes back may be another server
+            raise
 
     def is_live(self) -> bool:
         """Whether a server answers at all."""
@@ -116,12 +110,27 @@ class TritonEndpoint:
         statistics = self._ask(name, "get_inference_statistics", name, as_json=True)
         return sum(int(one.get("inference_count", 0)) for one in statistics.get("model_stats", []))
 
-    def load(self, manifest: Manifest, *, timeout_s: float) -> None:
-        """Unload a model and load it again; for servers in explicit model control."""
+    def load_again(self, manifest: Manifest, *, timeout_s: float) -> None:
+        """Unload a model and load it; the server must be in explicit model control.
+
+        A model whose process was killed is unloading for many seconds, and until then nothing would be loaded.
+        """
         name = served_name(manifest)
-        self._proven.discard(name)
-        for step in ("unload_model", "load_model"):
-            self._ask(name, step, name, client_timeout=timeout_s)
+        self._proven.pop(name, None)
+        deadline = time.monotonic() + timeout_s
+        self._ask(name, "unload_model", name)
+        while self._is_unloading(name):
+            if time.monotonic() > deadline:
+                raise RunTimedOut(f"Triton was still unloading {name} after {timeout_s:g} s")
+            time.sleep(_UNLOAD_POLL_S)
+        self._ask(name, "load_model", name, client_timeout=max(1.0, deadline - time.monotonic()))
+        log.warning("triton_model_loaded", extra={"model": name})
+
+    def _is_unloading(self, name: str) -> bool:
+        index = self._ask(name, "get_model_repository_index", as_json=True)
+        return any(
+            one.get("name") == name and one.get("state") == "UNLOADING" for one in index.get("models", [])
+        )
 
     def close(self) -> None:
         """End the connection and give shared memory back."""
@@ -129,27 +138,49 @@ class TritonEndpoint:
             self._shared.close()
         self._client.close()
 
+    def _prove(self, manifest: Manifest) -> Engine:
+        """Raise unless the server has this model ready, with exactly these weights; what it runs it with.
+
+        Asked once for each connection.
+        """
+        name = served_name(manifest)
+        if name not in self._proven:
+            config = self._ask(name, "get_model_config", name, as_json=True)["config"]
+            told = {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
+            if told.get("weights_sha256") != manifest.weights_sha256:
+                raise ServedModelDiffers(name, told.get("weights_sha256", ""))
+            if not self._ask(name, "is_model_ready", name):
+                raise ModelNotServed(name, "it is loaded but not ready")
+            self._proven[name] = Engine("triton", told.get("provider", ""), told.get("precision", ""))
+        return self._proven[name]
+
     # --- one request -------------------------------------------------------------------------------------------
 
-    def _run(
-        self, manifest: Manifest, call: _Call, inputs: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]]:
-        arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+    def _run(self, call: _Call, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         shared = self._shared
-        if shared is None:
-            return self._send(manifest, call, arrays, None)
         try:
-            placing = shared.place(arrays)
-            placed = placing.__enter__()
+            placed = shared.place(arrays) if shared is not None else None
+            if shared is None or placed is None:
+                return self._send(call, arrays, None)
+            try:
+                return self._send_again(call, arrays, placed)
+            finally:
+                shared.release(placed)
         except self._server_error as error:
-            self._do_without(shared, error)
-            return self._send(manifest, call, arrays, None)
-        try:
-            return self._send(manifest, call, arrays, placed)
-        finally:
-            placing.__exit__(None, None, None)
+            self._do_without(error)
+            return self._send(call, arrays, None)
 
-    def _do_without(self, shared: SharedInputs, error: Any) -> None:
+    def _send_again(
+        self, call: _Call, arrays: dict[str, NDArray[Any]], placed: Placed
+    ) -> dict[str, NDArray[Any]]:
+        """Once more where the server does not know our region: it was started anew."""
+        try:
+            return self._send(call, arrays, placed)
+        except _RegionUnknown:
+            placed.region.register(self._client)
+            return self._send(call, arrays, placed)
+
+    def _do_without(self, error: Any) -> None:
         """The server refuses our memory: it is in another container, or was started without it."""
         problem = translated(error, "shared memory")
         if isinstance(problem, EndpointUnavailable | RunTimedOut):
@@ -157,19 +188,20 @@ class TritonEndpoint:
         if self._insists:
             raise EngineNotPossible(
                 "engine",
-                f"Triton takes no shared memory ({problem}): set RADMETER_TRITON_SHARED_MEMORY=off, or share "
-                "/dev/shm with it and start it with --allow-client-shm=true (from 26.04)"
+                f"Triton takes no shared memory ({problem}): set RADMETER_TRITON_SHARED_MEMORY=off, or let it see "
+                "our /dev/shm and start it with --allow-client-shm=true (from 26.04)",
             ) from error
         log.warning("shared_memory_refused", extra={"error": problem})
-        self._shared = None
-        shared.close()
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.close()
 
     def _send(
-        self, manifest: Manifest, call: _Call, arrays: dict[str, NDArray[Any]], placed: Placed | None
+        self, call: _Call, arrays: dict[str, NDArray[Any]], placed: Placed | None
     ) -> dict[str, NDArray[Any]]:
         request_id = uuid.uuid4().hex
         answer = _Answer()
-        outputs = [self._grpc.InferRequestedOutput(name) for name in manifest.outputs]
+        outputs = [self._grpc.InferRequestedOutput(name) for name in call.outputs]
         with self._sending:
             context = self._client.async_infer(
                 call.name,
@@ -183,16 +215,16 @@ class TritonEndpoint:
             )
         if not answer.wait(call.cancelled):
             context.cancel()
-            raise RunCancelled(f"the run of {call.name} was cancelled")
+            raise RunCancelled(call.model)
         if answer.error is not None:
             if placed is not None and "shared memory region" in str(answer.error.message()):
-                raise _RegistrationLost(placed)
+                raise _RegionUnknown
             raise translated(answer.error, call.name)
         if placed is not None:
             placed.is_answered = True
         if answer.result.get_response().id != request_id:
             raise InvalidModelOutput(f"{call.name} answered another request than the one that was sent")
-        values = {name: answer.result.as_numpy(name) for name in manifest.outputs}
+        values = {name: answer.result.as_numpy(name) for name in call.outputs}
         return {name: value for name, value in values.items() if value is not None}
 
     def _input(self, name: str, array: NDArray[Any], placed: Placed | None) -> Any:
@@ -223,9 +255,10 @@ class _Call:
     """What every attempt of one run has in common."""
 
     def __init__(
-        self, name: str, priority: int, timeout_s: float, cancelled: Callable[[], bool] | None
+        self, manifest: Manifest, priority: int, timeout_s: float, cancelled: Callable[[], bool] | None
     ) -> None:
-        self.name, self.priority, self.timeout_s, self.cancelled = name, priority, timeout_s, cancelled
+        self.model, self.name, self.outputs = manifest.name, served_name(manifest), tuple(manifest.outputs)
+        self.priority, self.timeout_s, self.cancelled = priority, timeout_s, cancelled
 
 
 class _Answer:
@@ -250,12 +283,5 @@ class _Answer:
         return True
 
 
-class _RegistrationLost(Exception):
+class _RegionUnknown(Exception):
     """The server does not know a region that it was told of."""
-
-    def __init__(self, placed: Placed) -> None:
-        super().__init__(placed.region.name)
-        self._region = placed.region
-
-    def register_again(self, client: Any) -> None:
-        self._region.register(client)

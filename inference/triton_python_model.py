@@ -31,7 +31,9 @@ class TritonPythonModel:
         weights = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         if digest != parameters["weights_sha256"]:
-            raise RuntimeError(f"the weights of {config['name']} have SHA-256 {digest}: export the model again")
+            raise RuntimeError(
+                f"the weights of {config['name']} have SHA-256 {digest}: export the model again"
+            )
         self._inputs = [one["name"] for one in config["input"]]
         self._outputs = [one["name"] for one in config["output"]]
         open_graph = _openvino if parameters["runtime"] == "openvino" else _onnxruntime
@@ -78,9 +80,7 @@ def _openvino(weights: Path, outputs: list[str], threads: int) -> Run:
     import openvino
 
     core = openvino.Core()
-    options = {"INFERENCE_PRECISION_HINT": "f32"} | (
-        {"INFERENCE_NUM_THREADS": threads} if threads else {}
-    )
+    options = {"INFERENCE_PRECISION_HINT": "f32"} | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
     compiled = core.compile_model(str(weights), "CPU", options)
 
     def run(inputs: dict[str, Any]) -> list[Any]:

@@ -55,6 +55,11 @@ class RepositoryForm:
     instances: int = 1
     threads: int = 0
 
+    @property
+    def precision(self) -> str:
+        """What the graph is computed in."""
+        return self.options.get("precision_mode", "FP32").lower()
+
     def __post_init__(self) -> None:
         if self.backend not in ("onnxruntime", "python") or self.runtime not in ("onnxruntime", "openvino"):
             raise RepositoryNotPossible(
@@ -123,9 +128,7 @@ def _config(model: Model, form: RepositoryForm) -> dict[str, Any]:
         "max_batch_size": batch_size_max,
         "input": [_tensor(one) for one in graph.inputs],
         "output": [_tensor(one) for one in graph.outputs],
-        "instance_group": [
-            {"count": form.instances, "kind": "KIND_GPU" if form.accelerator else "KIND_CPU"}
-        ],
+        "instance_group": [{"count": form.instances, "kind": "KIND_GPU" if form.accelerator else "KIND_CPU"}],
         # Queue policy and priorities live inside the dynamic batcher, so it is there for batches of one too.
         "dynamic_batching": {
             "max_queue_delay_microseconds": BATCH_DELAY_US if batch_size_max > 1 else 0,
@@ -146,6 +149,8 @@ def _config(model: Model, form: RepositoryForm) -> dict[str, Any]:
                 "radmeter_name": manifest.name,
                 "radmeter_version": manifest.version,
                 "weights_sha256": manifest.weights_sha256,
+                "provider": form.accelerator or "cpu",
+                "precision": form.precision,
                 **_backend_parameters(form),
             }.items()
         },
@@ -190,7 +195,7 @@ def _warm_up(model: Model) -> dict[str, Any]:
 
 
 def _batch_size_max(manifest: Manifest) -> int:
-    return int(getattr(manifest, "max_batch", 1))
+    return manifest.max_batch
 
 
 def _check_batch_axis(model: Model, tensors: Iterable[GraphTensor]) -> None:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.errors import EndpointUnavailable, EngineNotPossible
+from inference.triton_shared_memory import FOLDER
 
 log = logging.getLogger("radmeter.inference")
 
-SHARED_MEMORY = Path("/dev/shm")
 _PR_SET_PDEATHSIG = 1
 _EXIT_TIMEOUT_S = 5
 # The python backend's memory for one model process at its start; it grows with the inputs.
@@ -48,8 +48,9 @@ class TritonProgram:
         program = server / "bin" / "tritonserver"
         if not program.is_file():
             raise EngineNotPossible(
+                "engine",
                 f"there is no tritonserver in {place}: name its program, or a virtual environment made by "
-                "`scripts/setup.sh triton`"
+                "`scripts/setup.sh triton`",
             )
         version = packages[0].parent.name.removeprefix("python")
         home.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,9 @@ class TritonProgram:
         shutil.rmtree(backends, ignore_errors=True)
         shutil.copytree(server / "backends", backends)
         # The process of a model is a program of its own for each version of Python; the wheel keeps them apart.
-        shutil.copy2(server / "python_backend_stubs" / version / "triton_python_backend_stub", backends / "python")
+        shutil.copy2(
+            server / "python_backend_stubs" / version / "triton_python_backend_stub", backends / "python"
+        )
         return cls(program, _environment(place, packages[0]), backends, server / "caches")
 
     def knows(self, option: str) -> bool:
@@ -71,7 +74,9 @@ class TritonProgram:
 def _environment(place: Path, packages: Path) -> dict[str, str]:
     python = place / "bin" / "python"
     asked = "import sysconfig; print(sysconfig.get_config_var('LIBDIR'))"
-    libraries = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.strip()
+    libraries = subprocess.run(
+        [python, "-c", asked], capture_output=True, text=True, check=True
+    ).stdout.strip()
     return {
         # PATH tells the model's process whose packages to use. PYTHONPATH would be taken too, by the wrong Python.
         "PATH": f"{place.absolute() / 'bin'}:{os.environ.get('PATH', '')}",
@@ -136,14 +141,17 @@ class TritonServer:
                 )
             time.sleep(0.1)
 
-    def stop(self) -> None:
-        """End the server and its models' processes, and remove the shared memory that they leave behind."""
+    def stop(self, grace_s: float = _EXIT_TIMEOUT_S + 3) -> None:
+        """End the server and its models' processes, and remove the shared memory that they leave behind.
+
+        grace_s: for requests in progress; 0 for a server that is broken anyway.
+        """
         if self._process is None:
             return
-        if self._process.poll() is None:
+        if self._process.poll() is None and grace_s > 0:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_EXIT_TIMEOUT_S + 3)
+                self._process.wait(grace_s)
         with contextlib.suppress(ProcessLookupError):  # the session, which the models' processes belong to
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -151,7 +159,7 @@ class TritonServer:
         self._sweep()
 
     def _sweep(self) -> None:
-        left = list(SHARED_MEMORY.glob(f"{self._prefix}*"))
+        left = list(FOLDER.glob(f"{self._prefix}*"))
         for path in left:
             path.unlink(missing_ok=True)
         if left:

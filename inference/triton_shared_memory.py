@@ -13,7 +13,7 @@ import mmap
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 log = logging.getLogger("radmeter.inference")
 
-FOLDER = Path("/dev/shm")
+# Where Linux keeps shared memory by name; no place for files that others might forge, but the one both sides look in.
+FOLDER = Path("/dev/shm")  # noqa: S108 no temporary file: names are random and exclusive
 PREFIX = "radmeter_triton_"
 LIMIT_BYTES = 2 << 30
 _ALIGNMENT = 64
@@ -136,41 +137,34 @@ class SharedInputs:
     _unsure: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    @contextlib.contextmanager
-    def place(self, inputs: Mapping[str, NDArray[Any]]) -> Iterator[Placed | None]:
-        """Copy the inputs into a region for the while; None where there is no room, so that gRPC takes them.
+    def place(self, inputs: Mapping[str, NDArray[Any]]) -> Placed | None:
+        """Copy the inputs into a region, until `release`; None where there is no room, so that gRPC takes them.
 
         Raises what the client raises when the server refuses to register a region.
         """
-        offsets: list[int] = []
+        places: dict[str, tuple[int, int]] = {}
         end = 0
-        for array in inputs.values():
-            offsets.append(end)
+        for name, array in inputs.items():
+            places[name] = (end, array.nbytes)
             end += -(-array.nbytes // _ALIGNMENT) * _ALIGNMENT
         region = self._take(end)
         if region is None:
-            yield None
-            return
-        region.write(list(inputs.values()), offsets)
-        places = {
-            name: (offset, array.nbytes)
-            for (name, array), offset in zip(inputs.items(), offsets, strict=True)
-        }
-        placed = Placed(region, places)
-        try:
-            yield placed
-        finally:
-            with self._lock:
-                self._free.append(region)
-                (self._unsure.discard if placed.is_answered else self._unsure.add)(region.name)
+            return None
+        region.write(list(inputs.values()), [offset for offset, _ in places.values()])
+        return Placed(region, places)
+
+    def release(self, placed: Placed) -> None:
+        """The request is over: its region may take another one's inputs."""
+        with self._lock:
+            if placed.region in self._every:
+                self._free.append(placed.region)
+                (self._unsure.discard if placed.is_answered else self._unsure.add)(placed.region.name)
 
     def close(self) -> None:
         """Give everything back."""
         with self._lock:
             for region in self._every:
-                with contextlib.suppress(Exception):  # the server may be gone, and its registrations with it
-                    region.unregister(self.client)
-                region.destroy()
+                self._give_back(region)
             self._every, self._free = [], []
 
     def _take(self, size: int) -> Region | None:
@@ -186,7 +180,9 @@ class SharedInputs:
         for small in [one for one in self._free if one.name not in self._unsure]:
             if self._used() + wanted <= self.limit_bytes:
                 break
-            self._drop(small)
+            self._give_back(small)
+            self._every.remove(small)
+            self._free.remove(small)
         if self._used() + wanted > self.limit_bytes:
             return None
         try:
@@ -205,12 +201,10 @@ class SharedInputs:
     def _used(self) -> int:
         return sum(one.size for one in self._every)
 
-    def _drop(self, region: Region) -> None:
-        with contextlib.suppress(Exception):  # as in close
+    def _give_back(self, region: Region) -> None:
+        with contextlib.suppress(Exception):  # the server may be gone, and its registrations with it
             region.unregister(self.client)
         region.destroy()
-        self._every.remove(region)
-        self._free.remove(region)
 
 
 def sweep(client: Any = None, folder: Path = FOLDER) -> int:
