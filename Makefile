@@ -5,7 +5,8 @@ SHELL := /bin/bash
 
 VENV ?= .venv
 VENV_TRAIN ?= .venv-train
-export VENV VENV_TRAIN
+VENV_TRITON ?= .venv-triton
+export VENV VENV_TRAIN VENV_TRITON
 # DCMTK leaves Nagle's algorithm on, which costs a delayed acknowledgement (about 50 ms) for every object sent.
 export TCP_NODELAY := 1
 # Debian keeps Orthanc and ldconfig in /usr/sbin, which is not on the PATH of a plain user.
@@ -24,6 +25,7 @@ test: ## run the tests (installs the DICOM programs they talk to)
 	@scripts/system_packages.sh runtime
 	@scripts/system_packages.sh test
 	@scripts/setup.sh dev
+	@VENV=$(VENV_TRITON) scripts/setup.sh triton || echo "without a Triton server its tests are skipped"
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not train and not soak" --ignore tests/acceptance --ignore tests/dicom_gateway $(ARGS)
 	@$(BIN)/python -m pytest -m "not train and not soak" tests/acceptance tests/dicom_gateway $(ARGS)
 
@@ -62,6 +64,6 @@ lock: ## write requirements/*.txt anew from pyproject.toml; ARGS=--upgrade takes
 	@scripts/lock.sh $(ARGS)
 
 clean: ## remove environments, caches and demo data
-	rm -rf .venv .venv-train .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+	rm -rf .venv .venv-train .venv-triton .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
 		build dist demo-data test-artifacts
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,11 +15,14 @@ if TYPE_CHECKING:  # settings ask here in every process; most of them have no us
     from inference.endpoint import ServingEndpoint
     from inference.pool import SessionPool
     from inference.resilient import Observer
+    from inference.triton_endpoint import TritonEndpoint
 
 # Engine → provider → the precisions that it computes in.
 POSSIBLE: dict[str, dict[str, tuple[str, ...]]] = {
     "onnxruntime": {"cpu": ("fp32", "int8"), "cuda": ("fp32",), "tensorrt": ("fp32", "fp16")},
     "openvino": {"cpu": ("fp32", "bf16", "int8")},
+    # For a server that we start; what another one computes with stands in its model repository.
+    "triton": {"cpu": ("fp32",), "cuda": ("fp32",), "tensorrt": ("fp32", "fp16")},
 }
 # Those that compute on any machine without anything else running: one may stand in for the chosen engine.
 IN_PROCESS = ("onnxruntime", "openvino")
@@ -27,7 +30,19 @@ IN_PROCESS = ("onnxruntime", "openvino")
 _NEEDS = {
     "onnxruntime": ("onnxruntime", "the extra `cpu` or `gpu`"),
     "openvino": ("openvino", "the extra `openvino`"),
+    "triton": ("tritonclient", "the extra `triton`"),
 }
+
+
+@dataclass(frozen=True)
+class TritonChoice:
+    """Where a Triton server is, and how inputs get there: see `inference.triton_client` and `triton_endpoint`."""
+
+    url: str = "grpc://127.0.0.1:8001"
+    authorities: str = ""
+    certificate: str = ""
+    key: str = ""
+    shared_memory: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,7 @@ class EngineChoice:
     timeout_s: float = 600.0
     memory_mib: int = 2048
     fallback: str = ""
+    triton: TritonChoice = TritonChoice()
 
     def __post_init__(self) -> None:
         _pick("engine", "the engine", self.engine, POSSIBLE)
@@ -65,6 +81,8 @@ class EngineChoice:
     @property
     def as_engine(self) -> Engine:
         """What results of this choice name."""
+        if self.engine == "triton":
+            return Engine("triton", self.triton.url, "as exported")
         return Engine(self.engine, self.provider, self.precision)
 
 
@@ -92,11 +110,25 @@ def _engine(choice: EngineChoice, pool: SessionPool) -> ServingEndpoint:
         from inference.openvino_endpoint import OpenVINOEndpoint
 
         return OpenVINOEndpoint(choice.threads, choice.precision, pool)
+    if choice.engine == "triton":
+        return make_triton_endpoint(choice)
     from inference.onnxruntime_endpoint import PROVIDERS, OnnxRuntimeEndpoint
 
     return OnnxRuntimeEndpoint(
         choice.threads, PROVIDERS[choice.provider], choice.precision, choice.cache_directory, pool
     )
+
+
+def make_triton_endpoint(choice: EngineChoice) -> TritonEndpoint:
+    """The endpoint of a server; nothing is sent yet."""
+    from inference.triton_client import TritonAddress
+    from inference.triton_endpoint import TritonEndpoint
+
+    server = choice.triton
+    address = TritonAddress.parse(
+        server.url, authorities=server.authorities, certificate=server.certificate, key=server.key
+    )
+    return TritonEndpoint(address, timeout_s=choice.timeout_s, shared_memory=server.shared_memory)
 
 
 def engine_problem(choice: EngineChoice) -> str | None:

@@ -101,14 +101,13 @@ class RunCancelled(InferenceError):
 
 
 class ModelNotServed(InferenceError):
-    """A server does not have the model, or has not opened it yet."""
+    """A server does not have the model."""
 
     code = "MODEL_NOT_SERVED"
-    is_transient = True
 
     def __init__(self, name: str, words: str) -> None:
         super().__init__(
-            f"the server does not serve {name} ({words}): `radmeter models export --triton` writes it for the server"
+            f"the server does not have {name} ({words}): `radmeter models export --triton` writes it for the server"
         )
 
 

@@ -103,8 +103,9 @@ def connect(address: TritonAddress) -> Any:
 
 # What the servers from 2.51 on say. The status alone does not tell a full queue from a missing server.
 _NO_ROOM = re.compile("Exceeds maximum queue size|Request timeout expired")
-_NOT_SERVED = re.compile("unknown model|has no available versions|is not ready|not found")
-_BACKEND_DEAD = re.compile("not healthy|Stub process|shared memory.*failed|Failed to process the request")
+_NOT_LOADED = re.compile("has no available versions|is not ready")
+_NOT_SERVED = re.compile("unknown model|is not found|failed to poll")
+_BACKEND_DEAD = re.compile("is not healthy|Stub process")
 
 
 def translated(error: Any, model: str) -> InferenceError:
@@ -117,6 +118,8 @@ def translated(error: Any, model: str) -> InferenceError:
         return RunCancelled(model)
     if _NO_ROOM.search(words):
         return EndpointUnavailable(f"Triton has no room for {model} now: {words}")
+    if _NOT_LOADED.search(words):
+        return EndpointUnavailable(f"Triton has not loaded {model} (any more): {words}")
     if _NOT_SERVED.search(words):
         return ModelNotServed(model, words)
     if status == "UNAVAILABLE":

@@ -150,7 +150,7 @@ class TritonEndpoint:
             if told.get("weights_sha256") != manifest.weights_sha256:
                 raise ServedModelDiffers(name, told.get("weights_sha256", ""))
             if not self._ask(name, "is_model_ready", name):
-                raise ModelNotServed(name, "it is loaded but not ready")
+                raise EndpointUnavailable(f"Triton has not loaded {name} yet")
             self._proven[name] = Engine("triton", told.get("provider", ""), told.get("precision", ""))
         return self._proven[name]
 

@@ -30,7 +30,9 @@ BATCH_DELAY_US = 2_000
 
 # Every study is a box of another shape: see `inference/onnxruntime_endpoint.py` for why these two.
 _CUDA = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
-_TENSORRT = {"precision_mode": "FP32", "trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1"}
+_TENSORRT = {"precision_mode": "FP32"}
+# Building an engine takes minutes: it is kept where a folder for it is named.
+_TENSORRT_CACHE = "trt_engine_cache_path"
 
 
 class RepositoryNotPossible(ModelError):
@@ -168,8 +170,10 @@ def _backend_parameters(form: RepositoryForm) -> dict[str, str]:
 def _optimization(form: RepositoryForm) -> dict[str, Any]:
     if not form.accelerator:
         return {}
-    defaults = _CUDA if form.accelerator == "cuda" else _TENSORRT
-    accelerator = {"name": form.accelerator, "parameters": {**defaults, **form.options}}
+    parameters = {**(_CUDA if form.accelerator == "cuda" else _TENSORRT), **form.options}
+    if _TENSORRT_CACHE in parameters:
+        parameters = {"trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1", **parameters}
+    accelerator = {"name": form.accelerator, "parameters": parameters}
     return {"optimization": {"execution_accelerators": {"gpu_execution_accelerator": [accelerator]}}}
 
 

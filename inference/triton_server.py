@@ -52,6 +52,8 @@ class TritonProgram:
                 f"there is no tritonserver in {place}: name its program, or a virtual environment made by "
                 "`scripts/setup.sh triton`",
             )
+        if not packages:
+            return cls(program, {})
         version = packages[0].parent.name.removeprefix("python")
         home.mkdir(parents=True, exist_ok=True)
         backends = home / "backends"
@@ -103,6 +105,11 @@ class TritonServer:
         self._process: subprocess.Popen[bytes] | None = None
         # The names of a run that was killed begin like ours: one home has one server at a time.
         self._prefix = f"radmeter_stub_{port}_"
+
+    @property
+    def is_from_wheel(self) -> bool:
+        """Whether it is that of nvidia-pytriton, which brings the python backend alone."""
+        return self._program.backends is not None
 
     @property
     def pid(self) -> int | None:

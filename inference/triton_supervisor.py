@@ -177,19 +177,10 @@ class TritonSupervisor:
     def _start(self, local: LocalServer, models: list[Model]) -> None:
         self._started = _names(models)
         local.start(models)
-        try:
-            local.server.wait_until(lambda: all(self._is_served(model) for model in models), LOAD_TIMEOUT_S)
+        try:  # it opens its port when the models are loaded, or failed to
+            local.server.wait_until(self.endpoint.is_live, LOAD_TIMEOUT_S)
         except InferenceError as error:
             log.error("triton_not_ready", extra={"error": error})
-
-    def _is_served(self, model: Model) -> bool:
-        try:
-            self.endpoint.warm(model)
-        except InferenceError as error:
-            if not error.is_transient:
-                raise
-            return False
-        return True
 
 
 def _names(models: Iterable[Model]) -> set[str]:

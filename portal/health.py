@@ -37,7 +37,7 @@ def healthz() -> Response:
 
 @router.get("/readyz")
 def readyz(context: Context) -> Response:
-    """200 when studies can be taken in and shown, else 503; either way each check by name."""
+    """200 when studies can be taken in and shown, else 503; either way each check and notice by name."""
     checks: dict[str, Callable[[], str | None]] = {
         "database": lambda: _database_problem(context.database),
         "migrations": lambda: _migrations_problem(context.database.url),

@@ -31,6 +31,10 @@ compile requirements/gpu.txt --constraint requirements/dev.txt --extra gpu --ext
 echo "hatchling" > "$scratch/build.in"
 compile requirements/build.txt --constraint requirements/dev.txt "$scratch/build.in"
 compile requirements/train-cuda.txt --constraint requirements/dev.txt --extra train pyproject.toml
+# Triton's own environment is installed on top of nothing: its packages differ, the runtimes are the same.
+grep -hE '^(onnxruntime|openvino|tritonclient)==' requirements/dev.txt | sed 's/ \\$//' > "$scratch/runtimes.txt"
+printf '%s\n' "numpy<2" onnxruntime openvino "nvidia-pytriton==0.7.0" > "$scratch/triton-server.in"
+compile requirements/triton-server.txt --constraint "$scratch/runtimes.txt" "$scratch/triton-server.in"
 sed -i "s#$scratch/##g; s#--constraint requirements/#-c #g" requirements/*.txt
 python3 scripts/split_train_lock.py requirements/train-cuda.txt requirements/train.txt
 echo "locked: $(ls requirements/*.txt | xargs)"

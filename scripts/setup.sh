@@ -4,6 +4,7 @@
 #   scripts/setup.sh run      what `radmeter serve` needs, CPU build           (into .venv)
 #   scripts/setup.sh dev      the same and what `make check` and `make test` need  (into .venv)
 #   scripts/setup.sh train    torch, MONAI, ONNX export, and pytest             (into .venv-train)
+#   scripts/setup.sh triton   a Triton server with its python backend, for Linux (into .venv-triton)
 #
 # VENV names another folder. Python is found on PATH unless PYTHON names one. Every package is installed with its hash
 # required. A second run with unchanged locks ends at once.
@@ -15,8 +16,9 @@ case "$profile" in
 run) locks=(cpu build) venv="${VENV:-.venv}" ;;
 dev) locks=(dev) venv="${VENV:-.venv}" ;;
 train) locks=(dev train) venv="${VENV:-.venv-train}" ;;
+triton) locks=(triton-server) venv="${VENV:-.venv-triton}" ;;
 *)
-    echo "usage: $0 run|dev|train" >&2
+    echo "usage: $0 run|dev|train|triton" >&2
     exit 2
     ;;
 esac
@@ -30,14 +32,18 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$digest" ] && "$venv/bin/python" -c
     exit 0
 fi
 
+# Triton's Python backend works with numpy 1 alone, which has wheels up to 3.12.
+newest_minors=(13 14)
+[ "$profile" = triton ] && newest_minors=(12)
+
 is_supported() { # is_supported PYTHON [NEWEST_MINOR]
-    "$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, ${2:-14}))" >/dev/null 2>&1
+    "$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, ${2:-${newest_minors[-1]}}))" >/dev/null 2>&1
 }
 
 find_python() {
     # A name on PATH may be a shim that cannot start, so each one is asked, not only looked up.
     # 3.14 comes last: pyjpegls, which highdicom asks for, has no wheel for it yet and is compiled there.
-    for newest_minor in 13 14; do
+    for newest_minor in "${newest_minors[@]}"; do
         for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.14}; do
             if is_supported "$candidate" "$newest_minor"; then
                 "$candidate" -c 'import sys; print(sys.executable)'
@@ -45,7 +51,7 @@ find_python() {
             fi
         done
     done
-    echo "radmeter needs Python 3.11 to 3.14, and none of ${PYTHON:-python3, python3.11 … python3.14} is one." >&2
+    echo "Needed is Python 3.11 to 3.${newest_minors[-1]}, and none of ${PYTHON:-python3, python3.11 … python3.14} is one." >&2
     echo "On Debian 12 or Ubuntu 24.04: sudo apt-get install python3 python3-venv" >&2
     echo "Or name one: PYTHON=/path/to/python3.12 make setup" >&2
     return 1
@@ -109,6 +115,10 @@ if [ "$profile" = train ] && ! picks_cpu_torch; then
     requirements=("${requirements[@]/train.txt/train-cuda.txt}")
 fi
 "${pip[@]}" install --require-hashes "${requirements[@]}"
+if [ "$profile" = triton ]; then # a server of its own: the project is not in it
+    echo "$digest" > "$stamp"
+    exit 0
+fi
 # The build back end is locked with the rest: an isolated build would fetch an unlocked one.
 "${pip[@]}" install --no-deps --no-build-isolation --no-index -e .
 echo "$digest" > "$stamp"

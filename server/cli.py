@@ -28,6 +28,7 @@ def explained_errors() -> Iterator[None]:
     import psycopg
 
     from billing.errors import BillingError
+    from inference.errors import InferenceError
     from models.errors import ModelError
     from pipeline.errors import PipelineError
     from study.errors import StudyError
@@ -37,6 +38,7 @@ def explained_errors() -> Iterator[None]:
     except (
         ServerError,
         BillingError,
+        InferenceError,
         ModelError,
         PipelineError,
         StudyError,
@@ -56,7 +58,7 @@ def _fail(message: str) -> NoReturn:
 
 
 @app.command()
-def serve(role: Annotated[str, typer.Option(help="all, gateway, worker or portal")] = "all") -> None:
+def serve(role: Annotated[str, typer.Option(help="all, gateway, worker, portal or triton")] = "all") -> None:
     """Run the server: everything on one machine by default."""
     from server.serve import serve as run
 
@@ -176,6 +178,7 @@ def _add_groups() -> None:
         cli_reconcile,
         cli_route_try,
         cli_study,
+        cli_triton,
         cli_usage,
     )
 
@@ -198,6 +201,7 @@ def _add_groups() -> None:
         cli_reconcile,
         cli_route_try,
         cli_study,
+        cli_triton,
         cli_usage,
     )
     for group in groups:

@@ -198,6 +198,19 @@ def evaluate(
 
 
 @commands.command("export", context_settings=_FORWARD)
-def export(context: typer.Context, name: str) -> None:
-    """Export a checkpoint to ONNX (needs the extra `train`)."""
-    _forward(name, "export", context)
+def export(
+    context: typer.Context, words: Annotated[list[str], typer.Argument(metavar="NAME OPTIONS")]
+) -> None:
+    """Export a checkpoint to ONNX (NAME …, needs the extra `train`), or models for Triton (--triton DIR [NAME …])."""
+    if words[0] == "--help":
+        typer.echo(context.get_help())
+        return
+    if "--triton" in words:
+        from server.cli_triton import export as export_for_triton
+
+        app = typer.Typer(add_completion=False)
+        app.command()(export_for_triton)
+        app(words, prog_name="radmeter models export")
+        return
+    context.args = words[1:]
+    _forward(words[0], "export", context)

@@ -13,15 +13,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from server.embedded_postgres import EmbeddedPostgres
 from server.settings import Settings
 
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
 # Each role imports what it needs when it starts: a gateway process stays small without models and web pages.
 log = logging.getLogger("radmeter.server")
 
-ROLES = ("gateway", "worker", "portal")
+ROLES = ("gateway", "worker", "portal", "triton")
 _PR_SET_PDEATHSIG = 1
 _RESTART_DELAY_S = 1.0
 
@@ -65,8 +70,8 @@ def run_portal(settings: Settings) -> None:
         registry=registry,
         instance_bytes_max=settings.instance_bytes_max,
         observe_instance=Metrics().observe_instance,
-        notices={"inference": lambda: wiring.inference_problem(settings, registry)},
         stripe_webhook_secrets=tuple(filter(None, settings.stripe_webhook_secrets.split(","))),
+        notices=_notices(settings, registry),
     )
     app = create_app(context)
     gc.freeze()  # what is loaded stays: the collector need not walk through it again and again
@@ -75,6 +80,20 @@ def run_portal(settings: Settings) -> None:
         app, host=settings.http_host, port=settings.http_port, log_config=None, access_log=False,
         server_header=False, http=LargeBodyProtocol, timeout_graceful_shutdown=5,
     )  # fmt: skip
+
+
+def _notices(settings: Settings, registry: CollectorRegistry) -> dict[str, Callable[[], str | None]]:
+    from server import triton, wiring
+
+    notices = {"inference": lambda: wiring.inference_problem(settings, registry)}
+    if settings.uses_triton:
+        notices["triton"] = lambda: triton.last_problem(settings)
+    return notices
+
+
+def roles_of(settings: Settings) -> tuple[str, ...]:
+    """What `radmeter serve` runs on one machine: the watch over Triton only where Triton runs the models."""
+    return ROLES if settings.uses_triton else tuple(role for role in ROLES if role != "triton")
 
 
 @dataclass
@@ -92,7 +111,7 @@ class Supervisor:
     def run(self) -> None:
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signal_number, lambda *_: self._stopping.set())
-        for role in ROLES:
+        for role in roles_of(self.settings):
             self._children[role] = self._start(role)
         while not self._stopping.wait(0.3):
             if self.postgres is not None:

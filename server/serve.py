@@ -52,6 +52,11 @@ def serve(settings: Settings, role: str) -> None:
 
     if role not in processes.ROLES:
         raise CommandFailed(f"no role {role!r}; there are all, {', '.join(processes.ROLES)}")
+    if role == "triton":
+        from server.triton import run_triton
+
+        run_triton(settings)
+        return
     if not settings.database_url:
         raise CommandFailed(
             "a single role needs RADMETER_DATABASE_URL; `radmeter serve` alone brings its own"

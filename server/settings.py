@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
-from inference.choose import EngineChoice
+from inference.choose import EngineChoice, TritonChoice
 from inference.errors import EngineNotPossible
+from inference.triton_client import TritonAddress
 from server.errors import SettingInvalid
 
 _PREFIX = "RADMETER_"
@@ -89,7 +90,9 @@ class Settings:
         "MiB that the runs under way in a worker process may need together; a run that needs more is refused.",
     )
     inference_engine: str = _setting(
-        "onnxruntime", "INFERENCE_ENGINE", "What runs the models: onnxruntime, or openvino with its extra."
+        "onnxruntime",
+        "INFERENCE_ENGINE",
+        "What runs the models: onnxruntime, or openvino or triton, each with its extra.",
     )
     inference_provider: str = _setting(
         "cpu",
@@ -112,6 +115,33 @@ class Settings:
         "",
         "INFERENCE_FALLBACK",
         "onnxruntime or openvino: computes in fp32 on the processor what the engine cannot; empty = nothing does.",
+    )
+    triton_url: str = _setting(
+        "grpc://127.0.0.1:8001",
+        "TRITON_URL",
+        "gRPC address of the Triton server, for the engine triton; grpcs:// for TLS.",
+    )
+    triton_tls_authorities: str = _setting(
+        "",
+        "TRITON_TLS_AUTHORITIES",
+        "PEM file: who may have signed Triton's certificate; empty = the system's.",
+    )
+    triton_tls_certificate: str = _setting(
+        "", "TRITON_TLS_CERTIFICATE", "PEM file: our certificate, where Triton asks for one."
+    )
+    triton_tls_key: str = _setting("", "TRITON_TLS_KEY", "PEM file: the key of that certificate.")
+    triton_shared_memory: str = _setting(
+        "auto",
+        "TRITON_SHARED_MEMORY",
+        "auto uses it where Triton is on this host and takes it; on insists; off never; cuda a GPU's memory.",
+    )
+    triton_server: str = _setting(
+        "",
+        "TRITON_SERVER",
+        "Program or environment of a tritonserver that is started and mended here; empty = it is only watched.",
+    )
+    triton_canary_s: float = _setting(
+        15.0, "TRITON_CANARY_S", "Seconds between two questions with a known answer to each model on Triton."
     )
     instance_bytes_max: int = _setting(
         2 << 30,
@@ -175,6 +205,14 @@ class Settings:
         except EngineNotPossible as error:
             name = f"inference_{error.part}"
             raise SettingInvalid(name, getattr(self, name), str(error)) from None
+        if self.triton_shared_memory not in ("auto", "on", "off", "cuda"):
+            raise SettingInvalid("triton_shared_memory", self.triton_shared_memory, "auto, on, off or cuda")
+        if not 1 <= self.triton_canary_s <= 86400:
+            raise SettingInvalid("triton_canary_s", str(self.triton_canary_s), "1 second to a day")
+        try:
+            TritonAddress.parse(self.triton_url)
+        except EngineNotPossible as error:
+            raise SettingInvalid("triton_url", self.triton_url, str(error)) from None
 
     def _check_tls(self) -> None:
         wanted = self.dicom_tls_client_certificate
@@ -201,7 +239,23 @@ class Settings:
             timeout_s=self.inference_timeout_s,
             memory_mib=self.inference_memory_mib,
             fallback=self.inference_fallback,
+            triton=TritonChoice(
+                url=self.triton_url,
+                authorities=self.triton_tls_authorities,
+                certificate=self.triton_tls_certificate,
+                key=self.triton_tls_key,
+                shared_memory=self.triton_shared_memory,
+            ),
         )
+
+    @property
+    def uses_triton(self) -> bool:
+        return self.inference_engine == "triton"
+
+    @property
+    def triton_directory(self) -> Path:
+        """What the watch over Triton knows, and a server of our own: its repository and its log."""
+        return self.data_directory / "triton"
 
     @property
     def instances_directory(self) -> Path:

@@ -36,7 +36,7 @@ PEER_PROGRAMS = (
 os.environ["TCP_NODELAY"] = "1"
 
 
-def _missing(what: str, requirement: str) -> None:
+def missing(what: str, requirement: str) -> None:
     """Skip on a developer's machine; fail where CI demands that nothing is skipped."""
     if os.environ.get(requirement):
         pytest.fail(f"{what}, and {requirement} is set", pytrace=False)
@@ -47,11 +47,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("peer"):
         absent = [program for program in PEER_PROGRAMS if shutil.which(program) is None]
         if absent:
-            _missing(
-                f"not installed: {', '.join(absent)} (make test installs them)", "RADMETER_REQUIRE_PEERS"
-            )
+            missing(f"not installed: {', '.join(absent)} (make test installs them)", "RADMETER_REQUIRE_PEERS")
     if item.get_closest_marker("browser") and shutil.which("chromium") is None:
-        _missing("not installed: chromium (make test installs it)", "RADMETER_REQUIRE_PEERS")
+        missing("not installed: chromium (make test installs it)", "RADMETER_REQUIRE_PEERS")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -77,7 +75,7 @@ def shared_data() -> Path:
     """The folder of real test series, or a skip that says what is missing."""
     data = SHARED / "data"
     if not (data / "MANIFEST.tsv").is_file():
-        _missing(
+        missing(
             f"no shared test data beside the project (looked for {data.name}/MANIFEST.tsv)",
             "RADMETER_REQUIRE_SHARED",
         )

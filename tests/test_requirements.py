@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCKS = ("build", "cpu", "dev", "gpu", "train", "train-cuda")
+LOCKS = ("build", "cpu", "dev", "gpu", "train", "train-cuda", "triton-server")
 EXTRAS_OF = {
     "cpu": ("cpu",), "dev": ("cpu", "dev"), "gpu": ("gpu",), "train": ("train",), "train-cuda": ("train",),
 }  # fmt: skip
@@ -74,7 +74,7 @@ def test_every_dependency_of_the_project_is_locked_at_a_version_it_allows(lock: 
             assert requirement.specifier.contains(version), f"{requirement} but {lock}.txt has {version}"
 
 
-@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock != "dev"])
+@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock not in ("dev", "triton-server")])
 def test_a_package_has_the_same_version_in_every_lock(lock: str) -> None:
     """So that any lock can be installed on top of dev.txt."""
     dev = versions("dev")
@@ -101,3 +101,10 @@ def test_the_two_training_locks_differ_in_torch_alone() -> None:
 
 def test_serving_installs_no_torch() -> None:
     assert not {"torch", "monai", "onnx"} & (pins("cpu").keys() | pins("gpu").keys())
+
+
+def test_triton_runs_the_graphs_with_the_same_runtimes() -> None:
+    dev, triton = versions("dev"), versions("triton-server")
+    for runtime in ("onnxruntime", "openvino", "tritonclient"):
+        assert triton[runtime] == dev[runtime]
+    assert all(version.startswith("==1.") for version in triton["numpy"]), "its Python backend needs numpy 1"

@@ -1,0 +1,332 @@
+"""Models on a real Triton server: the same answers as in process, and every way in which one may not come."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tritonclient.grpc")
+
+from inference import triton_shared_memory
+from inference.engine import Engine
+from inference.errors import (
+    EndpointFailed,
+    EndpointUnavailable,
+    EngineNotPossible,
+    InferenceError,
+    InvalidModelOutput,
+    ModelNotServed,
+    RunCancelled,
+    RunTimedOut,
+    ServedModelDiffers,
+)
+from inference.infer import check_outputs, run_model
+from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
+from inference.triton_canary import Canary, CanaryAnsweredWrongly
+from inference.triton_client import TritonAddress
+from inference.triton_endpoint import TritonEndpoint
+from inference.triton_repository import served_name
+from inference.triton_shared_memory import PREFIX, SharedInputs, sweep
+from models.lung_nodule_ct.evaluate import volume_of
+from models.lung_nodule_ct.model import LungNoduleCT
+from models.lung_nodule_ct.phantom import make_phantom
+from tests import triton_misbehaviour as misbehaviour
+from tests.conftest import ROOT
+from tests.triton_peer import RunningTriton, box, detector, misbehaving, replacement, running
+
+SCORE_TOLERANCE, PLACE_TOLERANCE_MM = 1e-4, 0.01
+
+
+@pytest.fixture(scope="module")
+def triton() -> Iterator[RunningTriton]:
+    with running([detector(), misbehaving()], replacement()) as server:
+        yield server
+
+
+@pytest.fixture
+def endpoint(triton: RunningTriton) -> Iterator[TritonEndpoint]:
+    made = triton.endpoint()
+    yield made
+    made.close()
+
+
+def regions() -> list[str]:
+    return [path.name for path in triton_shared_memory.FOLDER.glob(f"{PREFIX}*")]
+
+
+def within(seconds: float, claim: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.02)
+
+
+class TestAnswers:
+    def test_a_phantom_has_the_same_findings_as_in_process(self, endpoint: TritonEndpoint) -> None:
+        phantom = make_phantom(9001, spacing_mm=(2.0, 1.5, 1.5), nodule_count=12)
+        volume = volume_of(dataclasses.replace(phantom, voxels=phantom.voxels[40:75], truth=()))
+        here = run_model(detector(), volume, OnnxRuntimeEndpoint(threads=1)).findings
+        there = run_model(detector(), volume, endpoint).findings
+        assert len(here) == len(there) >= 3
+        for ours, theirs in zip(here, there, strict=True):
+            assert theirs.score == pytest.approx(ours.score, abs=SCORE_TOLERANCE)
+            assert theirs.center_lps_mm == pytest.approx(ours.center_lps_mm, abs=PLACE_TOLERANCE_MM)
+            assert theirs.mean_diameter_mm == pytest.approx(ours.mean_diameter_mm, abs=PLACE_TOLERANCE_MM)
+
+    def test_shared_memory_and_grpc_give_the_same_bytes(self, triton: RunningTriton) -> None:
+        noise = {"hounsfield": np.random.default_rng(1).integers(-1000, 400, (1, 48, 32, 64), np.int16)}
+        answers = []
+        for shared_memory in ("on", "off"):
+            endpoint = triton.endpoint(shared_memory=shared_memory)
+            answers.append(endpoint.run(detector(), noise))
+            assert len(regions()) == (1 if shared_memory == "on" else 0)
+            endpoint.close()
+        for name, array in answers[0].items():
+            assert np.array_equal(array, answers[1][name])
+        assert answers[0].engine == Engine("triton", "cpu", "fp32")
+
+    def test_requests_of_several_threads_get_their_own_answers(self, endpoint: TritonEndpoint) -> None:
+        def ask(number: int) -> tuple[int, float]:
+            first = misbehaviour.ECHOES_FROM + number
+            return first, float(endpoint.run(misbehaving(), box(first))["scores"][0, 0])
+
+        with ThreadPoolExecutor(3) as pool:  # the queue of this model holds four
+            answers = list(pool.map(ask, range(90)))
+        assert all(sent == came for sent, came in answers)
+        assert 1 <= len(regions()) <= 3
+
+    def test_the_canary_of_the_model_is_answered_as_it_should(self, endpoint: TritonEndpoint) -> None:
+        Canary(detector()).ask(endpoint.run)
+
+    def test_other_numbers_than_the_models_are_noticed_by_its_canary(self, endpoint: TritonEndpoint) -> None:
+        with pytest.raises(CanaryAnsweredWrongly, match="runs other weights or computes wrongly"):
+            Canary(misbehaving()).ask(endpoint.run)
+
+    def test_the_server_counts_the_runs(self, triton: RunningTriton, endpoint: TritonEndpoint) -> None:
+        counted = f'nv_inference_request_success{{model="{served_name(detector().manifest)}",version="1"}}'
+
+        def total() -> int:
+            url = f"http://127.0.0.1:{triton.metrics_port}/metrics"
+            lines = urllib.request.urlopen(url, timeout=5).read().decode().splitlines()
+            return next(int(line.split()[-1]) for line in lines if line.startswith(counted))
+
+        before = total(), endpoint.runs_of(detector().manifest)
+        endpoint.run(detector(), box())
+        assert (total(), endpoint.runs_of(detector().manifest)) == (before[0] + 1, before[1] + 1)
+
+
+class TestMisbehaviour:
+    @pytest.mark.parametrize(
+        ("order", "words"),
+        [
+            (misbehaviour.NAN, "scores holds NaN"),
+            (misbehaviour.WRONG_SHAPE, "centers has shape"),
+            (misbehaviour.NO_OUTPUT, "no output called 'diameters'"),
+        ],
+    )
+    def test_numbers_that_cannot_be_used_end_no_study_with_a_result(
+        self, endpoint: TritonEndpoint, order: int, words: str
+    ) -> None:
+        with pytest.raises(InferenceError) as caught:
+            check_outputs(endpoint.run(misbehaving(), box(order)), misbehaving().manifest)
+        assert isinstance(caught.value, InvalidModelOutput | EndpointFailed)
+        assert words in str(caught.value) or isinstance(caught.value, EndpointFailed)
+
+    def test_an_exception_of_the_model_is_told(self, endpoint: TritonEndpoint) -> None:
+        with pytest.raises(EndpointFailed, match="it does not work"):
+            endpoint.run(misbehaving(), box(misbehaviour.RAISES))
+
+    def test_an_input_of_another_type_is_refused(self, endpoint: TritonEndpoint) -> None:
+        with pytest.raises(EndpointFailed, match="FP32"):
+            endpoint.run(detector(), {"hounsfield": np.zeros((1, 32, 32, 32), np.float32)})
+
+    def test_a_slow_model_is_not_waited_for_and_its_late_answer_goes_to_nobody(
+        self, endpoint: TritonEndpoint
+    ) -> None:
+        endpoint.warm(misbehaving())
+        began = time.monotonic()
+        with pytest.raises(RunTimedOut):
+            endpoint.run(misbehaving(), box(misbehaviour.SLOW), timeout_s=0.1)
+        assert time.monotonic() - began < 0.1 + misbehaviour.SLOW_S / 2
+        answer = endpoint.run(misbehaving(), box(misbehaviour.ECHOES_FROM))
+        assert (answer["scores"] == misbehaviour.ECHOES_FROM).all()
+
+    def test_a_run_that_nobody_waits_for_any_more_is_withdrawn(self, endpoint: TritonEndpoint) -> None:
+        endpoint.warm(misbehaving())
+        began = time.monotonic()
+        with pytest.raises(RunCancelled):
+            endpoint.run(misbehaving(), box(misbehaviour.SLOW), cancelled=lambda: True)
+        assert time.monotonic() - began < misbehaviour.SLOW_S
+
+    def test_a_full_queue_refuses_at_once(self, endpoint: TritonEndpoint) -> None:
+        def ask(_: int) -> str:
+            try:
+                endpoint.run(misbehaving(), box(misbehaviour.SLOW))
+            except EndpointUnavailable as error:
+                return str(error)
+            return "answered"
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(ask, range(8)))
+        assert answers.count("answered") >= 4
+        refused = [answer for answer in answers if answer != "answered"]
+        assert refused
+        assert all("has no room" in answer for answer in refused)
+
+    def test_an_emergency_overtakes_what_waits(self, endpoint: TritonEndpoint) -> None:
+        done: list[str] = []
+
+        def ask(name: str, priority: int) -> None:
+            endpoint.run(misbehaving(), box(misbehaviour.SLOW), priority=priority)
+            done.append(name)
+
+        threads = [threading.Thread(target=ask, args=(f"off-peak {n}", 3)) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(misbehaviour.SLOW_S / 3)  # one runs, two wait
+        threads.append(threading.Thread(target=ask, args=("emergency", 1)))
+        threads[-1].start()
+        for thread in threads:
+            thread.join()
+        assert done.index("emergency") == 1
+
+
+class TestWhichModel:
+    def test_a_model_that_the_server_lacks_is_said_to_be_exported(self, endpoint: TritonEndpoint) -> None:
+        other = LungNoduleCT(dataclasses.replace(detector().manifest, version="0.0.1"))
+        with pytest.raises(ModelNotServed, match=r"radmeter models export --triton") as caught:
+            endpoint.run(other, box())
+        assert not caught.value.is_transient
+
+    def test_other_weights_under_the_same_name_are_refused(self, endpoint: TritonEndpoint) -> None:
+        digest = detector().manifest.weights_sha256
+        changed = digest[:-1] + ("0" if digest[-1] != "0" else "1")
+        other = LungNoduleCT(dataclasses.replace(detector().manifest, weights_sha256=changed))
+        with pytest.raises(ServedModelDiffers, match=digest):
+            endpoint.run(other, box())
+
+    def test_changed_weights_in_the_repository_are_not_loaded(
+        self, triton: RunningTriton, endpoint: TritonEndpoint
+    ) -> None:
+        name = served_name(detector().manifest)
+        path = triton.folder / "repository" / name / "1" / "model.onnx"
+        content = path.read_bytes()
+        try:
+            path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+            with pytest.raises(InferenceError, match="export the model again"):
+                endpoint.load_again(detector().manifest, timeout_s=20)
+            with pytest.raises(EndpointUnavailable, match="has not loaded"):
+                endpoint.run(detector(), box())
+        finally:
+            path.write_bytes(content)
+            endpoint.load_again(detector().manifest, timeout_s=20)
+        endpoint.run(detector(), box())
+
+
+class TestSharedMemory:
+    def test_a_region_is_used_again_and_given_back_at_the_end(self, triton: RunningTriton) -> None:
+        endpoint = triton.endpoint(shared_memory="on")
+        for side in (32, 48, 64):
+            endpoint.run(detector(), box(side=side))
+        assert len(regions()) == 1
+        endpoint.close()
+        assert regions() == []
+
+    def test_regions_stay_below_their_bound(self) -> None:
+        class Client:
+            known: set[str] = set()  # noqa: RUF012 one for the test
+
+            def register_system_shared_memory(self, name: str, key: str, size: int) -> None:
+                self.known.add(name)
+
+            def unregister_system_shared_memory(self, name: str) -> None:
+                self.known.remove(name)
+
+        shared = SharedInputs(Client(), limit_bytes=40 << 20)
+        small = shared.place({"a": np.zeros(10, np.uint8)})
+        assert small is not None
+        assert shared.place({"a": np.zeros(33 << 20, np.uint8)}) is None, "both would be beyond the bound"
+        small.is_answered = True
+        shared.release(small)
+        large = shared.place({"a": np.zeros(3, np.uint8), "b": np.arange(30 << 20, dtype=np.uint8)})
+        assert large is not None
+        assert len(regions()) == len(Client.known) == 1, "the small one made room"
+        shared.close()
+        assert regions() == []
+        assert not Client.known
+
+    def test_without_room_in_shared_memory_grpc_takes_the_input(
+        self, triton: RunningTriton, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        endpoint = triton.endpoint(shared_memory="on")
+        assert endpoint.run(detector(), box())["scores"].shape == (1, 256)
+        assert regions() == []
+        endpoint.close()
+
+    def test_a_server_that_cannot_see_our_memory_gets_the_input_by_grpc(
+        self, triton: RunningTriton, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As in two containers: what we make, the server does not find."""
+        monkeypatch.setattr(triton_shared_memory, "FOLDER", triton.folder)
+        endpoint = triton.endpoint(shared_memory="auto")
+        assert endpoint.run(detector(), box())["scores"].shape == (1, 256)
+        endpoint.close()
+        insists = triton.endpoint(shared_memory="on")
+        with pytest.raises(EngineNotPossible, match="RADMETER_TRITON_SHARED_MEMORY=off"):
+            insists.run(detector(), box())
+        insists.close()
+
+    def test_what_a_killed_process_left_is_swept_and_what_a_living_one_uses_stays(
+        self, triton: RunningTriton, endpoint: TritonEndpoint
+    ) -> None:
+        endpoint.run(detector(), box())
+        (ours,) = regions()
+        program = (
+            "import os, signal, sys; from tests.triton_peer import box, detector\n"
+            "from inference.triton_client import TritonAddress\n"
+            "from inference.triton_endpoint import TritonEndpoint\n"
+            f"TritonEndpoint(TritonAddress('127.0.0.1', {triton.address.port})).run(detector(), box())\n"
+            "os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False)
+        assert len(regions()) == 2
+        assert sweep() == 1
+        assert regions() == [ours]
+        endpoint.run(detector(), box())
+
+
+class TestAddress:
+    @pytest.mark.parametrize(
+        "url", ["", "http://host:8000", "grpc://host", "grpc://host:0", "grpc://:8001", "host:8001"]
+    )
+    def test_what_is_no_address_is_refused(self, url: str) -> None:
+        with pytest.raises(EngineNotPossible, match="grpc://host:8001"):
+            TritonAddress.parse(url)
+
+    def test_an_address_says_whether_it_is_this_host(self) -> None:
+        assert TritonAddress.parse("grpc://localhost:8001").is_this_host
+        assert TritonAddress.parse("grpc://[::1]:8001").is_this_host
+        assert str(TritonAddress.parse("grpcs://[::1]:8001")) == "[::1]:8001"
+        assert not TritonAddress.parse("grpcs://triton.hospital:8001").is_this_host
+
+    def test_a_server_that_is_not_there_is_said_to_be_unreachable(self, free_port: int) -> None:
+        endpoint = TritonEndpoint(TritonAddress("127.0.0.1", free_port))
+        with pytest.raises(EndpointUnavailable, match="cannot be reached"):
+            endpoint.run(detector(), box())
+        endpoint.close()
