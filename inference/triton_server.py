@@ -141,10 +141,10 @@ class TritonServer:
         deadline = time.monotonic() + timeout_s
         while not is_ready():
             if self.pid is None:
-                raise EndpointUnavailable(f"tritonserver ended while it started: see {self.log_path}")
+                raise EndpointUnavailable(f"tritonserver ended while it started: {self._last_words()}")
             if time.monotonic() > deadline:
                 raise EndpointUnavailable(
-                    f"tritonserver was not ready within {timeout_s:g} s: see {self.log_path}"
+                    f"tritonserver was not ready within {timeout_s:g} s: {self._last_words()}"
                 )
             time.sleep(0.1)
 
@@ -164,6 +164,12 @@ class TritonServer:
         self._process.wait()
         self._process = None
         self._sweep()
+
+    def _last_words(self) -> str:
+        """Exit code and last line of the log, and where the rest of it is."""
+        code = self._process.poll() if self._process is not None else None
+        lines = self.log_path.read_text("utf-8", errors="replace").strip().splitlines()
+        return f"exit code {code}, {lines[-1][:300] if lines else 'no word'!r} ({self.log_path})"
 
     def _sweep(self) -> None:
         left = list(FOLDER.glob(f"{self._prefix}*"))

@@ -21,6 +21,7 @@ from inference.triton_client import TritonAddress
 from inference.triton_endpoint import TritonEndpoint
 from inference.triton_repository import QUEUE_SIZE_MAX, RepositoryForm, served_name, write_repository
 from inference.triton_server import TritonServer
+from inference.triton_shared_memory import FOLDER, PREFIX
 from models.lung_nodule_ct.model import LungNoduleCT
 from models.model import Model
 from models.registry import get_model
@@ -127,3 +128,8 @@ def box(first: int = 0, side: int = 32) -> dict[str, NDArray[Any]]:
     voxels = np.full((1, side, side, side), -1000, np.int16)
     voxels[0, 0, 0, 0] = first
     return {"hounsfield": voxels}
+
+
+def regions() -> list[str]:
+    """What lies in shared memory under the prefix of our endpoints, of whichever process."""
+    return [path.name for path in FOLDER.glob(f"{PREFIX}*")]

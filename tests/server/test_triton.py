@@ -129,7 +129,7 @@ def test_the_watch_measures_what_it_found() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("triton_url", "http://host"), ("triton_shared_memory", "maybe"), 
+        ("triton_url", "http://host"), ("triton_shared_memory", "maybe"),
         ("triton_canary_s", 0.5),
     ],
 )  # fmt: skip
