@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from inference.choose import EngineChoice, TritonChoice
 from inference.errors import EngineNotPossible
 from inference.triton_client import TritonAddress
 from server.errors import SettingInvalid
+from server.setting_values import given_values
 
 _PREFIX = "RADMETER_"
 
@@ -278,37 +278,5 @@ class Settings:
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings of this process. Raises `SettingInvalid` with the name of the bad value."""
-    environment = os.environ if environment is None else environment
-    values: dict[str, Any] = {}
-    config = environment.get(_PREFIX + "CONFIG")
-    file_values = _read_file(Path(config)) if config else {}
-    known = {setting.name for setting in fields(Settings)}
-    for name in file_values:
-        if name not in known:
-            raise SettingInvalid(name, str(file_values[name]), f"no such setting (in {config})")
-    for setting in fields(Settings):
-        variable = setting.metadata["variable"]
-        if variable in environment:
-            values[setting.name] = _convert(setting.name, environment[variable], setting.default)
-        elif setting.name in file_values:
-            values[setting.name] = _convert(setting.name, str(file_values[setting.name]), setting.default)
-    return Settings(**values)
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except ValueError as error:  # not TOML, or not text at all
-        raise SettingInvalid(_PREFIX + "CONFIG", str(path), str(error)) from None
-
-
-def _convert(name: str, text: str, default: Any) -> Any:
-    """`text` as the type of the field's default."""
-    try:
-        if isinstance(default, bool):
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[
-                text.strip().lower()
-            ]
-        return type(default)(text) if not isinstance(default, Path) else Path(text)
-    except (ValueError, KeyError):
-        raise SettingInvalid(name, text, f"not a {type(default).__name__}") from None
+    defaults = {setting.name: (setting.metadata["variable"], setting.default) for setting in fields(Settings)}
+    return Settings(**given_values(os.environ if environment is None else environment, _PREFIX, defaults))
