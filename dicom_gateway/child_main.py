@@ -21,6 +21,7 @@ FUNCTIONS = {
     "inspect": "dicom_gateway.inspect_child",
     "probe": "dicom_gateway.child_probe",
     "decode": "dicom_gateway.decode_child",
+    "decode_radiograph": "dicom_gateway.radiograph_child",
     "source_headers": "dicom_gateway.source_headers_child",
 }
 _PR_SET_PDEATHSIG = 1

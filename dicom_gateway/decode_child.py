@@ -33,20 +33,27 @@ _NAMED_MAX = 12
 
 def run(arguments: dict[str, Any]) -> dict[str, Any]:
     """arguments: paths, out_dir, series_instance_uid, volume_bytes_max, threads. Answer: {} or {"error"}."""
-    try:
-        _decode(
+    return answer_of(
+        lambda: _decode(
             [Path(path) for path in arguments["paths"]],
             Path(arguments["out_dir"]),
             arguments["series_instance_uid"],
             arguments["volume_bytes_max"],
             arguments["threads"],
         )
+    )
+
+
+def answer_of(decode: Callable[[], None]) -> dict[str, Any]:
+    """{} when `decode` ends well, {"error"} for what a series or a full disk is to blame for."""
+    try:
+        decode()
     except DecodeError as error:
         return {"error": error.as_json()}
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        return {"error": StorageFull("there is no room for the decoded volume").as_json()}
+        return {"error": StorageFull("there is no room for the decoded image").as_json()}
     return {}
 
 

@@ -1,4 +1,4 @@
-"""Why a series does not become a volume. One class per fact; `code` is stable, the message is a sentence.
+"""Why there is no volume or radiograph. One class per fact; `code` is stable, the message is a sentence.
 
 docs/decoding.md tells the same to users; a test compares the two.
 """
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 
 class DecodeError(ValueError):
-    """A series cannot be decoded to a volume.
+    """A series cannot be decoded to a volume or a radiograph.
 
     code: stable, upper case, shown with the status of the study.
     details: plain values that name what was found; no patient data, no UIDs.
@@ -46,6 +46,18 @@ class NotCT(DecodeError):
     code = "NOT_CT"
 
 
+class NotARadiograph(DecodeError):
+    """The object is not one computed or digital radiograph."""
+
+    code = "NOT_A_RADIOGRAPH"
+
+
+class LookupTableInvalid(DecodeError):
+    """A lookup table of the header contradicts itself, so the image's brightness is unknown."""
+
+    code = "LOOKUP_TABLE_INVALID"
+
+
 class DifferentPatients(DecodeError):
     """The instances of one series name different patients."""
 
@@ -59,7 +71,7 @@ class TransferSyntaxNotSupported(DecodeError):
 
 
 class PixelFormatNotSupported(DecodeError):
-    """Bits, samples or sign of the stored pixels are not those of a CT image."""
+    """Bits, samples or sign of the stored pixels are not those of a grey image that we read."""
 
     code = "PIXEL_FORMAT_NOT_SUPPORTED"
 

@@ -22,13 +22,15 @@ from highdicom.sr import (
 )
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian
 
-from dicom_gateway import result_codes
+from dicom_gateway import classification_groups, result_codes
 from dicom_gateway.encode_common import notice, source_images, stamp
 from dicom_gateway.encode_seg import segmented_findings
 from dicom_gateway.measurement_groups import planar_group, volumetric_group
 from dicom_gateway.result_context import ResultContext
+from study.radiograph import Radiograph
 
 _SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 
@@ -78,13 +80,18 @@ def _root(context: ResultContext) -> ContainerContentItem:
     root.ContentSequence.extend(_observation_context(context))
     root.ContentSequence.append(
         CodeContentItem(
-            codes.DCM.ProcedureReported, result_codes.CT_PROCEDURE, RelationshipTypeValues.HAS_CONCEPT_MOD
+            codes.DCM.ProcedureReported, _procedure(context), RelationshipTypeValues.HAS_CONCEPT_MOD
         )
     )
-    if context.findings:
+    if context.findings or any(one.is_positive for one in context.classifications):
         root.ContentSequence.append(_imaging_measurements(context))
     root.ContentSequence.append(_qualitative_evaluations(context))
     return root
+
+
+def _procedure(context: ResultContext) -> Code:
+    is_radiograph = isinstance(context.image, Radiograph)
+    return result_codes.CHEST_RADIOGRAPHY if is_radiograph else result_codes.CT_PROCEDURE
 
 
 def _observation_context(context: ResultContext) -> ObservationContext:
@@ -116,14 +123,18 @@ def _imaging_measurements(context: ResultContext) -> ContainerContentItem:
         container.ContentSequence.extend(planar)
         if number is not None:
             container.ContentSequence.extend(volumetric_group(context, finding, algorithm, number))
+    for group in classification_groups.region_groups(context, algorithm):
+        container.ContentSequence.extend(group)
     return container
 
 
 def _qualitative_evaluations(context: ResultContext) -> ContainerContentItem:
     container = _container(result_codes.QUALITATIVE_EVALUATIONS)
     contains = RelationshipTypeValues.CONTAINS
-    verdict = result_codes.DETECTED if context.findings else result_codes.NOT_DETECTED
-    container.ContentSequence.append(CodeContentItem(result_codes.PULMONARY_NODULE, verdict, contains))
+    container.ContentSequence.extend(classification_groups.evaluations(context))
+    if not context.classifications:
+        verdict = result_codes.DETECTED if context.findings else result_codes.NOT_DETECTED
+        container.ContentSequence.append(CodeContentItem(result_codes.PULMONARY_NODULE, verdict, contains))
     for text in (conclusion(context), what_was_assessed(context), notice(context)):
         container.ContentSequence.append(TextContentItem(result_codes.COMMENT, text, contains))
     return container
@@ -137,6 +148,8 @@ def _container(name: object) -> ContainerContentItem:
 
 def conclusion(context: ResultContext) -> str:
     """The result in one sentence; a negative one says what it is negative about."""
+    if context.classifications:
+        return classification_groups.conclusion(context)
     threshold = ""
     if context.operating_threshold is not None:
         threshold = f" at or above the operating threshold of {context.operating_threshold:g}"
@@ -153,6 +166,8 @@ def conclusion(context: ResultContext) -> str:
 
 def what_was_assessed(context: ResultContext) -> str:
     """What the model looked at and for, and what it did not."""
+    if context.classifications:
+        return classification_groups.what_was_assessed(context)
     count = len(context.volume.slice_sop_instance_uids)
     return (
         f"Assessed: pulmonary nodules in the lungs, on {count} axial slices of one CT series. "

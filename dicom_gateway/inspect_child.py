@@ -109,6 +109,8 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
             "pixel_spacing_mm": first and first.spacing_mm,
             "slice_thickness_mm": first and first.slice_thickness_mm,
             "acquisition_number": values.integer(dataset, tags.ACQUISITION_NUMBER),
+            "view_position": values.text(dataset, tags.VIEW_POSITION),
+            "presentation_intent": values.text(dataset, tags.PRESENTATION_INTENT_TYPE),
         },
     }
 

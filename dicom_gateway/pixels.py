@@ -1,4 +1,4 @@
-"""Encoded frame -> Hounsfield units, int16 (PS3.5 section 8, PS3.3 C.11.1)."""
+"""Encoded frame -> stored values -> Hounsfield units, int16 (PS3.5 section 8, PS3.3 C.11.1)."""
 
 from __future__ import annotations
 
@@ -96,9 +96,9 @@ class PixelFormat:
         if self.rows < 1 or self.columns < 1:
             raise PixelFormatNotSupported("the image has no rows or no columns")
         if self.samples_per_pixel != 1 or not self.photometric_interpretation.startswith("MONOCHROME"):
-            raise PixelFormatNotSupported("the pixels are in colour, not single CT numbers")
+            raise PixelFormatNotSupported("the pixels are in colour, not single grey values")
         if self.bits_allocated not in (8, 16):
-            raise PixelFormatNotSupported(f"pixels of {self.bits_allocated} bits are not CT pixels")
+            raise PixelFormatNotSupported(f"pixels of {self.bits_allocated} bits are not read")
         if not 1 <= self.bits_stored <= self.bits_allocated or self.high_bit != self.bits_stored - 1:
             raise PixelFormatNotSupported(
                 f"{self.bits_allocated} bits allocated, {self.bits_stored} stored and high bit"
@@ -127,6 +127,23 @@ def decode_frame(encoded: bytes, pixel_format: PixelFormat, rescale: Rescale) ->
 
     encoded: the frame's bytes without encapsulation. Raises `PixelDataUnreadable`.
     """
+    stored, is_padding = decode_stored(encoded, pixel_format)
+    hounsfield = _to_hounsfield(stored, rescale)
+    if is_padding is not None:
+        hounsfield[is_padding] = PADDING_HU
+        if pixel_format.transfer_syntax_uid in LOSSY_SYNTAXES:
+            # Compression changed padding values too; what is less than air is padding.
+            np.maximum(hounsfield, PADDING_HU, out=hounsfield)
+    return hounsfield
+
+
+def decode_stored(
+    encoded: bytes, pixel_format: PixelFormat
+) -> tuple[NDArray[np.int32], NDArray[np.bool_] | None]:
+    """The stored values of one frame, (row, column), and which of them are padding, None where there is none.
+
+    Raises `PixelDataUnreadable`.
+    """
     try:
         samples, bits = _decode(encoded, pixel_format)
     except (PixelDataUnreadable, MemoryError):
@@ -137,16 +154,13 @@ def decode_frame(encoded: bytes, pixel_format: PixelFormat, rescale: Rescale) ->
         raise PixelDataUnreadable("the pixel data of a slice cannot be decompressed") from error
     if samples.shape != (pixel_format.rows, pixel_format.columns):
         raise PixelDataUnreadable("the decompressed image has another size than its header says")
-    hounsfield = _to_hounsfield(_low_bits(samples, bits, pixel_format.is_signed), rescale)
+    is_padding = None
     if pixel_format.padding is not None:
         low, high = pixel_format.padding
         # A padding value may lie outside Bits Stored, so it is looked for in all bits.
         whole = _low_bits(samples, max(bits, pixel_format.bits_allocated), pixel_format.is_signed)
-        hounsfield[(whole >= low) & (whole <= high)] = PADDING_HU
-        if pixel_format.transfer_syntax_uid in LOSSY_SYNTAXES:
-            # Compression changed padding values too; what is less than air is padding.
-            np.maximum(hounsfield, PADDING_HU, out=hounsfield)
-    return hounsfield
+        is_padding = (whole >= low) & (whole <= high)
+    return _low_bits(samples, bits, pixel_format.is_signed), is_padding
 
 
 def _decode(encoded: bytes, pixel_format: PixelFormat) -> tuple[NDArray[Any], int]:

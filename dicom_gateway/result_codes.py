@@ -13,6 +13,7 @@ REJECTED_FOR_QUALITY_REASONS = Code("113001", "DCM", "Rejected for Quality Reaso
 COMMENT = Code("121106", "DCM", "Comment")
 # CID 100 has no code for CT of the chest; the finding site names the body part.
 CT_PROCEDURE = Code("25045-6", "LN", "CT unspecified body region")
+CHEST_RADIOGRAPHY = Code("30745-4", "LN", "XR Chest Views")
 ENGLISH = Code("en", "RFC5646", "English")
 
 # What was found and where, TID 1410 and 1411.

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pydicom.dataset import Dataset
 
 from dicom_gateway.encode_errors import InvalidResultContext, SourceHeadersIncomplete, SourceHeadersMixed
-from study.answer import Classification, Structure
+from study.answer import Classification, Image, Structure
 from study.findings import Finding
 from study.volume import Volume
 
@@ -26,7 +26,7 @@ _NAMESPACE = uuid.UUID("6f0d2b3e-6c1f-4f8e-9d5a-0b8f4f6d7a11")
 
 @dataclass(frozen=True)
 class ResultContext:
-    """One result of one model on one series.
+    """One result of one model on one series or radiograph.
 
     uid_seed: what the UIDs are derived from beside source, model and revision; is written nowhere. It must differ
         where the content differs: by the digest of what the model read, say.
@@ -43,7 +43,7 @@ class ResultContext:
 
     uid_seed: str
     source_headers: Sequence[Dataset]
-    volume: Volume
+    image: Image
     findings: tuple[Finding, ...]
     model_name: str
     model_version: str
@@ -79,6 +79,12 @@ class ResultContext:
         for keyword in ("SOPInstanceUID", "SOPClassUID"):
             if not all(header.get(keyword) for header in self.source_headers):
                 raise SourceHeadersIncomplete(keyword)
+
+    @property
+    def volume(self) -> Volume:
+        """The image of a result on a series of slices."""
+        assert isinstance(self.image, Volume)
+        return self.image
 
     @property
     def study_instance_uid(self) -> str:

@@ -101,14 +101,14 @@ class SeriesSource:
 
 def open_series(paths: Sequence[Path], volume_bytes_max: int) -> SeriesSource:
     """Read and check every header; raises a `DecodeError`."""
-    headers = [(path, _read(path, number)) for number, path in enumerate(paths, start=1)]
+    headers = [(path, read_source_header(path, number)) for number, path in enumerate(paths, start=1)]
     if not headers:
         raise EmptySeries("the series has no instances")
     datasets = [header.dataset for _, header in headers]
     _check_is_ct(datasets)
     _check_common(datasets)
-    sources = [_source(path, header, number) for number, (path, header) in enumerate(headers, start=1)]
-    _check_size(sources, volume_bytes_max)
+    sources = [source_of(path, header, number) for number, (path, header) in enumerate(headers, start=1)]
+    check_size(sources, volume_bytes_max)
     frames, notes = _without_localizers([frame for source in sources for frame in _frames(source)])
     notes += _pixel_notes(frames)
     tilts = [values.number(dataset, tags.GANTRY_DETECTOR_TILT) for dataset in datasets]
@@ -117,7 +117,8 @@ def open_series(paths: Sequence[Path], volume_bytes_max: int) -> SeriesSource:
     return SeriesSource(tuple(frames), reference, tilt_tag_deg, tuple(notes))
 
 
-def _read(path: Path, number: int) -> Header:
+def read_source_header(path: Path, number: int) -> Header:
+    """The header of file `number` of a series; raises `InstanceUnreadable`."""
     try:
         return read_header(path, HEADER_TAGS)
     except FileUnreadable as error:
@@ -141,7 +142,8 @@ def _check_common(datasets: list[Dataset]) -> None:
         raise FramesOfReferenceDiffer("the slices of the series have different frames of reference")
 
 
-def _source(path: Path, header: Header, ordinal: int) -> Source:
+def source_of(path: Path, header: Header, ordinal: int) -> Source:
+    """The file as checked frames; raises a `DecodeError` when its pixels cannot be what we read."""
     dataset = header.dataset
     number = values.integer(dataset, tags.INSTANCE_NUMBER)
     number = ordinal if number is None else number
@@ -203,7 +205,7 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
     return ends[0], ends[1]
 
 
-def _check_size(sources: list[Source], volume_bytes_max: int) -> None:
+def check_size(sources: list[Source], volume_bytes_max: int) -> None:
     """Before any allocation: int16 voxels of every frame that the headers announce."""
     needed = sum(
         source.pixel_format.rows * source.pixel_format.columns * 2 * source.frame_count for source in sources

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.chest_radiograph.model import ChestRadiograph
 from models.errors import InvalidManifest, ModelNotFound, ModelVersionNotFound
 from models.lung_ct_segmentation.model import LungCTSegmentation
 from models.lung_nodule_ct.model import LungNoduleCT
@@ -18,6 +19,7 @@ from models.monai_retinanet.model import MonaiRetinaNet
 # The code behind each family. An installed model brings weights and settings, never code.
 FAMILIES: dict[str, Callable[[Manifest], Model]] = {
     "lung_ct_segmentation": LungCTSegmentation,
+    "chest_radiograph": ChestRadiograph,
     "lung_nodule_ct": LungNoduleCT,
     "monai_retinanet": MonaiRetinaNet,
 }

@@ -1,10 +1,10 @@
-"""Decode: the chosen series become volumes in the work folder."""
+"""Decode: the chosen series become volumes, the chosen radiographs pictures, in the work folder."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from dicom_gateway.decode import decode_series
+from dicom_gateway.decode import decode_image
 from dicom_gateway.decode_errors import DecodeError, DecoderCrashed, DecodeTimedOut, StorageFull
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed
@@ -14,10 +14,11 @@ from pipeline.same_pixels import note_same_pixels, pixel_digest
 from pipeline.services import Outcome, Services
 from pipeline.store import StudyRecord
 from pipeline.study_file import load_study
+from study.volume import Volume
 
 
 def decode_study(services: Services, record: StudyRecord) -> Outcome:
-    """Decode every series that the route names. A series that cannot be read refuses the models that wanted it, with
+    """Decode everything that the route names. A series that cannot be read refuses the models that wanted it, with
     the reason; the study is refused when none is left.
 
     A study that a limit of the contract holds back is not decoded yet: what waits takes no space.
@@ -30,11 +31,15 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
     digests: dict[str, str] = {}
     slice_count = 0
     refused: dict[str, Reason] = {}
-    for uid in sorted({choice["series_instance_uid"] for choice in record.to_run}):
-        series = study.series_of(uid)
+    by_folder = {services.folders.image_of(record, choice): choice for choice in record.to_run}
+    for folder, read in sorted(by_folder.items()):
+        uid = read["series_instance_uid"]
         try:
-            volume = decode_series(
-                series, services.folders.instances, services.folders.volume_of(record, uid)
+            image = decode_image(
+                study.series_of(uid),
+                services.folders.instances,
+                folder,
+                sop_instance_uid=read.get("sop_instance_uid", ""),
             )
         except StorageFull as error:
             raise OSError(str(error)) from error  # passes by itself once there is room
@@ -44,12 +49,12 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
             refused |= {
                 choice["product"]: (error.code, str(error))
                 for choice in record.to_run
-                if choice["series_instance_uid"] == uid
+                if services.folders.image_of(record, choice) == folder
             }
             continue
-        notes.extend(volume.notes)
-        slice_count += volume.voxels.shape[0]
-        digests[uid] = pixel_digest(volume)
+        notes.extend(image.notes)
+        slice_count += image.voxels.shape[0] if isinstance(image, Volume) else 0
+        digests[uid] = pixel_digest(image)
     require_one_left(record, refused)
 
     def save(conn: Connection, study: StudyRecord) -> None:
@@ -58,5 +63,5 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
 
     return Outcome(
         save=save,
-        detail={"slices": slice_count, "notes": notes},
+        detail={"slices": slice_count, "images": len(by_folder), "notes": notes},
     )

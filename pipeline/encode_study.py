@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dicom_gateway.child_process import ChildError
-from dicom_gateway.decode import load_volume
+from dicom_gateway.decode import load_image
 from dicom_gateway.encode_errors import EncodeError
 from dicom_gateway.source_headers import SourceHeaderUnreadable
 from pipeline import store
@@ -74,7 +74,7 @@ def _make(
     try:
         return make_result_set(
             load_study(work),
-            load_volume(services.folders.volume_of(record, choice["series_instance_uid"])),
+            load_image(services.folders.image_of(record, choice)),
             load_answer(work, choice["product"]),
             services.get_model(choice["model"]).manifest,
             study_id=str(record.id),

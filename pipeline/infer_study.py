@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from dicom_gateway.decode import load_volume
+from dicom_gateway.decode import load_image
 from inference.errors import InferenceError, RunCancelled
 from inference.infer import InferenceResult, run_model
 from models.errors import UnfitInput
@@ -35,11 +35,11 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
         is_cancelled=following.is_cancelled,
     )
     for choice in record.to_run:
-        volume = load_volume(services.folders.volume_of(record, choice["series_instance_uid"]))
+        image = load_image(services.folders.image_of(record, choice))
         try:
             result = run_model(
                 services.get_model(choice["model"]),
-                volume,
+                image,
                 endpoint,
                 get_model=services.get_model,
                 on_progress=following.tell,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -13,20 +13,25 @@ import jinja2
 from models.manifest import Manifest
 from pipeline import report_format
 from pipeline.key_images import render_key_images
+from pipeline.radiograph_images import render_radiograph
 from pipeline.report_pdf import print_in_child
 from pipeline.report_text import words
 from pipeline.report_view import (
     Decision,
     FindingRow,
     KeyImage,
+    RadiographRead,
     ReportModel,
     ReportState,
     ReportView,
     Review,
     SeriesRead,
+    StatementRow,
 )
 from pipeline.status import StudyStatus
+from study.answer import Classification, Image
 from study.findings import Finding
+from study.radiograph import Radiograph
 from study.study import Instance, Series, Study
 from study.volume import Volume
 
@@ -46,6 +51,8 @@ def build_report(
     status: StudyStatus,
     manifest: Manifest | None = None,
     volume: Volume | None = None,
+    radiograph: Radiograph | None = None,
+    statements: Sequence[Classification] = (),
     findings: Sequence[Finding] = (),
     model_notes: Sequence[str] = (),
     reason: tuple[str, str] | None = None,
@@ -56,19 +63,24 @@ def build_report(
 ) -> ReportView:
     """The report of one result, or of a study that has none.
 
-    manifest and volume are given when a model ran. model_notes: the answer's, beside those of decoding.
+    manifest and volume or radiograph are given when a model ran. model_notes: the answer's, beside those of decoding.
     reason: (code, sentence) of a rejected or failed study; such a study has no findings in its report
     whatever is given.
     """
     state = _STATES_WITHOUT_RESULT.get(status)
     if state is None:
-        state = ReportState.FINDINGS if findings else ReportState.NO_FINDING
+        found = bool(findings) or any(one.is_positive for one in statements)
+        state = ReportState.FINDINGS if found else ReportState.NO_FINDING
     ordered: list[Finding] = []
     images: list[KeyImage] = []
-    series = _series_of(study, volume)
+    image = volume or radiograph
+    series = _series_of(study, image)
     if state is ReportState.FINDINGS and volume is not None:
         ordered = sorted(findings, key=lambda finding: (-finding.mean_diameter_mm, finding.id))
         images = render_key_images(volume, ordered, images_max)
+    has_result = state in (ReportState.FINDINGS, ReportState.NO_FINDING)
+    if has_result and radiograph is not None:
+        images = render_radiograph(radiograph, statements)
     code, text = reason or ("", "")
     return ReportView(
         state=state,
@@ -88,10 +100,12 @@ def build_report(
         revision=revision,
         model=_model(manifest),
         series=_series_read(series, volume) if volume is not None else None,
-        input_notes=(*volume.notes, *model_notes) if volume is not None else (),
+        radiograph=_radiograph_read(series, radiograph) if radiograph is not None else None,
+        input_notes=(*image.notes, *model_notes) if image is not None else (),
         reason_code=code,
         reason_text=text,
         findings=tuple(_row(finding, series) for finding in ordered),
+        statements=tuple(_statements(statements)) if has_result else (),
         key_images=tuple(images),
         decisions=tuple(decisions),
     )
@@ -121,8 +135,8 @@ def _model(manifest: Manifest | None) -> ReportModel | None:
     )
 
 
-def _series_of(study: Study, volume: Volume | None) -> Series | None:
-    wanted = volume.series_instance_uid if volume is not None else ""
+def _series_of(study: Study, image: Image | None) -> Series | None:
+    wanted = image.series_instance_uid if image is not None else ""
     return next((series for series in study.series if series.series_instance_uid == wanted), None)
 
 
@@ -136,6 +150,24 @@ def _series_read(series: Series | None, volume: Volume) -> SeriesRead:
         kernel=series.convolution_kernel if series else "",
         manufacturer=series.manufacturer if series else "",
     )
+
+
+def _radiograph_read(series: Series | None, radiograph: Radiograph) -> RadiographRead:
+    return RadiographRead(
+        description=series.description if series else "",
+        number=series.series_number if series else None,
+        view_position=radiograph.view_position,
+        rows=radiograph.pixels.shape[0],
+        columns=radiograph.pixels.shape[1],
+        bits=radiograph.bits,
+        spacing_mm=radiograph.spacing_mm,
+        manufacturer=series.manufacturer if series else "",
+    )
+
+
+def _statements(statements: Sequence[Classification]) -> Iterator[StatementRow]:
+    for number, one in enumerate(statements, start=1):
+        yield StatementRow(number, one.label, one.probability, one.threshold, one.is_positive)
 
 
 def _row(finding: Finding, series: Series | None) -> FindingRow:

@@ -99,6 +99,30 @@ ZH = {
     "Long axis: greatest diameter on the measured axial slice; short axis: greatest diameter perpendicular to it; mean diameter: their mean. Volume: all voxels of the segment.": "长径：测量层面上的最大直径；短径：与之垂直的最大直径；平均直径：两者均值。体积：分割区域内全部体素。",
     "The score is the model's certainty that the place is a finding. It is not a probability of malignancy.": "评分表示模型对该处为所见的确信程度，并非恶性概率。",
     "Nodules can be missed and normal structures can be marked. Only pulmonary nodules were assessed; other organs, other findings and change over time were not.": "可能漏检结节，也可能误标正常结构。仅评估肺结节；未评估其他器官、其他所见及随时间的变化。",
+    # radiographs
+    "Image read": "分析图像",
+    "view not stated": "未注明体位",
+    "{w} × {h} pixels, {bits} bit": "{w} × {h} 像素，{bits} 位",
+    "Signs of:": "疑似征象：",
+    ", ": "、",
+    "One frontal chest radiograph was assessed for {n} findings. Everything else was not assessed.": "对 1 幅正位胸片评估了 {n} 项所见，其他内容未评估。",
+    "The model analysed this radiograph and called nothing positive.": "模型已分析本片，未判定任何阳性所见。",
+    "This does not exclude disease.": "不能据此排除疾病。",
+    "Finding": "所见",
+    "Result": "结果",
+    "Probability": "概率",
+    "Threshold": "阈值",
+    "positive": "阳性",
+    "negative": "阴性",
+    "nodule or mass": "结节或肿块",
+    "consolidation": "肺实变",
+    "pleural effusion": "胸腔积液",
+    "pneumothorax": "气胸",
+    "cardiomegaly": "心影增大",
+    "interstitial pattern": "间质性改变",
+    "Colour: where the model's map of the finding is high. Rectangle: where it is greatest. Neither is the outline of a finding.": "彩色：模型对该所见响应较高的区域；矩形：响应最高处。二者均非病灶轮廓。",
+    "A neural network gives each finding a map over the image and a calibrated probability made from that map. A probability at or above its threshold is called positive.": "神经网络为每项所见给出图像上的响应图及由其得到的校准概率；概率达到或超过阈值者判为阳性。",
+    "The probabilities were calibrated on synthetic radiographs; among real patients they can be far off. Findings can be missed and normal structures can be called positive.": "概率在合成胸片上校准，对真实患者可能偏差很大。可能漏检，也可能将正常结构判为阳性。",
     # foot
     "model {name} {version}": "模型 {name} {version}",
     "weights {digest}": "权重 {digest}",
@@ -111,6 +135,7 @@ ZH = {
     # sentences of the models that come with the product
     "Not cleared for clinical use by any authority. Trained on synthetic data only.": "未获任何监管机构批准用于临床。仅用合成数据训练。",
     "Demonstration of an imaging-AI pipeline: marks places on axial chest CT that look like lung nodules of 4 to 30 mm. Trained on synthetic data. Not for diagnosis.": "用于演示影像人工智能流程：在胸部轴位 CT 上标记疑似 4 至 30 mm 肺结节的位置。用合成数据训练，不得用于诊断。",
+    "Demonstration of an imaging-AI pipeline: triage of frontal chest radiographs of adults for six findings. Trained on synthetic radiographs. Not for diagnosis.": "用于演示影像人工智能流程：对成人正位胸片的六项所见进行分诊。用合成胸片训练，不得用于诊断。",
     "Not cleared for clinical use.": "未获批准用于临床。",
 }
 

@@ -75,6 +75,31 @@ class SeriesRead:
 
 
 @dataclass(frozen=True)
+class RadiographRead:
+    """The one image that the model read. spacing_mm: (row, column), None where the header has none."""
+
+    description: str
+    number: int | None
+    view_position: str
+    rows: int
+    columns: int
+    bits: int
+    spacing_mm: tuple[float, float] | None = None
+    manufacturer: str = ""
+
+
+@dataclass(frozen=True)
+class StatementRow:
+    """One statement about the whole image. number: from 1, the `finding_id` of its picture."""
+
+    number: int
+    label: str
+    probability: float
+    threshold: float
+    is_positive: bool
+
+
+@dataclass(frozen=True)
 class FindingRow:
     """One row of the finding table; None is shown as a dash, never as 0.
 
@@ -135,11 +160,13 @@ class ReportView:
     revision: int
     model: ReportModel | None = None
     series: SeriesRead | None = None
+    radiograph: RadiographRead | None = None
     input_notes: tuple[str, ...] = ()
     prior_study_date: str = ""
     reason_code: str = ""
     reason_text: str = ""
     findings: tuple[FindingRow, ...] = ()
+    statements: tuple[StatementRow, ...] = ()
     key_images: tuple[KeyImage, ...] = ()
     decisions: tuple[Decision, ...] = field(default=())
 
@@ -171,6 +198,8 @@ class ReportView:
         values["created_at"] = datetime.fromisoformat(values["created_at"])
         values["model"] = ReportModel(**values["model"]) if values["model"] else None
         values["series"] = SeriesRead(**values["series"]) if values["series"] else None
+        values["radiograph"] = _radiograph(values.get("radiograph"))
+        values["statements"] = tuple(StatementRow(**row) for row in values.get("statements", ()))
         values["input_notes"] = tuple(values["input_notes"])
         values["findings"] = tuple(FindingRow(**row) for row in values["findings"])
         values["key_images"] = tuple(
@@ -180,3 +209,10 @@ class ReportView:
             Decision(**{**one, "verdict": Verdict(one["verdict"])}) for one in values["decisions"]
         )
         return cls(**values)
+
+
+def _radiograph(record: dict[str, Any] | None) -> RadiographRead | None:
+    if record is None:
+        return None
+    spacing = record["spacing_mm"]
+    return RadiographRead(**{**record, "spacing_mm": tuple(spacing) if spacing else None})

@@ -22,7 +22,8 @@ from models.manifest import Manifest
 from pipeline.report import build_report, render_report_pdf
 from pipeline.report_view import ReportView
 from pipeline.status import StudyStatus
-from study.answer import Answer
+from study.answer import Answer, Image
+from study.radiograph import Radiograph
 from study.study import Study
 from study.volume import Volume
 
@@ -47,7 +48,7 @@ class ResultSet:
 
 def make_result_set(
     study: Study,
-    volume: Volume,
+    image: Image,
     answer: Answer,
     manifest: Manifest,
     *,
@@ -71,16 +72,18 @@ def make_result_set(
         created_at=created_at,
         status=StudyStatus.INFERRED,
         manifest=manifest,
-        volume=volume,
+        volume=image if isinstance(image, Volume) else None,
+        radiograph=image if isinstance(image, Radiograph) else None,
         findings=answer.findings,
+        statements=answer.classifications,
         model_notes=answer.notes,
         revision=revision,
     )
     pdf = render_report_pdf(view, language)
     context = ResultContext(
         uid_seed=uid_seed,
-        source_headers=read_headers(_source_files(study, volume, instances_root)),
-        volume=volume,
+        source_headers=read_headers(_source_files(study, image, instances_root)),
+        image=image,
         findings=answer.findings,
         classifications=answer.classifications,
         structures=answer.structures,
@@ -105,11 +108,12 @@ def make_result_set(
     return ResultSet(tuple(objects), view, pdf)
 
 
-def _source_files(study: Study, volume: Volume, root: Path) -> Sequence[Path]:
-    """The files of the volume's slices in slice order, each once."""
-    series = study.series_of(volume.series_instance_uid)
+def _source_files(study: Study, image: Image, root: Path) -> Sequence[Path]:
+    """The files of the volume's slices in slice order, each once; or the radiograph's."""
+    series = study.series_of(image.series_instance_uid)
     location = {instance.sop_instance_uid: instance.location for instance in series.instances}
-    return [root / location[uid] for uid in dict.fromkeys(volume.slice_sop_instance_uids)]
+    uids = image.slice_sop_instance_uids if isinstance(image, Volume) else (image.sop_instance_uid,)
+    return [root / location[uid] for uid in dict.fromkeys(uids)]
 
 
 def _object(kind: str, dataset: Dataset) -> ResultObject:

@@ -10,6 +10,8 @@ import numpy as np
 
 from models.manifest import InputRequirements, Manifest
 from pipeline.patient_age import age_years
+from pipeline.route_radiograph import check_radiographs, pick
+from pipeline.unfit import Unfit
 from study.study import Instance, Series, Study
 
 # Cosine of the largest angle between the slice normal and the body axis: about 25°, more than any gantry tilt in
@@ -18,16 +20,8 @@ _AXIAL_COSINE_MIN = 0.9
 
 
 @dataclass(frozen=True)
-class Unfit:
-    """Why a series does not fit a model: a stable code and a sentence."""
-
-    code: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Route:
-    """One model reads one series."""
+    """One model reads one series, or one image of it where `sop_instance_uid` names it."""
 
     product: str
     model: str
@@ -36,6 +30,7 @@ class Route:
     explanation: str
     publisher: str
     modality: str
+    sop_instance_uid: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -44,7 +39,7 @@ class Route:
 # From “the study holds nothing for this model” to “almost”: the refusal names the nearest miss.
 _NEARNESS = (
     "NO_IMAGES", "WRONG_MODALITY", "LOCALIZER", "DERIVED_IMAGES", "WRONG_BODY_PART", "GEOMETRY_MISSING", "NOT_AXIAL",
-    "TOO_FEW_SLICES", "TOO_MANY_SLICES", "SLICES_TOO_THICK",
+    "SEVERAL_FRAMES", "WRONG_VIEW", "TOO_FEW_SLICES", "TOO_MANY_SLICES", "SLICES_TOO_THICK",
 )  # fmt: skip
 
 
@@ -64,14 +59,18 @@ def choose(study: Study, manifest: Manifest) -> Route | Unfit:
     if not fitting:
         return _nearest_miss(study, manifest, refused)
     best = min(fitting, key=_preference)
+    picked = pick(best, manifest.input) if manifest.input.kind == "radiograph" else None
     return Route(
         product=manifest.product_code,
         model=manifest.name,
         model_version=manifest.version,
         series_instance_uid=best.series_instance_uid,
-        explanation=_explain(best, len(fitting), refused),
+        explanation=_explain(
+            picked.explanation if picked else _slices(best), bool(picked), len(fitting), refused
+        ),
         publisher=manifest.publisher,
         modality=best.modality,
+        sop_instance_uid=picked.image.sop_instance_uid if picked else "",
     )
 
 
@@ -103,7 +102,7 @@ def check_series(series: Series, needs: InputRequirements) -> Unfit | None:
         return Unfit(
             "WRONG_BODY_PART", f"the body part is {body_part.lower()}, not {needs.body_parts[0].lower()}"
         )
-    return _check_geometry(images, needs)
+    return check_radiographs(images, needs) if needs.kind == "radiograph" else _check_geometry(images, needs)
 
 
 def _check_geometry(images: list[Instance], needs: InputRequirements) -> Unfit | None:
@@ -148,13 +147,15 @@ def _preference(series: Series) -> tuple[float, int, str]:
     return (round(max(thickness, 1.0), 1), -len(series.instances), series.series_instance_uid)
 
 
-def _explain(best: Series, fitting_count: int, refused: list[Unfit]) -> str:
-    slice_count = sum(instance.number_of_frames for instance in best.instances)
-    thickness = _thickness_mm(list(best.instances))
-    text = f"{slice_count} axial {best.modality} slices"
-    text += f" of {thickness:g} mm" if thickness else ""
+def _slices(series: Series) -> str:
+    slice_count = sum(instance.number_of_frames for instance in series.instances)
+    thickness = _thickness_mm(list(series.instances))
+    return f"{slice_count} axial {series.modality} slices" + (f" of {thickness:g} mm" if thickness else "")
+
+
+def _explain(text: str, is_image: bool, fitting_count: int, refused: list[Unfit]) -> str:
     text += (
-        f", the thinnest of {fitting_count} series that fit"
+        f", the {'first' if is_image else 'thinnest'} of {fitting_count} series that fit"
         if fitting_count > 1
         else ", the one series that fits"
     )

@@ -217,9 +217,13 @@ def _inspect(services: Services, rows: list[dict[str, Any]]) -> InspectedStudy:
         raise StudyRefused("HEADERS_UNREADABLE", f"The instances cannot be read: {error}.") from error
 
 
-def input_digest(series: Series, digest_of: dict[str, str]) -> str:
-    """Digest of what a model reads: SOP Instance UIDs and contents, in a stable order."""
-    lines = sorted(f"{one.sop_instance_uid} {digest_of[one.location]}" for one in series.instances)
+def input_digest(series: Series, digest_of: dict[str, str], sop_instance_uid: str = "") -> str:
+    """Digest of what a model reads, the series or one image of it: UIDs and contents, in a stable order."""
+    lines = sorted(
+        f"{one.sop_instance_uid} {digest_of[one.location]}"
+        for one in series.instances
+        if sop_instance_uid in ("", one.sop_instance_uid)
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -244,7 +248,7 @@ def digested(
     digests = {row["location"]: row["blake3"] for row in rows}
     for choice in choices:
         series = study.series_of(choice["series_instance_uid"])
-        choice["input_digest"] = input_digest(series, digests)
+        choice["input_digest"] = input_digest(series, digests, choice.get("sop_instance_uid", ""))
     return choices
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,10 @@ class Folders:
     def work_of(self, study: StudyRecord) -> Path:
         return self.work / str(study.id) / str(study.revision)
 
-    def volume_of(self, study: StudyRecord, series_instance_uid: str) -> Path:
-        """Folder of one decoded series; a UID never becomes a path."""
-        return self.work_of(study) / hashlib.sha256(series_instance_uid.encode()).hexdigest()[:16]
+    def image_of(self, study: StudyRecord, choice: Mapping[str, Any]) -> Path:
+        """Folder of what was decoded for a choice: a series, or one image of it; a UID never becomes a path."""
+        uid = choice.get("sop_instance_uid") or choice["series_instance_uid"]
+        return self.work_of(study) / hashlib.sha256(uid.encode()).hexdigest()[:16]
 
     def discard_work(self, study: StudyRecord) -> None:
         """Remove the volumes and masks of a study that has come to an end; a repeated call does nothing."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dicom_gateway.decode import decode_series
+from dicom_gateway.decode import decode_image
 from dicom_gateway.decode_errors import DecodeError
 from dicom_gateway.inspect import InspectError, inspect_study
 from inference.choose import make_endpoint
@@ -27,9 +27,8 @@ from pipeline.route import Route, choose
 from pipeline.status import StudyStatus
 from server.send import files_below
 from server.settings import load_settings
-from study.answer import Answer
+from study.answer import Answer, Image
 from study.study import Study
-from study.volume import Volume
 
 
 class _Clock:
@@ -92,7 +91,7 @@ def analyze(path: Path, out: Path, *, model_name: str, language: str) -> dict[st
 def _remove_former_results(out: Path, product: str) -> None:
     """The findings of an earlier study must not lie beside the refusal of this one."""
     objects = (f"{product}.{kind}.dcm" for kind in ("sr", "seg", "pdf"))
-    for pattern in (*objects, "finding-*.png", "report.pdf", "result.json"):
+    for pattern in (*objects, "finding-*.png", "radiograph*.png", "report.pdf", "result.json"):
         for path in out.glob(pattern):
             path.unlink()
 
@@ -129,9 +128,9 @@ def _run(
     series = study.series_of(route.series_instance_uid)
     with tempfile.TemporaryDirectory(prefix="radmeter-analyze-") as folder:
         try:
-            volume = decode_series(series, Path("/"), Path(folder))
+            image = decode_image(series, Path("/"), Path(folder), sop_instance_uid=route.sop_instance_uid)
             clock.lap("decode")
-            result = run_model(model, volume, endpoint, get_model=_find_model)
+            result = run_model(model, image, endpoint, get_model=_find_model)
         except DecodeError as error:
             raise _Refused(error.code, str(error), study) from error
         except UnfitInput as error:
@@ -139,7 +138,7 @@ def _run(
         clock.seconds |= result.timing_s
         clock.lap("model")
         del clock.seconds["model"]  # its parts stand there already
-        _write_results(study, volume, result, model, out, language)
+        _write_results(study, image, result, model, out, language)
         clock.lap("encode")
     record["status"] = "completed"
     record["findings"] = [finding.as_json() for finding in result.findings]
@@ -152,12 +151,12 @@ def _find_model(name: str) -> Model:
 
 
 def _write_results(
-    study: Study, volume: Volume, result: InferenceResult, model: Model, out: Path, language: str
+    study: Study, image: Image, result: InferenceResult, model: Model, out: Path, language: str
 ) -> None:
     now = datetime.now(UTC)
     results = make_result_set(
         study,
-        volume,
+        image,
         result.answer,
         model.manifest,
         study_id=_job_id(study.study_instance_uid),
@@ -171,8 +170,8 @@ def _write_results(
     for one in results.objects:
         (out / f"{model.manifest.product_code}.{one.kind.lower()}.dcm").write_bytes(one.content)
     (out / "report.pdf").write_bytes(results.pdf)
-    for image in results.view.key_images:
-        (out / image.name).write_bytes(image.png)
+    for picture in results.view.key_images:
+        (out / picture.name).write_bytes(picture.png)
 
 
 def _write_refusal(refused: _Refused, out: Path, language: str) -> None:

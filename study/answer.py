@@ -24,6 +24,7 @@ class Classification:
 
     probability: calibrated, in [0, 1]. threshold: the operating point on the same scale.
     saliency: float32 (row, column) in [0, 1] over the image's extent, coarser or not; None where there is none.
+    site: where such a finding lies, None where it is not one place.
     region_px: (column_min, row_min, column_max, row_max) on the image, where the saliency is greatest.
     """
 
@@ -34,6 +35,11 @@ class Classification:
     tracking_uid: str
     saliency: NDArray[np.float32] | None = None
     region_px: tuple[float, float, float, float] | None = None
+    site: Code | None = None
+
+    @property
+    def title(self) -> str:
+        return self.label.replace("_", " ")
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.probability <= 1.0 and 0.0 <= self.threshold <= 1.0):
@@ -60,6 +66,7 @@ class Classification:
         """The inverse of `as_json`."""
         values = {key: value for key, value in record.items() if key != "is_positive"}
         values["code"] = Code(**values["code"])
+        values["site"] = Code(**values["site"]) if values.get("site") else None
         region = values["region_px"]
         values["region_px"] = tuple(region) if region is not None else None
         return cls(**values, saliency=saliency)

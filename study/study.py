@@ -13,6 +13,7 @@ class Instance:
 
     location: where the Part 10 file lies; opaque to this package.
     image_position_mm, image_orientation: PS3.3 C.7.6.2.1.1; None where the header has none.
+    view_position, presentation_intent: of projection images, as written (PS3.3 C.8.7.1, C.8.11.1).
     number_of_frames: 1 for single-frame images, 0 for objects without pixels.
     """
 
@@ -30,6 +31,8 @@ class Instance:
     pixel_spacing_mm: tuple[float, ...] | None = None
     slice_thickness_mm: float | None = None
     acquisition_number: int | None = None
+    view_position: str = ""
+    presentation_intent: str = ""
 
     def __post_init__(self) -> None:
         validate_uid(self.sop_instance_uid)

@@ -132,7 +132,7 @@ def result_context(
     values: dict[str, Any] = {
         "uid_seed": "study-1",
         "source_headers": headers,
-        "volume": volume,
+        "image": volume,
         "findings": tuple(findings),
         "model_name": "lung_nodule_ct",
         "model_version": "0.1.0",

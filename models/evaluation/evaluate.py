@@ -64,7 +64,12 @@ Splits = Mapping[str, Split]
 
 
 def lowered(manifest: Manifest) -> Manifest:
-    """The manifest with which a model shows its marks below the operating point."""
+    """The manifest with which a model shows its marks below the operating point.
+
+    Statements about a whole image are all made, whatever the point: there it stays.
+    """
+    if manifest.input.kind == "radiograph":
+        return manifest
     return replace(manifest, operating_threshold=min(LOWEST_SCORE, manifest.operating_threshold))
 
 

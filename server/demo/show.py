@@ -127,7 +127,8 @@ def _what(detail: dict[str, Any]) -> str:
     if "reason" in detail:
         return str(detail["reason"])
     if "slices" in detail:
-        return "; ".join([f"{detail['slices']} slices in Hounsfield units", *detail["notes"]])
+        read = f"{detail['slices']} slices in Hounsfield units" if detail["slices"] else "1 radiograph"
+        return "; ".join([read, *detail["notes"]])
     if "findings" in detail:
         counts = detail["findings"].items()
         return ", ".join(

@@ -1,0 +1,1 @@
+"""Triage of frontal chest radiographs: findings with calibrated probabilities and the place of each."""
