@@ -13,7 +13,7 @@ from models.chest_radiograph.phantom_bones import Piece, make_bones
 from models.chest_radiograph.phantom_film import PIXEL_MM, Projection, added, expose, vessel_cloud
 from models.chest_radiograph.phantom_findings import Lungs, make_lungs
 from models.chest_radiograph.postprocess import FINDINGS
-from models.lung_nodule_ct.phantom_vessels import grow_vessels
+from models.lung_nodule_ct.phantom_vessels import grow_tree, tree_pieces
 
 # A finding that lies over less than this many mm of the beam's way is not to be seen.
 _VISIBLE_MM = {"nodule_or_mass": 4.0, "cardiomegaly": 4.0}
@@ -61,7 +61,8 @@ def make_patient(rng: np.random.Generator, style: Style) -> Patient:
             count = min(int(rng.integers(*style.vessel_points)), len(own))
             targets = own[rng.choice(len(own), count, replace=False)] + rng.uniform(-3, 3, (count, 3))
             root = hilum + rng.normal(0, 4, 3) - (np.array([8.0, 8.0, 0.0]) if kind == "vein" else 0)
-            tubes += grow_vessels(rng, root, targets)
+            tree = grow_tree(rng, root, targets)
+            tubes += tree_pieces(rng, tree, wiggle=float(rng.uniform(0.03, 0.12)))
     start, stop = np.array([t.start for t in tubes]), np.array([t.stop for t in tubes])
     radius = np.array([t.radius_mm for t in tubes]) * rng.uniform(1.2, 2.1)
     return Patient(body, make_bones(rng, body), (start, stop, radius))

@@ -143,8 +143,3 @@ def _draw_airways(rng: np.random.Generator, chest: Chest, airways: list[Tube]) -
         inner = max(tube.radius_mm - wall * 0.5, 0.4)
         if not filled:
             draw_tube(hu, tube.start, tube.stop, (inner, inner), -970, chest.lung, mode="set")
-
-
-def grow_vessels(rng: np.random.Generator, root: Vector, targets: NDArray[np.float64]) -> list[Tube]:
-    """The pieces of one tree of vessels from `root` to the targets, (n, 3) in mm."""
-    return _pieces(rng, _grow(rng, root, targets), wiggle=float(rng.uniform(0.03, 0.12)))
