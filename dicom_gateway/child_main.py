@@ -6,9 +6,7 @@ import errno
 import importlib
 import json
 import logging
-import os
 import resource
-import signal
 import sys
 import warnings
 from pathlib import Path
@@ -24,7 +22,6 @@ FUNCTIONS = {
     "decode_radiograph": "dicom_gateway.radiograph_child",
     "source_headers": "dicom_gateway.source_headers_child",
 }
-_PR_SET_PDEATHSIG = 1
 
 
 def main(functions: dict[str, str] = FUNCTIONS) -> int:
@@ -32,7 +29,6 @@ def main(functions: dict[str, str] = FUNCTIONS) -> int:
     request = json.load(sys.stdin)
     try:
         _take_limits(request["limits"])
-        _die_with_parent(request["parent_pid"])
         _write_answer(Path(request["answer_path"]), _run(functions, request))
     except MemoryError:
         return EXIT_OUT_OF_MEMORY
@@ -67,17 +63,6 @@ def _take_limits(limits: dict[str, Any]) -> None:
         # One second between SIGXCPU, which tells the parent why, and SIGKILL.
         roof = soft + 1 if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else soft
         resource.setrlimit(kind, (soft, roof))
-
-
-def _die_with_parent(parent_pid: int) -> None:
-    """A killed worker leaves no decoding child behind (Linux; elsewhere the limits alone end it)."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent_pid:
-        os._exit(1)
 
 
 def _write_answer(path: Path, answer: dict[str, Any]) -> None:

@@ -25,4 +25,9 @@ def run(arguments: dict[str, Any]) -> dict[str, Any]:
         raise RuntimeError("as asked for" * 10_000)
     if behaviour == "write":
         Path(arguments["path"]).write_bytes(bytes(amount))
-    return {"environment": sorted(os.environ), "arguments": arguments}
+    return {
+        "environment": sorted(os.environ),
+        "arguments": arguments,
+        "descriptors": [name for name in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{name}")],
+        "session_of_minder": os.getsid(os.getppid()),
+    }

@@ -3,16 +3,21 @@
 The child gets its request as JSON on standard input and writes its answer as JSON to a file; nothing is
 pickled. It has a small environment of its own (no database address, no key), its own session, and limits
 on memory, processor time, wall-clock time and file size that it sets before it reads any outside byte.
+It is forked from `child_server`, which this process starts with the first child and which ends with it.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +26,9 @@ from typing import IO, Any
 EXIT_OUT_OF_MEMORY = 80
 ANSWER_BYTES_MAX = 256 << 20
 STDERR_TAIL_BYTES = 4096
+_STATUS_BYTES_MAX = 16
+# A killed process ends as soon as the kernel has freed its memory.
+_KILL_S = 30.0
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 _INHERITED_VARIABLES = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
 
@@ -82,7 +90,6 @@ def run_child(
             "arguments": arguments,
             "limits": asdict(limits),
             "answer_path": str(answer_path),
-            "parent_pid": os.getpid(),
         }
         request_path.write_text(json.dumps(request), encoding="utf-8")
         with request_path.open("rb") as request_file, Path(folder, "stderr").open("w+b") as stderr:
@@ -93,31 +100,67 @@ def run_child(
 
 def _run_to_end(main: str, request_file: IO[bytes], stderr: IO[bytes], wall_clock_s: float) -> int | None:
     """The child's return code (negative: signal number), None when it had to be killed at its deadline."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", main],
-        stdin=request_file,
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-        env=_environment(),
-        cwd="/",
-        start_new_session=True,
-    )
-    try:
-        return process.wait(timeout=wall_clock_s)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        _kill_session(process)
-
-
-def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of the child, also when the parent itself is interrupted."""
-    if process.returncode is None:
+    ours, minders = socket.socketpair()
+    with ours:
+        with minders:
+            _server.fork(main, request_file.fileno(), stderr.fileno(), minders.fileno())
+        ours.settimeout(wall_clock_s)
         try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            process.kill()
-        process.wait()
+            status = ours.recv(_STATUS_BYTES_MAX)
+        except TimeoutError:
+            ours.shutdown(socket.SHUT_WR)  # its minder kills it, and tells when it has
+            ours.settimeout(_KILL_S)
+            ours.recv(_STATUS_BYTES_MAX)
+            return None
+    if not status:
+        raise ChildCrashed("was lost")
+    return int(status)
+
+
+class _Server:
+    """The process that children are forked from; another is started when it is gone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._control: socket.socket | None = None
+
+    def fork(self, *request: Any) -> None:
+        """request: name of the module to run, descriptors of standard input, standard error and status socket."""
+        module, *descriptors = request
+        with self._lock:
+            if self._control is not None:
+                with contextlib.suppress(ConnectionError):
+                    socket.send_fds(self._control, [module.encode()], descriptors)
+                    return
+                self._control.close()
+            self._control = self._start()
+            socket.send_fds(self._control, [module.encode()], descriptors)
+
+    @staticmethod
+    def _start() -> socket.socket:
+        ours, servers = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        with servers:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "dicom_gateway.child_server", str(servers.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+                cwd="/",
+                pass_fds=[servers.fileno()],
+                start_new_session=True,
+            )
+
+        def end() -> None:
+            with contextlib.suppress(OSError):
+                ours.shutdown(socket.SHUT_RDWR)
+            process.wait()
+
+        atexit.register(end)
+        return ours
+
+
+_server = _Server()
 
 
 def _environment() -> dict[str, str]:

@@ -121,8 +121,9 @@ class _Guard:
         self.pixels: PixelElement | None = None
 
     def __call__(self, tag: Any, _vr: str | None, length: int) -> bool:
-        if tag > self._last_tag:
-            if tag == PIXEL_DATA:
+        number = int(tag)  # pydicom's own tags compare in ten times the time
+        if number > self._last_tag:
+            if number == PIXEL_DATA:
                 here = self._body.tell()
                 declared = None if length == UNDEFINED_LENGTH else length
                 self.pixels = PixelElement(here, declared, self._size - here)
@@ -130,9 +131,9 @@ class _Guard:
         # pydicom returns what is left of a value that is longer than the file, without a word.
         if length != UNDEFINED_LENGTH and length > self._size - self._body.tell():
             raise FileUnreadable("it ends within a data element")
-        if tag in self._seen:
+        if number in self._seen:
             raise FileUnreadable("a data element appears twice in it")
-        self._seen.add(tag)
+        self._seen.add(number)
         return False
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,39 @@ def test_a_file_beyond_the_limit_cannot_be_written(tmp_path: Path) -> None:
 def test_only_named_functions_can_be_called() -> None:
     with pytest.raises(ChildCrashed):
         run_child("os.system", {"command": "true"})
+
+
+def test_children_run_side_by_side() -> None:
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: probe("sleep", amount=1.0), range(4)))
+    assert time.monotonic() - began < 3.5
+
+
+def test_a_child_that_is_killed_at_its_deadline_is_gone_when_that_is_told(tmp_path: Path) -> None:
+    pid_path = tmp_path / "pid"
+    with pytest.raises(ChildTimedOut):
+        probe("sleep", ChildLimits(wall_clock_s=1.0), amount=60, pid_path=str(pid_path))
+    assert _is_gone(int(pid_path.read_text()))
+
+
+def test_when_the_process_that_children_are_forked_from_dies_another_takes_its_place() -> None:
+    first = _forked_from()
+    os.kill(first, signal.SIGKILL)
+    assert _soon(lambda: _is_gone(first))
+    second = _forked_from()
+    assert second != first
+
+
+def test_a_child_keeps_no_descriptor_of_anybody_else() -> None:
+    descriptors = probe("echo")["descriptors"]
+    assert set(descriptors) <= {"0", "1", "2"}
+
+
+def _forked_from() -> int:
+    """The process id of the server of children."""
+    answer = probe("echo")
+    return int(str(answer["session_of_minder"]))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the signal on the parent's death is Linux's")
