@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -18,15 +19,18 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 # os.EX_* lack "out of memory"; this one is ours, outside the ranges that Python and shells use.
 EXIT_OUT_OF_MEMORY = 80
 ANSWER_BYTES_MAX = 256 << 20
 STDERR_TAIL_BYTES = 4096
 _STATUS_BYTES_MAX = 16
+_CHILDREN_MAX = 4
+_Item = TypeVar("_Item")
 # A killed process ends as soon as the kernel has freed its memory.
 _KILL_S = 30.0
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -115,6 +119,13 @@ def _run_to_end(main: str, request_file: IO[bytes], stderr: IO[bytes], wall_cloc
     if not status:
         raise ChildCrashed("was lost")
     return int(status)
+
+
+def in_parts(items: Sequence[_Item], items_min: int) -> list[Sequence[_Item]]:
+    """The items, in order, in as many parts as children may work at a time; none but a single part has fewer."""
+    count = max(1, min(_CHILDREN_MAX, len(os.sched_getaffinity(0)), len(items) // items_min))
+    edges = [len(items) * number // count for number in range(count + 1)]
+    return [items[start:end] for start, end in itertools.pairwise(edges)]
 
 
 class _Server:

@@ -37,6 +37,7 @@ class DecodeLimits:
     cpu_s, wall_clock_s: 1,000 slices of JPEG 2000 need about 30 s of one core; the defaults leave ten times.
     volume_bytes_max: int16 voxels. Default 2 GiB: 4,096 slices of 512 x 512, or 1,024 of 1024 x 1024.
     threads: 0 means one per available core, at most 8.
+    is_durable: whether the volume must survive a power cut; what is used up in this process need not.
     """
 
     memory_bytes: int = 4 << 30
@@ -44,6 +45,7 @@ class DecodeLimits:
     wall_clock_s: float = 300.0
     volume_bytes_max: int = 2 << 30
     threads: int = 0
+    is_durable: bool = True
 
 
 def decode_series(series: Series, root: Path, out_dir: Path, limits: DecodeLimits | None = None) -> Volume:
@@ -60,6 +62,7 @@ def decode_series(series: Series, root: Path, out_dir: Path, limits: DecodeLimit
         "series_instance_uid": series.series_instance_uid,
         "volume_bytes_max": limits.volume_bytes_max,
         "threads": limits.threads or min(THREADS_MAX, len(os.sched_getaffinity(0))),
+        "is_durable": limits.is_durable,
     }
     _run("decode", arguments, limits)
     return load_volume(out_dir)

@@ -32,7 +32,7 @@ _NAMED_MAX = 12
 
 
 def run(arguments: dict[str, Any]) -> dict[str, Any]:
-    """arguments: paths, out_dir, series_instance_uid, volume_bytes_max, threads. Answer: {} or {"error"}."""
+    """arguments: those of `_decode` by name. Answer: {} or {"error"}."""
     return answer_of(
         lambda: _decode(
             [Path(path) for path in arguments["paths"]],
@@ -40,6 +40,7 @@ def run(arguments: dict[str, Any]) -> dict[str, Any]:
             arguments["series_instance_uid"],
             arguments["volume_bytes_max"],
             arguments["threads"],
+            arguments["is_durable"],
         )
     )
 
@@ -57,7 +58,9 @@ def answer_of(decode: Callable[[], None]) -> dict[str, Any]:
     return {}
 
 
-def _decode(paths: list[Path], out_dir: Path, series_uid: str, volume_bytes_max: int, threads: int) -> None:
+def _decode(
+    paths: list[Path], out_dir: Path, series_uid: str, volume_bytes_max: int, threads: int, is_durable: bool
+) -> None:
     series = open_series(paths, volume_bytes_max)
     with ThreadPoolExecutor(threads) as pool:
         frames, plan, notes = _plan(series)
@@ -65,7 +68,7 @@ def _decode(paths: list[Path], out_dir: Path, series_uid: str, volume_bytes_max:
         grid = upright_grid(plan, ordered[0].plane.size) if plan.shear_pixels is not None else None
         if grid is not None:
             notes.append(f"A gantry tilt of {plan.tilt_deg:.1f}° was corrected: slices were shifted upright.")
-        _write_voxels(out_dir, ordered, grid, volume_bytes_max, pool)
+        _write_voxels(out_dir, ordered, grid, volume_bytes_max, pool, is_durable)
     affine = plan.affine_mm if grid is None else grid.affine_mm
     VolumeDescription(
         affine_mm=affine.tolist(),
@@ -158,8 +161,9 @@ def _write_voxels(
     grid: UprightGrid | None,
     volume_bytes_max: int,
     pool: ThreadPoolExecutor,
+    is_durable: bool,
 ) -> None:
-    """Decode every frame into its slice of `voxels.npy`, on disk before it gets that name."""
+    """Decode every frame into its slice of `voxels.npy`, on disk before it gets that name if it is durable."""
     shape = (len(frames), *(grid.size if grid is not None else frames[0].plane.size))
     if int(np.prod(shape, dtype=np.int64)) * 2 > volume_bytes_max:
         raise TooLarge(f"the volume without tilt exceeds {volume_bytes_max >> 20} MiB")
@@ -170,8 +174,9 @@ def _write_voxels(
         # A full disk is an error here, but a SIGBUS once the pages are written through the map.
         os.posix_fallocate(file.fileno(), 0, file.seek(0, os.SEEK_END))
         _fill(voxels, frames, grid, pool)
-        voxels.flush()
-        os.fsync(file.fileno())
+        if is_durable:
+            voxels.flush()
+            os.fsync(file.fileno())
     partial.replace(out_dir / VOXELS_NAME)
 
 

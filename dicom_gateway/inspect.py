@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dicom_gateway.child_process import ChildError, ChildLimits, run_child
+from dicom_gateway.child_process import ChildError, ChildLimits, in_parts, run_child
 from study.errors import StudyError
 from study.study import Instance, Patient, Series, Study
 
 INSPECT_LIMITS = ChildLimits(memory_bytes=1 << 30, cpu_s=120, wall_clock_s=240.0, file_bytes=256 << 20)
-# Files that may each end a reading process; a study with more of them is hostile and read no further.
+# For fewer another child does not pay.
+FILES_OF_CHILD_MIN = 50
+# Files that may each end a reading process; a part of a study with more is hostile and read no further.
 CRASHES_MAX = 8
 
 
@@ -89,7 +93,7 @@ def inspect_files(files: Sequence[tuple[str, Path]], limits: ChildLimits = INSPE
     """Every study in the (location, path) pairs."""
     grouped: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     unreadable: list[UnreadableFile] = []
-    for (location, _), record in zip(files, _read_records([path for _, path in files], limits), strict=True):
+    for (location, _), record in zip(files, _read_all([path for _, path in files], limits), strict=True):
         if "unreadable" in record:
             unreadable.append(UnreadableFile(location, str(record["unreadable"])))
         else:
@@ -98,7 +102,14 @@ def inspect_files(files: Sequence[tuple[str, Path]], limits: ChildLimits = INSPE
     return Inspection(studies, tuple(unreadable))
 
 
-def _read_records(paths: list[Path], limits: ChildLimits) -> list[dict[str, Any]]:
+def _read_all(paths: Sequence[Path], limits: ChildLimits) -> list[dict[str, Any]]:
+    """One record per path, in order; a large study is read by several children at a time."""
+    parts = in_parts(paths, FILES_OF_CHILD_MIN)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return list(itertools.chain.from_iterable(pool.map(lambda part: _read_records(part, limits), parts)))
+
+
+def _read_records(paths: Sequence[Path], limits: ChildLimits) -> list[dict[str, Any]]:
     """One record per path, in order. A file that ends the child costs only itself."""
     records: list[dict[str, Any]] = []
     crashes = 0
@@ -114,7 +125,9 @@ def _read_records(paths: list[Path], limits: ChildLimits) -> list[dict[str, Any]
     return records
 
 
-def _read_some(paths: list[Path], records: list[dict[str, Any]], limits: ChildLimits) -> ChildError | None:
+def _read_some(
+    paths: Sequence[Path], records: list[dict[str, Any]], limits: ChildLimits
+) -> ChildError | None:
     """Append the records of as many leading paths as one child manages; the error that stopped it."""
     with tempfile.TemporaryDirectory(prefix="radmeter-inspect-") as folder:
         records_path = Path(folder, "records.jsonl")

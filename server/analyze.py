@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dicom_gateway.decode import decode_image
+from dicom_gateway.decode import DecodeLimits, decode_image
 from dicom_gateway.decode_errors import DecodeError
 from dicom_gateway.inspect import InspectError, inspect_study
 from inference.choose import make_endpoint
@@ -128,7 +128,13 @@ def _run(
     series = study.series_of(route.series_instance_uid)
     with tempfile.TemporaryDirectory(prefix="radmeter-analyze-") as folder:
         try:
-            image = decode_image(series, Path("/"), Path(folder), sop_instance_uid=route.sop_instance_uid)
+            image = decode_image(
+                series,
+                Path("/"),
+                Path(folder),
+                sop_instance_uid=route.sop_instance_uid,
+                limits=DecodeLimits(is_durable=False),
+            )
             clock.lap("decode")
             result = run_model(model, image, endpoint, get_model=_find_model)
         except DecodeError as error:

@@ -185,7 +185,7 @@ class TestLimits:
             "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
             "import sys; from dicom_gateway.decode_child import run\n"
             "print(run({'paths': sys.argv[2:], 'out_dir': sys.argv[1], 'series_instance_uid': '1.2',"
-            " 'volume_bytes_max': 1 << 30, 'threads': 1})['error']['code'])"
+            " 'volume_bytes_max': 1 << 30, 'threads': 1, 'is_durable': True})['error']['code'])"
         )
         names = [instance.location for instance in series.instances]
         found = subprocess.run(
