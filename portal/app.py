@@ -43,6 +43,7 @@ from portal.pages import (
     contracts,
     destinations,
     documents,
+    model_health,
     models,
     overview,
     payments,
@@ -86,6 +87,7 @@ ROUTES = (
     routing,
     destinations,
     audit,
+    model_health,  # before models
     models,
     studies,
     money,

@@ -93,6 +93,7 @@ SEES_ROUTING = frozenset({Role.ADMIN, Role.OPERATOR})
 EDITS_ROUTING = frozenset({Role.ADMIN})
 SEES_AUDIT = frozenset({Role.ADMIN, Role.OPERATOR})
 SEES_MODELS = frozenset(Role) - OUTSIDERS
+RUNS_MODELS = frozenset({Role.ADMIN, Role.OPERATOR})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 import psycopg
 import psycopg_pool
@@ -151,6 +152,51 @@ class DeliveriesByState(Collector):
         return GaugeMetricFamily("radmeter_deliveries", words, labels=["state"])
 
 
+class ModelFigures(Collector):
+    """Figures, open alarms and pauses of models by version and site; docs/monitoring.md tells what they mean."""
+
+    LABELS = ("tenant", "product", "version", "site", "of")
+    WORDS: ClassVar[dict[str, str]] = {
+        "completed": "Results in the present window (a week, or four with few studies).",
+        "refused_share": "Share of studies that were refused.",
+        "failed_share": "Share of studies that failed.",
+        "positive_share": "Share of results with a finding.",
+        "accepted_share": "Share of verdicts that accept the result.",
+        "verdicts": "Verdicts in the present window.",
+        "calibration_gap": "Mean score of positive results minus the share that verdicts accepted.",
+        "latency_p50_s": "Seconds that half of the runs of a step did not exceed.",
+        "latency_p95_s": "Seconds that 95 % of the runs of a step did not exceed.",
+        "psi": "Population stability index against the reference, of scores or of an input.",
+        "alarm": "1 while a rule's alarm is open.",
+        "paused": "1 while the product is paused at the site; an empty site is all of them.",
+    }
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def describe(self) -> Iterable[Metric]:
+        return self._gauges().values()
+
+    def collect(self) -> Iterable[Metric]:
+        gauges = self._gauges()
+        try:
+            with self._database.system_transaction() as conn:
+                rows = conn.execute("SELECT * FROM every_model_figure()").fetchall()
+        except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
+            return []
+        for row in rows:
+            labels = [row["tenant"], row["product"], row["model_version"], row["site"], row["of_what"]]
+            gauges[row["metric"]].add_metric(labels, row["value"])
+        return gauges.values()
+
+    def _gauges(self) -> dict[str, GaugeMetricFamily]:
+        return {
+            name: GaugeMetricFamily(f"radmeter_model_{name}", words, labels=self.LABELS)
+            for name, words in self.WORDS.items()
+        }
+
+
 def register_studies(registry: CollectorRegistry, database: Database) -> None:
     registry.register(StudiesByStatus(database))
     registry.register(DeliveriesByState(database))
+    registry.register(ModelFigures(database))

@@ -20,6 +20,7 @@ from portal.context import (
     EDITS_PEERS,
     EDITS_ROUTING,
     ISSUES_STATEMENTS,
+    RUNS_MODELS,
     SEES_AUDIT,
     SEES_MODELS,
     SEES_MONEY,
@@ -149,6 +150,8 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
         pages.append(("/audit", "Audit trail", "audit"))
     if identity.may(SEES_MODELS):
         pages.append(("/models", "Models", "models"))
+    if identity.may(RUNS_MODELS):
+        pages.append(("/models/health", "Model health", "model_health"))
     return pages
 
 

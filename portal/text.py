@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from portal.delivery_text import ZH_DELIVERY
+from portal.health_text import ZH_HEALTH
 from portal.money_text import ZH_MONEY
 from portal.peer_text import ZH_PEER
 from portal.routing_text import ZH_ROUTING
@@ -283,6 +284,7 @@ ZH = (
         "A value in the form or the query is not valid.": "表单或查询中的某个值无效。",
     }
     | ZH_DELIVERY
+    | ZH_HEALTH
     | ZH_MONEY
     | ZH_PEER
 )

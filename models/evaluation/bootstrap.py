@@ -47,7 +47,8 @@ def wilson(successes: int, count: int) -> Estimate:
     share, square = successes / count, Z95**2
     middle = (share + square / (2 * count)) / (1 + square / count)
     half = Z95 / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
-    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half), count)
+    # Rounding must not put the share itself outside.
+    return Estimate(share, max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half)), count)
 
 
 def bootstrap(statistic: Statistic, count: int, *, seed: int = 0, repeats: int = REPEATS) -> Estimate:

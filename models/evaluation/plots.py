@@ -102,7 +102,7 @@ def reliability(curves: Mapping[str, Sequence[Bin]], title: str) -> Figure:
         said, was = [one.said for one in bins], [one.was for one in bins]
         gaps = [[w.value - w.low for w in was], [w.high - w.value for w in was]]
         axes.errorbar(
-            said, [w.value for w in was], np.abs(gaps), fmt="o-", color=colour, markersize=4, linewidth=1,
+            said, [w.value for w in was], gaps, fmt="o-", color=colour, markersize=4, linewidth=1,
             capsize=2, label=name,
         )  # fmt: skip
     axes.set_xlim(-0.02, 1.02)

@@ -95,7 +95,7 @@ def test_the_rate_of_false_alarms_over_many_sites() -> None:
     """`docs/monitoring.md` states the rate that this prints with -s."""
     rate = false_alarms(range(400))
     print(f"{rate:.2%} of 400 sites raised an alarm within 90 days without a change")  # noqa: T201
-    assert rate <= 0.02
+    assert rate <= 0.05
 
 
 def other_kernel(ward: Ward) -> None:

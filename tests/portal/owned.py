@@ -77,6 +77,11 @@ def fill(site: Site, tenant: str) -> Owned:
            VALUES (%s, %s, 'dimse', 'X', 'pacs.test', 104)""",
         (tenant, f"DEST{mark}"),
     )
+    site.owner.execute(
+        """INSERT INTO model_health_day (tenant, day, product, model_version, site, dimension, value, count)
+           VALUES (%s, %s, %s, '1', %s, 'status', 'completed', 1)""",
+        (tenant, datetime.now(UTC).date(), f"model-of-{tenant}", mark),
+    )
     with site.database.transaction(tenant) as conn:
         rules = f"rules:\n  - {{name: {mark}, models: [lung_nodule_ct]}}\n"
         rule_store.add_rule_set(conn, tenant, rules, author=mark, note=mark)
@@ -125,6 +130,7 @@ def address(path: str, own: Owned) -> str:
         "contract_id": str(own.wallet_contract_id),
         "package": "three-screenings",
         "owner": f"member-{own.mark}",
+        "product": f"model-of-{own.tenant}",
     }
     filled = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
     query = {
@@ -132,6 +138,7 @@ def address(path: str, own: Owned) -> str:
         "/destinations/edit": f"?name=DEST{own.mark}",
         "/routing/edit": "?version=1",
         "/routing/activate": "?version=1",
+        "/models/health/{product}/plot.png": f"?version=1&site={own.mark}",
         "/statements/draft": f"?contract_id={own.contract_id}&starts_on=2026-11-01",
     }
     return filled + query.get(path, "")

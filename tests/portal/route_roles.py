@@ -54,5 +54,7 @@ ROLES_OF = {
     "/routing": {"admin", "operator"},
     "/routing/edit": {"admin", "operator"},
     "/routing/activate": {"admin"},
+    "/models/health": {"admin", "operator"},
+    "/models/health/{product}/plot.png": {"admin", "operator"},
     "/models": MONEY | {"clinician", "operator"},
 }

@@ -40,6 +40,7 @@ POSTS = {
     "/books/{month}/reopen",
     "/bank/lines/{bank_line_id}/settle", "/bank/lines/{bank_line_id}/dismiss",
     "/destinations", "/destinations/remove", "/destinations/test", "/routing/edit", "/routing/activate",
+    "/models/health/pause", "/models/health/resume",
     "/api/v1/studies/search", "/api/v1/usage/events",
 }  # fmt: skip
 
@@ -153,6 +154,7 @@ def test_row_level_security_stands_behind_the_queries(site: Site) -> None:
         "delivery",
         "route_rule_set",
         "study_facts",
+        "model_health_day",
         "billing.usage_event",
         "billing.statement",
     ):
