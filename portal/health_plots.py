@@ -138,6 +138,12 @@ def _finish(figure: Figure, axes: Axes, theme: Theme, y: str, *, of_days: bool =
         )
     # Above the axes: bars and points fill what is below.
     axes.legend(
-        fontsize=8, frameon=False, labelcolor=theme.ink, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderpad=0
+        fontsize=8,
+        frameon=False,
+        labelcolor=theme.ink,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        borderpad=0,
     )
     return png(figure)
