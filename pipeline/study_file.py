@@ -12,6 +12,7 @@ import numpy as np
 
 from study.answer import Answer, Classification, Structure
 from study.findings import Finding, Segment
+from study.nodule import PriorRead
 from study.study import Instance, Patient, Series, Study
 
 
@@ -84,6 +85,7 @@ def load_answer(folder: Path, product: str) -> Answer:
             ),
             tuple(_structure(arrays, number, one) for number, one in enumerate(record["structures"])),
             tuple(record["notes"]),
+            PriorRead.from_json(record["prior"]) if record.get("prior") else None,
         )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from study.codes import Code
 from study.errors import InvalidClassification, InvalidFinding
 from study.findings import Finding, Segment
+from study.nodule import PriorRead
 from study.radiograph import Radiograph
 from study.volume import Volume
 
@@ -115,12 +116,14 @@ class Answer:
     """What a model says about one image; empty parts are things that this kind of model does not speak about.
 
     findings: highest score first. notes: what the model noticed about its input or could not do, one sentence each.
+    prior: the earlier study that the findings were compared with, if any.
     """
 
     findings: tuple[Finding, ...] = ()
     classifications: tuple[Classification, ...] = ()
     structures: tuple[Structure, ...] = ()
     notes: tuple[str, ...] = ()
+    prior: PriorRead | None = None
 
     def as_json(self) -> dict[str, Any]:
         """All but the findings, which stand by themselves, as plain values without pixels."""
@@ -128,4 +131,5 @@ class Answer:
             "classifications": [one.as_json() for one in self.classifications],
             "structures": [one.as_json() for one in self.structures],
             "notes": list(self.notes),
+            "prior": asdict(self.prior) if self.prior is not None else None,
         }

@@ -21,6 +21,7 @@ SHELL_MM = 6.0
 LUNG_FALLBACK_HU = -850.0
 LUNG_BELOW_HU = -600
 TISSUE_HU = 50.0
+CONTRAST_MIN_HU = 80.0
 # A vessel thinner than this share of the nodule's radius is cut off by the opening.
 OPENING_SHARE, OPENING_MAX_MM = 0.4, 3.0
 # Ground glass around a solid core: this much denser than the lung, this far from anything solid (blur of the edge), and
@@ -147,6 +148,8 @@ def _above(
     crop: _Crop, threshold: float, lung: float, in_reach: NDArray[np.bool_]
 ) -> NDArray[np.bool_] | None:
     """The opened part above the threshold at the centre, if it is more than a speck."""
+    if threshold - lung < CONTRAST_MIN_HU / 2:
+        return None
     is_faint = threshold - lung < NOISE_FACTOR * crop.noise_hu
     part = _connected(
         ((crop.smooth if is_faint else crop.hu) > threshold) & in_reach, crop.distance, crop.radius
