@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from dicom_gateway.decode import load_image
 from inference.errors import InferenceError, RunCancelled
-from inference.infer import InferenceResult, run_model
+from inference.infer import run_model
 from models.errors import UnfitInput
+from pipeline.compare_study import Compared, compare_with_prior
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed
 from pipeline.progress import Following
@@ -26,7 +28,7 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
 
     A model that cannot judge its series is refused with the reason, and the others go on.
     """
-    results: dict[str, InferenceResult] = {}
+    results: dict[str, Compared] = {}
     refused: dict[str, Reason] = {}
     following = Following(services.database, record)
     endpoint = services.scheduler.for_study(
@@ -36,14 +38,12 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
     )
     for choice in record.to_run:
         image = load_image(services.folders.image_of(record, choice))
+        model = services.get_model(choice["model"])
+        run = partial(
+            run_model, model, endpoint=endpoint, get_model=services.get_model, on_progress=following.tell
+        )
         try:
-            result = run_model(
-                services.get_model(choice["model"]),
-                image,
-                endpoint,
-                get_model=services.get_model,
-                on_progress=following.tell,
-            )
+            compared = compare_with_prior(services, record, model.manifest, image, run(image), run)
         except UnfitInput as error:
             refused[choice["product"]] = (error.code, str(error))
             continue
@@ -51,8 +51,8 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
             return None
         except InferenceError as error:
             raise StudyFailed("INFERENCE_FAILED", str(error)) from error
-        save_answer(services.folders.work_of(record), choice["product"], result.answer)
-        results[choice["product"]] = result
+        save_answer(services.folders.work_of(record), choice["product"], compared.result.answer)
+        results[choice["product"]] = compared
 
     require_one_left(record, refused)
 
@@ -62,18 +62,17 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
             if choice["product"] not in refused:
                 _insert_result(conn, study, choice, results[choice["product"]])
 
-    found = {product: len(result.findings) for product, result in results.items()}
-    ran_on = {product: [str(one) for one in result.engines] for product, result in results.items()}
+    found = {product: len(one.result.findings) for product, one in results.items()}
+    ran_on = {product: [str(engine) for engine in one.result.engines] for product, one in results.items()}
     return Outcome(save=save, detail={"findings": found, "engines": ran_on})
 
 
-def _insert_result(
-    conn: Connection, study: StudyRecord, choice: dict[str, Any], result: InferenceResult
-) -> None:
+def _insert_result(conn: Connection, study: StudyRecord, choice: dict[str, Any], compared: Compared) -> None:
+    result = compared.result
     conn.execute(
         """INSERT INTO result (tenant, study_id, revision, product, model_name, model_version, weights_sha256,
-                               input_digest, findings, answer, timing_s, is_shadow)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                               input_digest, findings, answer, timing_s, is_shadow, prior_study_id)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         (
             study.tenant,
             study.id,
@@ -93,5 +92,6 @@ def _insert_result(
             ),
             Jsonb(result.timing_s),
             bool(choice.get("shadow")),
+            compared.prior_study_id,
         ),
     )

@@ -183,3 +183,11 @@ def _days_between(earlier: str, later: str) -> int | None:
 
 def _date(text: str) -> date:
     return date(int(text[:4]), int(text[4:6]), int(text[6:8]))
+
+
+def day(text: str) -> str:
+    """DA text as people write a date: 2025-06-01; as it is where it is none."""
+    try:
+        return _date(text).isoformat()
+    except ValueError:
+        return text or "an unknown date"

@@ -135,3 +135,25 @@ def candidates(conn: Connection, tenant: str, study_id: UUID) -> list[Row]:
            ORDER BY c.header->>'study_date' DESC, c.study_instance_uid""",
         (tenant, study_id),
     ).fetchall()
+
+
+def here(conn: Connection, tenant: str, study_id: UUID) -> list[Row]:
+    """The priors of a study that are here, newest first: id and study_date (DA text)."""
+    return conn.execute(
+        """SELECT s.id, coalesce(s.header->>'study_date', '') AS study_date
+           FROM prior_of p JOIN study s ON s.tenant = p.tenant AND s.id = p.prior_study_id
+           WHERE p.tenant = %s AND p.study_id = %s
+           ORDER BY s.header->>'study_date' DESC, s.header->>'study_time' DESC, s.id""",
+        (tenant, study_id),
+    ).fetchall()
+
+
+def not_here(conn: Connection, tenant: str, study_id: UUID) -> list[Row]:
+    """The priors that are wanted and have not come: study_date and why."""
+    return conn.execute(
+        """SELECT coalesce(header->>'study_date', '') AS study_date,
+                  coalesce(reason, 'it was still being fetched') AS why
+           FROM prior_candidate WHERE tenant = %s AND study_id = %s AND state IN ('wanted', 'failed')
+           ORDER BY header->>'study_date' DESC""",
+        (tenant, study_id),
+    ).fetchall()

@@ -1,0 +1,144 @@
+"""Comparison with a prior that is here: its series is chosen and decoded like any other, its findings are looked up or
+made, and the present findings are compared with them.
+
+Whatever is wrong with a prior is a note of the result, never a failure. A model that runs on a prior for this makes no
+result: nothing is stored as one, delivered or charged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from dicom_gateway.child_process import ChildError
+from dicom_gateway.decode import decode_series
+from dicom_gateway.decode_errors import DecodeError, StorageFull
+from dicom_gateway.inspect import InspectError, inspect_study
+from inference.errors import InferenceError, RunCancelled
+from inference.infer import InferenceResult
+from models.compare import compare
+from models.errors import UnfitInput
+from models.manifest import Manifest
+from pipeline import prior_studies, store
+from pipeline.prior_rule import day
+from pipeline.route import choose
+from pipeline.route_study import input_digest
+from pipeline.services import Services
+from pipeline.store import StudyRecord
+from pipeline.unfit import Unfit
+from study.answer import Answer, Image
+from study.findings import Finding
+from study.volume import Volume
+
+# Of several priors the newest that can be read is taken; further ones than these are not tried.
+_TRIED_MAX = 3
+
+RunOnPrior = Callable[[Volume], InferenceResult]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A result after the comparison. prior_study_id: our id of the study it was compared with, if any."""
+
+    result: InferenceResult
+    prior_study_id: UUID | None
+
+
+@dataclass(frozen=True)
+class _Prior:
+    """A prior as the model read it: our id, its date (DA text), volume and findings."""
+
+    study_id: UUID
+    date: str
+    volume: Volume
+    answer: Answer
+
+
+class _PriorUnread(Exception):
+    """This prior cannot be read; the text says why."""
+
+
+def compare_with_prior(
+    services: Services,
+    record: StudyRecord,
+    manifest: Manifest,
+    image: Image,
+    result: InferenceResult,
+    run: RunOnPrior,
+) -> Compared:
+    """Compare a model's findings with those of the newest prior that is here and readable.
+
+    run: the model on another volume. A result that is not about findings in a volume is left as it is.
+    """
+    if not isinstance(image, Volume) or result.answer.classifications or result.answer.structures:
+        return Compared(result, None)
+    started = time.perf_counter()
+    today = record.header.get("study_date", "")
+    prior, notes = _newest_readable(services, record, manifest, today, run)
+    answer = replace(result.answer, notes=(*result.answer.notes, *notes))
+    if prior is None:
+        return Compared(replace(result, answer=answer), None)
+    answer = compare(answer, image, prior.answer, prior.volume, date=today, prior_date=prior.date)
+    timing = result.timing_s | {"compare": time.perf_counter() - started}
+    study_id = prior.study_id if answer.prior is not None else None
+    return Compared(replace(result, answer=answer, timing_s=timing), study_id)
+
+
+def _newest_readable(
+    services: Services, record: StudyRecord, manifest: Manifest, today: str, run: RunOnPrior
+) -> tuple[_Prior | None, list[str]]:
+    """The prior to compare with, and a note for each newer one that could not be read or is not here."""
+    with services.database.transaction(record.tenant) as conn:
+        here = prior_studies.here(conn, record.tenant, record.id)
+        missing = prior_studies.not_here(conn, record.tenant, record.id)
+    notes = [
+        f"A prior study of {day(one['study_date'])} was not here when the findings were made: {one['why']}."
+        for one in missing
+    ]
+    for row in [one for one in here if one["study_date"] <= today][:_TRIED_MAX]:
+        try:
+            return _read(services, record, manifest, row, run), notes
+        except _PriorUnread as error:
+            notes.append(f"The prior study of {day(row['study_date'])} could not be compared: {error}.")
+    return None, notes
+
+
+def _read(
+    services: Services, record: StudyRecord, manifest: Manifest, row: dict[str, Any], run: RunOnPrior
+) -> _Prior:
+    with services.database.transaction(record.tenant) as conn:
+        instances = store.instances(conn, record.tenant, row["id"])
+        results = store.results(conn, record.tenant, row["id"])
+    root: Path = services.folders.instances
+    try:
+        study = inspect_study([(one["location"], root / one["location"]) for one in instances]).study
+        chosen = choose(study, manifest)
+        if isinstance(chosen, Unfit):
+            raise _PriorUnread(chosen.text.rstrip("."))
+        series = study.series_of(chosen.series_instance_uid)
+        folder = services.folders.work_of(record) / "priors" / str(row["id"])
+        volume = decode_series(series, root, folder)
+        digest = input_digest(series, {one["location"]: one["blake3"] for one in instances})
+        answer = _stored(results, manifest, digest) or run(volume).answer
+    except RunCancelled:
+        raise
+    except StorageFull as error:
+        raise OSError(str(error)) from error  # passes by itself once there is room
+    except (InspectError, DecodeError, ChildError, UnfitInput, InferenceError) as error:
+        raise _PriorUnread(str(error).rstrip(".")) from error
+    return _Prior(row["id"], row["study_date"], volume, answer)
+
+
+def _stored(results: list[dict[str, Any]], manifest: Manifest, digest: str) -> Answer | None:
+    """What the same version of the model has said of the same images, if it has."""
+    wanted = (manifest.name, manifest.version, manifest.weights_sha256, digest)
+    for row in results:
+        if wanted == tuple(
+            row[key] for key in ("model_name", "model_version", "weights_sha256", "input_digest")
+        ):
+            return Answer(tuple(Finding.from_json(one) for one in row["findings"]))
+    return None
