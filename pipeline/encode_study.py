@@ -14,6 +14,7 @@ from dicom_gateway.source_headers import SourceHeaderUnreadable
 from pipeline import store
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed
+from pipeline.guidelines.of_findings import chosen_guideline
 from pipeline.report_file import save_report
 from pipeline.result_set import ResultSet, make_result_set
 from pipeline.services import Outcome, Services
@@ -40,7 +41,7 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
             record,
             choice,
             created_at[product],
-            tenant["language"],
+            tenant,
             _uid_seed(tenant, choice),
             [services.folders.results / location for location in delivered.get(product, ())],
         )
@@ -66,7 +67,7 @@ def _make(
     record: StudyRecord,
     choice: dict[str, Any],
     created_at: Any,
-    language: str,
+    tenant: dict[str, Any],
     uid_seed: str,
     superseded: list[Path],
 ) -> ResultSet:
@@ -82,7 +83,8 @@ def _make(
             revision=record.revision,
             created_at=created_at,
             instances_root=services.folders.instances,
-            language=language,
+            language=tenant["language"],
+            guideline=chosen_guideline(tenant["guideline"], tenant["guideline_setting"]),
             superseded=[path for path in superseded if path.is_file()],
         )
     except (EncodeError, SourceHeaderUnreadable, ChildError) as error:

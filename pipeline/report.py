@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import jinja2
 
 from models.manifest import Manifest
 from pipeline import report_format
+from pipeline.guidelines.of_findings import ChosenGuideline, apply_guideline
 from pipeline.key_images import render_key_images
 from pipeline.radiograph_images import render_radiograph
 from pipeline.report_pdf import print_in_child
@@ -60,12 +62,13 @@ def build_report(
     decisions: Sequence[Decision] = (),
     is_superseded: bool = False,
     images_max: int = _IMAGES_MAX,
+    guideline: ChosenGuideline | None = None,
 ) -> ReportView:
     """The report of one result, or of a study that has none.
 
     manifest and volume or radiograph are given when a model ran. model_notes: the answer's, beside those of decoding.
     reason: (code, sentence) of a rejected or failed study; such a study has no findings in its report
-    whatever is given.
+    whatever is given. guideline: what the tenant has chosen to be applied to nodules.
     """
     state = _STATES_WITHOUT_RESULT.get(status)
     if state is None:
@@ -81,6 +84,7 @@ def build_report(
     has_result = state in (ReportState.FINDINGS, ReportState.NO_FINDING)
     if has_result and radiograph is not None:
         images = render_radiograph(radiograph, statements)
+    read = apply_guideline(guideline, study, ordered) if guideline is not None and ordered else None
     code, text = reason or ("", "")
     return ReportView(
         state=state,
@@ -104,10 +108,14 @@ def build_report(
         input_notes=(*image.notes, *model_notes) if image is not None else (),
         reason_code=code,
         reason_text=text,
-        findings=tuple(_row(finding, series) for finding in ordered),
+        findings=tuple(
+            replace(_row(finding, series), category=read.category_of(finding.id) if read else None)
+            for finding in ordered
+        ),
         statements=tuple(_statements(statements)) if has_result else (),
         key_images=tuple(images),
         decisions=tuple(decisions),
+        guideline=read,
     )
 
 

@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from pipeline.guidelines.of_findings import GuidelineRead
+
 
 class ReportState(StrEnum):
     """What the report is about; each looks different at a glance."""
@@ -169,6 +171,7 @@ class ReportView:
     statements: tuple[StatementRow, ...] = ()
     key_images: tuple[KeyImage, ...] = ()
     decisions: tuple[Decision, ...] = field(default=())
+    guideline: GuidelineRead | None = None
 
     def decision_on(self, finding_id: int) -> Decision | None:
         """The last decision on a finding."""
@@ -208,6 +211,8 @@ class ReportView:
         values["decisions"] = tuple(
             Decision(**{**one, "verdict": Verdict(one["verdict"])}) for one in values["decisions"]
         )
+        read = values.get("guideline")
+        values["guideline"] = GuidelineRead.from_json(read) if read else None
         return cls(**values)
 
 

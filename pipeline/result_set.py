@@ -19,6 +19,7 @@ from dicom_gateway.encode_sr import encode_sr
 from dicom_gateway.result_context import ResultContext
 from dicom_gateway.source_headers import read_headers
 from models.manifest import Manifest
+from pipeline.guidelines.of_findings import ChosenGuideline
 from pipeline.report import build_report, render_report_pdf
 from pipeline.report_view import ReportView
 from pipeline.status import StudyStatus
@@ -59,12 +60,13 @@ def make_result_set(
     instances_root: Path,
     language: str,
     superseded: Sequence[Path] = (),
+    guideline: ChosenGuideline | None = None,
 ) -> ResultSet:
     """Encode one result. The same arguments give the same bytes, so a repeated step repeats its objects.
 
     uid_seed: see `ResultContext`; UIDs do not depend on the study id or on the moment.
     instances_root: the folder that the instances' locations are relative to.
-    superseded: our own objects of an earlier revision that this result replaces.
+    superseded: our own objects of an earlier revision that this result replaces. guideline: applied in the report.
     """
     view = build_report(
         study,
@@ -78,6 +80,7 @@ def make_result_set(
         statements=answer.classifications,
         model_notes=answer.notes,
         revision=revision,
+        guideline=guideline,
     )
     pdf = render_report_pdf(view, language)
     context = ResultContext(

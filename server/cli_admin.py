@@ -11,6 +11,7 @@ import typer
 
 from pipeline.database import Connection
 from pipeline.peers import get_peer
+from pipeline.store import get_tenant
 from portal import auth
 from portal.context import Role
 from server.cli import explained_errors
@@ -26,6 +27,8 @@ user_commands = typer.Typer(help="People who sign in to the portal.", no_args_is
 GROUPS = {"tenant": tenant_commands, "key": key_commands, "user": user_commands}
 
 LatePolicy = Literal["run", "ask", "ignore"]
+GuidelineName = Literal["lung_rads_2022", "c_lung_rads_2024", "fleischner_2017", "bts_2015", "none"]
+GuidelineSetting = Literal["screening", "incidental", "mixed"]
 TenantOption = Annotated[str, typer.Option(help="the tenant it belongs to")]
 
 
@@ -60,13 +63,32 @@ def add_tenant(
 def set_tenant(
     tenant: Annotated[str, typer.Argument(help="short name")],
     late_policy: Annotated[
-        LatePolicy, typer.Option(help="what images do that come after the end of their study")
-    ],
+        LatePolicy | None, typer.Option(help="what images do that come after the end of their study")
+    ] = None,
+    guideline: Annotated[
+        GuidelineName | None, typer.Option(help="what its reports apply to nodules; none = nothing")
+    ] = None,
+    setting: Annotated[
+        GuidelineSetting | None,
+        typer.Option(help="why its chest examinations are made; mixed = the guideline asks and abstains"),
+    ] = None,
 ) -> None:
     """Change what holds for a whole tenant."""
+    if late_policy is None and guideline is None and setting is None:
+        raise typer.BadParameter("say what to change: --late-policy, --guideline, --setting")
     with administration(tenant) as conn:
-        conn.execute("UPDATE tenant SET late_policy = %s WHERE tenant = %s", (late_policy, tenant))
-    typer.echo(f"tenant {tenant}: late images: {late_policy}")
+        conn.execute(
+            """UPDATE tenant SET late_policy = coalesce(%s, late_policy),
+                      guideline = CASE WHEN %s::text IS NULL THEN guideline ELSE nullif(%s, 'none') END,
+                      guideline_setting =
+                          CASE WHEN %s::text IS NULL THEN guideline_setting ELSE nullif(%s, 'mixed') END
+               WHERE tenant = %s""",
+            (late_policy, guideline, guideline, setting, setting, tenant),
+        )
+        row = get_tenant(conn, tenant)
+    typer.echo(f"tenant {tenant}: late images: {row['late_policy']}")
+    if row["guideline"]:
+        typer.echo(f"reports apply {row['guideline']}, setting: {row['guideline_setting'] or 'mixed'}")
 
 
 @key_commands.command("add")

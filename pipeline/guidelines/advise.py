@@ -42,11 +42,15 @@ Verdict = Advice | NotApplicable
 
 @dataclass(frozen=True)
 class Guideline:
-    """One published guideline. inputs: the fields of `Case` that its table reads. read: the table, for known inputs."""
+    """One published guideline. inputs: the fields of `Case` that its table reads. read: the table, for known inputs.
+
+    categories: least to most pressing.
+    """
 
     name: str
     title: str
     source: str
+    categories: tuple[str, ...]
     inputs: tuple[str, ...]
     read: Callable[[Case], Verdict]
 

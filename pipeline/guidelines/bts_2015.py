@@ -68,6 +68,7 @@ BTS_2015 = Guideline(
     "bts_2015",
     "BTS 2015",
     "Callister et al., Thorax 2015;70 Suppl 2:ii1-ii54",
+    ("discharge", "surveillance", "PET/CT"),
     ("kind", "has_benign_calcification", "is_juxtapleural_benign", "age_years", "brock_percent"),
     read,
 )

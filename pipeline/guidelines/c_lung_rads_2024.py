@@ -64,6 +64,7 @@ C_LUNG_RADS_2024 = Guideline(
     "c_lung_rads_2024",
     "C-Lung-RADS",
     "Wang et al., Nature Medicine 2024;30(11):3184-3195, table 1",
+    ("0", "1", "2", "3", "4"),
     ("kind", "solid_part_mm", "setting"),
     read,
 )

@@ -86,6 +86,7 @@ FLEISCHNER_2017 = Guideline(
     "fleischner_2017",
     "Fleischner 2017",
     "MacMahon et al., Radiology 2017;284(1):228-243, table 1",
+    ("none", "< 6 mm", "≥ 6 mm", "6 to 8 mm", "> 8 mm"),
     (
         "kind", "nodule_count", "has_benign_calcification", "setting", "age_years", "has_known_cancer",
         "is_immunosuppressed", "risk",

@@ -111,6 +111,7 @@ LUNG_RADS_2022 = Guideline(
     "lung_rads_2022",
     "Lung-RADS v2022",
     "Christensen et al., Chest 2024;165(3):738-753",
+    ("1", "2", "3", "4A", "4B"),
     (
         "kind", "solid_part_mm", "course", "prior_category", "has_benign_calcification", "is_juxtapleural_benign",
         "setting",

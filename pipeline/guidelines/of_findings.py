@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.guidelines.advise import Abstains, Advice, Guideline, NotApplicable, advise
 from pipeline.guidelines.inputs import Case, Course, Setting
+from pipeline.guidelines.registry import GUIDELINES
+from pipeline.guidelines.words import sentence
 from pipeline.patient_age import age_years
 from study.findings import Finding
 from study.nodule import Comparison, NoduleKind
@@ -22,6 +25,49 @@ class ChosenGuideline:
 
     guideline: Guideline
     setting: Setting | None
+
+
+@dataclass(frozen=True)
+class GuidelineNote:
+    """What the guideline says of one finding. category: None where it says nothing. en, zh: the same sentence."""
+
+    finding_id: int
+    category: str | None
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True)
+class GuidelineRead:
+    """A guideline applied to a result, as a report keeps it. worst: the most pressing category of all findings."""
+
+    title: str
+    source: str
+    worst: str | None
+    notes: tuple[GuidelineNote, ...]
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> GuidelineRead:
+        return cls(**{**record, "notes": tuple(GuidelineNote(**note) for note in record["notes"])})
+
+    def category_of(self, finding_id: int) -> str | None:
+        return next((note.category for note in self.notes if note.finding_id == finding_id), None)
+
+
+def chosen_guideline(name: str | None, setting: str | None) -> ChosenGuideline | None:
+    """What a tenant's row says; None where it has chosen none."""
+    return ChosenGuideline(GUIDELINES[name], Setting(setting) if setting else None) if name else None
+
+
+def apply_guideline(chosen: ChosenGuideline, study: Study, findings: Sequence[Finding]) -> GuidelineRead:
+    """The chosen guideline, applied to a result's findings."""
+    notes, rank = [], chosen.guideline.categories.index
+    for number, verdict in advise_on(chosen, study, findings).items():
+        category = verdict.category if isinstance(verdict, Advice) else None
+        notes.append(GuidelineNote(number, category, sentence(verdict, "en"), sentence(verdict, "zh")))
+    given = [note.category for note in notes if note.category is not None]
+    worst = max(given, key=rank) if given else None
+    return GuidelineRead(chosen.guideline.title, chosen.guideline.source, worst, tuple(notes))
 
 
 def advise_on(

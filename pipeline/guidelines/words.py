@@ -71,7 +71,6 @@ ZH_MANAGEMENT = {
     "PET/CT, with the risk by the Herder model after it.": "PET/CT，之后按 Herder 模型评估风险。",
     "Thin-section CT at 3 months.": "3 个月后薄层 CT。",
 }
-ZH_CATEGORY = {"discharge": "结束随访", "surveillance": "随访", "none": "无"}
 ZH_INPUTS = {
     "kind": "结节类型",
     "solid_part_mm": "实性成分大小",
@@ -96,11 +95,6 @@ ZH_REASONS = {
     "Fleischner 2017 is not for immunosuppressed patients.": "Fleischner 2017 不用于免疫抑制患者。",
     "BTS 2015 is for adults.": "BTS 2015 用于成人。",
 }
-
-
-def category_words(verdict: Advice, language: str) -> str:
-    """The category as a table's cell."""
-    return ZH_CATEGORY.get(verdict.category, verdict.category) if language == "zh" else verdict.category
 
 
 def sentence(verdict: Advice | NotApplicable | Abstains, language: str) -> str:

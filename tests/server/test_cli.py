@@ -200,6 +200,10 @@ def test_an_installation_is_administered_without_a_running_server(tmp_path: Path
     assert done("migrate").startswith("0 ")
     done("tenant", "add", "clinic", "--ae-title", "CLINIC")
     assert "late images: ask" in done("tenant", "set", "clinic", "--late-policy", "ask")
+    chosen = done("tenant", "set", "clinic", "--guideline", "lung_rads_2022", "--setting", "screening")
+    assert chosen.splitlines()[1] == "reports apply lung_rads_2022, setting: screening"
+    assert "late images: ask" in chosen, "what is not named stays"
+    assert len(done("tenant", "set", "clinic", "--guideline", "none").splitlines()) == 1
     done("peer", "add", "PACS@10.1.2.3:104", "--tenant", "clinic")
     assert "10.1.2.3:104" in done("peer", "list", "--tenant", "clinic")
     failed = radmeter(["peer", "add", "PACS@10.1.2.3:104", "--tenant", "nobody"], environment, ROOT)

@@ -103,6 +103,8 @@ def test_learning_more_never_contradicts_what_was_said(case: Case, name: str, da
         assert "未知" in sentence(said, "zh")
         assert set(said.missing) <= set(unknown)
         return
+    if isinstance(said, Advice):
+        assert said.category in guideline.categories
     assert sentence(said, "en").endswith(".")
     assert not re.search("[A-Za-z]{4}", re.sub("Brock|Herder|Lung-RADS|Fleischner", "", sentence(said, "zh")))
     learned = {field: data.draw(st.sampled_from(POSSIBLE[field])) for field in unknown}
