@@ -46,13 +46,12 @@ class SliceGeometryUnknown(EncodeError):
 
 
 class SegmentOutsideVolume(EncodeError):
-    """A finding's segment does not lie inside the volume it was found in."""
+    """A segment does not lie inside the volume it was found in."""
 
     code = "SEGMENT_OUTSIDE_VOLUME"
 
-    def __init__(self, finding_id: int) -> None:
-        super().__init__(f"the segment of finding {finding_id} reaches outside the volume")
-        self.finding_id = finding_id
+    def __init__(self, label: str) -> None:
+        super().__init__(f"the segment {label!r} reaches outside the volume")
 
 
 class InvalidResultContext(EncodeError):

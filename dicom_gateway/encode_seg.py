@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from highdicom import (
@@ -22,6 +23,7 @@ from dicom_gateway.encode_common import source_images, stamp
 from dicom_gateway.encode_errors import SegmentOutsideVolume, SliceGeometryUnknown
 from dicom_gateway.result_context import NOT_REVIEWED, ResultContext
 from dicom_gateway.slice_geometry import slice_geometry
+from study.answer import Structure
 from study.findings import Finding, Segment
 from study.volume import Volume
 
@@ -37,6 +39,29 @@ class SegmentedFinding:
     finding: Finding
     segment: Segment
 
+    @property
+    def label(self) -> str:
+        return f"Finding {self.finding.id}"
+
+
+@dataclass(frozen=True)
+class SegmentedStructure:
+    """A structure and the number of its segment; structures come after findings."""
+
+    number: int
+    structure: Structure
+
+    @property
+    def segment(self) -> Segment:
+        return self.structure.segment
+
+    @property
+    def label(self) -> str:
+        return self.structure.label.capitalize()
+
+
+Segmented = SegmentedFinding | SegmentedStructure
+
 
 def segmented_findings(context: ResultContext) -> list[SegmentedFinding]:
     """The findings that the Segmentation holds, in its order."""
@@ -44,12 +69,18 @@ def segmented_findings(context: ResultContext) -> list[SegmentedFinding]:
     return [SegmentedFinding(number, *pair) for number, pair in enumerate(with_segment, start=1)]
 
 
+def segmented_structures(context: ResultContext) -> list[SegmentedStructure]:
+    """The structures that the Segmentation holds, in its order."""
+    first = len(segmented_findings(context)) + 1
+    return [SegmentedStructure(number, one) for number, one in enumerate(context.structures, start=first)]
+
+
 def encode_seg(context: ResultContext) -> Dataset | None:
-    """A Segmentation with one segment per finding, or None when no finding has a segment.
+    """A Segmentation with one segment per finding and structure, or None when there is none.
 
     Only slices with content are encoded, whatever the length of the series.
     """
-    segmented = segmented_findings(context)
+    segmented: list[Segmented] = [*segmented_findings(context), *segmented_structures(context)]
     if not segmented:
         return None
     for item in segmented:
@@ -68,7 +99,7 @@ def encode_seg(context: ResultContext) -> Dataset | None:
         software_versions=context.model_version[:64],
         device_serial_number=context.weights_sha256[:64],
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        content_label="AI_FINDINGS",
+        content_label="AI_FINDINGS" if context.findings else "AI_STRUCTURES",
         content_description=f"{NOT_REVIEWED}; {context.clearance_words}",
         specific_character_set="ISO_IR 192",
     )
@@ -76,23 +107,21 @@ def encode_seg(context: ResultContext) -> Dataset | None:
     return result
 
 
-def _require_inside(item: SegmentedFinding, volume: Volume) -> None:
+def _require_inside(item: Segmented, volume: Volume) -> None:
     lowest = np.asarray(item.segment.origin)
     highest = lowest + item.segment.mask.shape
     if (lowest < 0).any() or (highest > volume.voxels.shape).any():
-        raise SegmentOutsideVolume(item.finding.id)
+        raise SegmentOutsideVolume(item.label)
 
 
-def _slices_with_content(segmented: Sequence[SegmentedFinding]) -> list[int]:
+def _slices_with_content(segmented: Sequence[Segmented]) -> list[int]:
     found: set[int] = set()
     for item in segmented:
         found.update((np.flatnonzero(item.segment.mask.any(axis=(1, 2))) + item.segment.origin[0]).tolist())
     return sorted(found)
 
 
-def _pixels(
-    segmented: Sequence[SegmentedFinding], slices: list[int], volume: Volume
-) -> NDArray[np.unsignedinteger]:
+def _pixels(segmented: Sequence[Segmented], slices: list[int], volume: Volume) -> NDArray[np.unsignedinteger]:
     """Labels (slice, row, column) of the given slices; with a fourth axis, segments, when two overlap."""
     place = {index: position for position, index in enumerate(slices)}
     shape = (len(slices), *volume.voxels.shape[1:])
@@ -107,7 +136,7 @@ def _pixels(
 
 
 def _separate_pixels(
-    segmented: Sequence[SegmentedFinding], place: dict[int, int], shape: tuple[int, ...]
+    segmented: Sequence[Segmented], place: dict[int, int], shape: tuple[int, ...]
 ) -> NDArray[np.uint8]:
     pixels = np.zeros((*shape, len(segmented)), dtype=np.uint8)
     for item in segmented:
@@ -181,7 +210,7 @@ def _measures(volume: Volume) -> PixelMeasuresSequence:
     return PixelMeasuresSequence([rows, columns], round(thickness, 6), between)
 
 
-def _description(item: SegmentedFinding, context: ResultContext) -> SegmentDescription:
+def _description(item: Segmented, context: ResultContext) -> SegmentDescription:
     algorithm = AlgorithmIdentificationSequence(
         name=context.model_name[:64],
         family=result_codes.ARTIFICIAL_INTELLIGENCE,
@@ -191,15 +220,29 @@ def _description(item: SegmentedFinding, context: ResultContext) -> SegmentDescr
     )
     return SegmentDescription(
         segment_number=item.number,
-        segment_label=f"Finding {item.finding.id}",
-        segmented_property_category=result_codes.ABNORMAL_STRUCTURE,
-        segmented_property_type=result_codes.property_type(item.finding.label),
+        segment_label=item.label,
         algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm,
-        tracking_uid=item.finding.tracking_uid,
-        tracking_id=context.tracking_id(item.finding),
-        anatomic_regions=[result_codes.LUNG],
+        **_meaning(item, context),
     )
+
+
+def _meaning(item: Segmented, context: ResultContext) -> dict[str, Any]:
+    """What the segment shows, and under which identifiers the SR speaks of it."""
+    if isinstance(item, SegmentedStructure):
+        return {
+            "segmented_property_category": result_codes.ANATOMICAL_STRUCTURE,
+            "segmented_property_type": result_codes.as_dicom(item.structure.code),
+            "tracking_uid": item.structure.tracking_uid,
+            "tracking_id": context.structure_tracking_id(item.structure),
+        }
+    return {
+        "segmented_property_category": result_codes.ABNORMAL_STRUCTURE,
+        "segmented_property_type": result_codes.property_type(item.finding.label),
+        "tracking_uid": item.finding.tracking_uid,
+        "tracking_id": context.tracking_id(item.finding),
+        "anatomic_regions": [result_codes.LUNG],
+    }
 
 
 def _complete(result: Dataset, context: ResultContext) -> None:

@@ -1,4 +1,4 @@
-"""Findings as a Comprehensive 3D SR after TID 1500 (PS3.16), one TID 1410 group for each finding.
+"""A result as a Comprehensive 3D SR after TID 1500 (PS3.16): a TID 1410 group for each finding, 1411 for a structure.
 
 Among several findings, one with a segment has a second group after TID 1411 with the same tracking UID, which
 refers to the segment and holds what was measured on it. The first group always draws the finding on a source
@@ -25,9 +25,9 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian
 
-from dicom_gateway import classification_groups, result_codes
+from dicom_gateway import classification_groups, result_codes, structure_groups
 from dicom_gateway.encode_common import notice, source_images, stamp
-from dicom_gateway.encode_seg import segmented_findings
+from dicom_gateway.encode_seg import segmented_findings, segmented_structures
 from dicom_gateway.measurement_groups import planar_group, volumetric_group
 from dicom_gateway.result_context import ResultContext
 from study.radiograph import Radiograph
@@ -38,7 +38,7 @@ _SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 def encode_sr(context: ResultContext) -> Dataset:
     """The result as a Comprehensive 3D SR document, UNVERIFIED, in the study of its source."""
     evidence = source_images(context)
-    if segmented_findings(context):
+    if segmented_findings(context) or context.structures:
         evidence.append(_segmentation_reference(context))
     document = Comprehensive3DSR(
         evidence=evidence,
@@ -83,7 +83,8 @@ def _root(context: ResultContext) -> ContainerContentItem:
             codes.DCM.ProcedureReported, _procedure(context), RelationshipTypeValues.HAS_CONCEPT_MOD
         )
     )
-    if context.findings or any(one.is_positive for one in context.classifications):
+    has_positive = any(one.is_positive for one in context.classifications)
+    if context.findings or context.structures or has_positive:
         root.ContentSequence.append(_imaging_measurements(context))
     root.ContentSequence.append(_qualitative_evaluations(context))
     return root
@@ -125,6 +126,8 @@ def _imaging_measurements(context: ResultContext) -> ContainerContentItem:
             container.ContentSequence.extend(volumetric_group(context, finding, algorithm, number))
     for group in classification_groups.region_groups(context, algorithm):
         container.ContentSequence.extend(group)
+    for item in segmented_structures(context):
+        container.ContentSequence.extend(structure_groups.structure_group(context, item, algorithm))
     return container
 
 
@@ -132,7 +135,7 @@ def _qualitative_evaluations(context: ResultContext) -> ContainerContentItem:
     container = _container(result_codes.QUALITATIVE_EVALUATIONS)
     contains = RelationshipTypeValues.CONTAINS
     container.ContentSequence.extend(classification_groups.evaluations(context))
-    if not context.classifications:
+    if not (context.classifications or context.structures):
         verdict = result_codes.DETECTED if context.findings else result_codes.NOT_DETECTED
         container.ContentSequence.append(CodeContentItem(result_codes.PULMONARY_NODULE, verdict, contains))
     for text in (conclusion(context), what_was_assessed(context), notice(context)):
@@ -150,6 +153,8 @@ def conclusion(context: ResultContext) -> str:
     """The result in one sentence; a negative one says what it is negative about."""
     if context.classifications:
         return classification_groups.conclusion(context)
+    if context.structures:
+        return structure_groups.conclusion(context)
     threshold = ""
     if context.operating_threshold is not None:
         threshold = f" at or above the operating threshold of {context.operating_threshold:g}"
@@ -168,6 +173,8 @@ def what_was_assessed(context: ResultContext) -> str:
     """What the model looked at and for, and what it did not."""
     if context.classifications:
         return classification_groups.what_was_assessed(context)
+    if context.structures:
+        return structure_groups.what_was_assessed(context)
     count = len(context.volume.slice_sop_instance_uids)
     return (
         f"Assessed: pulmonary nodules in the lungs, on {count} axial slices of one CT series. "

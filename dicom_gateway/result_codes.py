@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydicom.sr.coding import Code
 
+import study.codes
+
 # Document and containers, TID 1500.
 IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
 IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
@@ -18,6 +20,7 @@ ENGLISH = Code("en", "RFC5646", "English")
 
 # What was found and where, TID 1410 and 1411.
 ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 PULMONARY_NODULE = Code("786838002", "SCT", "Pulmonary nodule")
 LESION = Code("52988006", "SCT", "Lesion")
 NODULE = Code("27925004", "SCT", "Nodule")
@@ -39,6 +42,7 @@ CERTAINTY_OF_FINDING = Code("111012", "DCM", "Certainty of Finding")
 # Units.
 MILLIMETRE = Code("mm", "UCUM", "mm")
 CUBIC_MILLIMETRE = Code("mm3", "UCUM", "mm3")
+CUBIC_CENTIMETRE = Code("cm3", "UCUM", "cm3")
 HOUNSFIELD_UNIT = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 PERCENT = Code("%", "UCUM", "Percent")
 
@@ -50,6 +54,11 @@ ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 DOCUMENT_TITLE_AI_REPORT = Code("18782-3", "LN", "Radiology Study observation (narrative)")
 
 _NODULE_LABELS = frozenset({"nodule", "lung_nodule", "lung nodule", "pulmonary nodule", "pulmonary_nodule"})
+
+
+def as_dicom(code: study.codes.Code) -> Code:
+    """A model's coded concept as DICOM objects hold it."""
+    return Code(code.value, code.scheme, code.meaning)
 
 
 def finding_type(label: str) -> Code:

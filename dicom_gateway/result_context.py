@@ -109,6 +109,10 @@ class ResultContext:
         """Human-readable tracking identifier, the same in SR and SEG (unique within the result)."""
         return f"{self.model_name} finding {finding.id}"
 
+    def structure_tracking_id(self, structure: Structure) -> str:
+        """The same of a structure."""
+        return f"{self.model_name} {structure.label}"
+
     @property
     def local_created_at(self) -> datetime:
         """`created_at` in the zone of the source images when they state one, else as given.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from study.codes import Code
 
-# Label 0 is everything else. Codes are SNOMED CT, as PS3.16 CID 7160 "Pulmonary anatomic site" uses them.
+# Label 0 is everything else. Codes are SNOMED CT; where PS3.16 CID 6170 names a lobe without its side, these name both.
 LOBES = {
     1: Code("42400003", "SCT", "Upper lobe of right lung"),
     2: Code("72481006", "SCT", "Middle lobe of right lung"),

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from models.lung_ct_segmentation.clean_labels import clean_labels, widen
 from models.lung_ct_segmentation.lobes import LOBES, NAMES
 from models.lung_ct_segmentation.preprocess import LungBox
+from models.ops.lung_mask import LungMask
+from models.ops.lungs_cut import lungs_cut
 from models.ops.resample import Weights, linear_weights
 from models.ops.resample_mean import THREADS_MAX
 from study.answer import Answer, Structure
@@ -23,8 +25,6 @@ from study.volume import Volume
 SURFACE_BELOW_HU = -400
 LOW_ATTENUATION_HU = -950
 STRUCTURE_MIN_ML = 1.0
-# A slice at the end of the scan that shows more lung than this cuts through the lungs.
-CUT_AREA_MIN_MM2 = 500.0
 _OUTSIDE, _SURFACE, _INSIDE = 0, 1, 2
 # label for left * 4 + lower * 2 + middle.
 _LOBE_OF_BITS = np.array([1, 2, 3, 3, 4, 4, 5, 5], np.uint8)
@@ -68,7 +68,7 @@ def postprocess(coarse: NDArray[np.uint8], box: LungBox, volume: Volume) -> Answ
                 low_attenuation_share=float(fine.low[label] / fine.count[label]),
             )
         )
-    return Answer(structures=tuple(structures), notes=_notes(fine, box, volume, structures))
+    return Answer(structures=tuple(structures), notes=_notes(box, volume, structures))
 
 
 def refine(coarse: NDArray[np.uint8], box: LungBox, voxels: NDArray[np.int16]) -> FineLabels:
@@ -190,17 +190,10 @@ def _segment(fine: FineLabels, label: int, box: LungBox, volume: Volume) -> Segm
     return Segment(own, (origin[0], origin[1], origin[2]))
 
 
-def _notes(fine: FineLabels, box: LungBox, volume: Volume, structures: list[Structure]) -> tuple[str, ...]:
-    order = box.orientation.order
-    spacing = [volume.spacing_mm[axis] for axis in order]
-    length = volume.voxels.shape[order[0]]
-    notes = []
-    for place, slice_index, edge in (("bottom", 0, 0), ("top", -1, length)):
-        reaches = fine.start[0] == 0 if edge == 0 else fine.start[0] + fine.labels.shape[0] == length
-        area = float(np.count_nonzero(fine.labels[slice_index])) * spacing[1] * spacing[2]
-        if reaches and area > CUT_AREA_MIN_MM2:
-            notes.append(f"The scan cuts the lungs at the {place}: volumes are of the part that is shown.")
+def _notes(box: LungBox, volume: Volume, structures: list[Structure]) -> tuple[str, ...]:
+    orientation, lungs = box.orientation, box.lungs
+    stride = [lungs.stride[orientation.order.index(axis)] for axis in range(3)]
+    own = LungMask(orientation.undo(lungs.mask), (stride[0], stride[1], stride[2]), lungs.volume_ml)
     missing = [name for name in NAMES.values() if name not in {one.label for one in structures}]
-    if missing:
-        notes.append(f"Not found: {', '.join(missing)}.")
-    return tuple(notes)
+    not_found = (f"Not found: {', '.join(missing)}.",) if missing else ()
+    return lungs_cut(own, volume) + not_found

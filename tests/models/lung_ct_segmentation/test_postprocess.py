@@ -85,10 +85,10 @@ def test_lobes_come_back_whole_however_the_patient_lies(phantom: Phantom, positi
 def test_half_a_chest_gives_what_is_there_and_says_where_it_is_cut(phantom: Phantom) -> None:
     upright = POSITIONS["head first, on the back"]
     half = len(phantom.voxels) // 2
-    for part, place in ((slice(half, None), "bottom"), (slice(None, half), "top")):
+    for part, place in ((slice(half, None), "inferior"), (slice(None, half), "superior")):
         volume = _volume(phantom.voxels[part], 2.5, *upright)
         answer, _ = _answer(volume, _volume(phantom.labels[part].astype(np.int16), 2.5, *upright))
-        assert f"The scan cuts the lungs at the {place}" in answer.notes[0]
+        assert f"The lungs are cut at the {place} edge" in answer.notes[0]
         assert answer.structures
 
 
