@@ -62,7 +62,7 @@ def train(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = LobeNet().to(device, memory_format=torch.channels_last_3d)
+    network = LobeNet().to(device)
     if start_from is not None:
         network.load_state_dict(torch.load(start_from, weights_only=True)["weights"])
     loop = _Loop(network, device, learning_rate)
