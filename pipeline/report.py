@@ -29,9 +29,11 @@ from pipeline.report_view import (
     Review,
     SeriesRead,
     StatementRow,
+    StructureRow,
 )
 from pipeline.status import StudyStatus
-from study.answer import Classification, Image
+from pipeline.structure_images import colour_of, render_structures
+from study.answer import Classification, Image, Structure
 from study.findings import Finding
 from study.radiograph import Radiograph
 from study.study import Instance, Series, Study
@@ -55,6 +57,7 @@ def build_report(
     volume: Volume | None = None,
     radiograph: Radiograph | None = None,
     statements: Sequence[Classification] = (),
+    structures: Sequence[Structure] = (),
     findings: Sequence[Finding] = (),
     model_notes: Sequence[str] = (),
     reason: tuple[str, str] | None = None,
@@ -74,6 +77,8 @@ def build_report(
     if state is None:
         found = bool(findings) or any(one.is_positive for one in statements)
         state = ReportState.FINDINGS if found else ReportState.NO_FINDING
+        if structures and not (findings or statements):
+            state = ReportState.MEASURED
     ordered: list[Finding] = []
     images: list[KeyImage] = []
     image = volume or radiograph
@@ -81,6 +86,8 @@ def build_report(
     if state is ReportState.FINDINGS and volume is not None:
         ordered = sorted(findings, key=lambda finding: (-finding.mean_diameter_mm, finding.id))
         images = render_key_images(volume, ordered, images_max)
+    if state is ReportState.MEASURED and volume is not None:
+        images = render_structures(volume, structures)
     has_result = state in (ReportState.FINDINGS, ReportState.NO_FINDING)
     if has_result and radiograph is not None:
         images = render_radiograph(radiograph, statements)
@@ -113,6 +120,7 @@ def build_report(
             for finding in ordered
         ),
         statements=tuple(_statements(statements)) if has_result else (),
+        structures=tuple(_structures(structures)) if state is ReportState.MEASURED else (),
         key_images=tuple(images),
         decisions=tuple(decisions),
         guideline=read,
@@ -176,6 +184,16 @@ def _radiograph_read(series: Series | None, radiograph: Radiograph) -> Radiograp
 def _statements(statements: Sequence[Classification]) -> Iterator[StatementRow]:
     for number, one in enumerate(statements, start=1):
         yield StatementRow(number, one.label, one.probability, one.threshold, one.is_positive)
+
+
+def _structures(structures: Sequence[Structure]) -> Iterator[StructureRow]:
+    total = sum(one.volume_ml for one in structures)
+    for number, one in enumerate(structures, start=1):
+        low = one.low_attenuation_share
+        yield StructureRow(
+            number, one.label, colour_of(number), one.volume_ml, 100 * one.volume_ml / total, one.mean_hu,
+            None if low is None else 100 * low,
+        )  # fmt: skip
 
 
 def _row(finding: Finding, series: Series | None) -> FindingRow:

@@ -17,6 +17,8 @@ class ReportState(StrEnum):
     """The model marked at least one place."""
     NO_FINDING = "no_finding"
     """The model ran on the study and marked nothing."""
+    MEASURED = "measured"
+    """The model outlined structures; it does not look for disease."""
     NOT_ANALYSED = "not_analysed"
     """The input is unfit; no model ran. Not a negative result."""
     FAILED = "failed"
@@ -102,6 +104,19 @@ class StatementRow:
 
 
 @dataclass(frozen=True)
+class StructureRow:
+    """One outlined structure. number: of its segment, from 1. share_percent: of the volume of all."""
+
+    number: int
+    label: str
+    colour: str
+    volume_ml: float
+    share_percent: float
+    mean_hu: float
+    low_attenuation_percent: float | None = None
+
+
+@dataclass(frozen=True)
 class FindingRow:
     """One row of the finding table; None is shown as a dash, never as 0.
 
@@ -169,6 +184,7 @@ class ReportView:
     reason_text: str = ""
     findings: tuple[FindingRow, ...] = ()
     statements: tuple[StatementRow, ...] = ()
+    structures: tuple[StructureRow, ...] = ()
     key_images: tuple[KeyImage, ...] = ()
     decisions: tuple[Decision, ...] = field(default=())
     guideline: GuidelineRead | None = None
@@ -203,6 +219,7 @@ class ReportView:
         values["series"] = SeriesRead(**values["series"]) if values["series"] else None
         values["radiograph"] = _radiograph(values.get("radiograph"))
         values["statements"] = tuple(StatementRow(**row) for row in values.get("statements", ()))
+        values["structures"] = tuple(StructureRow(**row) for row in values.get("structures", ()))
         values["input_notes"] = tuple(values["input_notes"])
         values["findings"] = tuple(FindingRow(**row) for row in values["findings"])
         values["key_images"] = tuple(

@@ -78,6 +78,7 @@ def make_result_set(
         radiograph=image if isinstance(image, Radiograph) else None,
         findings=answer.findings,
         statements=answer.classifications,
+        structures=answer.structures,
         model_notes=answer.notes,
         revision=revision,
         guideline=guideline,

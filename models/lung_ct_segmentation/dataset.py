@@ -15,8 +15,9 @@ import numpy as np
 from models.errors import LungsNotFound
 from models.lung_ct_segmentation.phantom import Phantom, make_phantom
 from models.lung_ct_segmentation.phantom_style import HELD_OUT, TRAIN
-from models.lung_ct_segmentation.preprocess import Orientation, lung_box
+from models.lung_ct_segmentation.preprocess import lung_box
 from models.ops.lung_mask import find_lungs
+from models.ops.orientation import Orientation
 
 # The splits never share a seed. Training phantoms are made on the graph's own grid; the others take the
 # whole way from a scanner with slices of 0.6 to 5 mm through the serving path.

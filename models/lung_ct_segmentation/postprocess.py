@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import LungsNotFound
 from models.lung_ct_segmentation.clean_labels import clean_labels, widen
 from models.lung_ct_segmentation.lobes import LOBES, NAMES
 from models.lung_ct_segmentation.preprocess import LungBox
@@ -48,7 +49,10 @@ class FineLabels:
 
 
 def postprocess(coarse: NDArray[np.uint8], box: LungBox, volume: Volume) -> Answer:
-    """The lobes that are there, right before left and upper before lower, and what is wrong with the lungs."""
+    """The lobes that are there, right before left and upper before lower, and what is wrong with the lungs.
+
+    Raises `LungsNotFound` where the graph sees none.
+    """
     fine = refine(clean_labels(coarse), box, box.orientation.apply(volume.voxels))
     voxel_ml = float(np.prod(volume.spacing_mm)) / 1000
     structures = []
@@ -68,6 +72,8 @@ def postprocess(coarse: NDArray[np.uint8], box: LungBox, volume: Volume) -> Answ
                 low_attenuation_share=float(fine.low[label] / fine.count[label]),
             )
         )
+    if not structures:
+        raise LungsNotFound
     return Answer(structures=tuple(structures), notes=_notes(box, volume, structures))
 
 

@@ -3,46 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import LungsNotFound, VolumeTooThin
 from models.model import ModelInput
 from models.ops.lung_mask import LungMask, find_lungs
+from models.ops.orientation import Orientation, orientation_of
 from models.ops.resample_mean import resample_mean
 from study.volume import Volume
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 MARGIN_MM = 10.0
 SIDE_MULTIPLE, SIDE_MIN = 16, 32
 EXTENT_MIN_MM = 30.0
 # The windpipe above the lungs is in the mask too; its cross-section is smaller than this.
 WINDPIPE_MAX_MM2 = 600.0
-
-
-@dataclass(frozen=True)
-class Orientation:
-    """How the volume's axes lie in the patient.
-
-    order: for each axis of the graph, (up, to the back, to the left), the axis of the volume; flip:
-    whether it runs the other way.
-    """
-
-    order: tuple[int, int, int]
-    flip: tuple[bool, bool, bool]
-
-    def apply(self, voxels: NDArray[Scalar]) -> NDArray[Scalar]:
-        """The same voxels as (up, back, left), without a copy."""
-        turned = voxels.transpose(self.order)
-        return turned[tuple(slice(None, None, -1 if flip else 1) for flip in self.flip)]
-
-    def undo(self, voxels: NDArray[Scalar]) -> NDArray[Scalar]:
-        """The inverse of `apply`."""
-        flipped = voxels[tuple(slice(None, None, -1 if flip else 1) for flip in self.flip)]
-        return flipped.transpose(np.argsort(self.order))
 
 
 @dataclass(frozen=True)
@@ -57,18 +32,6 @@ class LungBox:
     shape: tuple[int, int, int]
     orientation: Orientation
     lungs: LungMask
-
-
-def orientation_of(affine_mm: NDArray[np.float64]) -> Orientation:
-    """From the affine, so that prone, feet first and decubitus patients look alike to the graph."""
-    directions = affine_mm[:3, :3] / np.linalg.norm(affine_mm[:3, :3], axis=0)
-    order, flip = [], []
-    for patient_axis in (2, 1, 0):
-        free = [axis for axis in range(3) if axis not in order]
-        axis = max(free, key=lambda one: abs(directions[patient_axis, one]))
-        order.append(axis)
-        flip.append(bool(directions[patient_axis, axis] < 0))
-    return Orientation((order[0], order[1], order[2]), (flip[0], flip[1], flip[2]))
 
 
 def preprocess(volume: Volume, spacing_mm: tuple[float, float, float]) -> ModelInput:

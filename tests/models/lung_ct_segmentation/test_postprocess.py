@@ -12,7 +12,8 @@ from models.lung_ct_segmentation.lobes import NAMES
 from models.lung_ct_segmentation.phantom import Phantom, make_phantom
 from models.lung_ct_segmentation.phantom_style import TRAIN
 from models.lung_ct_segmentation.postprocess import postprocess
-from models.lung_ct_segmentation.preprocess import LungBox, orientation_of, preprocess
+from models.lung_ct_segmentation.preprocess import LungBox, preprocess
+from models.ops.orientation import orientation_of
 from study.answer import Answer
 from study.volume import Volume
 
