@@ -22,7 +22,7 @@ from study.study import Series, Study
 
 def is_annotated(data: Path) -> bool:
     """Whether the folder is in LUNA16's layout."""
-    return (data / "annotations.csv").is_file()
+    return luna16.annotated(data) is not None
 
 
 def annotated_scans(data: Path, manifest: Manifest) -> Iterator[Sample]:

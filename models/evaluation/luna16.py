@@ -45,13 +45,22 @@ class Annotations:
         return Nodules(self.lesions.get(series, ()), self.ignored.get(series, ()))
 
 
+def annotated(folder: Path) -> Path | None:
+    """The folder whose tables tell of these scans: itself, or the one above a subset."""
+    places = (folder, folder.absolute().parent)
+    return next((place for place in places if (place / "annotations.csv").is_file()), None)
+
+
 def read_annotations(folder: Path) -> Annotations:
     """The three tables; raises `InvalidAnnotations` with file and line."""
-    path = folder / "annotations.csv"
-    if not path.is_file():
-        raise InvalidAnnotations(path, "the file is missing; LUNA16's annotations.csv lies beside the scans")
-    excluded = folder / "annotations_excluded.csv"
-    facts = folder / "facts.csv"
+    beside = annotated(folder)
+    if beside is None:
+        raise InvalidAnnotations(
+            folder, "annotations.csv is missing; LUNA16's lies beside the scans or their folder"
+        )
+    path, excluded, facts = (
+        beside / name for name in ("annotations.csv", "annotations_excluded.csv", "facts.csv")
+    )
     return Annotations(
         _read_places(path),
         _read_places(excluded) if excluded.is_file() else {},

@@ -1,6 +1,7 @@
-"""Trains the detector on phantoms within a budget of wall time. Needs the extra `train`.
+"""Trains the detector within a budget of wall time, on a CUDA device where there is one. Needs the extra `train`.
 
-python -m models.lung_nodule_ct.train --data DIR --minutes 55 --seed 0 --out FILE.pt
+python -m models.lung_nodule_ct.train --data DIR --minutes 55 --seed 0 --out FILE.pt      phantoms of `dataset`
+python -m models.lung_nodule_ct.train --luna16 DIR --minutes 600 --out FILE.pt            real scans, see `luna16`
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.lung_nodule_ct.luna16 import prepare
 from models.lung_nodule_ct.network import NoduleNet
 from models.lung_nodule_ct.patches import Batch, PatchSampler, load_scene
 
@@ -174,7 +176,13 @@ def save(out: Path, weights: dict[str, Tensor], steps: int, seed: int) -> None:
 def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="folder of phantoms")
+    source.add_argument("--luna16", type=Path, help="folder of annotated scans in LUNA16's layout")
+    parser.add_argument(
+        "--hold-out", nargs="*", default=[], help="folders of --luna16 that are not trained on"
+    )
+    parser.add_argument("--scans-max", type=int, help="of --luna16; each takes about 50 MB of memory")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=55)
     parser.add_argument("--seed", type=int, default=0)
@@ -185,6 +193,9 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if options.luna16:
+        options.data = options.out.with_suffix(".scans")
+        prepare(options.luna16, options.data, hold_out=options.hold_out, scans_max=options.scans_max)
     train(
         options.data, options.out, minutes=options.minutes, seed=options.seed, threads=options.threads,
         start_from=options.start_from, learning_rate=options.learning_rate, patch=options.patch,
