@@ -15,11 +15,18 @@ _IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.png", re.ASCII)
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """One stored report and the folder of its files."""
+    """One stored report and the folder of its files. product: empty for the study's own report."""
 
     folder: Path
     revision: int
     view: ReportView
+    product: str = ""
+
+    @property
+    def query(self) -> str:
+        """What an address of one of its files ends with."""
+        product = f"&product={self.product}" if self.product else ""
+        return f"revision={self.revision}{product}"
 
     @property
     def pdf(self) -> Path | None:
@@ -34,14 +41,33 @@ class ReportFiles:
         return path if path.is_file() else None
 
 
-def find_report(results_root: Path, study: StudyRecord, revision: int | None = None) -> ReportFiles | None:
-    """The report of `revision`, or the latest there is; an earlier one stands until the next is made."""
+def find_reports(results_root: Path, study: StudyRecord, revision: int | None = None) -> list[ReportFiles]:
+    """The reports of `revision`, or the latest that there are; an earlier one stands until the next is made.
+
+    The study's own comes first, those of further models after it. What ran in shadow is not for readers.
+    """
     wanted = [revision] if revision is not None else range(study.revision, 0, -1)
     for number in wanted:
         folder = results_root / str(study.id) / str(number)
-        try:
-            record = json.loads((folder / "report.json").read_text("utf-8"))
-        except FileNotFoundError:
-            continue
-        return ReportFiles(folder, number, ReportView.from_json(record))
-    return None
+        first = _read(folder, number, "")
+        if first is not None:
+            products = [choice["product"] for choice in study.route if not choice.get("shadow")]
+            further = (_read(folder / product, number, product) for product in products)
+            return [first, *(files for files in further if files is not None)]
+    return []
+
+
+def find_report(
+    results_root: Path, study: StudyRecord, revision: int | None = None, product: str = ""
+) -> ReportFiles | None:
+    """One of `find_reports`; without a product the study's own."""
+    reports = find_reports(results_root, study, revision)
+    return next((files for files in reports if files.product == product), None)
+
+
+def _read(folder: Path, revision: int, product: str) -> ReportFiles | None:
+    try:
+        record = json.loads((folder / "report.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return ReportFiles(folder, revision, ReportView.from_json(record), product)

@@ -26,7 +26,7 @@ from pipeline.store import Row, StudyRecord
 from portal.context import DECIDES_STUDIES, SEES_STUDIES, Identity, PortalContext
 from portal.errors import PageNotFound
 from portal.render import page
-from portal.report_files import ReportFiles, find_report
+from portal.report_files import ReportFiles, find_report, find_reports
 from portal.requests import Context, is_htmx, parse_id, signed_in
 
 router = APIRouter(include_in_schema=False)
@@ -65,8 +65,13 @@ EVENT_WORDS = {
 
 
 @router.get("/studies/{study_id}")
-def show(request: Request, context: Context, identity: Viewer, study_id: str, seen: str = "") -> Response:
-    """The page. For htmx: nothing (204) until the status is another than `seen`, then a reload."""
+def show(
+    request: Request, context: Context, identity: Viewer, study_id: str, seen: str = "", product: str = ""
+) -> Response:
+    """The page, with the report of `product` where several models read the study.
+
+    For htmx: nothing (204) until the status is another than `seen`, then a reload.
+    """
     with context.database.transaction(identity.tenant) as conn:
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
         waiting = _waiting(conn, study, identity.language)
@@ -83,13 +88,12 @@ def show(request: Request, context: Context, identity: Viewer, study_id: str, se
             "progress": progress,
             "newest": _newest_revisions(objects),
         }
-    files = find_report(context.results_root, study)
+    reports = find_reports(context.results_root, study)
+    files = next((one for one in reports if one.product == product), reports[0] if reports else None)
     if files is not None:
-        revision = files.revision
+        query = files.query
         values |= report_values(
-            files.view,
-            identity.language,
-            lambda name: f"/studies/{study.id}/images/{name}?revision={revision}",
+            files.view, identity.language, lambda name: f"/studies/{study.id}/images/{name}?{query}"
         )
     return page(
         request,
@@ -103,6 +107,7 @@ def show(request: Request, context: Context, identity: Viewer, study_id: str, se
         DELIVERY_FAILURES=deliveries.FAILURES,
         is_final=study.status in TERMINAL and not waiting,
         files=files,
+        reports=reports,
         is_outdated=files is not None and files.revision != study.revision,
         event_words=EVENT_WORDS,
         **values,
@@ -162,9 +167,10 @@ def image(
     study_id: str,
     name: str,
     revision: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    product: str = "",
 ) -> Response:
     """One key image of the report."""
-    files = _files(context, identity, study_id, revision)
+    files = _files(context, identity, study_id, revision, product)
     path = files.image(name)
     if path is None:
         raise PageNotFound
@@ -177,23 +183,26 @@ def report_pdf(
     identity: Viewer,
     study_id: str,
     revision: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    product: str = "",
 ) -> Response:
     """The report as it was sent; its file name holds our id, not the patient's name."""
-    files = _files(context, identity, study_id, revision)
+    files = _files(context, identity, study_id, revision, product)
     if files.pdf is None:
         raise PageNotFound
     return FileResponse(
         files.pdf,
         media_type="application/pdf",
-        filename=f"report-{parse_id(study_id)}-{files.revision}.pdf",
+        filename=f"report-{parse_id(study_id)}-{files.revision}{files.product and '-'}{files.product}.pdf",
         content_disposition_type="attachment",
     )
 
 
-def _files(context: PortalContext, identity: Identity, study_id: str, revision: int | None) -> ReportFiles:
+def _files(
+    context: PortalContext, identity: Identity, study_id: str, revision: int | None, product: str
+) -> ReportFiles:
     with context.database.transaction(identity.tenant) as conn:
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
-    files = find_report(context.results_root, study, revision)
+    files = find_report(context.results_root, study, revision, product)
     if files is None:
         raise PageNotFound
     return files

@@ -84,10 +84,16 @@ def phantom_report(
 
 
 def write_report(
-    site: Site, study_id: str, view: ReportView, *, revision: int = 1, with_pdf: bool = True
+    site: Site,
+    study_id: str,
+    view: ReportView,
+    *,
+    revision: int = 1,
+    with_pdf: bool = True,
+    product: str = "",
 ) -> None:
-    """Leave the report where the encode step leaves it."""
-    folder = site.context.results_root / study_id / str(revision)
+    """Leave the report where the encode step leaves it; under `product` that of a further model."""
+    folder = site.context.results_root / study_id / str(revision) / product
     folder.mkdir(parents=True)
     (folder / "report.json").write_text(json.dumps(view.as_json()), "utf-8")
     for image in view.key_images:
