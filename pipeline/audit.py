@@ -45,6 +45,7 @@ class AuditEvent(enum.Enum):
     LIMIT_REACHED = ("limit_reached", "Security Alert", MINOR_FAILURE)
     MODEL_ALARM = ("model_alarm", "Security Alert", MINOR_FAILURE)
     MODEL_PAUSED = ("model_paused", "Security Alert", SERIOUS_FAILURE)
+    MODEL_RULE_CHANGED = ("model_rule_changed", "Security Alert", SUCCESS)
     MODEL_RESUMED = ("model_resumed", "Security Alert", SUCCESS)
     INSTANCES_RECEIVED = ("instances_received", "DICOM Instances Transferred", SUCCESS)
     INSTANCES_SENT = ("instances_sent", "DICOM Instances Transferred", SUCCESS)

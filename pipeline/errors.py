@@ -109,3 +109,7 @@ class NotPaused(PipelineError):
         super().__init__(
             f"{product[:80]} is not paused {f'at {site[:64]}' if site else 'at all sites together'}"
         )
+
+
+class BoundInvalid(PipelineError):
+    """A bound of the health rules is unknown or makes no sense; the message says which."""

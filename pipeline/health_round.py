@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from pipeline import audit, health_store, model_pause
 from pipeline.database import Connection, Database
+from pipeline.health_bounds import bounds_of
 from pipeline.health_figures import Health, Key
 from pipeline.health_rules import Bounds, find_alarms
 from pipeline.health_tally import tally
@@ -16,7 +17,7 @@ log = logging.getLogger("radmeter.model_health")
 DAYS_COUNTED_AGAIN = 7
 
 
-def look_at_models(database: Database, tenant: str, *, now: datetime, bounds: Bounds | None = None) -> int:
+def look_at_models(database: Database, tenant: str, *, now: datetime) -> int:
     """Returns how many alarms are new. Safe to repeat; two at once count the same."""
     today = now.astimezone(UTC).date()
     for back in range(DAYS_COUNTED_AGAIN, -1, -1):
@@ -30,9 +31,9 @@ def look_at_models(database: Database, tenant: str, *, now: datetime, bounds: Bo
             for key in health_store.keys(conn, tenant, last=today)
         ]
         health_store.save_figures(conn, tenant, healths, now=now)
-        in_use = _in_use(healths)
+        in_use, bounds = _in_use(healths), bounds_of(conn, tenant)
         health_store.clear_others(conn, tenant, [health.key for health in in_use], now=now)
-        return sum(_judge(conn, tenant, health, today, now, bounds or Bounds()) for health in in_use)
+        return sum(_judge(conn, tenant, health, today, now, bounds) for health in in_use)
 
 
 def _in_use(healths: list[Health]) -> list[Health]:
@@ -48,7 +49,10 @@ def _one_at_a_time(conn: Connection, tenant: str) -> None:
 def _judge(conn: Connection, tenant: str, health: Health, today: date, now: datetime, bounds: Bounds) -> int:
     """Store what the rules say of one version at one site; returns how many alarms are new."""
     key = health.key
-    new = health_store.save_alarms(conn, tenant, key, find_alarms(health, bounds), now=now)
+    is_paused = key.product in model_pause.paused_products(conn, tenant, key.site)
+    # That nothing comes to a paused model is known.
+    found = [alarm for alarm in find_alarms(health, bounds) if not (is_paused and alarm.rule == "volume")]
+    new = health_store.save_alarms(conn, tenant, key, found, now=now)
     for alarm in new:
         log.warning("model_alarm_raised", extra={"tenant": tenant, "model": key.product, "rule": alarm.rule})
         detail = {"product": key.product, "version": key.version, "site": key.site, "rule": alarm.rule}

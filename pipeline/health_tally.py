@@ -29,12 +29,18 @@ VALUES_MAX = 20
 OTHER = "other"
 _SLICES = ((50, "under 50"), (150, "50 to 149"), (400, "150 to 399"), (1000, "400 to 999"))
 
+_STEPS = {"study_decoded": "decode", "study_encoded": "encode", "study_delivered": "deliver"}
+
 # Each result of the day with its site and with what the headers of its series said. Peers for tests do not count.
 _RESULTS = """
     SELECT r.product, r.model_version, coalesce(p.site, '') AS site, r.timing_s,
            r.answer->'classifications' AS statements,
            (SELECT max((finding->>'score')::float) FROM jsonb_array_elements(r.findings) finding) AS best_score,
            r.answer->'structures' AS structures,
+           (SELECT jsonb_object_agg(e.event, e.duration_ms) FROM study_event e
+             WHERE e.tenant = r.tenant AND e.study_id = r.study_id AND e.revision = r.revision
+               AND e.event IN ('study_decoded', 'study_encoded', 'study_delivered')
+               AND e.duration_ms IS NOT NULL) AS steps_ms,
            s.header->>'patient_sex' AS sex, s.header->>'patient_birth_date' AS birth_date,
            s.header->>'study_date' AS study_date,
            (SELECT series FROM jsonb_array_elements(f.facts->'series') series
@@ -132,7 +138,9 @@ def of_result(row: Row) -> Iterator[Count]:
         yield "score", score_bin(best)
     if speaks:
         yield "positive", "yes" if is_positive(row) else "no"
-    for step, seconds in row["timing_s"].items():
+    # The steps of the study are those of all its models together.
+    steps = {_STEPS[event]: milliseconds / 1000 for event, milliseconds in (row["steps_ms"] or {}).items()}
+    for step, seconds in (row["timing_s"] | steps).items():
         yield f"latency:{_short(step)}", latency_bucket(float(seconds))
     yield from _inputs(row["series"])
     for fact, value in groups_of(row):

@@ -55,6 +55,9 @@ ZH_HEALTH = {
     "preprocess": "预处理",
     "infer": "推理",
     "postprocess": "后处理",
+    "decode": "解码",
+    "encode": "编码",
+    "deliver": "送达",
     "thickness": "层厚",
     "slices": "层数",
     "kernel": "卷积核",
@@ -99,5 +102,6 @@ ZH_HEALTH = {
     # audit
     "Model raised an alarm": "模型警报",
     "Model paused": "模型已暂停",
+    "Bound of a model rule changed": "模型规则阈值已修改",
     "Model resumed": "模型已恢复",
 }

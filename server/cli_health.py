@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import health_store, model_pause
+from pipeline.health_bounds import bounds_of, set_bound
 from pipeline.health_figures import Health, Key, group_rows
+from pipeline.health_rules import Bounds
 from pipeline.health_view import NOTHING, figure_rows, share
 from pipeline.queue import defer_step, deferring_app
 from server.cli_admin import TenantOption, administration
@@ -98,3 +101,21 @@ def resume(name: NameArgument, site: SiteOption = "", tenant: TenantOption = FIR
         finally:
             queue.close()
     typer.echo(f"{name} goes on at {site or 'all sites'}; {taken_up} refused studies are analysed now")
+
+
+@commands.command("bounds")
+def bounds(
+    name: Annotated[str, typer.Argument(help="the bound to change; none = list them")] = "",
+    value: Annotated[float | None, typer.Option(help="its new value")] = None,
+    default: Annotated[bool, typer.Option("--default", help="take the default again")] = False,
+    tenant: TenantOption = FIRST_TENANT,
+) -> None:
+    """What the rules of a tenant's models go by; docs/monitoring.md explains each."""
+    with administration(tenant) as conn:
+        if name:
+            if (value is None) != default:
+                raise CommandFailed("give either --value or --default")
+            set_bound(conn, tenant, name, value, by="command line", now=datetime.now(UTC))
+        own, usual = asdict(bounds_of(conn, tenant)), asdict(Bounds())
+    for one, number in own.items():
+        typer.echo(f"{one:24}{number:g}" + ("" if number == usual[one] else f"   (default {usual[one]:g})"))

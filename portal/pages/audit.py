@@ -31,6 +31,7 @@ ACTION_LOOK = {
     "limit_reached": ("Limit reached", "bar", "warning"),
     "model_alarm": ("Model raised an alarm", "bar", "warning"),
     "model_paused": ("Model paused", "cross", "bad"),
+    "model_rule_changed": ("Bound of a model rule changed", "file", "plain"),
     "model_resumed": ("Model resumed", "check", "plain"),
     "instances_received": ("Images received", "arrow-in", "plain"),
     "instances_sent": ("Results sent", "arrow-out", "plain"),

@@ -13,8 +13,10 @@ from billing import meter
 from billing.usage import UsageEvent
 from pipeline import audit, health_store, model_pause
 from pipeline.errors import NotPaused
+from pipeline.health_bounds import bounds_of, set_bound
 from pipeline.health_figures import Key
 from pipeline.health_round import look_at_models
+from pipeline.health_rules import Bounds
 from pipeline.health_tally import VALUES_MAX, tally
 from pipeline.queue import defer_step
 from tests.pipeline.conftest import ALPHA, BETA, Clinic
@@ -240,3 +242,27 @@ def test_failures_pause_the_model_at_that_site_alone_and_a_person_resumes_it(war
         assert model_pause.paused_products(conn, ALPHA, "north") == {}
         actions = [one["action"] for one in audit.recent(conn, ALPHA)]
     assert actions[:2] == ["model_resumed", "model_paused"]
+
+
+def test_a_tenant_sets_its_own_bounds(ward: Ward) -> None:
+    for _ in range(30):
+        ward.event(NOON, "failed", ward.study(NOON, "failed"), model_version="0.2.0")
+    with ward.clinic.database.transaction(ALPHA) as conn:
+        set_bound(conn, ALPHA, "failed_share_stop", 1.0, by="anna", now=NOON)
+        assert bounds_of(conn, BETA) == Bounds()
+    look_at_models(ward.clinic.database, ALPHA, now=NOON)
+    with ward.clinic.database.transaction(ALPHA) as conn:
+        assert model_pause.paused_products(conn, ALPHA, "north") == {}
+        assert [row["rule"] for row in health_store.recent_alarms(conn, ALPHA, PRODUCT)] == ["failure_rate"]
+
+
+def test_steps_of_the_study_are_counted_with_those_of_the_model(ward: Ward) -> None:
+    study = ward.result(NOON, 0.9)
+    ward.clinic.owner.execute(
+        """INSERT INTO study_event (tenant, study_id, revision, event, duration_ms)
+           VALUES (%s, %s, 1, 'study_decoded', 2500)""",
+        (ALPHA, study),
+    )
+    ward.tally()
+    assert {value for dimension, value in ward.counts() if dimension == "latency:decode"} == {"2.9193"}
+    assert any(dimension == "latency:infer" for dimension, _ in ward.counts())

@@ -56,3 +56,30 @@ def test_a_model_of_which_nothing_was_counted_says_so(installed: str) -> None:
     result = run("health", "other")
     assert result.exit_code == 1
     assert "nothing was counted of other" in result.stderr
+
+
+def test_bounds_are_listed_changed_and_taken_back(installed: str) -> None:
+    assert "failed_share_stop       0.5" in run("bounds").stdout
+    assert (
+        "failed_share_stop       0.8   (default 0.5)"
+        in run("bounds", "failed_share_stop", "--value", "0.8").stdout
+    )
+    assert "studies_min             50" in run("bounds", "failed_share_stop", "--default").stdout
+    assert "0.8" not in run("bounds").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nonsense", "--value", "1"), "no bound is called 'nonsense'"),
+        (("studies_min", "--value", "3"), "fewer cases say nothing"),
+        (("psi", "--value", "nan"), "psi must be above 0"),
+        (("psi",), "give either"),
+    ],
+)
+def test_a_bound_that_makes_no_sense_is_refused(
+    installed: str, arguments: tuple[str, ...], words: str
+) -> None:
+    result = run("bounds", *arguments)
+    assert result.exit_code == 1
+    assert words in result.stderr
