@@ -8,7 +8,7 @@ result: nothing is stored as one, delivered or charged.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from pipeline.store import StudyRecord
 from pipeline.unfit import Unfit
 from study.answer import Answer, Image
 from study.findings import Finding
+from study.study import Patient, Series
 from study.volume import Volume
 
 # Of several priors the newest that can be read is taken; further ones than these are not tried.
@@ -58,7 +59,7 @@ class _Prior:
     answer: Answer
 
 
-class _PriorUnread(Exception):
+class PriorUnread(Exception):
     """This prior cannot be read; the text says why."""
 
 
@@ -102,7 +103,7 @@ def _newest_readable(
     for row in [one for one in here if one["study_date"] <= today][:_TRIED_MAX]:
         try:
             return _read(services, record, manifest, row, run), notes
-        except _PriorUnread as error:
+        except PriorUnread as error:
             notes.append(f"The prior study of {day(row['study_date'])} could not be compared: {error}.")
     return None, notes
 
@@ -113,24 +114,52 @@ def _read(
     with services.database.transaction(record.tenant) as conn:
         instances = store.instances(conn, record.tenant, row["id"])
         results = store.results(conn, record.tenant, row["id"])
-    root: Path = services.folders.instances
+    files = [(one["location"], services.folders.instances / one["location"]) for one in instances]
+    folder = services.folders.work_of(record) / "priors" / str(row["id"])
+    digests = {one["location"]: one["blake3"] for one in instances}
+    decoded = decode_prior(files, manifest, services.folders.instances, folder)
+    answer = _stored(results, manifest, input_digest(decoded.series, digests))
+    return _Prior(row["id"], row["study_date"], decoded.volume, answer or run_on_prior(run, decoded.volume))
+
+
+@dataclass(frozen=True)
+class DecodedPrior:
+    """The series of a prior that a model reads. study_date: DA text."""
+
+    study_date: str
+    patient: Patient
+    series: Series
+    volume: Volume
+
+
+def decode_prior(
+    files: Sequence[tuple[str, Path]], manifest: Manifest, root: Path, folder: Path
+) -> DecodedPrior:
+    """Choose and decode the series that the model reads; raises `PriorUnread`.
+
+    files: (location, path) of every instance. root: what locations are relative to. folder: for the voxels.
+    """
     try:
-        study = inspect_study([(one["location"], root / one["location"]) for one in instances]).study
+        study = inspect_study(files).study
         chosen = choose(study, manifest)
         if isinstance(chosen, Unfit):
-            raise _PriorUnread(chosen.text.rstrip("."))
+            raise PriorUnread(chosen.text.rstrip("."))
         series = study.series_of(chosen.series_instance_uid)
-        folder = services.folders.work_of(record) / "priors" / str(row["id"])
-        volume = decode_series(series, root, folder)
-        digest = input_digest(series, {one["location"]: one["blake3"] for one in instances})
-        answer = _stored(results, manifest, digest) or run(volume).answer
-    except RunCancelled:
-        raise
+        return DecodedPrior(study.study_date, study.patient, series, decode_series(series, root, folder))
     except StorageFull as error:
         raise OSError(str(error)) from error  # passes by itself once there is room
-    except (InspectError, DecodeError, ChildError, UnfitInput, InferenceError) as error:
-        raise _PriorUnread(str(error).rstrip(".")) from error
-    return _Prior(row["id"], row["study_date"], volume, answer)
+    except (InspectError, DecodeError, ChildError) as error:
+        raise PriorUnread(str(error).rstrip(".")) from error
+
+
+def run_on_prior(run: RunOnPrior, volume: Volume) -> Answer:
+    """What the model says of a prior; raises `PriorUnread` where it cannot say anything."""
+    try:
+        return run(volume).answer
+    except RunCancelled:
+        raise
+    except (UnfitInput, InferenceError) as error:
+        raise PriorUnread(str(error).rstrip(".")) from error
 
 
 def _stored(results: list[dict[str, Any]], manifest: Manifest, digest: str) -> Answer | None:

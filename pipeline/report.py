@@ -17,6 +17,7 @@ from pipeline.guidelines.of_findings import ChosenGuideline, apply_guideline
 from pipeline.key_images import render_key_images
 from pipeline.radiograph_images import render_radiograph
 from pipeline.report_pdf import print_in_child
+from pipeline.report_prior import prior_row, resolved_rows
 from pipeline.report_text import words
 from pipeline.report_view import (
     Decision,
@@ -35,6 +36,7 @@ from pipeline.status import StudyStatus
 from pipeline.structure_images import colour_of, render_structures
 from study.answer import Classification, Image, Structure
 from study.findings import Finding
+from study.nodule import NoduleFeatures, PriorRead
 from study.radiograph import Radiograph
 from study.study import Instance, Series, Study
 from study.volume import Volume
@@ -60,6 +62,7 @@ def build_report(
     structures: Sequence[Structure] = (),
     findings: Sequence[Finding] = (),
     model_notes: Sequence[str] = (),
+    prior: PriorRead | None = None,
     reason: tuple[str, str] | None = None,
     revision: int = 1,
     decisions: Sequence[Decision] = (),
@@ -69,7 +72,8 @@ def build_report(
 ) -> ReportView:
     """The report of one result, or of a study that has none.
 
-    manifest and volume or radiograph are given when a model ran. model_notes: the answer's, beside those of decoding.
+    manifest and volume or radiograph are given when a model ran. model_notes, prior: the answer's notes, beside
+    those of decoding, and the earlier study that it was compared with.
     reason: (code, sentence) of a rejected or failed study; such a study has no findings in its report
     whatever is given. guideline: what the tenant has chosen to be applied to nodules.
     """
@@ -113,8 +117,10 @@ def build_report(
         series=_series_read(series, volume) if volume is not None else None,
         radiograph=_radiograph_read(series, radiograph) if radiograph is not None else None,
         input_notes=(*image.notes, *model_notes) if image is not None else (),
+        prior_study_date=prior.study_date if prior is not None else "",
         reason_code=code,
         reason_text=text,
+        resolved=resolved_rows(prior),
         findings=tuple(
             replace(_row(finding, series), category=read.category_of(finding.id) if read else None)
             for finding in ordered
@@ -200,6 +206,7 @@ def _row(finding: Finding, series: Series | None) -> FindingRow:
     instances: tuple[Instance, ...] = series.instances if series else ()
     source = next((one for one in instances if one.sop_instance_uid == finding.slice_sop_instance_uid), None)
     number = source.instance_number if source and source.number_of_frames <= 1 else finding.slice_frame_number
+    nodule = finding.nodule or NoduleFeatures()
     return FindingRow(
         id=finding.id,
         label=finding.label,
@@ -210,6 +217,11 @@ def _row(finding: Finding, series: Series | None) -> FindingRow:
         volume_mm3=finding.volume_mm3,
         image_number=number if source and number is not None else finding.slice_index + 1,
         slice_sop_instance_uid=finding.slice_sop_instance_uid,
+        lobe=nodule.lobe,
+        kind=nodule.kind.value if nodule.kind is not None else None,
+        prior=prior_row(finding),
+        solid_part_mm=nodule.solid_part_mm,
+        pleura_distance_mm=nodule.pleura_distance_mm,
     )
 
 

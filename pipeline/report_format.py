@@ -7,6 +7,7 @@ from datetime import datetime
 
 ABSENT = "\N{EM DASH}"
 _MINUS = "\N{MINUS SIGN}"
+_NARROW = "\u202f"
 
 
 def person_name(value: str) -> str:
@@ -74,3 +75,16 @@ def score(value: float) -> str:
 def or_dash(value: object) -> str:
     """The text of a value; a dash for None and for nothing but spaces."""
     return ABSENT if value is None else str(value).strip() or ABSENT
+
+
+def change(percent: float) -> str:
+    """A change in whole percent with its sign; what doubles and more is told as a factor."""
+    if percent >= 300:
+        return f"×{1 + percent / 100:.1f}"
+    return f"{percent:+.0f}\u202f%".replace("-", _MINUS)
+
+
+def day_span(interval: tuple[float, float | None]) -> str:
+    """An interval of days; one without an end is told by its beginning."""
+    low, high = interval
+    return f"≥{_NARROW}{whole(low)}" if high is None else f"{whole(low)}–{whole(high)}"

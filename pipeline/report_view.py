@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipeline.guidelines.of_findings import GuidelineRead
+from pipeline.report_prior import PriorRow, ResolvedRow, prior_from_json
 
 
 class ReportState(StrEnum):
@@ -135,8 +136,10 @@ class FindingRow:
     slice_sop_instance_uid: str
     lobe: str | None = None
     kind: str | None = None
-    prior: str | None = None
+    prior: PriorRow | None = None
     category: str | None = None
+    solid_part_mm: float | None = None
+    pleura_distance_mm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,7 @@ class ReportView:
     reason_code: str = ""
     reason_text: str = ""
     findings: tuple[FindingRow, ...] = ()
+    resolved: tuple[ResolvedRow, ...] = ()
     statements: tuple[StatementRow, ...] = ()
     structures: tuple[StructureRow, ...] = ()
     key_images: tuple[KeyImage, ...] = ()
@@ -192,6 +196,12 @@ class ReportView:
     def decision_on(self, finding_id: int) -> Decision | None:
         """The last decision on a finding."""
         return next((one for one in reversed(self.decisions) if one.finding_id == finding_id), None)
+
+    def count_of(self, what: str) -> int:
+        """Findings whose comparison has this state or trend."""
+        return sum(
+            what in (row.prior.state, row.prior.trend) for row in self.findings if row.prior is not None
+        )
 
     def images_of(self, finding_id: int) -> tuple[KeyImage, ...]:
         return tuple(image for image in self.key_images if image.finding_id == finding_id)
@@ -221,7 +231,10 @@ class ReportView:
         values["statements"] = tuple(StatementRow(**row) for row in values.get("statements", ()))
         values["structures"] = tuple(StructureRow(**row) for row in values.get("structures", ()))
         values["input_notes"] = tuple(values["input_notes"])
-        values["findings"] = tuple(FindingRow(**row) for row in values["findings"])
+        values["findings"] = tuple(
+            FindingRow(**(row | {"prior": prior_from_json(row.get("prior"))})) for row in values["findings"]
+        )
+        values["resolved"] = tuple(ResolvedRow(**row) for row in values.get("resolved", ()))
         values["key_images"] = tuple(
             KeyImage(**image, png=pixels.get(image["name"], b"")) for image in values["key_images"]
         )

@@ -80,6 +80,7 @@ def make_result_set(
         statements=answer.classifications,
         structures=answer.structures,
         model_notes=answer.notes,
+        prior=answer.prior,
         revision=revision,
         guideline=guideline,
     )

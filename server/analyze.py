@@ -6,8 +6,9 @@ import hashlib
 import json
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from inference.choose import make_endpoint
 from inference.endpoint import Endpoint
 from inference.errors import InferenceError
 from inference.infer import InferenceResult, run_model
+from models.compare import compare
 from models.errors import UnfitInput
 from models.model import Model
 from models.registry import get_model
+from pipeline.compare_study import PriorUnread, decode_prior, run_on_prior
 from pipeline.report import build_report, render_report_pdf
 from pipeline.result_set import make_result_set
 from pipeline.route import Route, choose
@@ -28,7 +31,8 @@ from pipeline.status import StudyStatus
 from server.send import files_below
 from server.settings import load_settings
 from study.answer import Answer, Image
-from study.study import Study
+from study.study import Patient, Study
+from study.volume import Volume
 
 
 class _Clock:
@@ -46,8 +50,12 @@ class _Clock:
         return time.perf_counter() - self._start
 
 
-def analyze(path: Path, out: Path, *, model_name: str, language: str) -> dict[str, Any]:
+def analyze(
+    path: Path, out: Path, *, model_name: str, language: str, prior: Path | None = None
+) -> dict[str, Any]:
     """Run the path of a study without a server; returns what it wrote as result.json.
+
+    prior: an earlier study of the patient to compare with; one that cannot be read is a note.
 
     The status is "completed", "rejected" (unfit input) or "failed", the last two with their reason.
     """
@@ -76,7 +84,7 @@ def analyze(path: Path, out: Path, *, model_name: str, language: str) -> dict[st
         study = _inspect(path)
         record["study_instance_uid"] = study.study_instance_uid
         clock.lap("inspect")
-        _run(study, out, model, endpoint, language, record, clock)
+        _run(study, out, model, endpoint, language, record, clock, prior)
     except _Refused as refused:
         record |= {"status": "rejected", "reason": {"code": refused.code, "text": refused.text}}
         _write_refusal(refused, out, language)
@@ -120,6 +128,7 @@ def _run(
     language: str,
     record: dict[str, Any],
     clock: _Clock,
+    prior: Path | None,
 ) -> None:
     route = choose(study, model.manifest)
     if not isinstance(route, Route):
@@ -144,12 +153,54 @@ def _run(
         clock.seconds |= result.timing_s
         clock.lap("model")
         del clock.seconds["model"]  # its parts stand there already
+        if prior is not None:
+            result = _compared(study, image, result, model, endpoint, prior, Path(folder) / "prior")
+            clock.lap("compare")
         _write_results(study, image, result, model, out, language)
         clock.lap("encode")
     record["status"] = "completed"
     record["findings"] = [finding.as_json() for finding in result.findings]
     record |= result.answer.as_json()
     record["engines"] = [asdict(engine) for engine in result.engines]
+
+
+def _compared(
+    study: Study,
+    image: Image,
+    result: InferenceResult,
+    model: Model,
+    endpoint: Endpoint,
+    path: Path,
+    folder: Path,
+) -> InferenceResult:
+    """The result beside the prior below `path`; a prior that cannot be read, or is another patient's, is a note."""
+    if not isinstance(image, Volume):
+        note = "A radiograph is not compared with a prior study."
+        return replace(result, answer=replace(result.answer, notes=(*result.answer.notes, note)))
+    files = [(str(file.absolute()), file) for file in files_below([path])]
+    try:
+        prior = decode_prior(files, model.manifest, Path("/"), folder)
+        if why := _another_patient(study.patient, prior.patient):
+            raise PriorUnread(why)
+        then = run_on_prior(partial(run_model, model, endpoint=endpoint, get_model=_find_model), prior.volume)
+    except PriorUnread as error:
+        note = f"The prior study could not be compared: {error}."
+        return replace(result, answer=replace(result.answer, notes=(*result.answer.notes, note)))
+    answer = compare(
+        result.answer, image, then, prior.volume, date=study.study_date, prior_date=prior.study_date
+    )
+    return replace(result, answer=answer)
+
+
+def _another_patient(one: Patient, other: Patient) -> str | None:
+    """Why two studies are not of one patient, as far as their headers tell."""
+    for name, values in (
+        ("Patient ID", (one.patient_id, other.patient_id)),
+        ("birth date", (one.birth_date, other.birth_date)),
+    ):
+        if all(values) and values[0] != values[1]:
+            return f"it has another {name}"
+    return None
 
 
 def _find_model(name: str) -> Model:

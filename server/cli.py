@@ -98,12 +98,15 @@ def analyze(
     out: Annotated[Path, typer.Option(help="folder for JSON, SR, SEG, PDF and PNG")],
     model: Annotated[str, typer.Option(help="name of the model")] = "lung_nodule_ct",
     language: Annotated[str, typer.Option(help="en or zh")] = "en",
+    prior: Annotated[
+        Path | None, typer.Option(exists=True, help="file or folder of an earlier study to compare with")
+    ] = None,
 ) -> None:
     """Analyze one study without a server. Exit code 0 completed, 3 rejected, 4 failed."""
     from server.analyze import analyze as run
 
     with explained_errors():
-        result = run(path, out, model_name=model, language=language)
+        result = run(path, out, model_name=model, language=language, prior=prior)
     typer.echo(f"{result['status']}: {out / 'result.json'}")
     if result["reason"]:
         typer.echo(f"{result['reason']['code']}: {result['reason']['text']}", err=True)

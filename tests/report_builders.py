@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from models.manifest import Manifest, load_manifest
+from models.ops.growth import Sized, growth
 from pipeline.report import build_report
 from pipeline.report_view import ReportView
 from pipeline.status import StudyStatus
 from study.findings import Finding
+from study.nodule import Comparison, NoduleFeatures, NoduleKind, PriorRead, ResolvedNodule
 from study.study import Instance, Patient, Series, Study
 from study.volume import Volume
 from tests.result_builders import CREATED_AT, ball, synthetic_headers, volume_of
@@ -85,3 +87,29 @@ def report(**changes: Any) -> ReportView:
 def rejected(**changes: Any) -> ReportView:
     reason = ("SLICES_TOO_THICK", "The only chest CT series has 8.0 mm slices; the model reads up to 5.0 mm.")
     return report(**{"status": StudyStatus.REJECTED, "reason": reason, **changes})
+
+
+def compared_findings(volume: Volume) -> tuple[Finding, ...]:
+    """A new part-solid nodule and a solid one that has grown since the prior study."""
+    new, known = two_findings(volume)
+    then = Comparison(
+        "matched", "20240901", 183, 6.0, 113.0, "2.25.77", True,
+        growth(Sized(known.volume_mm3, 2.0), Sized(113.0, 2.0), 183),
+    )  # fmt: skip
+    return (
+        replace(
+            new,
+            nodule=NoduleFeatures(NoduleKind.PART_SOLID, 3.1, 3.4, "left upper lobe", 0.0),
+            comparison=Comparison("new", "20240901", 183),
+        ),
+        replace(
+            known,
+            nodule=NoduleFeatures(NoduleKind.SOLID, lobe="right lower lobe", pleura_distance_mm=12.3),
+            comparison=then,
+        ),
+    )
+
+
+PRIOR = PriorRead(
+    "20240901", 183, 0.97, (ResolvedNodule("2.25.78", (1.0, 2.0, 3.0), 5.2, 74.0, "right upper lobe"),)
+)
