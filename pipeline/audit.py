@@ -40,6 +40,7 @@ class AuditEvent(enum.Enum):
     PEER_REMOVED = ("peer_removed", "Security Alert", SUCCESS)
     DESTINATION_CHANGED = ("destination_changed", "Security Alert", SUCCESS)
     DESTINATION_REMOVED = ("destination_removed", "Security Alert", SUCCESS)
+    MODEL_CHANGED = ("model_changed", "Security Alert", SUCCESS)
     SIGNED_IN = ("signed_in", "User Authentication", SUCCESS)
     SIGN_IN_FAILED = ("sign_in_failed", "User Authentication", MINOR_FAILURE)
     LIMIT_REACHED = ("limit_reached", "Security Alert", MINOR_FAILURE)

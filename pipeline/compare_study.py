@@ -163,11 +163,11 @@ def run_on_prior(run: RunOnPrior, volume: Volume) -> Answer:
 
 
 def _stored(results: list[dict[str, Any]], manifest: Manifest, digest: str) -> Answer | None:
-    """What the same version of the model has said of the same images, if it has."""
+    """What the same version of the model has said of the same images by the same threshold, if it has."""
     wanted = (manifest.name, manifest.version, manifest.weights_sha256, digest)
     for row in results:
-        if wanted == tuple(
-            row[key] for key in ("model_name", "model_version", "weights_sha256", "input_digest")
-        ):
+        found = tuple(row[key] for key in ("model_name", "model_version", "weights_sha256", "input_digest"))
+        # Of older results nobody noted the threshold, it was the manifest's.
+        if wanted == found and row["operating_threshold"] in (None, manifest.operating_threshold):
             return Answer(tuple(Finding.from_json(one) for one in row["findings"]))
     return None

@@ -11,6 +11,7 @@ from pipeline import store
 from pipeline.completion_evidence import ArrivalState, Row
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed
+from pipeline.models_for_study import InForce, ModelsForStudy, in_force
 from pipeline.route_study import digested, early_choices, mark_standing
 from pipeline.rule_errors import EvaluationTooLong
 from pipeline.rule_keywords import Arrival
@@ -29,6 +30,7 @@ class EarlyQuestion:
 
     rules: RuleSet
     arrival: Arrival
+    decided: InForce
     series: tuple[str, ...]
     instances: tuple[Row, ...]
     results: tuple[Row, ...]
@@ -81,6 +83,7 @@ def question_of(conn: Connection, state: ArrivalState, rules: RuleSet | None) ->
     return EarlyQuestion(
         rules,
         Arrival(row["ae_title"], called, row["now"]),
+        in_force(conn, row["tenant"], row["study_id"], row["ae_title"]),
         tuple(key["series"]),
         tuple(one for one in instances if one["series_instance_uid"] in key["series"]),
         tuple(store.results(conn, row["tenant"], row["study_id"])),
@@ -93,7 +96,8 @@ def answer(services: Services, question: EarlyQuestion) -> EarlyAnswer:
     files = [(one["location"], services.folders.instances / one["location"]) for one in question.instances]
     try:
         study = inspect_study(files).study
-        choices = early_choices(services, question.rules, study, question.arrival)
+        models = ModelsForStudy(services.get_model, question.decided)
+        choices = early_choices(models, question.rules, study, question.arrival)
     except (InspectError, EvaluationTooLong, ModelError, StudyFailed):
         return EarlyAnswer((), question.key)  # the whole study is told so by the route step
     choices = mark_standing(digested(choices, study, question.instances), question.results)

@@ -15,6 +15,7 @@ from pipeline import store
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed
 from pipeline.guidelines.of_findings import chosen_guideline
+from pipeline.models_for_study import model_of
 from pipeline.report_file import save_report
 from pipeline.result_set import ResultSet, make_result_set
 from pipeline.services import Outcome, Services
@@ -77,7 +78,7 @@ def _make(
             load_study(work),
             load_image(services.folders.image_of(record, choice)),
             load_answer(work, choice["product"]),
-            services.get_model(choice["model"]).manifest,
+            model_of(services, choice).manifest,
             study_id=str(record.id),
             uid_seed=uid_seed,
             revision=record.revision,
@@ -94,8 +95,10 @@ def _make(
 
 
 def _uid_seed(tenant: dict[str, Any], choice: dict[str, Any]) -> str:
-    """The same input gives the same UIDs, another input never: keyed, so that nobody can guess them ahead."""
+    """The same input, judged alike, gives the same UIDs, another never: keyed, so that nobody guesses them ahead."""
     secret, read = bytes(tenant["case_key_secret"]), choice["input_digest"]
+    if "threshold" in choice:  # not in those that an older release has routed
+        read += f" {choice['threshold']!r}"
     return hmac.new(secret, read.encode(), hashlib.sha256).hexdigest()
 
 

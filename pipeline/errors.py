@@ -45,6 +45,10 @@ class StudyFailed(PipelineError):
         self.text = text
 
 
+class DeploymentRefused(PipelineError):
+    """What a tenant runs of a model cannot be changed so; the sentence says why."""
+
+
 class DestinationInvalid(PipelineError):
     """A destination cannot be saved with this value."""
 

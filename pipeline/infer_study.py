@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from models.errors import UnfitInput
 from pipeline.compare_study import Compared, compare_with_prior
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed
+from pipeline.models_for_study import is_trial, model_of, supporter_of
 from pipeline.progress import Following
 from pipeline.refused_choices import Reason, refuse_choices, require_one_left
 from pipeline.services import Outcome, Services
@@ -22,11 +24,14 @@ from pipeline.store import StudyRecord
 from pipeline.study_file import save_answer
 from pipeline.urgency import MOST_URGENT_FIRST, Priority
 
+log = logging.getLogger("radmeter.pipeline")
+
 
 def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
     """Run the routed models one after the other on their series. None where nobody wants the study any more.
 
-    A model that cannot judge its series is refused with the reason, and the others go on.
+    A model that cannot judge its series is refused with the reason, and the others go on. A version that runs in shadow
+    beside another costs the study nothing, whatever becomes of it.
     """
     results: dict[str, Compared] = {}
     refused: dict[str, Reason] = {}
@@ -38,19 +43,25 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
     )
     for choice in record.to_run:
         image = load_image(services.folders.image_of(record, choice))
-        model = services.get_model(choice["model"])
-        run = partial(
-            run_model, model, endpoint=endpoint, get_model=services.get_model, on_progress=following.tell
-        )
+        find = partial(supporter_of, services, choice)
         try:
+            model = model_of(services, choice)
+            run = partial(run_model, model, endpoint=endpoint, get_model=find, on_progress=following.tell)
             compared = compare_with_prior(services, record, model.manifest, image, run(image), run)
         except UnfitInput as error:
             refused[choice["product"]] = (error.code, str(error))
             continue
         except RunCancelled:
             return None
-        except InferenceError as error:
-            raise StudyFailed("INFERENCE_FAILED", str(error)) from error
+        except Exception as error:
+            if is_trial(choice):
+                # Whatever it is, settings that do not fit or weights that are gone: the clinic's study goes on.
+                log.warning("shadow_failed", extra={"study": str(record.id), "error": type(error).__name__})
+                refused[choice["product"]] = ("SHADOW_FAILED", str(error)[:500])
+                continue
+            if isinstance(error, InferenceError):
+                raise StudyFailed("INFERENCE_FAILED", str(error)) from error
+            raise
         save_answer(services.folders.work_of(record), choice["product"], compared.result.answer)
         results[choice["product"]] = compared
 
@@ -71,8 +82,9 @@ def _insert_result(conn: Connection, study: StudyRecord, choice: dict[str, Any],
     result = compared.result
     conn.execute(
         """INSERT INTO result (tenant, study_id, revision, product, model_name, model_version, weights_sha256,
-                               input_digest, findings, answer, timing_s, is_shadow, prior_study_id)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                               input_digest, findings, answer, timing_s, is_shadow, prior_study_id,
+                               operating_threshold, deployment)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         (
             study.tenant,
             study.id,
@@ -93,5 +105,7 @@ def _insert_result(conn: Connection, study: StudyRecord, choice: dict[str, Any],
             Jsonb(result.timing_s),
             bool(choice.get("shadow")),
             compared.prior_study_id,
+            choice.get("threshold"),
+            Jsonb(choice.get("deployment", {})),
         ),
     )

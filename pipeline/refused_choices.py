@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline import store
 from pipeline.database import Connection
 from pipeline.errors import StudyRefused
+from pipeline.models_for_study import is_trial
 from pipeline.store import StudyRecord
 
 Reason = tuple[str, str]
@@ -12,8 +13,11 @@ Reason = tuple[str, str]
 
 
 def require_one_left(study: StudyRecord, refused: dict[str, Reason]) -> None:
-    """Raise `StudyRefused` with the first reason where no model of the study is left. refused: by product."""
-    if refused and all(choice["product"] in refused for choice in study.to_run):
+    """Raise `StudyRefused` with the first reason where no model of the study is left. refused: by product.
+
+    A version that runs in shadow beside a refused one is none: there is nothing that it could be compared with.
+    """
+    if refused and all(choice["product"] in refused or is_trial(choice) for choice in study.to_run):
         code, text = next(iter(refused.values()))
         raise StudyRefused(code, text)
 

@@ -13,10 +13,11 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from dicom_gateway.inspect import InspectedStudy, InspectError, inspect_study
-from pipeline import peers, rule_store, store
+from pipeline import rule_store, store
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.model_pause import MODEL_PAUSED, paused_products
+from pipeline.models_for_study import ModelsForStudy, in_force, is_trial, trial_of
 from pipeline.prior_rule import PriorsRule
 from pipeline.refused_choices import refuse_choices
 from pipeline.route import Route, choose
@@ -64,8 +65,8 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
         tenant = store.get_tenant(conn, record.tenant)
         rule_set = rule_store.active_rules(conn, record.tenant, services.time_zone)
         earlier = store.results(conn, record.tenant, record.id)
-        place = peers.place_of(peers.get_peer(conn, record.tenant, record.ae_title))
-        paused = paused_products(conn, record.tenant, place.get("site", ""))
+        decided = in_force(conn, record.tenant, record.id, record.ae_title)
+        paused = paused_products(conn, record.tenant, decided.site)
     if not rows:
         raise StudyRefused(
             "INSTANCES_IN_CONFLICT",
@@ -75,12 +76,13 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
     study = inspected.study
     save_study(services.folders.work_of(record), study)
     arrival = Arrival(record.ae_title, tenant["called_ae_title"], record.updated_at)
+    models = ModelsForStudy(services.get_model, decided)
     if record.started_with is None:
-        plan = _plan(services, study, arrival, tenant["models"], rule_set)
+        plan = _plan(models, study, arrival, tenant["models"], rule_set)
     else:
-        plan = _early_plan(services, study, arrival, rule_set)
+        plan = _early_plan(models, study, arrival, rule_set)
     plan = _without_paused(plan, paused)
-    mark_standing(digested(plan.choices, study, rows), earlier)
+    plan = replace(plan, choices=mark_standing(digested(plan.choices, study, rows), earlier))
     header, facts = header_of(study), summarize(study, arrival)
 
     def save(conn: Connection, record: StudyRecord) -> None:
@@ -119,41 +121,42 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
 
 
 def _plan(
-    services: Services, study: Study, arrival: Arrival, models: list[str], rule_set: RuleSet | None
+    models: ModelsForStudy, study: Study, arrival: Arrival, names: list[str], rule_set: RuleSet | None
 ) -> _Plan:
     if rule_set is not None:
-        return _plan_by_rules(_route(services, rule_set, study, arrival), rule_set)
+        plan = _plan_by_rules(_route(models, rule_set, study, arrival), rule_set)
+        return replace(plan, choices=models.pin(plan.choices, study))
     choices: list[dict[str, Any]] = []
     refused = []
-    for name in models:
-        chosen = choose(study, services.get_model(name).manifest)
+    for name in names:
+        chosen = choose(study, models.manifest(name))
         if isinstance(chosen, Route):
             choices.append(chosen.as_json())
         else:
             refused.append((name, chosen.code, chosen.text))
-    return _Plan(choices, refused)
+    return _Plan(models.pin(choices, study), refused)
 
 
-def _early_plan(services: Services, study: Study, arrival: Arrival, rule_set: RuleSet | None) -> _Plan:
+def _early_plan(models: ModelsForStudy, study: Study, arrival: Arrival, rule_set: RuleSet | None) -> _Plan:
     """What rules with `start: series` give on the series that are whole; the rest is refused when all is here."""
     if rule_set is None:
         return _Plan([], [])
-    routing = _route(services, rule_set, study, arrival)
+    routing = _route(models, rule_set, study, arrival)
     early = early_rules(rule_set, study, arrival)
     choices = [choice.as_json() for choice in routing.choices if choice.rule.name in early]
-    return replace(_plan_by_rules(routing, rule_set), choices=choices, refused=[])
+    return replace(_plan_by_rules(routing, rule_set), choices=models.pin(choices, study), refused=[])
 
 
 def early_choices(
-    services: Services, rule_set: RuleSet, study: Study, arrival: Arrival
+    models: ModelsForStudy, rule_set: RuleSet, study: Study, arrival: Arrival
 ) -> list[dict[str, Any]]:
     """What a start with these series would run. Raises `EvaluationTooLong` and `StudyFailed`."""
-    return _early_plan(services, study, arrival, rule_set).choices
+    return _early_plan(models, study, arrival, rule_set).choices
 
 
-def _route(services: Services, rule_set: RuleSet, study: Study, arrival: Arrival) -> Routing:
+def _route(models: ModelsForStudy, rule_set: RuleSet, study: Study, arrival: Arrival) -> Routing:
     try:
-        return route_by_rules(rule_set, study, arrival, lambda name: services.get_model(name).manifest)
+        return route_by_rules(rule_set, study, arrival, models.manifest)
     except EvaluationTooLong as error:
         raise StudyFailed("RULES_TOO_SLOW", f"The routing rules were given up: {error}.") from error
 
@@ -184,7 +187,8 @@ def _without_paused(plan: _Plan, sentences: dict[str, str]) -> _Plan:
     if not paused:
         return plan
     refused = [(choice["product"], MODEL_PAUSED, sentences[choice["product"]]) for choice in paused]
-    left = [choice for choice in plan.choices if choice not in paused]
+    # Nor does another version of what is paused run in shadow beside nothing.
+    left = [choice for choice in plan.choices if trial_of(choice) not in sentences and choice not in paused]
     return replace(plan, choices=left, refused=refused + plan.refused, paused=paused)
 
 
@@ -253,22 +257,36 @@ def digested(
 
 
 def mark_standing(choices: list[dict[str, Any]], earlier: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mark the choices of which an earlier revision's result stands: same input and model, delivered or shadow.
+    """Mark the choices whose result of an earlier revision stands: same input, model, threshold, delivered or shadow.
 
-    They are not run again. Where only shadow models are new, all run again, for a study ends as shadowed or delivered.
+    They are not run again. Where only shadow models are new, all run again, for a study ends as shadowed or delivered;
+    a version that merely runs beside the one that stands is not worth that and is left out.
     """
     known = {
-        (row["product"], row["model_version"], row["input_digest"], row["is_shadow"]): row["revision"]
+        (*_identity(row), row.get("operating_threshold"), row["is_shadow"]): row["revision"]
         for row in earlier
         if row["is_delivered"] or row["is_shadow"]
     }
-    found = [
-        (one, known.get((one["product"], one["model_version"], one["input_digest"], bool(one.get("shadow")))))
-        for one in choices
-    ]
+    found = [(one, _standing(one, known)) for one in choices]
     new = [one for one, revision in found if revision is None]
+    if new and all(is_trial(one) for one in new):
+        found = [(one, revision) for one, revision in found if revision is not None]
+        new = []
     is_mixed = new and all(one.get("shadow") for one in new) and not all(one.get("shadow") for one in choices)
     for choice, revision in found:
         if revision is not None and not is_mixed:
             choice["standing"] = revision
-    return choices
+    return [one for one, _ in found]
+
+
+def _identity(of: dict[str, Any]) -> tuple[Any, ...]:
+    return of["product"], of["model_version"], of["input_digest"]
+
+
+def _standing(choice: dict[str, Any], known: dict[tuple[Any, ...], int]) -> int | None:
+    """The revision whose result is this one; of older results nobody noted the threshold, it was the manifest's."""
+    is_shadow = bool(choice.get("shadow"))
+    thresholds = (choice.get("threshold"), None)
+    return next(
+        (known[key] for t in thresholds if (key := (*_identity(choice), t, is_shadow)) in known), None
+    )

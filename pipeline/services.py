@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from inference.scheduler import Scheduler
@@ -76,6 +76,12 @@ def _observe_nothing(step: str, gives: str, duration_s: float) -> None:
     """The default when no metrics are kept."""
 
 
+class FindModel(Protocol):
+    """`models.registry.get_model` of this installation."""
+
+    def __call__(self, name: str, *, version: str | None = None, threshold: float | None = None) -> Model: ...
+
+
 @dataclass(frozen=True)
 class Services:
     """Everything a worker's steps use. time_zone: IANA name, of rules that name none."""
@@ -83,7 +89,7 @@ class Services:
     database: Database
     folders: Folders
     scheduler: Scheduler
-    get_model: Callable[[str], Model]
+    get_model: FindModel
     defer_step: Callable[[Connection, StudyRecord], None]
     defer_delivery: Callable[[Connection, StudyRecord, str, float], None]
     defer_confirmation: Callable[[Connection, StudyRecord, str, int], None]

@@ -12,15 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from server.cli import explained_errors
-from server.cli_admin import TenantOption, administration
-from server.installation import FIRST_TENANT
 from server.settings import load_settings
 
 if TYPE_CHECKING:
     from models.manifest import Manifest
 
 commands = typer.Typer(help="Models: list, show, add, train, evaluate, export.", no_args_is_help=True)
-GROUPS = {"models": commands}
 
 
 @commands.command("list")
@@ -108,30 +105,9 @@ def add(
         typer.echo("it can be added")
     else:
         typer.echo(
-            f"added {manifest.name} {manifest.version}; `radmeter models enable {manifest.name}` switches it on"
+            f"added {manifest.name} {manifest.version}; "
+            f"`radmeter models enable {manifest.name} --version {manifest.version}` switches it on"
         )
-
-
-@commands.command("enable")
-def enable(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
-    """Let a model read a tenant's studies from now on."""
-    from models import registry
-
-    with administration(tenant) as conn:
-        registry.get_model(name, load_settings().data_directory)
-        conn.execute(
-            "UPDATE tenant SET models = array_append(array_remove(models, %s), %s) WHERE tenant = %s",
-            (name, name, tenant),
-        )
-    typer.echo(f"{name} reads the studies of {tenant}")
-
-
-@commands.command("disable")
-def disable(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
-    """Stop a model from reading a tenant's studies."""
-    with administration(tenant) as conn:
-        conn.execute("UPDATE tenant SET models = array_remove(models, %s) WHERE tenant = %s", (name, tenant))
-    typer.echo(f"{name} no longer reads the studies of {tenant}")
 
 
 _FORWARD = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

@@ -159,7 +159,7 @@ def receive_files(clinic: Clinic, paths: list[Path]) -> ReceivedInstance:
     return received
 
 
-def _no_model(name: str) -> Any:
+def _no_model(name: str, **_: Any) -> Any:
     raise AssertionError(f"a test that needs the model {name} puts it there itself")
 
 

@@ -198,7 +198,7 @@ def test_a_study_that_no_model_can_judge_is_refused_with_the_first_reason(
     put_in_force(clinic, "rules:\n  - {name: chest, models: [lung_nodule_ct]}\n")
     model = get_model("lung_nodule_ct")
     services = changed(
-        get_model=lambda name: Unfit(model.manifest), scheduler=Scheduler(OnnxRuntimeEndpoint(2))
+        get_model=lambda name, **_: Unfit(model.manifest), scheduler=Scheduler(OnnxRuntimeEndpoint(2))
     )
     study = decoded(clinic, services)
     take_step(services, ALPHA, str(study.id), study.revision, attempts=0)
