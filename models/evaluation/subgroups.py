@@ -46,8 +46,8 @@ class Group:
     def as_json(self) -> dict[str, object]:
         """As plain values; `too_few` stands where a figure would mislead."""
         if self.estimate is None:
-            return {"fact": self.fact, "value": self.value, "too_few": True, "count": self.count}
-        return {"fact": self.fact, "value": self.value, **self.estimate.as_json(), "count": self.count}
+            return {"fact": self.fact, "group": self.value, "too_few": True, "count": self.count}
+        return {"fact": self.fact, "group": self.value, **self.estimate.as_json(), "count": self.count}
 
 
 def band(fact: str, value: str | float) -> str:

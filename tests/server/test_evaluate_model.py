@@ -72,7 +72,7 @@ def test_a_scan_as_dicom_is_measured_with_the_facts_of_its_headers(tmp_path: Pat
     found = record["data"]["detection"]
     assert isinstance(found, dict)
     assert found["at_operating_point"]["sensitivity"]["value"] >= 0.5
-    groups = {(one["fact"], one["value"]) for one in found["by_group_at_operating_point"]}
+    groups = {(one["fact"], one["group"]) for one in found["by_group_at_operating_point"]}
     assert ("sex", "F") in groups
     assert ("slice_spacing_mm", "over 1 to 2 mm") in groups
 

@@ -59,7 +59,7 @@ def test_marks_are_matched_in_patient_space_and_refusals_are_named(image: Volume
     assert point["false_positives_per_scan"]["value"] == 0.5
     assert found["center_error_mm"]["value"] == pytest.approx(np.sqrt(10), abs=1e-3)
     assert found["diameter_error_mm"]["value"] == 2.0
-    assert {group["value"] for group in found["by_group_at_operating_point"]} >= {"10 to 30 mm", "solid", "F"}
+    assert {group["group"] for group in found["by_group_at_operating_point"]} >= {"10 to 30 mm", "solid", "F"}
     assert all(group["too_few"] for group in found["by_group_at_operating_point"])
 
 
