@@ -92,7 +92,7 @@ def _root(context: ResultContext) -> ContainerContentItem:
 
 def _procedure(context: ResultContext) -> Code:
     is_radiograph = isinstance(context.image, Radiograph)
-    return result_codes.CHEST_RADIOGRAPHY if is_radiograph else result_codes.CT_PROCEDURE
+    return result_codes.RADIOGRAPHY_PROCEDURE if is_radiograph else result_codes.CT_PROCEDURE
 
 
 def _observation_context(context: ResultContext) -> ObservationContext:

@@ -13,9 +13,10 @@ QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 # Title of a rejection note, CID 7011.
 REJECTED_FOR_QUALITY_REASONS = Code("113001", "DCM", "Rejected for Quality Reasons")
 COMMENT = Code("121106", "DCM", "Comment")
-# CID 100 has no code for CT of the chest; the finding site names the body part.
+# CID 100 has no code for CT or radiography of the chest; the finding site names the body part.
 CT_PROCEDURE = Code("25045-6", "LN", "CT unspecified body region")
-CHEST_RADIOGRAPHY = Code("30745-4", "LN", "XR Chest Views")
+# "XR unspecified body region" (43468-8, LN) came into CID 100 later than the copies that validators carry.
+RADIOGRAPHY_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
 ENGLISH = Code("en", "RFC5646", "English")
 
 # What was found and where, TID 1410 and 1411.

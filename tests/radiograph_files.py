@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import imagecodecs
 import numpy as np
@@ -23,6 +24,12 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+
+from dicom_gateway.result_context import ResultContext
+from study.answer import Classification
+from study.codes import CARDIOMEGALY, PLEURA, PNEUMOTHORAX
+from study.radiograph import Radiograph
+from tests.result_builders import result_context
 
 ENCODERS = {
     JPEG2000Lossless: lambda pixels: imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", reversible=True),
@@ -103,3 +110,31 @@ def table(entries: NDArray[np.uint16], first: int, bits: int) -> Dataset:
     item.LUTData = entries.astype("<u2").tobytes()
     item["LUTData"].VR = "OW"
     return item
+
+
+def statement(label: str = "pneumothorax", probability: float = 0.9, **changes: Any) -> Classification:
+    """A statement with a map whose greatest value lies in the upper left quarter."""
+    saliency = np.full((28, 28), 0.05, np.float32)
+    saliency[4:8, 5:10] = probability
+    values: dict[str, Any] = {
+        "label": label, "code": {"pneumothorax": PNEUMOTHORAX, "cardiomegaly": CARDIOMEGALY}[label],
+        "probability": probability, "threshold": 0.4, "saliency": saliency, "region_px": (20.0, 30.0, 90.0, 80.5),
+        "tracking_uid": {"pneumothorax": "2.25.771", "cardiomegaly": "2.25.772"}[label], "site": PLEURA,
+    }  # fmt: skip
+    return Classification(**(values | changes))
+
+
+def radiograph_context(
+    header: Dataset, statements: Sequence[Classification], **changes: Any
+) -> ResultContext:
+    """A result on the image of `header`."""
+    image = Radiograph(
+        np.zeros((int(header.Rows), int(header.Columns)), np.uint16), 12, None, str(header.SOPInstanceUID),
+        str(header.SeriesInstanceUID), str(header.get("ViewPosition") or ""),
+    )  # fmt: skip
+    values = {
+        "model_name": "chest_radiograph",
+        "classifications": tuple(statements),
+        "image": image,
+    } | changes
+    return result_context([header], cast(Any, image), (), **values)
