@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from inference.circuit import Circuit, CircuitBreaker, RetryBudget
 from inference.endpoint import Outputs, ServingEndpoint
 from inference.engine import Engine
-from inference.errors import CircuitOpen, EndpointUnavailable, InferenceError, RunTimedOut
+from inference.errors import CircuitOpen, EndpointUnavailable, InferenceError, RunCancelled, RunTimedOut
 from models.errors import ModelError
 from models.model import Model
 
@@ -98,7 +99,7 @@ class ResilientEndpoint:
         try:
             return self._attempts(model, inputs)
         except InferenceError as error:
-            if self._fallback is None:
+            if self._fallback is None or isinstance(error, RunCancelled):
                 raise
             self._observer.happened(self._engine, "fell_back")
             log.warning("inference_fell_back", extra=self._extra(error, model))
@@ -171,7 +172,8 @@ class ResilientEndpoint:
             with self._lock:
                 self._given_up.discard(answer)
 
-        threading.Thread(target=run, daemon=True, name="inference").start()
+        context = contextvars.copy_context()  # how urgent it is, and whether it was cancelled
+        threading.Thread(target=context.run, args=(run,), daemon=True, name="inference").start()
         try:
             return answer.result(self._limits.timeout_s)
         except TimeoutError:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from inference.endpoint import Endpoint, Outputs
 from inference.errors import RunCancelled, RunTooLarge
+from inference.wishes import Wishes, wishing
 from models.model import Model
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -103,7 +104,8 @@ class Scheduler:
     ) -> Endpoint:
         """The endpoint as one study uses it. priority: the smaller, the sooner.
 
-        is_cancelled: asked before a run begins and while it waits; a run under way is not broken off.
+        is_cancelled: asked before a run begins and while it waits; a run under way is broken off only by a server
+        that can (Triton).
         """
         return _StudyEndpoint(self, tenant, priority, is_cancelled)
 
@@ -190,8 +192,10 @@ class Scheduler:
 
     def _run_together(self, batch: list[_Request]) -> None:
         started = self.clock()
+        wanted = Wishes(min(one.priority for one in batch), lambda: all(one.is_cancelled() for one in batch))
         try:
-            _run_batch(self.endpoint, batch)
+            with wishing(wanted):
+                _run_batch(self.endpoint, batch)
         except BaseException as error:
             for one in batch:
                 if not one.is_done:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,8 +25,9 @@ from inference.errors import (
 )
 from inference.graph import GraphTensor
 from inference.triton_client import TritonAddress, connect, load_tritonclient, translated
-from inference.triton_repository import PRIORITY_DEFAULT, PRIORITY_LEVELS, served_name
+from inference.triton_repository import PRIORITY_LEVELS, served_name
 from inference.triton_shared_memory import CudaRegion, Placed, SharedInputs, SystemRegion, sweep
+from inference.wishes import Wishes, wishes
 from models.manifest import Manifest
 from models.model import Model
 
@@ -35,9 +35,8 @@ log = logging.getLogger("radmeter.inference")
 
 SHARED_MEMORY = ("auto", "on", "off", "cuda")
 # How often a run that waits for its answer asks whether it was cancelled.
-_CANCEL_EVERY_S = 0.1
+_CANCEL_EVERY_S = 0.5
 _CONTROL_TIMEOUT_S = 10.0
-_UNLOAD_POLL_S = 0.5
 
 
 class TritonEndpoint:
@@ -77,20 +76,16 @@ class TritonEndpoint:
         model: Model,
         inputs: Mapping[str, NDArray[Any]],
         *,
-        priority: int = PRIORITY_DEFAULT,
         timeout_s: float | None = None,
-        cancelled: Callable[[], bool] | None = None,
     ) -> Outputs:
-        """Run the model's graph once.
+        """Run the model's graph once, as urgently as is wished (`inference.wishes`).
 
-        priority: 1, the most urgent, to 3. timeout_s: instead of the endpoint's own. cancelled: asked while the run
-        waits; when it says so the request is withdrawn and `RunCancelled` raised.
+        timeout_s: instead of the endpoint's own. A request that nobody waits for any more is withdrawn, and
+        `RunCancelled` raised.
         """
-        if not 1 <= priority <= PRIORITY_LEVELS:
-            raise ValueError(f"a priority is 1 to {PRIORITY_LEVELS}")
         engine = self._prove(model.manifest)
         arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        call = _Call(model.manifest, priority, timeout_s or self._timeout_s, cancelled)
+        call = _Call(model.manifest, timeout_s or self._timeout_s, wishes())
         try:
             return Outputs(self._run(call, arrays), engine)
         except (EndpointUnavailable, ModelNotServed):
@@ -113,24 +108,14 @@ class TritonEndpoint:
     def load_again(self, manifest: Manifest, *, timeout_s: float) -> None:
         """Unload a model and load it; the server must be in explicit model control.
 
-        A model whose process was killed is unloading for many seconds, and until then nothing would be loaded.
+        Not after it is unloaded: a model whose process was killed never comes to that end, and what is loaded meanwhile
+        takes its place. Without unloading, loading what is loaded does nothing.
         """
         name = served_name(manifest)
         self._proven.pop(name, None)
-        deadline = time.monotonic() + timeout_s
         self._ask(name, "unload_model", name)
-        while self._is_unloading(name):
-            if time.monotonic() > deadline:
-                raise RunTimedOut(f"Triton was still unloading {name} after {timeout_s:g} s")
-            time.sleep(_UNLOAD_POLL_S)
-        self._ask(name, "load_model", name, client_timeout=max(1.0, deadline - time.monotonic()))
+        self._ask(name, "load_model", name, client_timeout=timeout_s)
         log.warning("triton_model_loaded", extra={"model": name})
-
-    def _is_unloading(self, name: str) -> bool:
-        index = self._ask(name, "get_model_repository_index", as_json=True)
-        return any(
-            one.get("name") == name and one.get("state") == "UNLOADING" for one in index.get("models", [])
-        )
 
     def close(self) -> None:
         """End the connection and give shared memory back."""
@@ -213,7 +198,7 @@ class TritonEndpoint:
                 timeout=int(call.timeout_s * 1e6),  # in the server's queue
                 client_timeout=call.timeout_s,
             )
-        if not answer.wait(call.cancelled):
+        if not answer.wait(call.is_cancelled):
             context.cancel()
             raise RunCancelled(call.model)
         if answer.error is not None:
@@ -254,11 +239,10 @@ class TritonEndpoint:
 class _Call:
     """What every attempt of one run has in common."""
 
-    def __init__(
-        self, manifest: Manifest, priority: int, timeout_s: float, cancelled: Callable[[], bool] | None
-    ) -> None:
+    def __init__(self, manifest: Manifest, timeout_s: float, wished: Wishes) -> None:
         self.model, self.name, self.outputs = manifest.name, served_name(manifest), tuple(manifest.outputs)
-        self.priority, self.timeout_s, self.cancelled = priority, timeout_s, cancelled
+        self.timeout_s, self.is_cancelled = timeout_s, wished.is_cancelled
+        self.priority = min(max(wished.priority, 0) + 1, PRIORITY_LEVELS)  # 1 is Triton's most urgent
 
 
 class _Answer:

@@ -6,6 +6,7 @@ request up, must find no memory of ours in which it could stand as the answer to
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import logging
@@ -30,6 +31,7 @@ LIMIT_BYTES = 2 << 30
 _ALIGNMENT = 64
 # Regions are made in steps of this size, so that volumes of nearly the same size share one.
 _STEP_BYTES = 16 << 20
+_TIMEOUT_S = 10.0
 
 
 class Region(Protocol):
@@ -70,10 +72,10 @@ class SystemRegion:
             np.ndarray(array.shape, array.dtype, buffer=self._memory, offset=offset)[...] = array
 
     def register(self, client: Any) -> None:
-        client.register_system_shared_memory(self.name, f"/{self.name}", self.size)
+        client.register_system_shared_memory(self.name, f"/{self.name}", self.size, client_timeout=_TIMEOUT_S)
 
     def unregister(self, client: Any) -> None:
-        client.unregister_system_shared_memory(self.name)
+        client.unregister_system_shared_memory(self.name, client_timeout=_TIMEOUT_S)
 
     def destroy(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -102,10 +104,12 @@ class CudaRegion:
 
     def register(self, client: Any) -> None:
         handle = self._cuda.get_raw_handle(self._handle)
-        client.register_cuda_shared_memory(self.name, handle, self._device, self.size)
+        client.register_cuda_shared_memory(
+            self.name, handle, self._device, self.size, client_timeout=_TIMEOUT_S
+        )
 
     def unregister(self, client: Any) -> None:
-        client.unregister_cuda_shared_memory(self.name)
+        client.unregister_cuda_shared_memory(self.name, client_timeout=_TIMEOUT_S)
 
     def destroy(self) -> None:
         self._cuda.destroy_shared_memory_region(self._handle)
@@ -137,6 +141,9 @@ class SharedInputs:
     _unsure: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        atexit.register(self.close)
+
     def place(self, inputs: Mapping[str, NDArray[Any]]) -> Placed | None:
         """Copy the inputs into a region, until `release`; None where there is no room, so that gRPC takes them.
 
@@ -162,6 +169,7 @@ class SharedInputs:
 
     def close(self) -> None:
         """Give everything back."""
+        atexit.unregister(self.close)
         with self._lock:
             for region in self._every:
                 self._give_back(region)
@@ -217,7 +225,7 @@ def sweep(client: Any = None, folder: Path = FOLDER) -> int:
             removed += 1
             if client is not None:
                 with contextlib.suppress(Exception):  # it may have been another server's
-                    client.unregister_system_shared_memory(path.name)
+                    client.unregister_system_shared_memory(path.name, client_timeout=_TIMEOUT_S)
     if removed:
         log.warning("shared_memory_swept", extra={"count": removed})
     return removed

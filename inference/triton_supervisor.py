@@ -19,6 +19,7 @@ from inference.triton_canary import Canary
 from inference.triton_endpoint import TritonEndpoint
 from inference.triton_repository import RepositoryForm, served_name, write_repository
 from inference.triton_server import TritonServer
+from inference.wishes import Wishes, wishing
 from models.model import Model
 
 log = logging.getLogger("radmeter.inference")
@@ -123,7 +124,8 @@ class TritonSupervisor:
         canary = self._canaries.setdefault(name, Canary(model))
         for is_last in (False, True):
             try:
-                canary.ask(functools.partial(self.endpoint.run, priority=1, timeout_s=CANARY_TIMEOUT_S))
+                with wishing(Wishes(priority=0)):
+                    canary.ask(functools.partial(self.endpoint.run, timeout_s=CANARY_TIMEOUT_S))
                 self._runs[name] = self.endpoint.runs_of(model.manifest)
                 return None
             except RunTimedOut as error:

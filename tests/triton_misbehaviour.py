@@ -6,8 +6,8 @@ import numpy as np
 
 ECHOES_FROM = 100
 """A first voxel of this or more comes back as the scores."""
-NAN, WRONG_SHAPE, NO_OUTPUT, RAISES, SLOW = 1, 2, 3, 4, 5
-SLOW_S = 0.4
+NAN, WRONG_SHAPE, NO_OUTPUT, RAISES, SLOW, VERY_SLOW = 1, 2, 3, 4, 5, 6
+SLOW_S, VERY_SLOW_S = 0.4, 1.5
 
 
 class TritonPythonModel:
@@ -33,4 +33,6 @@ class TritonPythonModel:
             raise RuntimeError("it does not work")
         elif order == SLOW:
             time.sleep(SLOW_S)
+        elif order == VERY_SLOW:
+            time.sleep(VERY_SLOW_S)
         return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in outputs.items()])

@@ -16,12 +16,13 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from inference import triton_shared_memory
 from inference.errors import InferenceError
 from inference.triton_client import TritonAddress
 from inference.triton_endpoint import TritonEndpoint
 from inference.triton_repository import QUEUE_SIZE_MAX, RepositoryForm, served_name, write_repository
 from inference.triton_server import TritonServer
-from inference.triton_shared_memory import FOLDER, PREFIX
+from inference.triton_shared_memory import FOLDER
 from models.lung_nodule_ct.model import LungNoduleCT
 from models.model import Model
 from models.registry import get_model
@@ -55,9 +56,14 @@ class RunningTriton:
         return TritonEndpoint(self.address, **{"timeout_s": 30.0, **options})
 
     def stub(self) -> psutil.Process:
-        """The process of Triton's python backend that runs the only model."""
+        """The process of Triton's python backend that runs the detector."""
         assert self.server.pid is not None
-        (stub,) = [one for one in psutil.Process(self.server.pid).children() if "stub" in one.name()]
+        name = served_name(detector().manifest)
+        (stub,) = [
+            one
+            for one in psutil.Process(self.server.pid).children()
+            if any(name in word for word in one.cmdline())
+        ]
         return stub
 
 
@@ -131,5 +137,5 @@ def box(first: int = 0, side: int = 32) -> dict[str, NDArray[Any]]:
 
 
 def regions() -> list[str]:
-    """What lies in shared memory under the prefix of our endpoints, of whichever process."""
-    return [path.name for path in FOLDER.glob(f"{PREFIX}*")]
+    """What lies in shared memory under the prefix of our endpoints."""
+    return [path.name for path in FOLDER.glob(f"{triton_shared_memory.PREFIX}*")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 import threading
 import time
 import urllib.request
@@ -14,6 +15,8 @@ import pytest
 
 pytest.importorskip("tritonclient.grpc")
 
+from inference import triton_shared_memory
+from inference.choose import EngineChoice, TritonChoice, make_endpoint
 from inference.engine import Engine
 from inference.errors import (
     EndpointFailed,
@@ -27,9 +30,11 @@ from inference.errors import (
 )
 from inference.infer import check_outputs, run_model
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
+from inference.scheduler import Scheduler
 from inference.triton_canary import Canary, CanaryAnsweredWrongly
 from inference.triton_endpoint import TritonEndpoint
 from inference.triton_repository import served_name
+from inference.wishes import Wishes, wishing
 from models.lung_nodule_ct.evaluate import volume_of
 from models.lung_nodule_ct.model import LungNoduleCT
 from models.lung_nodule_ct.phantom import make_phantom
@@ -45,6 +50,12 @@ def triton() -> Iterator[RunningTriton]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def own_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests beside this one have regions too."""
+    monkeypatch.setattr(triton_shared_memory, "PREFIX", f"radmeter_test_{secrets.token_hex(4)}_")
+
+
 @pytest.fixture
 def endpoint(triton: RunningTriton) -> Iterator[TritonEndpoint]:
     made = triton.endpoint()
@@ -53,11 +64,14 @@ def endpoint(triton: RunningTriton) -> Iterator[TritonEndpoint]:
 
 
 class TestAnswers:
-    def test_a_phantom_has_the_same_findings_as_in_process(self, endpoint: TritonEndpoint) -> None:
+    def test_a_phantom_has_the_same_findings_as_in_process(self, triton: RunningTriton) -> None:
+        chosen = EngineChoice("triton", triton=TritonChoice(f"grpc://{triton.address}"))
         phantom = make_phantom(9001, spacing_mm=(2.0, 1.5, 1.5), nodule_count=12)
         volume = volume_of(dataclasses.replace(phantom, voxels=phantom.voxels[40:75], truth=()))
         here = run_model(detector(), volume, OnnxRuntimeEndpoint(threads=1)).findings
-        there = run_model(detector(), volume, endpoint).findings
+        result = run_model(detector(), volume, make_endpoint(chosen))
+        there = result.findings
+        assert result.engines == (Engine("triton", "cpu", "fp32"),)
         assert len(here) == len(there) >= 3
         for ours, theirs in zip(here, there, strict=True):
             assert theirs.score == pytest.approx(ours.score, abs=SCORE_TOLERANCE)
@@ -145,9 +159,9 @@ class TestMisbehaviour:
     def test_a_run_that_nobody_waits_for_any_more_is_withdrawn(self, endpoint: TritonEndpoint) -> None:
         endpoint.warm(misbehaving())
         began = time.monotonic()
-        with pytest.raises(RunCancelled):
-            endpoint.run(misbehaving(), box(misbehaviour.SLOW), cancelled=lambda: True)
-        assert time.monotonic() - began < misbehaviour.SLOW_S
+        with pytest.raises(RunCancelled), wishing(Wishes(is_cancelled=lambda: True)):
+            endpoint.run(misbehaving(), box(misbehaviour.VERY_SLOW))
+        assert time.monotonic() - began < misbehaviour.VERY_SLOW_S
 
     def test_a_full_queue_refuses_at_once(self, endpoint: TritonEndpoint) -> None:
         def ask(_: int) -> str:
@@ -168,18 +182,39 @@ class TestMisbehaviour:
         done: list[str] = []
 
         def ask(name: str, priority: int) -> None:
-            endpoint.run(misbehaving(), box(misbehaviour.SLOW), priority=priority)
+            with wishing(Wishes(priority)):
+                endpoint.run(misbehaving(), box(misbehaviour.SLOW))
             done.append(name)
 
-        threads = [threading.Thread(target=ask, args=(f"off-peak {n}", 3)) for n in range(3)]
+        threads = [threading.Thread(target=ask, args=(f"off-peak {n}", 2)) for n in range(3)]
         for thread in threads:
             thread.start()
         time.sleep(misbehaviour.SLOW_S / 3)  # one runs, two wait
-        threads.append(threading.Thread(target=ask, args=("emergency", 1)))
+        threads.append(threading.Thread(target=ask, args=("emergency", 0)))
         threads[-1].start()
         for thread in threads:
             thread.join()
         assert done.index("emergency") == 1
+
+    def test_a_cancelled_study_is_withdrawn_through_scheduler_and_limits(self, triton: RunningTriton) -> None:
+        server = TritonChoice(f"grpc://{triton.address}")
+        whole = make_endpoint(EngineChoice("triton", triton=server, fallback="onnxruntime"))
+        study = Scheduler(whole).for_study(tenant="a", is_cancelled=Cancelled(after=1))
+        began = time.monotonic()
+        with pytest.raises(RunCancelled):
+            study.run(misbehaving(), box(misbehaviour.VERY_SLOW))
+        assert time.monotonic() - began < misbehaviour.VERY_SLOW_S
+
+
+class Cancelled:
+    """Says no `after` times, then yes."""
+
+    def __init__(self, after: int) -> None:
+        self._left = after
+
+    def __call__(self) -> bool:
+        self._left -= 1
+        return self._left < 0
 
 
 class TestWhichModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,12 @@ def triton() -> Iterator[RunningTriton]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def own_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests beside this one have regions too."""
+    monkeypatch.setattr(triton_shared_memory, "PREFIX", f"radmeter_test_{secrets.token_hex(4)}_")
+
+
 @pytest.fixture
 def endpoint(triton: RunningTriton) -> Iterator[TritonEndpoint]:
     made = triton.endpoint()
@@ -49,10 +56,10 @@ class TestSharedMemory:
         class Client:
             known: set[str] = set()  # noqa: RUF012 one for the test
 
-            def register_system_shared_memory(self, name: str, key: str, size: int) -> None:
+            def register_system_shared_memory(self, name: str, key: str, size: int, **_: float) -> None:
                 self.known.add(name)
 
-            def unregister_system_shared_memory(self, name: str) -> None:
+            def unregister_system_shared_memory(self, name: str, **_: float) -> None:
                 self.known.remove(name)
 
         shared = SharedInputs(Client(), limit_bytes=40 << 20)
@@ -98,18 +105,29 @@ class TestSharedMemory:
     ) -> None:
         endpoint.run(detector(), box())
         (ours,) = regions()
-        program = (
-            "import os, signal, sys; from tests.triton_peer import box, detector\n"
-            "from inference.triton_client import TritonAddress\n"
-            "from inference.triton_endpoint import TritonEndpoint\n"
-            f"TritonEndpoint(TritonAddress('127.0.0.1', {triton.address.port})).run(detector(), box())\n"
-            "os.kill(os.getpid(), signal.SIGKILL)"
-        )
-        subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False)
+        run_elsewhere(triton, "os.kill(os.getpid(), signal.SIGKILL)")
         assert len(regions()) == 2
         assert sweep() == 1
         assert regions() == [ours]
         endpoint.run(detector(), box())
+
+    def test_a_process_that_ends_leaves_nothing(self, triton: RunningTriton) -> None:
+        run_elsewhere(triton, "print('ended')")
+        assert regions() == []
+
+
+def run_elsewhere(triton: RunningTriton, at_the_end: str) -> None:
+    """One run in a process of its own, which ends without closing its endpoint."""
+    program = (
+        "import os, signal; from tests.triton_peer import box, detector\n"
+        "from inference.triton_client import TritonAddress\n"
+        "from inference.triton_endpoint import TritonEndpoint\n"
+        "from inference import triton_shared_memory\n"
+        f"triton_shared_memory.PREFIX = {triton_shared_memory.PREFIX!r}\n"
+        f"endpoint = TritonEndpoint(TritonAddress('127.0.0.1', {triton.address.port}))\n"
+        f"endpoint.run(detector(), box())\n{at_the_end}"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60, check=False)
 
 
 class TestAddress:

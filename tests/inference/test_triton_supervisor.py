@@ -131,11 +131,9 @@ class TestAServerOfSomebodyElse:
         assert (health.problem, health.repairs) == (None, 1)
         remote.endpoint.close()
 
-    @pytest.mark.soak
     def test_a_killed_backend_is_mended_by_loading_its_model(
         self, triton: RunningTriton, watch: TritonSupervisor
     ) -> None:
-        """Takes 15 s, most of which Triton unloads."""
         forget_pauses(watch)
         remote = TritonSupervisor(triton.endpoint(), lambda: [detector()], sleep=lambda _: None)
         triton.stub().kill()
