@@ -28,6 +28,7 @@ BENCHMARKS = (
     "traces",
     "study_path",
     "inference_provider",
+    "triton",
     "rating",
     "billing_growth",
     "usage_ingestion",

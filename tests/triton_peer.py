@@ -78,13 +78,15 @@ def new(folder: Path) -> RunningTriton:
 
 @contextlib.contextmanager
 def running(
-    models: list[Model], changes: Mapping[str, Callable[[str], str]] | None = None
+    models: list[Model],
+    changes: Mapping[str, Callable[[str], str]] | None = None,
+    form: RepositoryForm = FORM,
 ) -> Iterator[RunningTriton]:
     """A server that serves `models`. changes: path in the repository → what is made of the text there."""
     folder = Path(tempfile.mkdtemp(prefix="radmeter-triton-"))
     triton = new(folder)
     try:
-        names = write_repository(folder / "repository", models, FORM)
+        names = write_repository(folder / "repository", models, form)
         for name, change in (changes or {}).items():
             path = folder / "repository" / name
             path.write_text(change(path.read_text()))

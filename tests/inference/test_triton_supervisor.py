@@ -201,7 +201,7 @@ def outcome_of_a_long_run(endpoint: TritonEndpoint, victim: int) -> InferenceErr
 
     def run() -> None:
         try:
-            endpoint.run(model, box(side=128))
+            endpoint.run(model, box(side=160))
         except InferenceError as error:
             raised.append(error)
 
