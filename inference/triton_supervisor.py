@@ -20,6 +20,7 @@ from inference.triton_endpoint import TritonEndpoint
 from inference.triton_repository import RepositoryForm, served_name, write_repository
 from inference.triton_server import TritonServer
 from inference.wishes import Wishes, wishing
+from models.errors import ModelError
 from models.model import Model
 
 log = logging.getLogger("radmeter.inference")
@@ -55,9 +56,19 @@ class LocalServer:
     repository: Path
     form: RepositoryForm
 
-    def start(self, models: list[Model]) -> None:
-        """Write the repository anew and start the server on it."""
-        self.server.start(write_repository(self.repository, models, self.form))
+    def start(self, models: Iterable[Model]) -> None:
+        """Write the models into the repository and start the server on them."""
+        self.server.start([name for model in models for name in self.write(model)])
+
+    def write(self, model: Model) -> list[str]:
+        """The model's name once it is in the repository; nothing, and a line in the log, where it cannot be."""
+        try:
+            return write_repository(self.repository, [model], self.form)
+        except (ModelError, InferenceError) as error:
+            log.error(
+                "triton_model_not_written", extra={"model": served_name(model.manifest), "reason": error}
+            )
+            return []
 
 
 @dataclass
@@ -71,7 +82,6 @@ class TritonSupervisor:
     sleep: Callable[[float], object] = time.sleep
     _canaries: dict[str, Canary] = field(default_factory=dict)
     _runs: dict[str, int] = field(default_factory=dict)
-    _started: set[str] = field(default_factory=set)
     _failing: dict[str, str] = field(default_factory=dict)
     _repairs: int = 0
     _pause_s: float = PAUSE_FIRST_S
@@ -121,16 +131,17 @@ class TritonSupervisor:
     def _problem(self, name: str, model: Model) -> str | None:
         if self.local is not None and self.local.server.pid is None:
             return "the server has ended"
-        canary = self._canaries.setdefault(name, Canary(model))
         for is_last in (False, True):
             try:
+                if name not in self._canaries:
+                    self._canaries[name] = Canary(model)
                 with wishing(Wishes(priority=0)):
-                    canary.ask(functools.partial(self.endpoint.run, timeout_s=CANARY_TIMEOUT_S))
+                    self._canaries[name].ask(functools.partial(self.endpoint.run, timeout_s=CANARY_TIMEOUT_S))
                 self._runs[name] = self.endpoint.runs_of(model.manifest)
                 return None
             except RunTimedOut as error:
                 return None if self._is_busy(name, model) else str(error)
-            except InferenceError as error:
+            except (InferenceError, ModelError) as error:
                 if is_last:
                     return str(error)
                 self.sleep(ASK_AGAIN_S)
@@ -159,31 +170,22 @@ class TritonSupervisor:
     # --- mending -----------------------------------------------------------------------------------------------
 
     def _mend(self, failing: list[Model], models: list[Model]) -> None:
-        try:
-            if self.local is None:
-                for model in failing:
-                    self.endpoint.load_again(model.manifest, timeout_s=LOAD_TIMEOUT_S)
-            elif self.local.server.pid is not None and not self._started & _names(failing):
-                write_repository(
-                    self.local.repository, failing, self.local.form
-                )  # models that were added meanwhile
-                for model in failing:
-                    self.endpoint.load_again(model.manifest, timeout_s=LOAD_TIMEOUT_S)
-                self._started |= _names(failing)
-            else:
-                self.local.server.stop(grace_s=0)
-                self._start(self.local, models)
-        except InferenceError as error:
-            log.error("triton_not_mended", extra={"error": error})
+        """What fails alone is loaded again, beside the others; where all fail, our own server is started anew."""
+        if self.local is not None and len(failing) == len(models):
+            self.local.server.stop(grace_s=0)
+            self._start(self.local, models)
+            return
+        for model in failing:
+            try:
+                if self.local is not None:
+                    self.local.write(model)  # it may be one that was added
+                self.endpoint.load_again(model.manifest, timeout_s=LOAD_TIMEOUT_S)
+            except InferenceError as error:
+                log.error("triton_not_mended", extra={"model": served_name(model.manifest), "reason": error})
 
     def _start(self, local: LocalServer, models: list[Model]) -> None:
-        self._started = _names(models)
         local.start(models)
         try:  # it opens its port when the models are loaded, or failed to
             local.server.wait_until(self.endpoint.is_live, LOAD_TIMEOUT_S)
         except InferenceError as error:
-            log.error("triton_not_ready", extra={"error": error})
-
-
-def _names(models: Iterable[Model]) -> set[str]:
-    return {served_name(model.manifest) for model in models}
+            log.error("triton_not_ready", extra={"reason": error})

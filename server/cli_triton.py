@@ -37,7 +37,9 @@ def check() -> None:
 
 def export(
     folder: Annotated[Path, typer.Option("--triton", help="the model repository, made if it is missing")],
-    names: Annotated[list[str] | None, typer.Argument(help="models; all of them without a name")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="models, NAME or NAME@VERSION; all of them without one")
+    ] = None,
     backend: Annotated[
         str, typer.Option(help="onnxruntime (NVIDIA's images) or python (also the wheel nvidia-pytriton)")
     ] = "onnxruntime",
@@ -56,14 +58,15 @@ def export(
 ) -> None:
     """Write a model repository for Triton: for each model config.pbtxt, weights and warm-up."""
     from inference.triton_repository import RepositoryForm, write_repository
-    from models.registry import get_model, list_models
+    from models.registry import get_model
+    from server.triton import models_of
 
     pairs = [option.partition("=") for option in accelerator_option or []]
     with explained_errors():
         if any(not key or not equals for key, equals, _ in pairs):
             raise typer.BadParameter("an accelerator option is KEY=VALUE")
         data = load_settings().data_directory
-        models = [get_model(name, data) for name in names or [one.name for one in list_models(data)]]
+        models = [get_model(name, data) for name in names] if names else models_of(load_settings())()
         options = {key: value for key, _, value in pairs}
         form = RepositoryForm(backend, runtime, accelerator, options, instances, threads)
         for name in write_repository(folder, models, form):

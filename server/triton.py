@@ -80,7 +80,7 @@ def supervisor(settings: Settings) -> TritonSupervisor:
 
     endpoint = make_triton_endpoint(settings.engine_choice)
     local = _local_server(settings) if settings.triton_server else None
-    return TritonSupervisor(endpoint, _models(settings), local)
+    return TritonSupervisor(endpoint, models_of(settings), local)
 
 
 def last_problem(settings: Settings) -> str | None:
@@ -102,7 +102,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str | None]]:
 
     endpoint = make_triton_endpoint(settings.engine_choice)
     try:
-        for model in _models(settings)():
+        for model in models_of(settings)():
             problem = None
             try:
                 Canary(model).ask(endpoint.run)
@@ -138,11 +138,21 @@ def _local_server(settings: Settings) -> LocalServer:
     return LocalServer(server, folder / "repository", form)
 
 
-def _models(settings: Settings) -> Callable[[], list[Model]]:
-    from models.registry import get_model, list_models
+def models_of(settings: Settings) -> Callable[[], list[Model]]:
+    """Asked again and again: every version of every model that is there now; one that cannot be read hides no other."""
+    from models.errors import ModelError
+    from models.registry import find_models, get_model
 
-    folder = settings.data_directory
-    return lambda: [get_model(manifest.name, folder) for manifest in list_models(folder)]
+    def found() -> list[Model]:
+        models = []
+        for manifest in find_models(settings.data_directory).models:
+            try:
+                models.append(get_model(f"{manifest.name}@{manifest.version}", settings.data_directory))
+            except ModelError as error:  # of a family that this release does not know
+                log.error("triton_model_unknown", extra={"model": manifest.name, "reason": error})
+        return models
+
+    return found
 
 
 def _state_path(settings: Settings) -> Path:

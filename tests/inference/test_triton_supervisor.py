@@ -118,6 +118,22 @@ def test_a_model_that_was_added_is_written_and_loaded_without_a_new_server(
     assert triton.server.pid == pid
 
 
+def test_a_model_that_cannot_be_served_takes_nothing_from_the_others(
+    triton: RunningTriton, watch: TritonSupervisor
+) -> None:
+    forget_pauses(watch)
+    pid = triton.server.pid
+    broken = LungNoduleCT(dataclasses.replace(detector().manifest, version="9.2.0", weights_sha256="0" * 64))
+    watch.get_models = lambda: [detector(), broken]
+    try:
+        health = watch.look()
+    finally:
+        watch.get_models = lambda: [detector()]
+    assert health.models[NAME] is None
+    assert "the model is refused" in str(health.models[served_name(broken.manifest)])
+    assert triton.server.pid == pid
+
+
 class TestAServerOfSomebodyElse:
     """Watched through its address alone."""
 
