@@ -102,6 +102,17 @@ class VolumeTooThin(UnfitInput):
         super().__init__(f"the slices cover {extent_mm:.0f} mm, the model needs at least {needed_mm:.0f} mm")
 
 
+class VolumeTooLarge(UnfitInput):
+    """At the model's spacing the volume has more voxels than one run may hold."""
+
+    code = "VOLUME_TOO_LARGE"
+
+    def __init__(self, voxels: int, voxels_max: int) -> None:
+        super().__init__(
+            f"at the model's spacing the volume has {voxels} voxels, at most {voxels_max} are read"
+        )
+
+
 class InvalidBundle(ModelError):
     """A bundle is not of a layout that can be read, or breaks a bound."""
 

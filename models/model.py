@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.errors import WrongKindOfImage
 from models.manifest import Manifest
 from study.answer import Answer, Image
+from study.radiograph import Radiograph
 from study.volume import Volume
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -56,4 +57,11 @@ def as_volume(image: Image) -> Volume:
     """The image of a model that reads volumes; raises `WrongKindOfImage`."""
     if not isinstance(image, Volume):
         raise WrongKindOfImage("a volume", "a radiograph")
+    return image
+
+
+def as_radiograph(image: Image) -> Radiograph:
+    """The image of a model that reads radiographs; raises `WrongKindOfImage`."""
+    if not isinstance(image, Radiograph):
+        raise WrongKindOfImage("a radiograph", "a volume")
     return image

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import InvalidBundle, TrainExtraMissing
+from models.monai_classification import bundle as classification
 from models.monai_config import Bundle, read_bundle
 from models.monai_retinanet import bundle as detection
+from models.monai_segmentation import bundle as segmentation
 
 CLEARANCE = "Not cleared for clinical use: installed by the user from a MONAI bundle."
 Tables = dict[str, dict[str, Any]]
@@ -49,7 +51,7 @@ def convert_bundle(
         "evaluation_file": "evaluation.json",
         **({"licence_file": "LICENSE"} if bundle.licence.strip() else {}),
     }
-    tables[""] = head | tables[""]
+    tables[""] = {"product_code": head["name"]} | head | tables[""]
     (folder / "manifest.toml").write_text(manifest_text(tables), "utf-8")
     (folder / "MODEL_CARD.md").write_text(_card(bundle), "utf-8")
     metrics = bundle.metadata.get("eval_metrics")
@@ -62,9 +64,19 @@ def convert_bundle(
 def _layout(bundle: Bundle) -> tuple[str, Callable[[Path, Path], Tables]]:
     """A name for the model, and what exports its network from the checkpoint to a file."""
     if detection.is_detection(bundle):
-        config = detection.read_detection(bundle)
-        return detection.NAME, lambda checkpoint, out: detection.convert_detection(config, checkpoint, out)
-    raise InvalidBundle("the bundle is of no layout that is known: detection of lung nodules")
+        places = detection.read_detection(bundle)
+        return detection.NAME, lambda checkpoint, out: detection.convert_detection(places, checkpoint, out)
+    name = model_name(bundle)
+    if segmentation.is_segmentation(bundle):
+        maps = segmentation.read_segmentation(bundle)
+        return name, lambda checkpoint, out: segmentation.convert_segmentation(maps, checkpoint, out)
+    if classification.is_classification(bundle):
+        classes = classification.read_classification(bundle)
+        return name, lambda checkpoint, out: classification.convert_classification(classes, checkpoint, out)
+    raise InvalidBundle(
+        "the bundle is of no layout that is known: detection of lung nodules on CT, segmentation of CT, "
+        "classification of radiographs"
+    )
 
 
 def _exported(export: Callable[[Path, Path], Tables], checkpoint: Path, out: Path) -> Tables:

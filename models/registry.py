@@ -14,14 +14,18 @@ from models.lung_ct_segmentation.model import LungCTSegmentation
 from models.lung_nodule_ct.model import LungNoduleCT
 from models.manifest import Manifest, load_manifest
 from models.model import Model
+from models.monai_classification.model import MonaiClassification
 from models.monai_retinanet.model import MonaiRetinaNet
+from models.monai_segmentation.model import MonaiSegmentation
 
 # The code behind each family. An installed model brings weights and settings, never code.
 FAMILIES: dict[str, Callable[[Manifest], Model]] = {
     "lung_ct_segmentation": LungCTSegmentation,
     "chest_radiograph": ChestRadiograph,
     "lung_nodule_ct": LungNoduleCT,
+    "monai_classification": MonaiClassification,
     "monai_retinanet": MonaiRetinaNet,
+    "monai_segmentation": MonaiSegmentation,
 }
 INSTALLATION_FILE = "installed.json"
 _BUILT_IN = Path(__file__).parent

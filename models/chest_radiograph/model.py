@@ -10,11 +10,9 @@ import numpy as np
 from models.chest_radiograph.errors import RadiographTooSmall, RadiographWithoutContrast
 from models.chest_radiograph.postprocess import answer_of, check_kind
 from models.chest_radiograph.preprocess import Box, prepare
-from models.errors import WrongKindOfImage
 from models.manifest import Manifest
-from models.model import Arrays, ModelInput
+from models.model import Arrays, ModelInput, as_radiograph
 from study.answer import Answer, Image
-from study.radiograph import Radiograph
 
 # Of the darkest to the brightest hundredth, in the stored depth.
 _CONTRAST_MIN = 8
@@ -28,7 +26,7 @@ class ChestRadiograph:
 
     def preprocess(self, image: Image) -> ModelInput:
         """The picture as the graph reads it; raises `RadiographTooSmall` or `RadiographWithoutContrast`."""
-        radiograph = _as_radiograph(image)
+        radiograph = as_radiograph(image)
         rows, columns = radiograph.pixels.shape
         smallest = int(self.manifest.settings["side_px_min"])
         if min(rows, columns) < smallest:
@@ -47,10 +45,4 @@ class ChestRadiograph:
         settings = self.manifest.settings
         check_kind(outputs["kinds"][0], float(settings["frontal_min"]))
         box: Box = context
-        return answer_of(outputs, _as_radiograph(image), box, settings, self.manifest.operating_threshold)
-
-
-def _as_radiograph(image: Image) -> Radiograph:
-    if not isinstance(image, Radiograph):
-        raise WrongKindOfImage("a radiograph", "a volume")
-    return image
+        return answer_of(outputs, as_radiograph(image), box, settings, self.manifest.operating_threshold)

@@ -1,0 +1,1 @@
+"""Classification bundles of the public MONAI model zoo."""

@@ -1,0 +1,1 @@
+"""Segmentation bundles of the public MONAI model zoo."""
