@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from portal.delivery_text import ZH_DELIVERY
 from portal.health_text import ZH_HEALTH
+from portal.models_text import ZH_MODELS
 from portal.money_text import ZH_MONEY
 from portal.peer_text import ZH_PEER
 from portal.routing_text import ZH_ROUTING
@@ -20,6 +21,7 @@ LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 ZH = (
     {
         **ZH_ROUTING,
+        **ZH_MODELS,
         **ZH_UPLOAD,
         **ZH_STUDY,
         # chrome

@@ -39,7 +39,7 @@ POSTS = {
     "/books/{month}/begin", "/books/{month}/waive", "/books/{month}/sign", "/books/{month}/close",
     "/books/{month}/reopen",
     "/bank/lines/{bank_line_id}/settle", "/bank/lines/{bank_line_id}/dismiss",
-    "/destinations", "/destinations/remove", "/destinations/test", "/routing/edit", "/routing/activate",
+    "/destinations", "/destinations/remove", "/destinations/test", "/routing/edit", "/routing/activate", "/models",
     "/models/health/pause", "/models/health/resume",
     "/api/v1/studies/search", "/api/v1/usage/events",
 }  # fmt: skip

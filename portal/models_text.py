@@ -1,0 +1,42 @@
+# ruff: noqa: E501  a word and its translation stay on one line
+"""The Chinese words of the models page."""
+
+from __future__ import annotations
+
+ZH_MODELS = {
+    "Nothing was changed.": "未作任何更改。",
+    "A version that is in use is not installed:": "正在使用的版本未安装：",
+    "Versions": "版本",
+    "Use": "用途",
+    "Results in {n} days": "{n} 天内的结果",
+    "in shadow": "影子结果",
+    "comes with this software": "随软件提供",
+    "installed": "已安装",
+    "active": "使用中",
+    "active, not enabled": "使用中（未启用）",
+    "canary {n} %": "灰度 {n} %",
+    "shadow": "影子",
+    "Activate": "启用此版本",
+    "Canary": "灰度",
+    "End the canary": "结束灰度",
+    "Percent of the studies": "检查的百分比",
+    "Shadow": "影子运行",
+    "End the shadow": "结束影子运行",
+    "Enable": "启用",
+    "Disable": "停用",
+    "Roll back: end the canary": "回退：结束灰度",
+    "Roll back to {version}": "回退到 {version}",
+    "the software's version": "软件自带版本",
+    "Uses": "依赖模型",
+    "Price hint": "参考价格",
+    "per result": "每个结果",
+    "per study": "每个检查",
+    "per month": "每月",
+    "Licence": "许可",
+    "Thresholds of sites and peers": "院区与节点的阈值",
+    "Peer": "节点",
+    "Remove": "删除",
+    "For version {version}; of another one scores mean something else. Leave site and peer empty for all.": "针对版本 {version}；其他版本的分值含义不同。院区与节点留空表示全部。",
+    "Set the threshold": "设定阈值",
+    "History": "历史",
+}
