@@ -30,6 +30,7 @@ from dicom_gateway.encode_common import notice, source_images, stamp
 from dicom_gateway.encode_seg import segmented_findings, segmented_structures
 from dicom_gateway.measurement_groups import planar_group, volumetric_group
 from dicom_gateway.result_context import ResultContext
+from study.nodule import Trend
 from study.radiograph import Radiograph
 
 _SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -138,7 +139,8 @@ def _qualitative_evaluations(context: ResultContext) -> ContainerContentItem:
     if not (context.classifications or context.structures):
         verdict = result_codes.DETECTED if context.findings else result_codes.NOT_DETECTED
         container.ContentSequence.append(CodeContentItem(result_codes.PULMONARY_NODULE, verdict, contains))
-    for text in (conclusion(context), what_was_assessed(context), notice(context)):
+    texts = (conclusion(context), comparison(context), what_was_assessed(context), notice(context))
+    for text in filter(None, texts):
         container.ContentSequence.append(TextContentItem(result_codes.COMMENT, text, contains))
     return container
 
@@ -169,6 +171,29 @@ def conclusion(context: ResultContext) -> str:
     )
 
 
+def comparison(context: ResultContext) -> str | None:
+    """What became of the findings since the prior study, in one sentence; None where there was none."""
+    prior = context.prior
+    if prior is None:
+        return None
+    told = [one.comparison for one in context.findings if one.comparison is not None]
+    counts = {
+        "new": sum(one.state == "new" for one in told),
+        **{
+            word.value: sum(one.growth is not None and one.growth.trend is word for one in told)
+            for word in Trend
+        },
+        "no longer seen": len(prior.resolved),
+    }
+    words = (
+        ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "no finding then or now"
+    )
+    date = prior.study_date or "unknown date"
+    return (
+        f"Compared with the prior study of {date}: {words}. Changes are of the volume, with 95 % intervals."
+    )
+
+
 def what_was_assessed(context: ResultContext) -> str:
     """What the model looked at and for, and what it did not."""
     if context.classifications:
@@ -176,8 +201,9 @@ def what_was_assessed(context: ResultContext) -> str:
     if context.structures:
         return structure_groups.what_was_assessed(context)
     count = len(context.volume.slice_sop_instance_uids)
+    change = "" if context.prior is not None else ", and change since prior studies"
     return (
         f"Assessed: pulmonary nodules in the lungs, on {count} axial slices of one CT series. "
-        "Not assessed: all other findings, other organs, other series, and change since prior studies. "
+        f"Not assessed: all other findings, other organs, other series{change}. "
         f"Intended use of the model: {context.intended_use.strip() or 'not stated'}"
     )

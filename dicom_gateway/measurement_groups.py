@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from highdicom.sr import (
     AlgorithmIdentification,
-    FindingSite,
     GraphicTypeValues,
     ImageRegion,
     Measurement,
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
-from dicom_gateway import result_codes
+from dicom_gateway import nodule_items, result_codes
 from dicom_gateway.encode_errors import FindingSliceUnknown
 from dicom_gateway.result_context import ResultContext
 from dicom_gateway.slice_geometry import outline, slice_geometry
@@ -41,9 +40,10 @@ def planar_group(
         tracking_identifier=TrackingIdentifier(finding.tracking_uid, context.tracking_id(finding)),
         referenced_region=_region(context, header, finding),
         finding_type=result_codes.finding_type(finding.label),
-        finding_sites=[FindingSite(result_codes.LUNG)],
+        finding_sites=[nodule_items.finding_site(finding)],
         algorithm_id=algorithm,
         measurements=measurements,
+        qualitative_evaluations=nodule_items.evaluations(finding) or None,
     )
 
 
@@ -60,7 +60,7 @@ def volumetric_group(
             source_series=SourceSeriesForSegmentation(context.source_series_instance_uid),
         ),
         finding_type=result_codes.finding_type(finding.label),
-        finding_sites=[FindingSite(result_codes.LUNG)],
+        finding_sites=[nodule_items.finding_site(finding)],
         algorithm_id=algorithm,
         measurements=_volumetric_measurements(finding),
     )
@@ -79,6 +79,7 @@ def _planar_measurements(finding: Finding) -> list[Measurement]:
         _millimetres(result_codes.LONG_AXIS, finding.long_axis_mm),
         _millimetres(result_codes.SHORT_AXIS, finding.short_axis_mm),
         _millimetres(result_codes.DIAMETER, finding.mean_diameter_mm, derivation=result_codes.MEAN),
+        *nodule_items.planar_measurements(finding),
         Measurement(
             name=result_codes.CERTAINTY_OF_FINDING,
             value=round(100 * finding.score, 1),
@@ -98,6 +99,7 @@ def _volumetric_measurements(finding: Finding) -> list[Measurement]:
             unit=result_codes.HOUNSFIELD_UNIT,
             derivation=result_codes.MEAN,
         ),
+        *nodule_items.volumetric_measurements(finding),
     ]
 
 

@@ -40,7 +40,37 @@ MEAN = Code("373098007", "SCT", "Mean")
 # score, not a probability of malignancy (that would be 111047, Probability of cancer).
 CERTAINTY_OF_FINDING = Code("111012", "DCM", "Certainty of Finding")
 
+# Lobes: CID 6170 names the upper and lower ones without their side; these name both.
+RIGHT_UPPER_LOBE = Code("42400003", "SCT", "Upper lobe of right lung")
+RIGHT_MIDDLE_LOBE = Code("72481006", "SCT", "Middle lobe of right lung")
+RIGHT_LOWER_LOBE = Code("266005", "SCT", "Lower lobe of right lung")
+LEFT_UPPER_LOBE = Code("44714003", "SCT", "Upper lobe of left lung")
+LEFT_LOWER_LOBE = Code("41224006", "SCT", "Lower lobe of left lung")
+PLEURA = Code("3120008", "SCT", "Pleura")
+DISTANCE = Code("121206", "DCM", "Distance")
+
+# Nodules: common data elements of ACR and RSNA, set RDES195; PS3.16 has no codes for them.
+COMPOSITION = Code("RDE1301", "RADELEMENT", "Composition")
+COMPOSITION_SOLID = Code("RDE1301.0", "RADELEMENT", "solid")
+COMPOSITION_GROUND_GLASS = Code("RDE1301.1", "RADELEMENT", "ground glass")
+COMPOSITION_PART_SOLID = Code("RDE1301.2", "RADELEMENT", "part-solid")
+COMPOSITION_CALCIFICATION = Code("RDE1301.4", "RADELEMENT", "calcification")
+SOLID_COMPONENT_SIZE = Code("RDE1303", "RADELEMENT", "Solid component size")
+CHANGE_FROM_PRIORS = Code("RDE1706", "RADELEMENT", "Change from priors")
+# Answers of CID 6134, and one for what was not there.
+INCREASE_IN_SIZE = Code("15454001", "SCT", "Increase in size")
+DECREASE_IN_SIZE = Code("19776001", "SCT", "Decrease in size")
+NO_SIGNIFICANT_CHANGE = Code("129723006", "SCT", "No significant changes in the finding")
+NEW = Code("7147002", "SCT", "New")
+# No scheme at hand has codes for these: ours, a private scheme as PS3.16 section 8 provides.
+PRIOR_VOLUME = Code("PRIOR_VOLUME", "99RADMETER", "Volume in the prior study")
+VOLUME_CHANGE = Code("VOLUME_CHANGE", "99RADMETER", "Change of the volume since the prior study")
+VOLUME_DOUBLING_TIME = Code("VOLUME_DOUBLING", "99RADMETER", "Volume doubling time")
+INTERVAL_LOW = Code("INTERVAL_LOW", "99RADMETER", "Lower end of the 95 % interval")
+INTERVAL_HIGH = Code("INTERVAL_HIGH", "99RADMETER", "Upper end of the 95 % interval")
+
 # Units.
+DAY = Code("d", "UCUM", "day")
 MILLIMETRE = Code("mm", "UCUM", "mm")
 CUBIC_MILLIMETRE = Code("mm3", "UCUM", "mm3")
 CUBIC_CENTIMETRE = Code("cm3", "UCUM", "cm3")

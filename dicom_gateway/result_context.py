@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from dicom_gateway.encode_errors import InvalidResultContext, SourceHeadersIncomplete, SourceHeadersMixed
 from study.answer import Classification, Image, Structure
 from study.findings import Finding
+from study.nodule import PriorRead
 from study.volume import Volume
 
 NOT_REVIEWED = "AI result, not reviewed"
@@ -31,7 +32,8 @@ class ResultContext:
     uid_seed: what the UIDs are derived from beside source, model and revision; is written nowhere. It must differ
         where the content differs: by the digest of what the model read, say.
     source_headers: datasets without pixels in slice order; an enhanced multi-frame source is one dataset.
-    findings: highest score first; empty for a negative result. classifications, structures: see `study.answer`.
+    findings: highest score first; empty for a negative result. classifications, structures, prior: see
+        `study.answer`.
     model_name, model_version, weights_sha256, publisher: who made the result.
     clearance_status, intended_use: the manifest's sentences, shown as they are.
     created_at: aware; the moment of the inference. The same context gives the same objects byte for byte.
@@ -59,6 +61,7 @@ class ResultContext:
     predecessors: Sequence[Dataset] = ()
     classifications: tuple[Classification, ...] = ()
     structures: tuple[Structure, ...] = ()
+    prior: PriorRead | None = None
 
     def __post_init__(self) -> None:
         names = (self.uid_seed, self.model_name, self.model_version, self.weights_sha256, self.publisher)

@@ -92,6 +92,7 @@ def make_result_set(
         findings=answer.findings,
         classifications=answer.classifications,
         structures=answer.structures,
+        prior=answer.prior,
         model_name=manifest.name,
         model_version=manifest.version,
         weights_sha256=manifest.weights_sha256,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
 from dicom_gateway.result_context import ResultContext
+from models.ops.growth import Sized, growth
 from study.findings import Finding, Segment
+from study.nodule import Comparison, NoduleFeatures, NoduleKind
 from study.volume import Volume
 
 CREATED_AT = datetime(2025, 3, 4, 5, 6, 7, 890000, tzinfo=timezone(timedelta(hours=8)))
@@ -155,3 +158,18 @@ def synthetic_result(**changes: Any) -> ResultContext:
         ball(volume, (12.0, -6.0, 14.0), 6.0, id=2, score=0.61, segment=False),
     ]
     return result_context(headers, volume, **{"findings": findings, **changes})
+
+
+def characterised(finding: Finding, **comparison: Any) -> Finding:
+    """The finding as a part-solid nodule of the right upper lobe; `comparison` says what it was in the prior."""
+    features = NoduleFeatures(NoduleKind.PART_SOLID, 4.2, 5.1, "right upper lobe", 7.3)
+    then = Comparison(**{"study_date": "20240901", "days": 183, **comparison}) if comparison else None
+    return replace(finding, nodule=features, comparison=then)
+
+
+def grown(finding: Finding, factor: float = 2.0) -> Finding:
+    """The nodule whose volume is `factor` times that of the prior, 183 days before."""
+    then = finding.volume_mm3 / factor
+    kind = NoduleKind.PART_SOLID
+    change = growth(Sized(finding.volume_mm3, 1.0, kind), Sized(then, 1.0, kind), 183)
+    return characterised(finding, state="matched", volume_mm3=then, mean_diameter_mm=5.0, growth=change)

@@ -13,7 +13,8 @@ import pytest
 from dicom_gateway.encode_pdf import encode_pdf
 from dicom_gateway.encode_seg import encode_seg
 from dicom_gateway.encode_sr import encode_sr
-from tests.result_builders import ball, read_source, result_context
+from study.nodule import PriorRead
+from tests.result_builders import ball, characterised, grown, read_source, result_context
 
 pytestmark = pytest.mark.peer
 
@@ -38,12 +39,12 @@ def results(
     headers, volume = read_source(source)
     middle = volume.to_lps_mm(np.asarray([volume.voxels.shape[0] / 2, 256.0, 200.0]))
     findings = (
-        ball(volume, middle, 15.0, id=1, score=0.97),
-        ball(volume, middle + np.array([60, 10, 5]), 8.0, id=2, score=0.7),
+        grown(ball(volume, middle, 15.0, id=1, score=0.97)),
+        characterised(ball(volume, middle + np.array([60, 10, 5]), 8.0, id=2, score=0.7), state="new"),
         ball(volume, middle + np.array([-20, 30, -15]), 25.0, id=3, score=0.55, segment=False),
     )
     for name, found in (("positive", findings), ("single", findings[:1]), ("negative", ())):
-        context = result_context(headers, volume, found)
+        context = result_context(headers, volume, found, prior=PriorRead("20240901", 183, 0.97))
         objects = {
             "sr": encode_sr(context),
             "seg": encode_seg(context),
