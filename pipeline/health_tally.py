@@ -93,11 +93,16 @@ def tally(conn: Connection, tenant: str, day: date) -> int:
     counts: dict[Key, Counter[Count]] = defaultdict(Counter)
     for query, counted in ((_RESULTS, of_result), (_ENDS, of_end), (_VERDICTS, of_verdict)):
         for row in conn.execute(query, bounds):
-            counts[Key(row["product"], row["model_version"], row["site"])].update(counted(row))
+            counts[Key(_product_of(row), row["model_version"], row["site"])].update(counted(row))
     conn.execute("DELETE FROM model_health_day WHERE tenant = %s AND day = %s", (tenant, day))
     for key, found in counts.items():
         _insert(conn, tenant, day, key, _bounded(found))
     return sum(n for found in counts.values() for (name, _), n in found.items() if name == "status")
+
+
+def _product_of(row: Row) -> str:
+    """A version in shadow has a result as product@version: it is a version of its product like the others."""
+    return str(row["product"]).split("@")[0]
 
 
 def _insert(conn: Connection, tenant: str, day: date, key: Key, found: Counter[Count]) -> None:

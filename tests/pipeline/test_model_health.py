@@ -266,3 +266,16 @@ def test_steps_of_the_study_are_counted_with_those_of_the_model(ward: Ward) -> N
     ward.tally()
     assert {value for dimension, value in ward.counts() if dimension == "latency:decode"} == {"2.9193"}
     assert any(dimension == "latency:infer" for dimension, _ in ward.counts())
+
+
+def test_a_version_in_shadow_is_counted_beside_the_others_of_its_product(ward: Ward) -> None:
+    ward.result(NOON, 0.9)
+    ward.result(NOON, 0.9)
+    ward.clinic.owner.execute(
+        """UPDATE result SET product = 'lung_nodule_ct@0.3.0', model_version = '0.3.0', is_shadow = true
+           WHERE study_id = (SELECT study_id FROM result LIMIT 1)"""
+    )
+    ward.tally()
+    with ward.clinic.database.transaction(ALPHA) as conn:
+        found = health_store.keys(conn, ALPHA, last=TODAY)
+    assert found == [Key(PRODUCT, "0.3.0", "north"), Key(PRODUCT, "0.2.0", "north")]
