@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from models.registry import Catalogue
 from pipeline import deployments, rule_store
 from pipeline.database import Connection
+from pipeline.deployments import DEFAULT
 from pipeline.rule_errors import RulesInvalid
 from pipeline.status import TERMINAL
 
@@ -14,13 +17,33 @@ def users_of(conn: Connection, catalogue: Catalogue, model: str, version: str) -
     versions = catalogue.versions_of(model)
     is_default = bool(versions) and versions[0].version == version
     found: list[str] = []
-    for row in conn.execute("SELECT tenant FROM every_tenant() ORDER BY tenant").fetchall():
-        tenant = str(row["tenant"])
-        conn.execute("SELECT set_config('radmeter.tenant', %s, false)", (tenant,))
+    for tenant in _each_tenant(conn):
         found += [f"tenant {tenant}: {use}" for use in _uses(conn, tenant, model, version)]
         if is_default and _runs_default(conn, tenant, catalogue, model):
             found.append(f"tenant {tenant}: the default version, and the model is enabled")
     return found
+
+
+def missing_versions(conn: Connection, catalogue: Catalogue) -> list[str]:
+    """One sentence for each version that a tenant runs and that is not installed."""
+    there = {(one.name, one.version) for one in catalogue.models} | {
+        (one.name, DEFAULT) for one in catalogue.models
+    }
+    return [
+        f"tenant {tenant}: {one.model} {version or 'in its default version'}"
+        for tenant in _each_tenant(conn)
+        for one in deployments.list_deployments(conn, tenant).values()
+        for version in sorted(one.versions)
+        if (one.model, version) not in there
+    ]
+
+
+def _each_tenant(conn: Connection) -> Iterator[str]:
+    """The tenants by name; while one is in hand, its rows are what the connection sees."""
+    for row in conn.execute("SELECT tenant FROM every_tenant() ORDER BY tenant").fetchall():
+        tenant = str(row["tenant"])
+        conn.execute("SELECT set_config('radmeter.tenant', %s, false)", (tenant,))
+        yield tenant
 
 
 def _uses(conn: Connection, tenant: str, model: str, version: str) -> list[str]:
@@ -47,7 +70,7 @@ def _uses(conn: Connection, tenant: str, model: str, version: str) -> list[str]:
 
 def _runs_default(conn: Connection, tenant: str, catalogue: Catalogue, model: str) -> bool:
     """Whether the tenant's list or its rules name the model, and no version of it was chosen."""
-    if deployments.get_deployment(conn, tenant, model).active != deployments.DEFAULT:
+    if deployments.get_deployment(conn, tenant, model).active != DEFAULT:
         return False
     row = conn.execute("SELECT models FROM tenant WHERE tenant = %s", (tenant,)).fetchone()
     named = set(row["models"] if row else ())

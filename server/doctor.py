@@ -16,9 +16,10 @@ from dicom_gateway.tls import TLSFiles, days_left
 from inference.choose import make_endpoint
 from inference.errors import InferenceError
 from models.errors import ModelError
-from models.registry import get_model, list_models
+from models.registry import find_models, get_model, list_models
 from models.weights import verified_weights
 from pipeline import migrations
+from pipeline.model_users import missing_versions
 from pipeline.report_fonts import missing_fonts
 from server.errors import CommandFailed
 from server.gateway import tls_files
@@ -65,6 +66,7 @@ def _checks(settings: Settings) -> list[Check]:
         Check("the database answers and is up to date", lambda: _database(settings)),
         Check("the data directory has room", lambda: _room(settings)),
         Check("the models are whole", lambda: _models(settings)),
+        Check("the versions that tenants run are installed", lambda: _deployed(settings)),
         Check("the inference engine opens each model", lambda: _engine(settings)),
         Check("fonts for reports are installed", missing_fonts),
         *_dicom_ports(settings),
@@ -107,13 +109,22 @@ def _room(settings: Settings) -> str | None:
 
 def _models(settings: Settings) -> str | None:
     try:
-        for manifest in list_models(settings.data_directory):
+        catalogue = find_models(settings.data_directory)
+        if catalogue.problems:
+            raise catalogue.problems[0]
+        for manifest in catalogue.models:
             verified_weights(manifest)
             for precision in manifest.precisions:
                 verified_weights(manifest, precision)
     except ModelError as error:
         return f"{error}: add the model again"
     return None
+
+
+def _deployed(settings: Settings) -> str | None:
+    with owner_connection(settings.database_url) as conn:
+        missing = missing_versions(conn, find_models(settings.data_directory))
+    return f"{'; '.join(missing)}: activate one that is there (radmeter models activate)" if missing else None
 
 
 def _engine(settings: Settings) -> str | None:

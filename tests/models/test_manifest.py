@@ -1,15 +1,18 @@
 import dataclasses
+import re
 import shutil
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from models import manifest as manifest_module
 from models import registry
 from models.errors import InvalidManifest, ModelNotFound, WeightsDigestMismatch, WeightsMissing
 from models.manifest import PriceHint, load_manifest
 from models.registry import get_model, list_models
 from models.weights import verified_weights
+from tests.conftest import ROOT
 
 BUILT_IN = Path(registry.__file__).parent / "lung_nodule_ct"
 
@@ -195,3 +198,13 @@ def test_an_unknown_family_is_refused(tmp_path: Path) -> None:
 def test_manifests_cannot_be_changed_in_place() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         get_model("lung_nodule_ct").manifest.name = "x"  # type: ignore[misc]
+
+
+def test_every_key_of_a_manifest_is_explained_where_users_read() -> None:
+    source = Path(manifest_module.__file__).read_text("utf-8")
+    keys = set(
+        re.findall(r'\.(?:text|number|integer|choice|texts|numbers|shapes|table|free)\(\s*"(\w+)"', source)
+    )
+    page = (ROOT / "docs/models.md").read_text("utf-8")
+    assert len(keys) > 30, "the keys are read in another way now"
+    assert {key for key in keys if not re.search(rf"[`\[.]{key}[`\].]", page)} == set()

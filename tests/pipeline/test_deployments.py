@@ -14,7 +14,7 @@ from pipeline.audit import find_problems
 from pipeline.database import Connection
 from pipeline.deployments import Deployment, Threshold
 from pipeline.errors import DeploymentRefused
-from pipeline.model_users import users_of
+from pipeline.model_users import missing_versions, users_of
 from tests.model_packages import package_files, write_folder
 from tests.pipeline.conftest import ALPHA, BETA, Clinic
 
@@ -178,6 +178,9 @@ def test_a_version_that_somebody_uses_is_told_with_who_uses_it(clinic: Clinic, c
         return users_of(clinic.owner, catalogue, MEANS, version)
 
     assert users("1.1") == ["tenant alpha: active"]
+    gone = Catalogue(tuple(one for one in catalogue.models if one.version != "2.0"))
+    assert missing_versions(clinic.owner, gone) == ["tenant alpha: means 2.0"]
+    assert missing_versions(clinic.owner, catalogue) == []
     assert users("2.0") == ["tenant alpha: canary of 10 %"]
     assert users("1.0") == ["tenant beta: the default version, and the model is enabled"]
     study = '[{"model": "means", "model_version": "2.0"}]'
