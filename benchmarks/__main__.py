@@ -29,6 +29,8 @@ BENCHMARKS = (
     "study_path",
     "inference_provider",
     "triton",
+    "ct_path",
+    "decoders",
     "rating",
     "billing_growth",
     "usage_ingestion",

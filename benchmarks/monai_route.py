@@ -1,0 +1,138 @@
+"""The same network by MONAI's own route: LoadImage, transforms, sliding window in eager torch fp32, peaks.
+
+`python -m benchmarks.monai_route DICOM_FOLDER OUT.json [--batch 1]` in .venv-train, called by `ct_path`. The weights
+are those of the served graph, read back from its ONNX file. What MONAI would do after the peaks (measuring nodules) is
+left out, which favours it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from monai.inferers.utils import sliding_window_inference
+from monai.transforms import Compose, EnsureChannelFirst, Flip, LoadImage, ScaleIntensityRange, Spacing
+from onnx import numpy_helper
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.lung_nodule_ct.network import WINDOW_HU, Detector, NoduleNet
+from models.registry import get_model
+from models.weights import verified_weights
+
+# Of MONAI's bundle lung_nodule_ct_detection, but for the window, which is what fits two cores' caches.
+OVERLAP = 0.25
+WINDOW = (96, 96, 96)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--batch", type=int, default=1, help="windows at a time; MONAI's bundle takes 1")
+    parser.add_argument("--box", type=int, nargs=3, help="shape to count floating-point operations for")
+    options = parser.parse_args()
+    torch.set_grad_enabled(False)
+    network = served_network(verified_weights(get_model("lung_nodule_ct").manifest))
+    record: dict[str, Any] = {"gflop": count_gflop(options.box)} if options.box else {}
+    options.out.write_text(json.dumps(record | run(options.folder, network, options.batch)))
+
+
+def served_network(path: Path) -> NoduleNet:
+    """The network with the weights of the ONNX file, in which normalisation is folded into the convolutions."""
+    graph = onnx.load(path).graph
+    weights = {one.name: numpy_helper.to_array(one).copy() for one in graph.initializer}
+    network = NoduleNet().eval()
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.Conv3d):
+            bias = weights.get(f"network.{name}.weight_bias", weights.get(f"network.{name}.bias"))
+            module.weight = nn.Parameter(torch.from_numpy(weights[f"network.{name}.weight"]))
+            module.bias = nn.Parameter(torch.from_numpy(bias))
+        elif isinstance(module, nn.BatchNorm3d):
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, nn.Identity())
+    return network
+
+
+def count_gflop(shape: tuple[int, int, int]) -> float:
+    """Floating-point operations of one pass, multiply and add as two; nothing is computed."""
+    network = NoduleNet().eval().to("meta")
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, 1, *shape, device="meta"))
+    return float(counter.get_total_flops()) / 1e9
+
+
+class _Given(nn.Module):  # type: ignore[misc]
+    """Stands in for the network where its output is there already."""
+
+    def __init__(self, output: torch.Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+    def forward(self, _image: torch.Tensor) -> torch.Tensor:
+        return self.output
+
+
+def run(folder: Path, network: NoduleNet, batch: int) -> dict[str, Any]:
+    """Seconds of each step and the candidates at or above the operating threshold, in patient millimetres."""
+    low, high = WINDOW_HU
+    began = time.perf_counter()
+    loaded = LoadImage(image_only=True)(str(folder))
+    read = time.perf_counter()
+    transforms = Compose(
+        [
+            EnsureChannelFirst(),
+            # What Orientation("LPS") does to an axial series; that transform needs nibabel besides.
+            Flip(spatial_axis=_against_lps(loaded.affine)),
+            Spacing(pixdim=(1.0, 1.0, 1.0), mode="bilinear"),
+            ScaleIntensityRange(a_min=low, a_max=high, b_min=0.0, b_max=1.0, clip=True),
+        ]
+    )
+    image = transforms(loaded)
+    transformed = time.perf_counter()
+    # (channel, x, y, z) to the network's (slice, row, column).
+    volume = image.as_tensor().permute(0, 3, 2, 1)[None].contiguous()
+    output = sliding_window_inference(volume, WINDOW, batch, network, overlap=OVERLAP, mode="gaussian")
+    inferred = time.perf_counter()
+    detector = Detector(network)
+    detector.network = _Given(output)
+    scores, centers, diameters = (one[0].numpy() for one in detector(torch.zeros(1, 1, 1, 1)))
+    done = time.perf_counter()
+    return {
+        "load_s": read - began,
+        "transforms_s": transformed - read,
+        "infer_s": inferred - transformed,
+        "postprocess_s": done - inferred,
+        "total_s": done - began,
+        "shape": list(volume.shape[2:]),
+        "candidates": _candidates(scores, centers, diameters, image.affine.numpy()),
+    }
+
+
+def _against_lps(affine: torch.Tensor) -> list[int]:
+    """The axes that run against left, posterior, superior; the affine is MONAI's and leads to RAS."""
+    return [axis for axis, sign in enumerate((-1.0, -1.0, 1.0)) if affine[axis, axis] * sign < 0]
+
+
+def _candidates(
+    scores: np.ndarray, centers: np.ndarray, diameters: np.ndarray, affine: np.ndarray
+) -> list[dict[str, Any]]:
+    """affine: MONAI's, from (x, y, z) indices to RAS; ours are LPS."""
+    threshold = get_model("lung_nodule_ct").manifest.operating_threshold
+    found = []
+    for score, center, diameter in zip(scores, centers, diameters, strict=True):
+        if score >= threshold:
+            ras = affine @ np.array([center[2], center[1], center[0], 1.0])
+            place = [-float(ras[0]), -float(ras[1]), float(ras[2])]
+            found.append({"score": float(score), "center_lps_mm": place, "diameter_mm": float(diameter)})
+    return found
+
+
+if __name__ == "__main__":
+    main()
