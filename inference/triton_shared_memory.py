@@ -59,6 +59,8 @@ class SystemRegion:
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX)
+            if os.fstat(self._file).st_nlink == 0:
+                raise OSError("another process took the region for a leak before it was locked")
             # Room is taken now: a container's /dev/shm may hold 64 MB, and writing beyond that would kill the process.
             os.posix_fallocate(self._file, 0, size)
             self._memory = mmap.mmap(self._file, size)

@@ -71,7 +71,7 @@ def run_portal(settings: Settings) -> None:
         instance_bytes_max=settings.instance_bytes_max,
         observe_instance=Metrics().observe_instance,
         stripe_webhook_secrets=tuple(filter(None, settings.stripe_webhook_secrets.split(","))),
-        notices=_notices(settings, registry),
+        notices=notices(settings, registry),
     )
     app = create_app(context)
     gc.freeze()  # what is loaded stays: the collector need not walk through it again and again
@@ -82,13 +82,14 @@ def run_portal(settings: Settings) -> None:
     )  # fmt: skip
 
 
-def _notices(settings: Settings, registry: CollectorRegistry) -> dict[str, Callable[[], str | None]]:
+def notices(settings: Settings, registry: CollectorRegistry) -> dict[str, Callable[[], str | None]]:
+    """What `/readyz` shows beside its own checks."""
     from server import triton, wiring
 
-    notices = {"inference": lambda: wiring.inference_problem(settings, registry)}
+    asked = {"inference": lambda: wiring.inference_problem(settings, registry)}
     if settings.uses_triton:
-        notices["triton"] = lambda: triton.last_problem(settings)
-    return notices
+        asked["triton"] = lambda: triton.last_problem(settings)
+    return asked
 
 
 def roles_of(settings: Settings) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
 pytest.importorskip("tritonclient.grpc")
@@ -22,6 +23,7 @@ pytest.importorskip("tritonclient.grpc")
 from inference.triton_shared_memory import FOLDER
 from server.cli import app
 from server.errors import SettingInvalid
+from server.processes import notices, roles_of
 from server.settings import Settings, load_settings
 from server.triton import TritonMetrics, last_problem
 from tests.conftest import ROOT
@@ -114,6 +116,16 @@ def test_a_watch_that_never_spoke_or_fell_silent_is_a_problem(tmp_path: Path) ->
     assert "has said nothing for 900 s" in str(last_problem(settings))
     state.write_text("{")
     assert "nobody watches Triton" in str(last_problem(settings))
+
+
+def test_the_watch_runs_and_is_asked_only_where_triton_runs_the_models(tmp_path: Path) -> None:
+    without = Settings(data_directory=tmp_path)
+    with_triton = Settings(data_directory=tmp_path, inference_engine="triton")
+    assert "triton" not in roles_of(without)
+    assert roles_of(with_triton) == ("gateway", "worker", "portal", "triton")
+    assert set(notices(without, CollectorRegistry())) == {"inference"}
+    asked = notices(with_triton, CollectorRegistry())
+    assert "nobody watches Triton" in str(asked["triton"]())
 
 
 def test_the_watch_measures_what_it_found() -> None:
