@@ -16,11 +16,11 @@ from inference.infer import run_model
 from models.errors import ModelError, UnfitInput
 from models.evaluation.evaluate import collect, figures_of, lowered, record_of
 from models.evaluation.plots import save
-from models.evaluation.sample import Refusal, Said, Sample
+from models.evaluation.sample import Nodules, Refusal, Said, Sample
 from models.manifest import Manifest
 from models.model import Model
+from models.registry import FAMILIES
 from server.annotated_scans import annotated_scans, is_annotated
-from study.answer import Image
 
 
 class NoSamples(ModelError):
@@ -57,11 +57,12 @@ def evaluate_model(
         samples, what = _samples(own, data), str(own.WHAT)
     else:
         raise NoSamples(manifest, data)
-    sensitive = type(model)(lowered(manifest))  # type: ignore[call-arg]
+    sensitive = FAMILIES[manifest.family](lowered(manifest))
 
-    def ask(image: Image) -> Said:
+    def ask(sample: Sample) -> Said:
+        asked = sensitive if isinstance(sample.truth, Nodules) else model
         try:
-            return run_model(sensitive, image, endpoint, get_model=get_model).answer
+            return run_model(asked, sample.image, endpoint, get_model=get_model).answer
         except UnfitInput as error:
             return Refusal(error.code)
 

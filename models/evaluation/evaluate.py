@@ -1,6 +1,7 @@
 """One evaluation of any model: what it says of samples whose truth is known, as figures and plots.
 
-The model is run as it is served, with its operating threshold lowered, so that marks below it can be counted too.
+The model is run as it is served; where lesions are looked for, its operating threshold is lowered, so that marks below
+it can be counted too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from models.evaluation.detection import DetectionCase
 from models.evaluation.sample import LabelMap, Labels, Refusal, Said, Sample
 from models.evaluation.segmentation import SegmentationCase
 from models.manifest import Manifest
-from study.answer import Image
 from study.volume import Volume
 
 LOWEST_SCORE = 0.01
@@ -74,17 +74,18 @@ def lowered(manifest: Manifest) -> Manifest:
 
 
 def collect(
-    samples: Iterable[Sample], ask: Callable[[Image], Said], *, report: Callable[[str], None] | None = None
+    samples: Iterable[Sample], ask: Callable[[Sample], Said], *, report: Callable[[str], None] | None = None
 ) -> Splits:
     """Ask the model about every sample, one at a time.
 
-    ask: the served model with a `lowered` manifest. An image that the model refuses counts as refused and is in no
-    figure: `refused` must be read with them.
+    ask: the served model, with a `lowered` manifest where the truth is lesions: FROC needs the marks below the
+    operating point, whereas statements carry probability and threshold as they are served. An image that the model
+    refuses counts as refused and is in no figure: `refused` must be read with them.
     """
     splits: dict[str, Split] = defaultdict(Split)
     for sample in samples:
         split = splits[sample.split]
-        split.add(sample, ask(sample.image))
+        split.add(sample, ask(sample))
         if report is not None:
             report(f"{sample.split} {split.images}")
     return dict(splits)

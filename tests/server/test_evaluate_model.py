@@ -1,7 +1,10 @@
 """`radmeter models evaluate` on a small made-up folder in LUNA16's layout, once as .mhd and once as DICOM."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +12,18 @@ import SimpleITK
 from typer.testing import CliRunner
 
 from dicom_gateway.write_ct import write_ct_series
+from models.evaluation.sample import Labels, Sample
 from models.lung_nodule_ct.evaluate import sample_of
 from models.lung_nodule_ct.phantom import Phantom, make_phantom
+from models.manifest import Manifest
+from models.model import Arrays, Model, ModelInput
+from models.registry import FAMILIES, get_model
 from server.annotated_scans import age_years
 from server.cli import app
-from server.evaluate_model import write_operating_point
+from server.evaluate_model import evaluate_model, write_operating_point
+from study.answer import Answer, Classification, Image
+from study.codes import LUNG_NODULE
+from study.radiograph import Radiograph
 from study.study import Patient
 
 HEADER = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"
@@ -100,3 +110,45 @@ def test_the_operating_point_is_written_into_its_one_line(tmp_path: Path) -> Non
     path.write_text('name = "x"\noperating_threshold = 0.5\n[input]\n')
     write_operating_point(path, 0.25)
     assert path.read_text() == 'name = "x"\noperating_threshold = 0.25\n[input]\n'
+
+
+class OneStatement:
+    """A model that says of every image the same, at the threshold of its manifest."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+
+    def preprocess(self, image: Image) -> ModelInput:
+        return ModelInput(({},), None)
+
+    def postprocess(
+        self, outputs: Arrays, context: object, image: Image, support: Mapping[str, Answer]
+    ) -> Answer:
+        threshold = self.manifest.operating_threshold
+        return Answer(classifications=(Classification("effusion", LUNG_NODULE, 0.3, threshold, "2.25.1"),))
+
+
+class NoGraph:
+    """An endpoint of a model without a graph."""
+
+    def run(self, model: Model, inputs: Arrays) -> Arrays:
+        return {}
+
+
+def test_statements_are_judged_at_the_threshold_at_which_they_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = replace(
+        get_model("lung_nodule_ct").manifest, family="lung_nodule_ct", operating_threshold=0.5, outputs={}
+    )
+    image = Radiograph(np.zeros((8, 8), np.uint16), 8, None, "1.2.3", "1.2.4")
+    own = SimpleNamespace(
+        WHAT="made",
+        samples=lambda data: iter(Sample(image, Labels({"effusion": i % 2 == 0})) for i in range(20)),
+    )
+    monkeypatch.setattr("server.evaluate_model._own", lambda manifest: own)
+    monkeypatch.setitem(FAMILIES, "lung_nodule_ct", OneStatement)
+    out = tmp_path / "evaluation.json"
+    evaluate_model(OneStatement(manifest), NoGraph(), tmp_path, out, get_model=get_model)
+    found = json.loads(out.read_text())["test"]["classification"]["labels"]["effusion"]
+    assert (found["threshold"], found["specificity"]["value"]) == (0.5, 1.0)
