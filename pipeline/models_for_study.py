@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -122,6 +122,20 @@ class ModelsForStudy:
             return self.find(one.name, version=version).manifest
         except ModelVersionNotFound as error:
             raise version_missing(error) from error
+
+
+def active_manifests(conn: Connection, tenant: str, find: FindModel) -> Callable[[str], Manifest]:
+    """By name, the manifest of the version that is active for a tenant: for trying rules, where no study is in hand."""
+    decided = deployments.list_deployments(conn, tenant)
+
+    def manifest(name: str) -> Manifest:
+        default = find(name).manifest
+        active = decided.get(default.name, Deployment(default.name)).active
+        return (
+            default if active in (DEFAULT, default.version) else find(default.name, version=active).manifest
+        )
+
+    return manifest
 
 
 def percentile(model: str, study_id: UUID) -> int:

@@ -16,7 +16,7 @@ ZH_MODELS = {
     "active, not enabled": "使用中（未启用）",
     "canary {n} %": "灰度 {n} %",
     "shadow": "影子",
-    "Activate": "启用此版本",
+    "Activate": "切换到此版本",
     "Canary": "灰度",
     "End the canary": "结束灰度",
     "Percent of the studies": "检查的百分比",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,8 @@ from dicom_gateway.inspect import InspectError, inspect_study
 from models.manifest import Manifest
 from models.registry import get_model
 from pipeline import store
+from pipeline.database import Connection
+from pipeline.models_for_study import active_manifests
 from pipeline.route_explain import obstacle_text, outcome_lines
 from pipeline.route_replay import DAYS_MAX, Replay
 from pipeline.route_replay import replay as run_replay
@@ -33,8 +36,14 @@ GROUPS = {"route": route_commands}
 _FILES_MAX = 20_000
 
 
-def _find_manifest(name: str, directory: Path) -> Manifest:
-    return get_model(name, directory).manifest
+def _default_manifest(name: str) -> Manifest:
+    """Without a database, of the version that runs where nobody has chosen one."""
+    return get_model(name, load_settings().data_directory).manifest
+
+
+def _finder(conn: Connection, tenant: str) -> Callable[[str], Manifest]:
+    find = functools.partial(get_model, data_directory=load_settings().data_directory)
+    return active_manifests(conn, tenant, find)
 
 
 @route_commands.command("test")
@@ -54,6 +63,7 @@ def try_rules(
     with explained_errors():
         rules = read_file(file)
         if path is not None:
+            find: Callable[[str], Manifest] = _default_manifest
             seen, arrival = _inspect(path), Arrival(calling, called, datetime.now(UTC))
         else:
             with administration(tenant) as conn:
@@ -61,8 +71,8 @@ def try_rules(
                 if facts is None:
                     store.get_study(conn, tenant, study)
                     raise CommandFailed("that study was never routed, so nothing is known of it")
+                find = _finder(conn, tenant)
             seen, arrival = restore(facts)
-        find = functools.partial(_find_manifest, directory=load_settings().data_directory)
         _print_routing(route_by_rules(rules, seen, arrival, find))
 
 
@@ -99,10 +109,9 @@ def replay(
     """What a draft would have made of the studies of the last days, and its price; nothing is stored."""
     with explained_errors():
         rules = read_file(file)
-    settings = load_settings()
-    find = functools.partial(_find_manifest, directory=settings.data_directory)
     with administration(tenant) as conn:
-        _print_replay(run_replay(conn, tenant, rules, days, find, settings.time_zone))
+        find = _finder(conn, tenant)
+        _print_replay(run_replay(conn, tenant, rules, days, find, load_settings().time_zone))
 
 
 def _print_replay(found: Replay) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,11 +14,13 @@ from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, Up
 from fastapi.responses import RedirectResponse
 
 from dicom_gateway.inspect import InspectError, inspect_study
+from models.errors import ModelError
 from models.manifest import Manifest
 from models.registry import get_model, model_names
 from pipeline import rule_store, store
 from pipeline.database import Connection
 from pipeline.errors import PipelineError
+from pipeline.models_for_study import active_manifests
 from pipeline.route_explain import obstacle_text, outcome_lines
 from pipeline.route_replay import DAYS_MAX, replay
 from pipeline.route_rules import Routing, route_by_rules
@@ -99,10 +103,9 @@ def work(
             values["lines"], values["routing"] = _test(context, identity, rules, study_id, calling, file)
         elif action == "replay":
             with context.database.transaction(identity.tenant) as conn:
-                values["found"] = replay(
-                    conn, identity.tenant, rules, days, _finder(context), context.time_zone
-                )
-    except (InspectError, PipelineError) as error:
+                find = _finder(context, conn, identity)
+                values["found"] = replay(conn, identity.tenant, rules, days, find, context.time_zone)
+    except (InspectError, ModelError, PipelineError) as error:
         return _editor(request, document, status_code=422, failure=str(error), **values)
     return _editor(request, document, is_checked=True, **values)
 
@@ -139,11 +142,8 @@ def _stored(conn: Connection, identity: Identity, version: int) -> rule_store.St
         raise PageNotFound from None
 
 
-def _finder(context: PortalContext) -> Any:
-    def find(name: str) -> Manifest:
-        return get_model(name, context.data_root).manifest
-
-    return find
+def _finder(context: PortalContext, conn: Connection, identity: Identity) -> Callable[[str], Manifest]:
+    return active_manifests(conn, identity.tenant, partial(get_model, data_directory=context.data_root))
 
 
 def _test(
@@ -164,7 +164,8 @@ def _test(
             if facts is None:
                 raise PageNotFound
             study, arrival = restore(facts)
-    routing = route_by_rules(rules, study, arrival, _finder(context))
+        find = _finder(context, conn, identity)
+    routing = route_by_rules(rules, study, arrival, find)
     lines = [
         (
             trace.rule.name,

@@ -25,7 +25,7 @@ from models.lung_nodule_ct.phantom import make_phantom
 from models.registry import find_models, get_model
 from pipeline import deployments, finish, peers, store
 from pipeline.deployments import Deployment, Threshold
-from pipeline.models_for_study import InForce, ModelsForStudy, percentile
+from pipeline.models_for_study import InForce, ModelsForStudy, active_manifests, percentile
 from pipeline.route_study import mark_standing
 from pipeline.services import Services
 from pipeline.status import StudyStatus
@@ -119,6 +119,14 @@ def pinned(models: ModelsForStudy) -> list[dict[str, Any]]:
 
 
 SPACING_MM = (5.0, 2.0, 2.0)
+
+
+def test_rules_are_tried_with_the_version_that_is_active(clinic: Clinic, data: Path) -> None:
+    find = functools.partial(get_model, data_directory=data)
+    with clinic.database.transaction(ALPHA) as conn:
+        assert active_manifests(conn, ALPHA, find)(MODEL) == BUILT_IN
+        deployments.activate(conn, ALPHA, find_models(data), MODEL, "9.0", by="ann")
+        assert active_manifests(conn, ALPHA, find)(MODEL).version == "9.0"
 
 
 @pytest.fixture(scope="module")
