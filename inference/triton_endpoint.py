@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -209,8 +209,7 @@ class TritonEndpoint:
             placed.is_answered = True
         if answer.result.get_response().id != request_id:
             raise InvalidModelOutput(f"{call.name} answered another request than the one that was sent")
-        values = {name: answer.result.as_numpy(name) for name in call.outputs}
-        return {name: value for name, value in values.items() if value is not None}
+        return output_arrays(answer.result, call.outputs)
 
     def _input(self, name: str, array: NDArray[Any], placed: Placed | None) -> Any:
         one = self._grpc.InferInput(name, list(array.shape), GraphTensor.of_array(name, array).datatype)
@@ -234,6 +233,24 @@ class TritonEndpoint:
             return getattr(self._client, method)(*arguments, **options)
         except self._server_error as error:
             raise translated(error, name) from error
+
+
+def output_arrays(result: Any, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """The outputs of an answer, without those that are missing; raises `InvalidModelOutput` for what is no array.
+
+    A python backend of 24.10 with numpy 2 announces a shape and sends nothing.
+    """
+    arrays = {}
+    for name in names:
+        try:
+            array = result.as_numpy(name)
+        except (ValueError, TypeError) as error:
+            raise InvalidModelOutput(f"{name} has other bytes than its shape says: {error}") from error
+        if array is not None and array.dtype.hasobject:
+            raise InvalidModelOutput(f"{name} holds text instead of numbers")
+        if array is not None:
+            arrays[name] = array
+    return arrays
 
 
 class _Call:

@@ -15,6 +15,8 @@ import pytest
 
 pytest.importorskip("tritonclient.grpc")
 
+from tritonclient.grpc import InferResult, service_pb2
+
 from inference import triton_shared_memory
 from inference.choose import EngineChoice, TritonChoice, make_endpoint
 from inference.engine import Engine
@@ -32,7 +34,7 @@ from inference.infer import check_outputs, run_model
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from inference.scheduler import Scheduler
 from inference.triton_canary import Canary, CanaryAnsweredWrongly
-from inference.triton_endpoint import TritonEndpoint
+from inference.triton_endpoint import TritonEndpoint, output_arrays
 from inference.triton_repository import served_name
 from inference.wishes import Wishes, wishing
 from models.lung_nodule_ct.evaluate import volume_of
@@ -136,6 +138,17 @@ class TestMisbehaviour:
             check_outputs(endpoint.run(misbehaving(), box(order)), misbehaving().manifest)
         assert isinstance(caught.value, InvalidModelOutput | EndpointFailed)
         assert words in str(caught.value) or isinstance(caught.value, EndpointFailed)
+
+    @pytest.mark.parametrize(
+        ("datatype", "sent"), [("FP32", b""), ("FP32", bytes(9)), ("BYTES", b"\x01\0\0\0x" * 4)]
+    )
+    def test_bytes_that_are_not_the_array_they_are_said_to_be_are_no_output(
+        self, datatype: str, sent: bytes
+    ) -> None:
+        response = service_pb2.ModelInferResponse(raw_output_contents=[sent])
+        response.outputs.add(name="scores", datatype=datatype, shape=[1, 4])
+        with pytest.raises(InvalidModelOutput, match="scores"):
+            output_arrays(InferResult(response), ["scores"])
 
     def test_an_exception_of_the_model_is_told(self, endpoint: TritonEndpoint) -> None:
         with pytest.raises(EndpointFailed, match="it does not work"):
