@@ -31,6 +31,8 @@ class _Opened:
     session: Any = None
     is_open: bool = False
     users: int = 1
+    at_rest: Callable[[Any], None] = _nothing
+    is_resting: bool = False
 
 
 class SessionPool:
@@ -76,22 +78,24 @@ class SessionPool:
     ) -> Iterator[Any]:
         """The session of `key` for a while; several threads may have it at once.
 
-        open_session: opens it if it is not there; its errors pass. at_rest: called when the last user leaves.
+        open_session: opens it if it is not there; its errors pass. at_rest: called when nobody uses the session and
+        another model is about to run: what it holds between two runs of its own need not be held through those.
         Raises `ModelTooLarge` for what would not fit into the memory alone.
         """
         if size_bytes > self._memory_bytes_max:
             raise ModelTooLarge(size_bytes, self._memory_bytes_max)
         opened, is_new = self._take(key, size_bytes)
+        opened.at_rest = at_rest
         if is_new:
             self._open(key, opened, open_session)
+        self._rest_others(key)
+        opened.is_resting = False
         try:
             yield opened.session
         finally:
             with self._changed:
                 opened.users -= 1
                 self._changed.notify_all()
-                if not opened.users:
-                    at_rest(opened.session)
 
     def _take(self, key: Hashable, size_bytes: int) -> tuple[_Opened, bool]:
         """The entry of `key`, counted as used; True when this thread has to open it."""
@@ -119,6 +123,13 @@ class SessionPool:
             del self._sessions[key]
             free += size
         return True
+
+    def _rest_others(self, key: Hashable) -> None:
+        with self._changed:
+            for other, one in self._sessions.items():
+                if other != key and one.is_open and not one.users and not one.is_resting:
+                    one.at_rest(one.session)
+                    one.is_resting = True
 
     def _open(self, key: Hashable, opened: _Opened, open_session: Callable[[], Any]) -> None:
         """Outside the lock: other models run meanwhile. Who waits for this one tries for itself if it fails."""

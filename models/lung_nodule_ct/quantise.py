@@ -58,7 +58,11 @@ def quantise(weights: Path, out: Path, phantoms: int) -> str:
 
 
 def quantised_nodes(graph: onnx.GraphProto) -> list[str]:
-    """The convolutions before the head, and the sums between them."""
+    """The convolutions before the head, and the sums between them.
+
+    The first convolution stays: to make the whole picture 8 bits takes longer than that saves.
+    """
+    pictures = {one.name for one in graph.initializer if len(one.dims) == 5 and one.dims[1] == 1}
     producer = {name: node for node in graph.node for name in node.output}
     heads = [node for node in graph.node if any(name.startswith(HEAD) for name in node.input)]
     found: dict[str, None] = {}
@@ -71,7 +75,7 @@ def quantised_nodes(graph: onnx.GraphProto) -> list[str]:
             continue
         seen.add(name)
         waiting.extend(node.input)
-        if node.op_type in ("Conv", "Add"):
+        if node.op_type in ("Conv", "Add") and not pictures & set(node.input):
             found[node.name] = None
     return list(found)
 

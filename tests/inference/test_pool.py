@@ -115,10 +115,21 @@ def test_a_run_that_fails_gives_its_session_back() -> None:
     assert pool.keys == ("b",)
 
 
-def test_a_session_rests_when_its_last_user_leaves() -> None:
+def test_a_session_rests_once_when_another_model_runs_and_never_while_it_is_used() -> None:
     pool, rested = SessionPool(100), list[str]()
-    with pool.lease("a", 40, lambda: "a", rested.append):
-        with pool.lease("a", 40, lambda: "a", rested.append):
+
+    def use(key: str) -> None:
+        with pool.lease(key, 40, lambda: key, rested.append):
             pass
+
+    use("a")
+    use("a")
+    assert rested == []
+    with pool.lease("a", 40, lambda: "a", rested.append):
+        use("b")
         assert rested == []
+    use("b")
+    use("b")
     assert rested == ["a"]
+    use("a")
+    assert rested == ["a", "b"]
