@@ -12,9 +12,15 @@ from models.lung_ct_segmentation.lobes import NAMES
 PIECE_SHARE_MIN = 0.2
 
 
-def clean_labels(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Labels (slice, row, column) whose stray pieces are dropped or join the lobe around them."""
+def clean_labels(labels: NDArray[np.uint8], aired: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Labels (slice, row, column) whose stray pieces are dropped or join the lobe around them.
+
+    aired: where the lungs' mask is, which dense lung is not in; what does not touch it, such as air outside the
+    body, is no lung.
+    """
     lungs = ndimage.binary_fill_holes(labels > 0)
+    lungs &= _touching(lungs, lungs & aired)
+    labels = labels * lungs
     kept = np.zeros_like(labels)
     for label, box in zip(NAMES, ndimage.find_objects(labels, max(NAMES)), strict=True):
         if box is not None:

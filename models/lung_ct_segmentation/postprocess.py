@@ -25,7 +25,7 @@ from study.volume import Volume
 # At the lungs' surface a voxel is lung when it is darker than half-way between lung and soft tissue.
 SURFACE_BELOW_HU = -400
 LOW_ATTENUATION_HU = -950
-STRUCTURE_MIN_ML = 1.0
+STRUCTURE_MIN_ML = 5.0
 _OUTSIDE, _SURFACE, _INSIDE = 0, 1, 2
 # label for left * 4 + lower * 2 + middle.
 _LOBE_OF_BITS = np.array([1, 2, 3, 3, 4, 4, 5, 5], np.uint8)
@@ -53,7 +53,7 @@ def postprocess(coarse: NDArray[np.uint8], box: LungBox, volume: Volume) -> Answ
 
     Raises `LungsNotFound` where the graph sees none.
     """
-    fine = refine(clean_labels(coarse), box, box.orientation.apply(volume.voxels))
+    fine = refine(clean_labels(coarse, _aired(box)), box, box.orientation.apply(volume.voxels))
     voxel_ml = float(np.prod(volume.spacing_mm)) / 1000
     structures = []
     for label, name in NAMES.items():
@@ -75,6 +75,19 @@ def postprocess(coarse: NDArray[np.uint8], box: LungBox, volume: Volume) -> Answ
     if not structures:
         raise LungsNotFound
     return Answer(structures=tuple(structures), notes=_notes(box, volume, structures))
+
+
+def _aired(box: LungBox) -> NDArray[np.bool_]:
+    """The lungs' mask on the graph's grid."""
+    mask, stride = box.lungs.mask, box.lungs.stride
+    places = [
+        np.rint((box.start_index[axis] + box.step[axis] * np.arange(box.shape[axis])) / stride[axis])
+        for axis in range(3)
+    ]
+    inside = np.ix_(
+        *(np.clip(place, 0, length - 1).astype(int) for place, length in zip(places, mask.shape, strict=True))
+    )
+    return np.asarray(mask[inside], np.bool_)
 
 
 def refine(coarse: NDArray[np.uint8], box: LungBox, voxels: NDArray[np.int16]) -> FineLabels:

@@ -16,6 +16,8 @@ from study.volume import Volume
 MARGIN_MM = 10.0
 SIDE_MULTIPLE, SIDE_MIN = 16, 32
 EXTENT_MIN_MM = 30.0
+# The bases of the lungs on a scan of the abdomen count too.
+PART_MIN_ML = 25.0
 # The windpipe above the lungs is in the mask too; its cross-section is smaller than this.
 WINDPIPE_MAX_MM2 = 600.0
 
@@ -42,7 +44,9 @@ def preprocess(volume: Volume, spacing_mm: tuple[float, float, float]) -> ModelI
     extent = (voxels.shape[0] - 1) * spacing[0]
     if extent < EXTENT_MIN_MM:
         raise VolumeTooThin(extent, EXTENT_MIN_MM)
-    lungs = find_lungs(voxels, (spacing[0], spacing[1], spacing[2]), closed=False)
+    lungs = find_lungs(
+        voxels, (spacing[0], spacing[1], spacing[2]), closed=False, volume_min_ml=PART_MIN_ML
+    )
     if lungs is None:
         raise LungsNotFound
     box = lung_box(lungs, voxels.shape, spacing, spacing_mm, orientation)

@@ -16,6 +16,8 @@ LUNG_VOLUME_MIN_ML = 80.0
 # Lung tissue lies between these; gas in the bowel and air around the body lie below.
 TISSUE_HU = (-940, -500)
 TISSUE_SHARE_MIN = 0.25
+# Of a small part more must be tissue: loops of bowel are walls around gas, emphysema fills large parts.
+SMALL_BELOW_ML, SMALL_TISSUE_SHARE_MIN = 400.0, 0.6
 CLOSING_MM = 12.0
 # Of all lung-like parts, those smaller than this share of the largest are dropped.
 LARGEST_SHARE_MIN = 0.05
@@ -45,11 +47,16 @@ class LungMask:
 
 
 def find_lungs(
-    voxels: NDArray[np.int16], spacing_mm: tuple[float, float, float], *, closed: bool = True
+    voxels: NDArray[np.int16],
+    spacing_mm: tuple[float, float, float],
+    *,
+    closed: bool = True,
+    volume_min_ml: float = LUNG_VOLUME_MIN_ML,
 ) -> LungMask | None:
     """The lungs of a CT in HU, or None when nothing looks like one.
 
     closed: whether holes and bays are filled; who only wants to know where the lungs are saves most of the time.
+    volume_min_ml: of one connected part; of lungs that the scan only grazes little is there.
     """
     stride = tuple(max(1, round(SAMPLE_MM / step)) for step in spacing_mm)
     coarse = voxels[:: stride[0], :: stride[1], :: stride[2]]
@@ -61,7 +68,8 @@ def find_lungs(
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     tissue = (coarse > TISSUE_HU[0]) & (coarse < TISSUE_HU[1])
     tissue_sizes = np.bincount(labels[tissue], minlength=count + 1)
-    lung = (sizes * sample_ml >= LUNG_VOLUME_MIN_ML) & (tissue_sizes >= TISSUE_SHARE_MIN * sizes)
+    share_min = np.where(sizes * sample_ml < SMALL_BELOW_ML, SMALL_TISSUE_SHARE_MIN, TISSUE_SHARE_MIN)
+    lung = (sizes * sample_ml >= volume_min_ml) & (tissue_sizes >= share_min * sizes)
     lung[0] = False
     if not lung.any():
         return None

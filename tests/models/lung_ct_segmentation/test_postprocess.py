@@ -109,10 +109,14 @@ def test_stray_pieces_join_their_surroundings_and_holes_are_filled() -> None:
     labels[14:17, 10:12, 14:16] = 0  # a nodule
     labels[1:3, 1:3, 1:3] = 5  # gas in the stomach
     labels[6:24, 5:15, 27:29] = 5
-    cleaned = clean_labels(labels)
+    labels[1:4, 26:30, 2:26] = 2  # air outside the body
+    aired = np.zeros(labels.shape, np.bool_)
+    aired[6:20, 6:24, 6:29] = True
+    cleaned = clean_labels(labels, aired)
     assert (cleaned[5:25, 5:15, 5:25] == 1).all()
     assert (cleaned[5:25, 15:25, 5:25] == 3).all()
     assert cleaned[1:3, 1:3, 1:3].max() == 0
+    assert not (cleaned == 2).any()
 
 
 def test_orientation_is_undone_exactly() -> None:
