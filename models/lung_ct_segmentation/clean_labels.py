@@ -12,11 +12,13 @@ from models.lung_ct_segmentation.lobes import NAMES
 PIECE_SHARE_MIN = 0.2
 
 
-def clean_labels(labels: NDArray[np.uint8], aired: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def clean_labels(
+    labels: NDArray[np.uint8], aired: NDArray[np.bool_], tissue: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
     """Labels (slice, row, column) whose stray pieces are dropped or join the lobe around them.
 
     aired: where the lungs' mask is, which dense lung is not in; what does not touch it, such as air outside the
-    body, is no lung.
+    body, is no lung. tissue: what is lung by its density alone; it belongs to the nearest lobe.
     """
     lungs = ndimage.binary_fill_holes(labels > 0)
     lungs &= _touching(lungs, lungs & aired)
@@ -25,6 +27,7 @@ def clean_labels(labels: NDArray[np.uint8], aired: NDArray[np.bool_]) -> NDArray
     for label, box in zip(NAMES, ndimage.find_objects(labels, max(NAMES)), strict=True):
         if box is not None:
             kept[box][_large_pieces(labels[box] == label)] = label
+    lungs |= tissue
     lungs &= _touching(lungs, kept > 0)
     stray = lungs & (kept == 0)
     if stray.any():

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from models.errors import LungsNotFound
 from models.lung_ct_segmentation.clean_labels import clean_labels, widen
 from models.lung_ct_segmentation.lobes import LOBES, NAMES
 from models.lung_ct_segmentation.preprocess import LungBox
-from models.ops.lung_mask import LungMask
+from models.ops.lung_mask import TISSUE_HU, LungMask
 from models.ops.lungs_cut import lungs_cut
 from models.ops.resample import Weights, linear_weights
 from models.ops.resample_mean import THREADS_MAX
@@ -53,7 +54,9 @@ def postprocess(coarse: NDArray[np.uint8], box: LungBox, volume: Volume) -> Answ
 
     Raises `LungsNotFound` where the graph sees none.
     """
-    fine = refine(clean_labels(coarse, _aired(box)), box, box.orientation.apply(volume.voxels))
+    voxels = box.orientation.apply(volume.voxels)
+    aired, tissue = (_on_graph_grid(mask, box) for mask in (box.lungs.mask, _tissue(voxels, box.lungs)))
+    fine = refine(clean_labels(coarse, aired, tissue), box, voxels)
     voxel_ml = float(np.prod(volume.spacing_mm)) / 1000
     structures = []
     for label, name in NAMES.items():
@@ -77,17 +80,22 @@ def postprocess(coarse: NDArray[np.uint8], box: LungBox, volume: Volume) -> Answ
     return Answer(structures=tuple(structures), notes=_notes(box, volume, structures))
 
 
-def _aired(box: LungBox) -> NDArray[np.bool_]:
-    """The lungs' mask on the graph's grid."""
-    mask, stride = box.lungs.mask, box.lungs.stride
+def _tissue(voxels: NDArray[np.int16], lungs: LungMask) -> NDArray[np.bool_]:
+    """What of the lungs' mask has the density of lung, on its grid, without the thin rims of airways."""
+    values = voxels[tuple(slice(None, None, step) for step in lungs.stride)]
+    tissue = lungs.mask & (values > TISSUE_HU[0]) & (values < TISSUE_HU[1])
+    return np.asarray(ndimage.binary_opening(tissue), np.bool_)
+
+
+def _on_graph_grid(mask: NDArray[np.bool_], box: LungBox) -> NDArray[np.bool_]:
+    """A mask on the grid of the lungs' mask at the voxels of the graph."""
     places = [
-        np.rint((box.start_index[axis] + box.step[axis] * np.arange(box.shape[axis])) / stride[axis])
-        for axis in range(3)
+        np.rint((start + step * np.arange(count)) / stride).clip(0, length - 1).astype(int)
+        for start, step, count, stride, length in zip(
+            box.start_index, box.step, box.shape, box.lungs.stride, mask.shape, strict=True
+        )
     ]
-    inside = np.ix_(
-        *(np.clip(place, 0, length - 1).astype(int) for place, length in zip(places, mask.shape, strict=True))
-    )
-    return np.asarray(mask[inside], np.bool_)
+    return np.asarray(mask[np.ix_(*places)], np.bool_)
 
 
 def refine(coarse: NDArray[np.uint8], box: LungBox, voxels: NDArray[np.int16]) -> FineLabels:

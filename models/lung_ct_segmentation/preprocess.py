@@ -44,9 +44,7 @@ def preprocess(volume: Volume, spacing_mm: tuple[float, float, float]) -> ModelI
     extent = (voxels.shape[0] - 1) * spacing[0]
     if extent < EXTENT_MIN_MM:
         raise VolumeTooThin(extent, EXTENT_MIN_MM)
-    lungs = find_lungs(
-        voxels, (spacing[0], spacing[1], spacing[2]), closed=False, volume_min_ml=PART_MIN_ML
-    )
+    lungs = find_lungs(voxels, (spacing[0], spacing[1], spacing[2]), closed=False, volume_min_ml=PART_MIN_ML)
     if lungs is None:
         raise LungsNotFound
     box = lung_box(lungs, voxels.shape, spacing, spacing_mm, orientation)

@@ -112,9 +112,12 @@ def test_stray_pieces_join_their_surroundings_and_holes_are_filled() -> None:
     labels[1:4, 26:30, 2:26] = 2  # air outside the body
     aired = np.zeros(labels.shape, np.bool_)
     aired[6:20, 6:24, 6:29] = True
-    cleaned = clean_labels(labels, aired)
+    tissue = np.zeros(labels.shape, np.bool_)
+    tissue[25:28, 15:25, 5:25] = True  # the recess below the lower lobe, which the graph did not see
+    cleaned = clean_labels(labels, aired, tissue)
     assert (cleaned[5:25, 5:15, 5:25] == 1).all()
     assert (cleaned[5:25, 15:25, 5:25] == 3).all()
+    assert (cleaned[25:28, 15:25, 5:25] == 3).all()
     assert cleaned[1:3, 1:3, 1:3].max() == 0
     assert not (cleaned == 2).any()
 
