@@ -99,7 +99,14 @@ def analyze(
 def _remove_former_results(out: Path, product: str) -> None:
     """The findings of an earlier study must not lie beside the refusal of this one."""
     objects = (f"{product}.{kind}.dcm" for kind in ("sr", "seg", "pdf"))
-    for pattern in (*objects, "finding-*.png", "radiograph*.png", "structures-*.png", "report.pdf", "result.json"):
+    for pattern in (
+        *objects,
+        "finding-*.png",
+        "radiograph*.png",
+        "structures-*.png",
+        "report.pdf",
+        "result.json",
+    ):
         for path in out.glob(pattern):
             path.unlink()
 
