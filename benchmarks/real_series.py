@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ def main() -> None:
     options = parser.parse_args()
     model, endpoint = get_model(options.model), OnnxRuntimeEndpoint()
     records = []
+    print(f"{model.manifest.name} {model.manifest.version}, threshold {model.manifest.operating_threshold}\n")
+    print("| series | known lesion | result at the operating point | other findings |\n|---|---|---|---|")
     for name, load, truths_of in cases(options.data):
         record: dict[str, Any] = {"case": name}
         try:
@@ -67,9 +70,30 @@ def main() -> None:
         else:
             record |= judged(result.findings, truths_of(volume))
         records.append(record)
-        print(json.dumps(record, indent=1))
+        print(row(record), flush=True)
     if options.json:
         options.json.write_text(json.dumps(records, indent=1) + "\n", "utf-8")
+
+
+def row(record: dict[str, Any]) -> str:
+    """One line of the table in the model card."""
+    if "refused" in record:
+        return f"| {record['case']} | – | refused: {record['refused']} | – |"
+    lesions, results = [], []
+    for hit in record["lesions"]:
+        lesions.append(f"{hit['lesion']} {hit['diameter_mm']:.1f} mm")
+        results.append(
+            "missed"
+            if hit["rank"] is None
+            else f"finding {hit['rank']}, score {hit['score']:.2f}, {hit['distance_mm']:.1f} mm off, "
+            f"mean diameter {hit['mean_diameter_mm']:.1f} mm"
+        )
+    others = ", ".join(f"{score:.2f}" for score in record["other_scores"])
+    count = record["other_findings"]
+    return (
+        f"| {record['case']} | {'; '.join(lesions) or 'none known'} | {'; '.join(results) or '–'} "
+        f"| {count}{f' ({others})' if others else ''} |"
+    )
 
 
 def judged(findings: Any, truths: list[Truth]) -> dict[str, Any]:
@@ -99,7 +123,11 @@ def cases(
     """Name, loader and truth of every case."""
     lidc = json.loads((data / "ct_chest_lidc0314_1mm/ground_truth.json").read_text())["nodules"][0]
     nodule = [Truth("nodule", tuple(lidc["center_lps_mm"]), lidc["diameter_mm"])]
-    yield "ct_chest_lidc0314_1mm", lambda: dicom(data / "ct_chest_lidc0314_1mm/dicom"), lambda _: nodule
+    case = data / "ct_chest_lidc0314_1mm/dicom"
+    yield "ct_chest_lidc0314_1mm", lambda: dicom(case), lambda _: nodule
+    for thickness in (2.5, 5.0, 8.0):
+        name = f"the same, slices averaged to {thickness:g} mm"
+        yield name, partial(lambda mm: thicker(dicom(case), mm), thickness), lambda _: nodule
     lesions = json.loads((data / "ct_chest_4dlung_113/ground_truth.json").read_text())["lesions"]
     tumours = [
         Truth(x["label"], tuple(x["center_lps_mm"]), x["equivalent_sphere_diameter_mm"]) for x in lesions
@@ -120,6 +148,27 @@ def cases(
     )
     nifti_path = data / "nifti_sources/ts_pulmonary_ct_cropped.nii.gz"
     yield "ts_pulmonary_ct_cropped (no truth)", lambda: nifti(nifti_path), lambda _: []
+
+
+def thicker(volume: Volume, thickness_mm: float) -> Volume:
+    """The volume as a scan with contiguous slices of this thickness would show it."""
+    affine = volume.affine_mm.copy()
+    ratio = thickness_mm / volume.spacing_mm[0]
+    count = int(volume.voxels.shape[0] / ratio)
+    voxels = np.empty((count, *volume.voxels.shape[1:]), np.int16)
+    for number in range(count):
+        start, stop = number * ratio, (number + 1) * ratio
+        used = np.arange(int(start), min(int(np.ceil(stop)), volume.voxels.shape[0]))
+        share = np.minimum(used + 1, stop) - np.maximum(used, start)
+        voxels[number] = np.rint(np.tensordot(share / share.sum(), volume.voxels[used], 1))
+    # The middle of the first slab lies (ratio - 1) / 2 source slices above the first source slice.
+    affine[:3, 3] += affine[:3, 0] * (ratio - 1) / 2
+    affine[:3, 0] *= ratio
+    uids = tuple(volume.slice_sop_instance_uids[int((n + 0.5) * ratio)] for n in range(count))
+    return dataclasses.replace(
+        volume, voxels=voxels, affine_mm=affine, slice_sop_instance_uids=uids, slice_frame_numbers=(1,) * count,
+        slice_thickness_mm=thickness_mm,
+    )  # fmt: skip
 
 
 def dicom(folder: Path) -> Volume:

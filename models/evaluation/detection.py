@@ -90,8 +90,9 @@ def by_lesion(matches: Matches, cases: Sequence[DetectionCase], threshold: float
 
 
 def _lesion_facts(one: Match, cases: Sequence[DetectionCase]) -> Facts:
-    kind = {"kind": one.truth.kind} if one.truth.kind else {}
-    return {"diameter_mm": one.truth.diameter_mm, **kind, **cases[one.scan].facts}
+    size, kind = one.truth.diameter_mm, one.truth.kind
+    kinds = {"kind": kind, "kind_from_6_mm": kind if size >= 6 else "under 6 mm"} if kind else {}
+    return {"diameter_mm": size, **kinds, **cases[one.scan].facts}
 
 
 def by_scan(matches: Matches, cases: Sequence[DetectionCase], threshold: float) -> tuple[Group, ...]:

@@ -13,29 +13,54 @@ from pathlib import Path
 import numpy as np
 
 from models.lung_nodule_ct.phantom import Nodule, Phantom, make_phantom
+from models.lung_nodule_ct.phantom_style import HELD_OUT, TRAINING
 
-# The splits never share a seed. Training phantoms carry more nodules than a patient would.
-FIRST_SEED = {"train": 1_000, "validation": 4_000, "test": 5_000, "masses": 6_000}
-# Share of the training phantoms with a mass; the split `masses` has one in each, validation and test have none.
-MASS_SHARE = 0.4
+# The splits never share a seed. `train`, `validation` and `test` have nodules; `mass_train` and `mass_validation`
+# also masses and what looks like one; the held-out splits come from a generator with other parameters.
+FIRST_SEED = {
+    "train": 1_000,
+    "validation": 4_000,
+    "test": 5_000,
+    "mass_train": 10_000,
+    "mass_validation": 14_000,
+    "heldout": 20_000,
+    "heldout_thick": 24_000,
+}
+THICK_MM = (3.75, 5.0, 8.0)
 NATIVE_PIXEL_MM = 0.7
 
 
 def phantom_of(split: str, index: int) -> Phantom:
     """Phantom number `index` of a split.
 
-    Training phantoms have 1 mm pixels. The others have the 0.7 mm pixels of a usual chest CT, so that
-    they take the whole serving path.
+    Training phantoms have 1 mm pixels and more nodules than a patient would. The others have the 0.7 mm
+    pixels of a usual chest CT, so that they take the whole serving path.
     """
     seed = FIRST_SEED[split] + index
     rng = np.random.default_rng([seed, 1])
     if split == "train":
-        nodule_count = int(rng.integers(5, 13))
-        return make_phantom(seed, nodule_count=nodule_count, mass_count=int(rng.random() < MASS_SHARE))
-    thickness = float(rng.choice([0.6, 1.0, 1.0, 1.5, 2.0, 3.0]))
-    spacing = (max(0.6, thickness * 0.8), NATIVE_PIXEL_MM, NATIVE_PIXEL_MM)
+        return make_phantom(seed, nodule_count=int(rng.integers(5, 13)))
+    if split == "mass_train":
+        masses = int(rng.choice([0, 1, 2, 2]))
+        return make_phantom(seed, spacing_mm=(2.0, 1.0, 1.0), mass_count=masses, large_lookalikes=True)
+    held_out = split.startswith("heldout")
+    style = HELD_OUT if held_out else TRAINING
+    thickness = float(rng.choice(THICK_MM if split == "heldout_thick" else style.thickness_mm))
+    # Every third held-out chest has a mass, every validation chest of masses has one; many nodules for each make
+    # the few phantoms say more.
+    masses = int(index % 3 == 0) if held_out else int(split == "mass_validation")
     return make_phantom(
-        seed, spacing_mm=spacing, slice_thickness_mm=thickness, mass_count=int(split == "masses")
+        seed,
+        spacing_mm=(
+            max(0.6, thickness if thickness > 3 else thickness * 0.8),
+            NATIVE_PIXEL_MM,
+            NATIVE_PIXEL_MM,
+        ),
+        slice_thickness_mm=thickness,
+        nodule_count=int(rng.integers(4, 10)) if held_out else None,
+        mass_count=masses,
+        large_lookalikes=held_out or split == "mass_validation",
+        style=style,
     )
 
 
@@ -50,6 +75,9 @@ def write(path: Path, phantom: Phantom) -> None:
         diameters_mm=np.array([nodule.diameter_mm for nodule in phantom.truth]),
         kinds=np.array([nodule.kind for nodule in phantom.truth], dtype="U16"),
         seed=phantom.seed,
+        slice_thickness_mm=phantom.slice_thickness_mm,
+        sharpness=phantom.sharpness,
+        style=phantom.style,
     )
     temporary.rename(path)
 
@@ -63,7 +91,10 @@ def read(path: Path) -> Phantom:
             Nodule((float(c[0]), float(c[1]), float(c[2])), float(diameter), str(kind))  # type: ignore[arg-type]
             for c, diameter, kind in rows
         )
-        return Phantom(stored["voxels"], (z, y, x), truth, int(stored["seed"]))
+        return Phantom(
+            stored["voxels"], (z, y, x), truth, int(stored["seed"]), float(stored["slice_thickness_mm"]),
+            float(stored["sharpness"]), str(stored["style"]),
+        )  # fmt: skip
 
 
 def _make(task: tuple[Path, str, int]) -> Path:

@@ -3,7 +3,8 @@
     radmeter models evaluate lung_nodule_ct --data DIR --out evaluation.json [--set-operating-point]
 
 DIR holds phantoms of `dataset`; annotated real scans are read for every model alike. The operating point is the lowest
-threshold with at most 1/4 false positives per scan on the validation phantoms; the other splits only measure.
+threshold with at most 1/4 false positives per scan on the validation phantoms, those with masses and those without
+together; the other splits only measure.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def samples(data: Path) -> Iterator[Sample]:
         )
     for split, paths in splits.items():
         for path in paths:
-            yield sample_of(dataset.read(path), split)
+            yield sample_of(dataset.read(path), "validation" if split == "mass_validation" else split)
 
 
 def sample_of(phantom: Phantom, split: str) -> Sample:
@@ -50,7 +51,12 @@ def sample_of(phantom: Phantom, split: str) -> Sample:
         Real((float(x), float(y), float(z)), nodule.diameter_mm, nodule.kind)
         for nodule, (x, y, z) in zip(phantom.truth, centers, strict=True)
     )
-    return Sample(volume, Nodules(lesions), split, {"slice_spacing_mm": round(phantom.spacing_mm[0], 2)})
+    sharpness = phantom.sharpness
+    facts = {
+        "slice_thickness_mm": phantom.slice_thickness_mm,
+        "kernel": "smooth" if sharpness < 1 / 3 else "medium" if sharpness < 2 / 3 else "sharp",
+    }
+    return Sample(volume, Nodules(lesions), split, facts)
 
 
 def volume_of(phantom: Phantom) -> Volume:

@@ -1,6 +1,6 @@
-"""Writes the served ONNX graph from a checkpoint and pins it in the manifest. Needs the extra `train`.
+"""Writes the served ONNX graph from two checkpoints and pins it in the manifest. Needs the extra `train`.
 
-python -m models.lung_nodule_ct.export --checkpoint FILE.pt --out model.onnx
+python -m models.lung_nodule_ct.export --nodules FILE.pt --masses FILE.pt --out model.onnx
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from models.lung_nodule_ct.network import Detector, NoduleNet
+from models.lung_nodule_ct.network import Detector, NoduleNet, mass_net
 
 OPSET = 18
 SIDE_MULTIPLE = 16
@@ -20,15 +20,16 @@ SIDE_MULTIPLE = 16
 
 def load_network(checkpoint: Path) -> NoduleNet:
     """The network of a checkpoint, ready to evaluate."""
-    network = NoduleNet()
-    network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["weights"])
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    network = mass_net() if stored["part"] == "masses" else NoduleNet()
+    network.load_state_dict(stored["weights"])
     network.eval()
     return network
 
 
-def export(checkpoint: Path, out: Path) -> str:
-    """Write `out` and return its SHA-256. The weights lie inside the file."""
-    detector = Detector(load_network(checkpoint)).eval()
+def export(nodules: Path, masses: Path, out: Path, mass_bias: float = 0.0) -> str:
+    """Write `out` from the checkpoints of the two networks and return its SHA-256. The weights lie inside the file."""
+    detector = Detector(load_network(nodules), load_network(masses), mass_bias).eval()
     sides = {
         axis + 1: SIDE_MULTIPLE * torch.export.Dim(name, min=2, max=64) for axis, name in enumerate("dhw")
     }
@@ -58,12 +59,14 @@ def pin(manifest: Path, digest: str, version: str | None = None) -> None:
 def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--nodules", type=Path, required=True, help="checkpoint of the network for nodules")
+    parser.add_argument("--masses", type=Path, required=True, help="checkpoint of the network for masses")
+    parser.add_argument("--mass-bias", type=float, default=0.0, help="added to the masses' logits")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--manifest", type=Path, help="pin the digest in this manifest.toml")
     parser.add_argument("--version", help="and set this version there")
     options = parser.parse_args()
-    digest = export(options.checkpoint, options.out)
+    digest = export(options.nodules, options.masses, options.out, options.mass_bias)
     if options.manifest:
         pin(options.manifest, digest, options.version)
     parser.exit(message=f"{options.out}: sha256 {digest}\n")

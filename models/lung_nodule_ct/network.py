@@ -14,6 +14,11 @@ from torch.nn import functional
 
 WIDTHS = (16, 32, 48, 64)
 BLOCKS = (1, 2, 2, 2)
+# Masses are sought on voxels that are the mean of COARSE³ others.
+COARSE = 4
+MASS_WIDTHS = (24, 64)
+MASS_BLOCKS = (2, 3)
+MASS_CANDIDATES = 32
 WINDOW_HU = (-1000.0, 600.0)
 STRIDE = 2
 # Scores start near 0.01 so that the many empty voxels do not swamp the first steps.
@@ -46,7 +51,7 @@ class NoduleNet(nn.Module):  # type: ignore[misc]
     """Windowed image (N, 1, D, H, W), sides multiples of 16, to (N, 5, D/2, H/2, W/2).
 
     Channels: centre logit; offset of the centre along (slice, row, column) in output voxels;
-    log of the diameter in mm.
+    log of the diameter in input voxels.
     """
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS, blocks: tuple[int, ...] = BLOCKS) -> None:
@@ -83,30 +88,50 @@ def window(hounsfield: Tensor) -> Tensor:
     return ((hounsfield - low) / (high - low)).clamp(0, 1)
 
 
+def mass_net() -> NoduleNet:
+    """The network that looks for masses on a 4 mm grid: fewer levels, for the grid is coarser already."""
+    return NoduleNet(MASS_WIDTHS, MASS_BLOCKS)
+
+
 class Detector(nn.Module):  # type: ignore[misc]
     """The graph that is served: int16 HU (N, D, H, W) at 1 mm to `candidates` peaks per image.
 
+    Two networks look at the same image: one for nodules at 1 mm, one for masses on the means of 4 x 4 x 4 voxels.
     Returns scores (N, K) in [0, 1], descending; centres (N, K, 3) as (slice, row, column) in input
     voxels; diameters (N, K) in mm. A peak is the highest score among its 26 neighbours.
+    mass_bias: is added to the masses' logits, so that one threshold fits both.
     """
 
-    def __init__(self, network: NoduleNet, candidates: int = 256) -> None:
+    def __init__(
+        self, nodules: NoduleNet, masses: NoduleNet, mass_bias: float = 0.0, candidates: int = 256
+    ) -> None:
         super().__init__()
-        self.network = network
-        self.candidates = candidates
+        self.nodules, self.masses = nodules, masses
+        self.mass_bias, self.candidates = mass_bias, candidates
 
     def forward(self, hounsfield: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         image = window(hounsfield.to(torch.float32)).unsqueeze(1)
-        output = self.network(image)
-        score = output[:, 0:1].sigmoid()
-        highest = functional.max_pool3d(score, 3, 1, 1)
-        peaks = torch.where(score == highest, score, torch.zeros_like(score)).flatten(1)
-        scores, position = peaks.topk(self.candidates, dim=1)
-        grid = [torch.arange(size, dtype=torch.float32, device=output.device) for size in output.shape[2:]]
-        z, y, x = grid[0][:, None, None], grid[1][None, :, None], grid[2][None, None, :]
-        located = [output[:, 1] + z, output[:, 2] + y, output[:, 3] + x, output[:, 4]]
-        values = torch.stack([field.flatten(1).gather(1, position) for field in located], dim=2)
-        # Output voxel i covers input voxels 2i and 2i + 1: its centre is at 2i + 0.5.
-        centers = values[:, :, :3] * STRIDE + (STRIDE - 1) / 2
-        diameters = values[:, :, 3].clamp(0.0, 4.5).exp()
-        return scores, centers, diameters
+        fine = peaks(self.nodules(image), self.candidates)
+        output = self.masses(functional.avg_pool3d(image, COARSE))
+        shift = torch.tensor([self.mass_bias, 0.0, 0.0, 0.0, 0.0]).reshape(1, 5, 1, 1, 1)
+        scores, centers, diameters = peaks(output + shift, MASS_CANDIDATES)
+        # Coarse voxel i is the mean of voxels 4i to 4i + 3: its centre is at 4i + 1.5.
+        coarse = (scores, centers * COARSE + (COARSE - 1) / 2, diameters * COARSE)
+        scores, centers, diameters = (torch.cat(pair, dim=1) for pair in zip(fine, coarse, strict=True))
+        scores, order = scores.topk(self.candidates, dim=1)
+        centers = centers.gather(1, order.unsqueeze(2).expand(-1, -1, 3))
+        return scores, centers, diameters.gather(1, order)
+
+
+def peaks(output: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The `count` best peaks of a network's output: scores, centres and diameters in voxels of its input."""
+    score = output[:, 0:1].sigmoid()
+    highest = functional.max_pool3d(score, 3, 1, 1)
+    best = torch.where(score == highest, score, torch.zeros_like(score)).flatten(1)
+    scores, position = best.topk(count, dim=1)
+    grid = [torch.arange(size, dtype=torch.float32, device=output.device) for size in output.shape[2:]]
+    z, y, x = grid[0][:, None, None], grid[1][None, :, None], grid[2][None, None, :]
+    located = [output[:, 1] + z, output[:, 2] + y, output[:, 3] + x, output[:, 4]]
+    values = torch.stack([field.flatten(1).gather(1, position) for field in located], dim=2)
+    # Output voxel i covers input voxels 2i and 2i + 1: its centre is at 2i + 0.5.
+    return scores, values[:, :, :3] * STRIDE + (STRIDE - 1) / 2, values[:, :, 3].clamp(0.0, 4.5).exp()

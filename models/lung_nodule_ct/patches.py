@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.lung_nodule_ct import dataset
+from models.lung_nodule_ct.pasted_masses import paste_mass
 from models.ops.lung_mask import find_lungs
-from models.ops.resample import resample_box
+from models.ops.resample import linear_weights, resample_box
 
 WINDOW_HU = (-1000.0, 600.0)
 BRIGHT_ABOVE_HU = -450
@@ -21,15 +21,22 @@ MARGIN_MM = 16
 # bright voxels in the lung (vessels, fissures, walls); the rest anywhere in the lung.
 NEAR_NODULE, NEAR_MISTAKE, NEAR_BRIGHT = 0.5, 0.2, 0.2
 MISTAKES_KEPT = 3000
+# What the network for masses has to find; anything smaller is background to it.
+MASS_MIN_MM = 20.0
+# Share of its patches into which one more is put.
+PASTED = 0.5
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A phantom at 1 mm, cut to the lungs' box, and the places to draw patches from."""
+    """A phantom at 1 mm, cut to the lungs' box, and the places to draw patches from.
+
+    Everything is in voxels; of a scene that `coarse_scene` made they are wider than 1 mm.
+    """
 
     voxels: NDArray[np.int16]
     centers: NDArray[np.float64]
-    diameters_mm: NDArray[np.float64]
+    diameters: NDArray[np.float64]
     lung_places: NDArray[np.int64]
     bright_places: NDArray[np.int64]
 
@@ -82,13 +89,44 @@ def load_scene(path: Path, rng: np.random.Generator) -> Scene:
     )
 
 
+def coarse_scene(scene: Scene, factor: int, slice_mm: int = 1) -> Scene:
+    """The scene on the means of factor³ voxels, with the lesions that are masses there.
+
+    Densities are clipped to the window before, as in the graph. slice_mm: a scan with slices so thick comes before.
+    """
+    low_hu, high_hu = WINDOW_HU
+    voxels = np.clip(scene.voxels.astype(np.float32), low_hu, high_hu)
+    if slice_mm > 1:
+        count = voxels.shape[0] // slice_mm
+        slices = voxels[: count * slice_mm].reshape(count, slice_mm, *voxels.shape[1:]).mean(axis=1)
+        low, high, share = linear_weights((1 / slice_mm - 1) / 2, 1 / slice_mm, voxels.shape[0], count)
+        voxels = slices[low] + (slices[high] - slices[low]) * share[:, None, None]
+    sides = [length // factor for length in voxels.shape]
+    whole = voxels[tuple(slice(0, side * factor) for side in sides)]
+    grouped = whole.reshape(sides[0], factor, sides[1], factor, sides[2], factor)
+    large = scene.diameters >= MASS_MIN_MM
+    return Scene(
+        np.rint(grouped.mean(axis=(1, 3, 5))).astype(np.int16),
+        (scene.centers[large] - (factor - 1) / 2) / factor,
+        scene.diameters[large] / factor,
+        scene.lung_places // factor,
+        scene.bright_places // factor,
+    )
+
+
 @dataclass
 class PatchSampler:
-    """Draws batches. `report_mistakes` feeds places of false alarms back into the draw."""
+    """Draws batches. `report_mistakes` feeds places of false alarms back into the draw.
 
-    scenes: Sequence[Scene]
+    masses_of_mm: width of a voxel where masses are sought, 0 where nodules are. Then further masses are put into the
+    patches, and patches are mirrored and lie on their back or front, but are never turned: what is normal depends on
+    where it is.
+    """
+
+    scenes: list[Scene]
     patch: int
     rng: np.random.Generator
+    masses_of_mm: float = 0.0
     mistakes: deque[tuple[int, NDArray[np.float64]]] = field(
         default_factory=lambda: deque(maxlen=MISTAKES_KEPT)
     )
@@ -125,6 +163,17 @@ class PatchSampler:
             return source, place + self.rng.uniform(-12, 12, 3)
         return source, scene.lung_places[self.rng.integers(len(scene.lung_places))].astype(np.float64)
 
+    def _with_a_mass(
+        self, image: NDArray[np.float32], centers: NDArray[np.float64], diameters: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """One more mass in the patch; what it covers is gone."""
+        pasted = paste_mass(self.rng, image, self.masses_of_mm)
+        if pasted is None:
+            return centers, diameters
+        center, diameter = pasted
+        free = np.linalg.norm(centers - center, axis=1) > (diameters + diameter) / 2
+        return np.vstack([centers[free], center]), np.append(diameters[free], diameter)
+
     def _draw(self) -> tuple[object, ...]:
         rng, side = self.rng, self.patch
         source, place = self._place()
@@ -136,13 +185,17 @@ class PatchSampler:
         image = image * np.float32(rng.uniform(0.95, 1.05)) + np.float32(rng.uniform(-0.025, 0.025))
         centers = scene.centers - origin
         inside = ((centers > -0.5) & (centers < side - 0.5)).all(axis=1)
-        centers, diameters = centers[inside], scene.diameters_mm[inside]
+        centers, diameters = centers[inside], scene.diameters[inside]
+        if self.masses_of_mm and rng.random() < PASTED:
+            centers, diameters = self._with_a_mass(image, centers, diameters)
         axes = (0, 1, 2)
-        if rng.random() < 0.5:
+        if not self.masses_of_mm and rng.random() < 0.5:
             axes = (axes[0], axes[2], axes[1])
-        if rng.random() < 0.3:
+        if not self.masses_of_mm and rng.random() < 0.3:
             axes = (axes[1], axes[0], axes[2])
-        flips = tuple(bool(rng.random() < 0.5) for _ in range(3))
+        flips = tuple(
+            bool(rng.random() < share) for share in ((0, 0.15, 0.5) if self.masses_of_mm else (0.5,) * 3)
+        )
         image, centers = image.transpose(axes), centers[:, axes]
         for axis in range(3):
             if flips[axis]:
@@ -153,13 +206,13 @@ class PatchSampler:
 
 
 def targets(
-    centers: NDArray[np.float64], diameters_mm: NDArray[np.float64], side: int
+    centers: NDArray[np.float64], diameters: NDArray[np.float64], side: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Heat map, regression maps and their weight at output stride 2, from centres in input voxels."""
     heat = np.zeros((side,) * 3, np.float32)
     regression = np.zeros((4, *heat.shape), np.float32)
     weight = np.zeros_like(heat)
-    for center, diameter in zip((centers - 0.5) / 2, diameters_mm, strict=True):
+    for center, diameter in zip((centers - 0.5) / 2, diameters, strict=True):
         reach = max(4.0, diameter / 2 * 0.75)
         low = np.maximum(np.floor(center - reach), 0).astype(int)
         high = np.minimum(np.ceil(center + reach + 1), side).astype(int)

@@ -20,6 +20,7 @@ from models.lung_nodule_ct.phantom_shapes import (
     smooth_noise,
     upsample_by_two,
 )
+from models.lung_nodule_ct.phantom_style import TRAINING, Style
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Chest:
     blood_hu: float
     center: Vector
     thorax_mm: tuple[float, float]
+    style: Style
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class _Frame:
         return np.asarray(np.sqrt(np.clip(1 - 0.93 * above**2.4, 0, 1)), np.float32)
 
 
-def make_chest(rng: np.random.Generator, shape: tuple[int, int, int]) -> Chest:
+def make_chest(rng: np.random.Generator, shape: tuple[int, int, int], style: Style = TRAINING) -> Chest:
     """Everything that does not depend on vessels and lesions."""
     scale = rng.uniform(0.85, 1.05)
     frame = _Frame(
@@ -65,10 +67,10 @@ def make_chest(rng: np.random.Generator, shape: tuple[int, int, int]) -> Chest:
         ay=90 * scale * rng.uniform(0.92, 1.08), ax=130 * scale * rng.uniform(0.95, 1.05),
         apex_z=shape[0] * rng.uniform(0.9, 0.99),
     )  # fmt: skip
-    depth = _lung_depth(rng, frame)
+    depth = _lung_depth(rng, frame, style)
     lung = np.clip(depth + 0.5, 0, 1)
     hu = _soft_tissue(rng, frame)
-    hu += (_lung_air(rng, frame, depth) - hu) * lung
+    hu += (_lung_air(rng, frame, depth, style) - hu) * lung
     blood = float(rng.uniform(30, 60) if rng.random() < 0.5 else rng.uniform(80, 350))
     _mediastinum(rng, frame, hu, blood)
     _bones(rng, frame, hu)
@@ -84,10 +86,10 @@ def make_chest(rng: np.random.Generator, shape: tuple[int, int, int]) -> Chest:
         )
         for side in (1, -1)
     )
-    return Chest(hu, depth, lung, (hila[0], hila[1]), blood, center, (frame.ay, frame.ax))
+    return Chest(hu, depth, lung, (hila[0], hila[1]), blood, center, (frame.ay, frame.ax), style)
 
 
-def _lung_depth(rng: np.random.Generator, frame: _Frame) -> Array:
+def _lung_depth(rng: np.random.Generator, frame: _Frame, style: Style) -> Array:
     """About the signed distance to the lung surface in mm, positive inside."""
     z, y, x = half_grid(frame.shape)
     taper = frame.taper(z)
@@ -117,7 +119,7 @@ def _lung_depth(rng: np.random.Generator, frame: _Frame) -> Array:
         )
         floor = z - base - dome * np.clip(round_top, -0.3, 1)
         depth = np.where(side * dx > 0, np.minimum(depth, floor), depth)
-    bump_scale, bump = rng.uniform(12, 30), rng.uniform(0.6, 1.8)
+    bump_scale, bump = rng.uniform(12, 30), rng.uniform(*style.bump_mm)
     depth = depth + bump * smooth_noise(rng, depth.shape, bump_scale / 2)
     return upsample_by_two(depth.astype(np.float32), frame.shape)
 
@@ -147,14 +149,15 @@ def _soft_tissue(rng: np.random.Generator, frame: _Frame) -> Array:
     return upsample_by_two(hu, frame.shape)
 
 
-def _lung_air(rng: np.random.Generator, frame: _Frame, depth: Array) -> Array:
+def _lung_air(rng: np.random.Generator, frame: _Frame, depth: Array, style: Style) -> Array:
     """HU of lung tissue: patchy, denser where gravity pulls, with emphysema and haze in some."""
     shape = frame.shape
-    base = rng.uniform(-890, -800)
+    base = rng.uniform(*style.lung_hu)
+    coarse_mm, fine_mm = style.texture_mm
     air = (
         base
-        + smooth_noise(rng, shape, 10) * rng.uniform(8, 25)
-        + smooth_noise(rng, shape, 4) * rng.uniform(5, 18)
+        + smooth_noise(rng, shape, coarse_mm) * rng.uniform(8, 25)
+        + smooth_noise(rng, shape, fine_mm) * rng.uniform(5, 18)
     )
     rows = (np.arange(shape[1], dtype=np.float32) - frame.cy)[None, :, None] / frame.ay
     air += rows * rng.uniform(10, 45) + np.clip(rows - 0.5, 0, 1) * rng.uniform(0, 160)

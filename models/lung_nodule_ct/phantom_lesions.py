@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from models.lung_nodule_ct.phantom_anatomy import Chest
+from models.lung_nodule_ct.phantom_forms import lobed, rippled
 from models.lung_nodule_ct.phantom_shapes import (
-    Array,
     Vector,
     box_around,
     draw_ball,
@@ -25,7 +25,6 @@ from models.lung_nodule_ct.phantom_vessels import Tube
 
 Kind = Literal["solid", "part-solid", "ground-glass"]
 DIAMETER_MIN_MM, DIAMETER_MAX_MM = 4.0, 30.0
-MASS_MAX_MM = 75.0
 
 
 @dataclass(frozen=True)
@@ -35,23 +34,6 @@ class Lesion:
     center: Vector
     diameter_mm: float
     kind: Kind
-
-
-def draw_masses(rng: np.random.Generator, chest: Chest, count: int) -> list[Lesion]:
-    """Up to `count` solid masses of 30 to 75 mm, half of them at the chest wall or the mediastinum."""
-    coarse = chest.depth_mm[::2, ::2, ::2]
-    places = [np.argwhere((coarse > 0.5) & (coarse < 8)) * 2.0, np.argwhere(coarse > 12) * 2.0]
-    found: list[Lesion] = []
-    for _ in range(count * 20):
-        if len(found) == count:
-            break
-        diameter = float(rng.uniform(DIAMETER_MAX_MM, MASS_MAX_MM))
-        candidates = places[int(rng.integers(2))]
-        center = candidates[rng.integers(len(candidates))] + rng.uniform(-1, 1, 3)
-        if all(np.linalg.norm(center - o.center) > (diameter + o.diameter_mm) / 2 + 6 for o in found):
-            lesion = _draw_nodule(rng, chest, center, diameter)
-            found += [] if lesion is None else [lesion]
-    return found
 
 
 def draw_nodules(
@@ -66,7 +48,8 @@ def draw_nodules(
     for _ in range(count * 20):
         if len(found) == count:
             break
-        diameter = float(np.clip(rng.lognormal(np.log(8.0), 0.52), DIAMETER_MIN_MM, DIAMETER_MAX_MM))
+        median, deviation = chest.style.nodule_size_mm
+        diameter = float(np.clip(rng.lognormal(np.log(median), deviation), DIAMETER_MIN_MM, DIAMETER_MAX_MM))
         place = rng.random()
         if place < 0.25:
             center = edge[rng.integers(len(edge))] + rng.uniform(-1, 1, 3)
@@ -85,8 +68,6 @@ def draw_nodules(
 
 
 def _kind(rng: np.random.Generator, diameter: float) -> Kind:
-    if diameter > DIAMETER_MAX_MM:
-        return "solid"
     chance = rng.random()
     if chance < 0.15 and diameter > 5.5:
         return "ground-glass"
@@ -101,8 +82,9 @@ def _draw_nodule(rng: np.random.Generator, chest: Chest, center: Vector, diamete
     if box is None:
         return None
     kind = _kind(rng, diameter)
-    distance = _distance_from_surface(rng, box, center, radius)
-    softness = rng.uniform(0.7, 1.4) if kind == "solid" else rng.uniform(1.2, 3.0)
+    style = chest.style
+    distance = (lobed if style.lobes else rippled)(rng, box, center, radius)
+    softness = rng.uniform(*(style.solid_edge_mm if kind == "solid" else style.ground_glass_edge_mm))
     weight = np.clip(0.5 - distance / softness, 0, 1).astype(np.float32)
     visible = np.where(chest.depth_mm[box] > 0, weight, 0)
     volume = float(visible.sum())
@@ -111,43 +93,23 @@ def _draw_nodule(rng: np.random.Generator, chest: Chest, center: Vector, diamete
         return None
     middle = np.array([float((visible * grid).sum()) / volume for grid in np.ogrid[box]])
     if kind == "solid":
-        paint(chest.hu, box, weight, rng.uniform(-80, 110), "set")
+        paint(chest.hu, box, weight, rng.uniform(*style.solid_hu), "set")
         if rng.random() < 0.3 and diameter > 6:
-            _spicules(rng, chest, center, radius)
+            spicules(rng, chest, center, radius)
         if rng.random() < 0.08 and diameter > 8:
             draw_ball(chest.hu, center, np.full(3, radius * rng.uniform(0.25, 0.7)), rng.uniform(200, 700))
         elif rng.random() < 0.06 and diameter > 12:
             draw_ball(chest.hu, center, np.full(3, radius * rng.uniform(0.3, 0.6)), -900, mode="set")
     else:
-        paint(chest.hu, box, weight, rng.uniform(-680, -380), "brighten")
+        paint(chest.hu, box, weight, rng.uniform(*style.ground_glass_hu), "brighten")
         if kind == "part-solid":
             core = np.clip(0.5 - (distance + radius * rng.uniform(0.35, 0.65)) / 1.2, 0, 1).astype(np.float32)
             paint(chest.hu, box, core, rng.uniform(-60, 60), "brighten")
-    return Lesion(middle, min(seen, MASS_MAX_MM if radius > DIAMETER_MAX_MM / 2 else DIAMETER_MAX_MM), kind)
+    return Lesion(middle, min(seen, DIAMETER_MAX_MM), kind)
 
 
-def _distance_from_surface(
-    rng: np.random.Generator, box: tuple[slice, ...], center: Vector, radius: float
-) -> Array:
-    """Signed distance in mm to a lobulated ellipsoid in a random attitude, negative inside."""
-    axes, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    stretch = rng.uniform(0.78, 1.25, 3)
-    stretch /= np.cbrt(stretch.prod())
-    offset = [g - c for g, c in zip(np.ogrid[box], center, strict=True)]
-    turned = [
-        sum(o * a for o, a in zip(offset, axis, strict=True)) / s
-        for axis, s in zip(axes, stretch, strict=True)
-    ]
-    length = np.sqrt(sum(t * t for t in turned)) + 1e-6
-    ripple = np.zeros(length.shape)
-    for _ in range(6):
-        direction = unit(rng.normal(size=3)) * rng.uniform(1.5, 4.5)
-        phase = sum(t * d for t, d in zip(turned, direction, strict=True)) / max(radius, 2)
-        ripple += np.sin(phase + rng.uniform(0, 2 * np.pi))
-    return np.asarray(length - radius * (1 + rng.uniform(0.01, 0.075) * ripple), np.float32)
-
-
-def _spicules(rng: np.random.Generator, chest: Chest, center: Vector, radius: float) -> None:
+def spicules(rng: np.random.Generator, chest: Chest, center: Vector, radius: float) -> None:
+    """Strands that radiate from a lesion into the lung."""
     for _ in range(rng.integers(4, 14)):
         direction = unit(rng.normal(size=3))
         tip = center + direction * radius * rng.uniform(1.2, 1.9)
@@ -182,7 +144,7 @@ def draw_lookalikes(rng: np.random.Generator, chest: Chest) -> None:
         draw_ball(
             chest.hu,
             center,
-            rng.uniform(1.0, 2.0) * rng.uniform(0.85, 1.15, 3),
+            rng.uniform(*chest.style.granuloma_mm) * rng.uniform(0.85, 1.15, 3),
             rng.uniform(500, 1200),
             chest.lung,
         )

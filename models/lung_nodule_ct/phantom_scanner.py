@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from models.lung_nodule_ct.phantom_shapes import Array, smooth_noise
+from models.lung_nodule_ct.phantom_style import TRAINING, Style
+
+NOISE_PLANES = 32
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,14 @@ class Scanner:
     noise_hu: float
     slice_thickness_mm: float
     spacing_mm: tuple[float, float, float]
+    style: Style = TRAINING
 
 
 def draw_scanner(
-    rng: np.random.Generator, spacing_mm: tuple[float, float, float] | None, slice_thickness_mm: float | None
+    rng: np.random.Generator,
+    spacing_mm: tuple[float, float, float] | None,
+    slice_thickness_mm: float | None,
+    style: Style = TRAINING,
 ) -> Scanner:
     """A scanner with whatever is not given chosen at random: slices of 0.6 to 3 mm."""
     thickness = slice_thickness_mm
@@ -43,24 +50,29 @@ def draw_scanner(
         step = thickness * float(rng.choice([0.7, 0.8, 1.0]))
         spacing_mm = (max(step, 0.5), 1.0, 1.0)
     sharpness = float(rng.uniform(0, 1))
-    dose_noise = rng.uniform(7, 22) * (1 + 1.8 * sharpness)
-    return Scanner(sharpness, float(dose_noise / np.sqrt(max(thickness, 0.6))), float(thickness), spacing_mm)
+    dose_noise = rng.uniform(*style.dose_noise_hu) * (1 + 1.8 * sharpness)
+    return Scanner(
+        sharpness, float(dose_noise / np.sqrt(max(thickness, 0.6))), float(thickness), spacing_mm, style
+    )
 
 
 def scan(rng: np.random.Generator, chest_hu: Array, scanner: Scanner) -> NDArray[np.int16]:
     """The chest (1 mm grid) as int16 slices at `scanner.spacing_mm`, voxel (0, 0, 0) in the same place."""
     dz, dy, dx = scanner.spacing_mm
     counts = [int((length - 1) / step) + 1 for length, step in zip(chest_hu.shape, (dz, dy, dx), strict=True)]
-    blur = 0.75 - 0.4 * scanner.sharpness
     moved = _heart_motion(rng, chest_hu) if rng.random() < 0.35 else chest_hu
-    hu = ndimage.gaussian_filter1d(moved, blur, axis=1, truncate=3)
-    hu = ndimage.gaussian_filter1d(hu, blur, axis=2, truncate=3)
-    hu = ndimage.gaussian_filter1d(hu, 0.36 * max(scanner.slice_thickness_mm, 0.6), axis=0, truncate=3)
+    if scanner.style.fourier_noise:
+        hu = _edge_enhanced(rng, _breathing(rng, moved), scanner)
+    else:
+        blur = 0.75 - 0.4 * scanner.sharpness
+        hu = ndimage.gaussian_filter1d(moved, blur, axis=1, truncate=3)
+        hu = ndimage.gaussian_filter1d(hu, blur, axis=2, truncate=3)
+        hu = ndimage.gaussian_filter1d(hu, 0.36 * max(scanner.slice_thickness_mm, 0.6), axis=0, truncate=3)
     hu = _linear(_linear(_linear(hu, 0, dz, counts[0]), 1, dy, counts[1]), 2, dx, counts[2])
-    if scanner.sharpness > 0.6:
+    if scanner.sharpness > 0.6 and not scanner.style.fourier_noise:
         soft = ndimage.gaussian_filter(hu, (0, 1.4 / dy, 1.4 / dx), truncate=2)
         hu += (hu - soft) * np.float32(rng.uniform(0, 0.7))
-    hu += _noise(rng, hu.shape, scanner)
+    hu += (_fourier_noise if scanner.style.fourier_noise else _noise)(rng, hu.shape, scanner)
     return np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
 
 
@@ -91,6 +103,46 @@ def _noise(rng: np.random.Generator, shape: tuple[int, ...], scanner: Scanner) -
             top[first:, None, None] * np.repeat(streaks, 24, axis=2)[:, :, : shape[2]] * rng.uniform(0.3, 1.2)
         )
     return np.asarray(noise * np.clip(level, 0.6, 1.6) * np.float32(scanner.noise_hu), np.float32)
+
+
+def _edge_enhanced(rng: np.random.Generator, hu: Array, scanner: Scanner) -> Array:
+    """The held-out kernel: a narrow Gaussian less a wide one, and slices with a rectangular profile."""
+    gain, narrow = rng.uniform(0, 0.5) * scanner.sharpness, 0.85 - 0.35 * scanner.sharpness
+    size = max(1, round(scanner.slice_thickness_mm))
+    hu = ndimage.uniform_filter1d(hu, size, axis=0, mode="nearest")
+    sharp = ndimage.gaussian_filter(hu, (0, narrow, narrow), truncate=3)
+    wide = ndimage.gaussian_filter(hu, (0, 2.2, 2.2), truncate=2)
+    return np.asarray(sharp + np.float32(gain) * (sharp - wide), np.float32)
+
+
+def _breathing(rng: np.random.Generator, hu: Array) -> Array:
+    """In some scans a few centimetres of slices are displaced by a breath, as a step artefact."""
+    if rng.random() > 0.3:
+        return hu
+    first, count = int(rng.integers(20, 90)), int(rng.integers(8, 30))
+    moved = hu.copy()
+    moved[first : first + count] = np.roll(hu[first : first + count], int(rng.integers(1, 4)), axis=1)
+    return moved
+
+
+def _fourier_noise(rng: np.random.Generator, shape: tuple[int, ...], scanner: Scanner) -> Array:
+    """Noise as filtered back-projection leaves it: little at low frequencies, a peak, then the kernel's fall."""
+    rows = np.fft.fftfreq(shape[1], scanner.spacing_mm[1])[:, None]
+    columns = np.fft.rfftfreq(shape[2], scanner.spacing_mm[2])[None]
+    frequency = np.hypot(rows, columns)
+    spectrum = np.sqrt(frequency + 0.01) * np.exp(-((frequency / (0.25 + 0.35 * scanner.sharpness)) ** 2))
+    # Transforms are slow: each slice takes one of a few planes, displaced and turned over at random.
+    white = rng.standard_normal((min(NOISE_PLANES, shape[0]), *shape[1:]), dtype=np.float32)
+    planes = fft.irfft2(fft.rfft2(white) * spectrum.astype(np.float32), shape[1:])
+    noise = np.empty(shape, np.float32)
+    for plane in noise:
+        shift = tuple(int(step) for step in rng.integers(0, shape[1:]))
+        plane[:] = np.roll(planes[rng.integers(len(planes))], shift, (0, 1)) * rng.choice((-1, 1))
+    noise = ndimage.gaussian_filter1d(noise, 0.35, axis=0)
+    # More in the middle of the body than at its edge, as attenuation makes it.
+    grid = [np.linspace(-1, 1, length, dtype=np.float32) for length in shape[1:]]
+    level = 0.7 + 0.5 * np.exp(-(grid[0][:, None] ** 2 + grid[1][None] ** 2))
+    return np.asarray(noise / noise[::20].std() * level * np.float32(scanner.noise_hu), np.float32)
 
 
 def _linear(field: Array, axis: int, step: float, count: int) -> Array:

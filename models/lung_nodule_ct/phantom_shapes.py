@@ -21,16 +21,18 @@ def unit(vector: Vector) -> Vector:
 def upsample_by_two(field: Array, shape: tuple[int, ...]) -> Array:
     """Linear interpolation of samples taken at the even indices of a grid of `shape`."""
     for axis, length in enumerate(shape):
-        samples = np.moveaxis(field, axis, 0)
-        finer = np.empty((length, *samples.shape[1:]), np.float32)
-        finer[0::2] = samples
-        middle = finer[1::2]
-        count = min(len(middle), len(samples) - 1)
-        np.add(samples[:count], samples[1 : count + 1], out=middle[:count])
-        middle[:count] *= 0.5
-        middle[count:] = samples[-1:]
-        field = np.moveaxis(finer, 0, axis)
-    return np.ascontiguousarray(field)
+        before = (slice(None),) * axis
+        samples = field.shape[axis]
+        finer = np.empty((*field.shape[:axis], length, *field.shape[axis + 1 :]), np.float32)
+        finer[(*before, slice(0, None, 2))] = field
+        middle = finer[(*before, slice(1, None, 2))]
+        count = min(middle.shape[axis], samples - 1)
+        between = middle[(*before, slice(0, count))]
+        np.add(field[(*before, slice(0, count))], field[(*before, slice(1, count + 1))], out=between)
+        between *= 0.5
+        middle[(*before, slice(count, None))] = field[(*before, slice(-1, None))]
+        field = finer
+    return field
 
 
 def half_grid(shape: tuple[int, ...]) -> tuple[Array, Array, Array]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.lung_nodule_ct.phantom_anatomy import Chest
 from models.lung_nodule_ct.phantom_shapes import Array, Vector, draw_tube, unit
+from models.lung_nodule_ct.phantom_style import TRAINING, Style
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,20 @@ class Tree:
 def draw_vessels_and_airways(rng: np.random.Generator, chest: Chest) -> list[Tube]:
     """Paint both trees of both lungs into `chest.hu`; return the vessels' pieces."""
     lung_voxels = np.argwhere(chest.depth_mm[::2, ::2, ::2] > 1.5) * 2.0
-    middle = chest.center[2]
+    middle, style = chest.center[2], chest.style
     vessels: list[Tube] = []
     airways: list[Tube] = []
     for hilum in chest.hila:
         own = lung_voxels[(lung_voxels[:, 2] > middle) == (hilum[2] > middle)]
         if len(own) < 1000:
             continue
-        for kind, count in (("artery", rng.integers(400, 900)), ("vein", rng.integers(300, 650))):
+        for kind, count in (("artery", rng.integers(*style.arteries)), ("vein", rng.integers(*style.veins))):
             chosen = own[rng.choice(len(own), int(count), replace=False)] + rng.uniform(
                 -1, 1, (int(count), 3)
             )
             root = hilum + rng.normal(0, 3, 3) + (np.array([-6.0, -8.0, 0.0]) if kind == "vein" else 0)
-            tree = grow_tree(rng, root, chosen)
-            pieces = tree_pieces(rng, tree, wiggle=float(rng.uniform(0.03, 0.12)))
+            tree = grow_tree(rng, root, chosen, style)
+            pieces = tree_pieces(rng, tree, wiggle=float(rng.uniform(*style.wiggle)))
             vessels.extend(pieces)
             if kind == "artery":
                 airways.extend(_beside(rng, pieces))
@@ -64,10 +65,12 @@ def draw_vessels_and_airways(rng: np.random.Generator, chest: Chest) -> list[Tub
     return vessels
 
 
-def grow_tree(rng: np.random.Generator, root: Vector, targets: NDArray[np.float64]) -> Tree:
+def grow_tree(
+    rng: np.random.Generator, root: Vector, targets: NDArray[np.float64], style: Style = TRAINING
+) -> Tree:
     points = np.concatenate([root[None], targets])
     count = len(points)
-    balance = rng.uniform(0.25, 0.7)
+    balance = rng.uniform(*style.balance)
     parent = np.zeros(count, np.int64)
     parent[0] = -1
     path = np.zeros(count)
@@ -84,9 +87,9 @@ def grow_tree(rng: np.random.Generator, root: Vector, targets: NDArray[np.float6
         better = (to_new + balance * path[nearest] < cost) & np.isfinite(cost)
         parent[better], distance[better] = nearest, to_new[better]
         cost[better] = (to_new + balance * path[nearest])[better]
-    exponent = rng.uniform(2.5, 3.0)
+    exponent = rng.uniform(*style.murray)
     flow = np.zeros(count)
-    tip = rng.uniform(0.35, 0.6) ** exponent
+    tip = rng.uniform(*style.tip_mm) ** exponent
     for index in reversed(order):
         flow[index] = max(flow[index], tip)
         if parent[index] >= 0:

@@ -12,14 +12,15 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from models.lung_nodule_ct.luna16 import prepare
-from models.lung_nodule_ct.network import NoduleNet
-from models.lung_nodule_ct.patches import Batch, PatchSampler, load_scene
+from models.lung_nodule_ct.network import COARSE, NoduleNet, mass_net
+from models.lung_nodule_ct.patches import Batch, PatchSampler, Scene, coarse_scene, load_scene
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,10 @@ EMA_DECAY = 0.998
 SAVE_EVERY_S = 120.0
 MISTAKE_ABOVE = 0.25
 NOISE = 0.012
+
+Part = Literal["nodules", "masses"]
+PARTS: tuple[Part, ...] = ("nodules", "masses")
+SPLITS = ("train", "mass_train")
 
 
 def losses(output: Tensor, heat: Tensor, regression: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,6 +53,7 @@ def train(
     out: Path,
     *,
     minutes: float,
+    part: Part = "nodules",
     seed: int = 0,
     patch: int = 64,
     batch_size: int = 8,
@@ -57,23 +63,26 @@ def train(
 ) -> int:
     """Train for `minutes` of wall time, loading included, and write the averaged weights to `out`.
 
-    The weights are written every two minutes too. Returns the number of steps. The cosine schedule
-    runs over elapsed time, so that the run ends on time on any machine; for the same reason two runs
-    with one seed are alike but not identical.
+    part: which of the graph's two networks. The weights are written every two minutes too, and phantoms that have
+    appeared in the folder are taken in. Returns the number of steps. The cosine schedule runs over elapsed time, so
+    that the run ends on time on any machine; for the same reason two runs with one seed are alike but not identical.
     """
     began = time.monotonic()
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    paths = sorted(data.glob("train_*.npz"))
-    if not paths:
-        raise FileNotFoundError(f"no train_*.npz in {data}: make them with models.lung_nodule_ct.dataset")
-    sampler = PatchSampler([load_scene(path, rng) for path in paths], patch, rng)
-    log.info("%d phantoms loaded in %.0f s", len(paths), time.monotonic() - began)
+    folder = _Folder(data, part, rng)
+    sampler = PatchSampler(folder.new_scenes(), patch, rng, COARSE if part == "masses" else 0)
+    if not sampler.scenes:
+        raise FileNotFoundError(
+            f"no {SPLITS[0]}_*.npz in {data}: make them with models.lung_nodule_ct.dataset"
+        )
+    log.info("%d scenes loaded in %.0f s", len(sampler.scenes), time.monotonic() - began)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = NoduleNet().to(device, memory_format=torch.channels_last_3d)
+    network = mass_net() if part == "masses" else NoduleNet()
     if start_from is not None:
         network.load_state_dict(torch.load(start_from, weights_only=True)["weights"])
+    network = network.to(device, memory_format=torch.channels_last_3d)
     loop = _Loop(network, sampler, device, learning_rate, resumed=start_from is not None)
     loading_share = (time.monotonic() - began) / (60 * minutes)
     saved = time.monotonic()
@@ -84,11 +93,35 @@ def train(
             following = ahead.submit(sampler.batch, batch_size)
             loop.step(batch, (share - loading_share) / (1 - loading_share))
             if time.monotonic() - saved > SAVE_EVERY_S:
-                save(out, loop.average, loop.steps, seed)
+                save(out, loop.average, loop.steps, seed, part)
                 saved = time.monotonic()
-    save(out, loop.average, loop.steps, seed)
+                sampler.scenes.extend(folder.new_scenes())
+    save(out, loop.average, loop.steps, seed, part)
     log.info("%d steps in %.1f min", loop.steps, (time.monotonic() - began) / 60)
     return loop.steps
+
+
+class _Folder:
+    """The phantoms to train on; where masses are sought each gives a copy with thick slices too."""
+
+    def __init__(self, data: Path, part: Part, rng: np.random.Generator) -> None:
+        self.data, self.part, self.rng = data, part, rng
+        self.seen: set[Path] = set()
+
+    def new_scenes(self) -> list[Scene]:
+        """What is there now and was not at the last call."""
+        present = {p for split in SPLITS for p in self.data.glob(f"{split}_[0-9]*[0-9].npz")}
+        paths = sorted(present - self.seen)
+        self.seen.update(paths)
+        scenes = []
+        for path in paths:
+            scene = load_scene(path, self.rng)
+            if self.part == "masses":
+                thick = int(self.rng.integers(4, 9))
+                scenes += [coarse_scene(scene, COARSE), coarse_scene(scene, COARSE, slice_mm=thick)]
+            else:
+                scenes.append(scene)
+        return scenes
 
 
 class _Loop:
@@ -110,7 +143,15 @@ class _Loop:
         self.average = {name: value.clone() for name, value in network.state_dict().items()}
         self.steps = 0
         self.recent: list[tuple[float, float]] = []
-        self.warm_up = 1 if resumed else WARM_UP_STEPS
+        self.warm_up = WARM_UP_STEPS
+        if resumed:
+            self._freeze_statistics()
+
+    def _freeze_statistics(self) -> None:
+        """A network that goes on keeps its batch statistics: those of a released graph are folded into its weights."""
+        for module in self.network.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.eval()
 
     def step(self, batch: Batch, share_done: float) -> None:
         """One optimiser step; the rate follows a cosine over the share of the budget that is spent."""
@@ -166,10 +207,10 @@ class _Loop:
                 )
 
 
-def save(out: Path, weights: dict[str, Tensor], steps: int, seed: int) -> None:
+def save(out: Path, weights: dict[str, Tensor], steps: int, seed: int, part: Part) -> None:
     """Write a checkpoint; readers see the old one or the new one, whole."""
     temporary = out.with_suffix(".part")
-    torch.save({"weights": weights, "steps": steps, "seed": seed}, temporary)
+    torch.save({"weights": weights, "steps": steps, "seed": seed, "part": part}, temporary)
     temporary.replace(out)
 
 
@@ -184,6 +225,7 @@ def main() -> None:
     )
     parser.add_argument("--scans-max", type=int, help="of --luna16; each takes about 50 MB of memory")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--part", choices=PARTS, default="nodules", help="which of the two networks")
     parser.add_argument("--minutes", type=float, default=55)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start-from", type=Path, help="continue from this checkpoint")
@@ -197,9 +239,9 @@ def main() -> None:
         options.data = options.out.with_suffix(".scans")
         prepare(options.luna16, options.data, hold_out=options.hold_out, scans_max=options.scans_max)
     train(
-        options.data, options.out, minutes=options.minutes, seed=options.seed, threads=options.threads,
-        start_from=options.start_from, learning_rate=options.learning_rate, patch=options.patch,
-        batch_size=options.batch_size,
+        options.data, options.out, minutes=options.minutes, part=options.part, seed=options.seed,
+        threads=options.threads, start_from=options.start_from, learning_rate=options.learning_rate,
+        patch=options.patch, batch_size=options.batch_size,
     )  # fmt: skip
 
 

@@ -59,7 +59,8 @@ def test_slabs_give_the_same_nodules_as_one_pass(phantom: Phantom, endpoint: Onn
     assert one == 1
     assert several > 1
     assert len(whole) == len(parts)
-    for a, b in zip(whole, parts, strict=True):
+    for a in whole:  # two of nearly the same score may have changed places
+        b = min(parts, key=lambda one: float(np.linalg.norm(np.subtract(one.center_index, a.center_index))))
         assert a.center_index == pytest.approx(b.center_index, abs=0.5)
         assert a.score == pytest.approx(b.score, abs=0.1)
 

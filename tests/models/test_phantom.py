@@ -1,10 +1,13 @@
+import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.lung_nodule_ct import dataset
 from models.lung_nodule_ct.phantom import Phantom, make_phantom
+from models.lung_nodule_ct.phantom_style import HELD_OUT, TRAINING, Style
 from models.ops.lung_mask import find_lungs
 
 
@@ -42,4 +45,40 @@ def test_nodules_lie_in_the_lungs_and_are_denser_than_lung(phantom: Phantom) -> 
 
 def test_training_validation_and_test_never_share_a_seed() -> None:
     firsts = sorted(dataset.FIRST_SEED.values())
+    assert set(dataset.FIRST_SEED) >= {"train", "mass_train", "validation", "mass_validation", "heldout"}
     assert min(b - a for a, b in itertools.pairwise(firsts)) >= 1000
+
+
+def test_the_held_out_generator_shares_no_range_with_the_one_for_training() -> None:
+    same = [
+        field.name
+        for field in dataclasses.fields(Style)
+        if getattr(TRAINING, field.name) == getattr(HELD_OUT, field.name)
+    ]
+    assert same == []
+
+
+def test_a_held_out_phantom_is_a_chest_and_is_read_back_with_its_scanner(tmp_path: Path) -> None:
+    phantom = make_phantom(
+        78, spacing_mm=(2.5, 1.0, 1.0), slice_thickness_mm=2.5, nodule_count=4, mass_count=1,
+        large_lookalikes=True, style=HELD_OUT,
+    )  # fmt: skip
+    assert find_lungs(phantom.voxels, phantom.spacing_mm) is not None
+    assert max(nodule.diameter_mm for nodule in phantom.truth) >= 25
+    dataset.write(tmp_path / "heldout_78.npz", phantom)
+    again = dataset.read(tmp_path / "heldout_78.npz")
+    assert (again.slice_thickness_mm, again.sharpness, again.style) == (2.5, phantom.sharpness, "held out")
+    assert again.truth == phantom.truth
+
+
+def test_a_mass_replaces_lung_where_the_truth_says() -> None:
+    made = make_phantom(79, spacing_mm=(2.0, 1.0, 1.0), nodule_count=0, mass_count=1)
+    without = make_phantom(79, spacing_mm=(2.0, 1.0, 1.0), nodule_count=0, mass_count=0)
+    (mass,) = made.truth
+    assert mass.diameter_mm >= 25
+    changed = (made.voxels.astype(int) - without.voxels) > 400
+    middle = np.array([axis.mean() for axis in np.nonzero(changed)])
+    off_mm = np.linalg.norm((middle - mass.center_index) * made.spacing_mm)
+    assert off_mm < mass.diameter_mm / 4
+    seen_mm = np.cbrt(6 * changed.sum() * np.prod(made.spacing_mm) / np.pi)
+    assert seen_mm == pytest.approx(mass.diameter_mm, rel=0.25)

@@ -7,6 +7,7 @@ import pytest
 
 from models.lung_nodule_ct import dataset
 from models.lung_nodule_ct.phantom import make_phantom
+from models.registry import get_model
 
 pytestmark = pytest.mark.train
 
@@ -25,23 +26,37 @@ def test_a_short_training_writes_a_checkpoint_that_can_be_read(tmp_path: Path) -
     assert bool((trained["head.weight"] != 0).any())  # a fresh head is all zero
 
 
-def test_the_exported_graph_equals_the_network(tmp_path: Path) -> None:
+def test_masses_are_learnt_on_a_coarser_grid(tmp_path: Path) -> None:
+    from models.lung_nodule_ct.export import load_network
+    from models.lung_nodule_ct.network import mass_net
+    from models.lung_nodule_ct.train import train
+
+    phantom = make_phantom(1, spacing_mm=(2.0, 1.0, 1.0), nodule_count=2, mass_count=2, large_lookalikes=True)
+    dataset.write(tmp_path / "mass_train_1.npz", phantom)
+    assert train(tmp_path, tmp_path / "masses.pt", minutes=0.4, part="masses", patch=32, batch_size=2) >= 1
+    trained = load_network(tmp_path / "masses.pt").state_dict()
+    assert trained.keys() == mass_net().state_dict().keys()
+
+
+def test_the_exported_graph_equals_its_two_networks(tmp_path: Path) -> None:
     import onnxruntime
     import torch
 
     from models.lung_nodule_ct.export import export, load_network
-    from models.lung_nodule_ct.network import Detector, NoduleNet
+    from models.lung_nodule_ct.network import Detector, NoduleNet, mass_net
     from models.lung_nodule_ct.train import save
 
     torch.manual_seed(0)
-    network = NoduleNet()
-    # A head of zeros scores every voxel alike, and then the order of the candidates is arbitrary.
-    torch.nn.init.normal_(network.head.weight, std=100.0)
-    save(tmp_path / "checkpoint.pt", network.state_dict(), steps=0, seed=0)
-    export(tmp_path / "checkpoint.pt", tmp_path / "model.onnx")
+    paths = tmp_path / "nodules.pt", tmp_path / "masses.pt"
+    for path, part, network in zip(paths, ("nodules", "masses"), (NoduleNet(), mass_net()), strict=True):
+        # A head of zeros scores every voxel alike, and then the order of the candidates is arbitrary.
+        torch.nn.init.normal_(network.head.weight, std=100.0)
+        save(path, network.state_dict(), steps=0, seed=0, part=part)
+    export(*paths, tmp_path / "model.onnx", mass_bias=0.5)
     hounsfield = np.random.default_rng(0).integers(-1000, 300, (1, 48, 64, 80)).astype(np.int16)
     with torch.no_grad():
-        wanted = Detector(load_network(tmp_path / "checkpoint.pt"))(torch.from_numpy(hounsfield))
+        detector = Detector(load_network(paths[0]), load_network(paths[1]), mass_bias=0.5)
+        wanted = detector(torch.from_numpy(hounsfield))
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
     got = session.run(["scores", "centers", "diameters"], {"hounsfield": hounsfield})
     scores, centers, diameters = (theirs.numpy()[0] for theirs in wanted)
@@ -53,6 +68,49 @@ def test_the_exported_graph_equals_the_network(tmp_path: Path) -> None:
         nearest = int(np.linalg.norm(centers - center, axis=1).argmin())
         assert center == pytest.approx(centers[nearest], rel=1e-3, abs=1e-2)
         assert diameter == pytest.approx(diameters[nearest], rel=1e-3)
+
+
+def test_a_mass_lies_in_the_graphs_answer_where_it_lies_in_the_image() -> None:
+    """A network of masses that fires at the brightest place: its centre comes back in voxels of the input."""
+    import torch
+
+    from models.lung_nodule_ct.network import COARSE, STRIDE, Detector, NoduleNet
+
+    class Brightest(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            score = torch.nn.functional.avg_pool3d(image, STRIDE) * 20 - 10
+            flat = torch.zeros_like(score)
+            return torch.cat([score, flat, flat, flat, flat + np.log(10.0)], dim=1)
+
+    hounsfield = torch.full((1, 64, 64, 64), -1000, dtype=torch.int16)
+    hounsfield[:, 16:24, 40:48, 8:16] = 600  # one output voxel of the coarse network
+    with torch.no_grad():
+        scores, centers, diameters = Detector(NoduleNet(), Brightest())(hounsfield)
+    assert float(scores[0, 0]) > 0.99
+    assert centers[0, 0].tolist() == pytest.approx([19.5, 43.5, 11.5])
+    assert float(diameters[0, 0]) == pytest.approx(10 * COARSE, rel=1e-4)
+
+
+def test_the_network_for_nodules_comes_back_out_of_the_released_graph(tmp_path: Path) -> None:
+    import torch
+
+    from models.lung_nodule_ct.export import load_network
+    from models.lung_nodule_ct.network import peaks, window
+    from models.lung_nodule_ct.released import nodules_of
+    from models.lung_nodule_ct.train import save
+
+    model = get_model("lung_nodule_ct").manifest.weights_path
+    save(tmp_path / "nodules.pt", nodules_of(model), steps=0, seed=0, part="nodules")
+    hounsfield = np.random.default_rng(0).integers(-1000, 300, (1, 48, 64, 80)).astype(np.int16)
+    with torch.no_grad():
+        image = window(torch.from_numpy(hounsfield).float()).unsqueeze(1)
+        scores, _, _ = peaks(load_network(tmp_path / "nodules.pt")(image), 20)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    served = session.run(["scores"], {"hounsfield": hounsfield})[0][0]
+    apart = np.abs(served[None] - scores.numpy()[0][:, None]).min(axis=1)
+    assert apart.max() < 1e-4  # each is among the served ones, which hold those of the masses too
 
 
 def test_training_without_data_says_what_to_do(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Takes the network for nodules out of a released ONNX graph, to go on from it where no checkpoint was kept.
+
+python -m models.lung_nodule_ct.released --model model.onnx --out FILE.pt        Needs the extra `train`.
+
+Export folds the batch normalisation into the convolutions; here it comes back as an identity with the folded bias.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from models.lung_nodule_ct.network import NoduleNet
+from models.lung_nodule_ct.train import save
+
+# How the graph names the network: since 0.3.0 it holds two.
+PREFIXES = ("nodules.", "network.")
+
+
+def nodules_of(model: Path) -> dict[str, Tensor]:
+    """The state of a `NoduleNet` that computes the same as the one in the graph."""
+    graph = onnx.load(model).graph
+    values = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in graph.initializer}
+    prefix = next(p for p in PREFIXES if f"{p}head.weight" in values)
+    network = NoduleNet()
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv3d):
+            module.weight.data = values[f"{prefix}{name}.weight"]
+            if module.bias is not None:
+                module.bias.data = values[f"{prefix}{name}.bias"]
+        elif isinstance(module, nn.BatchNorm3d):
+            before = f"{name.rpartition('.')[0]}.0"
+            module.running_var.fill_(1 - module.eps)
+            module.bias.data = values[f"{prefix}{before}.weight_bias"]
+    return dict(network.state_dict())
+
+
+def main() -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    save(options.out, nodules_of(options.model), steps=0, seed=0, part="nodules")
+
+
+if __name__ == "__main__":
+    main()
