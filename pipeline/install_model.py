@@ -89,7 +89,10 @@ def _try_graphs(manifest: Manifest, scratch: Path) -> list[str]:
         # Alone in a folder: a graph whose weights lie in another file would not be pinned by its digest.
         alone = scratch / f"graph-{number}"
         alone.mkdir()
-        os.link(manifest.folder / file, alone / "model.onnx")
+        try:
+            os.link(manifest.folder / file, alone / "model.onnx")
+        except OSError:  # a file system without hard links
+            shutil.copyfile(manifest.folder / file, alone / "model.onnx")
         sentences.append(f"{file}: {try_graph(manifest, alone / 'model.onnx')}")
     return sentences
 

@@ -168,7 +168,7 @@ def test_a_model_that_cannot_judge_its_series_does_not_take_the_others_result_aw
 ) -> None:
     put_in_force(clinic, "rules:\n  - {name: chest, models: [lung_nodule_ct, second_look]}\n")
 
-    def find(name: str) -> Model:
+    def find(name: str, **_: object) -> Model:
         model = get_model("lung_nodule_ct")
         if name == "lung_nodule_ct":
             return model

@@ -33,7 +33,7 @@ class Other:
 
 @pytest.fixture
 def services(changed: Callable[..., Services]) -> Services:
-    return changed(get_model=lambda name: Other() if name == "other" else get_model(name))
+    return changed(get_model=lambda name, **_: Other() if name == "other" else get_model(name))
 
 
 def pause(clinic: Clinic, site: str = "", tenant: str = ALPHA) -> bool:
