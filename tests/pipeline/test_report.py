@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -119,7 +120,7 @@ class TestContent:
         assert all((row.lobe, row.kind, row.prior, row.category) == (None,) * 4 for row in view.findings)
         html = html_of(view)
         table = html[html.index("<tbody>") : html.index("</tbody>")]
-        assert table.count("<td>—</td>") == 4 * len(view.findings)
+        assert len(re.findall(r"<td[^>]*>—</td>", table)) == 4 * len(view.findings)
         assert "<td>0" not in table
 
     def test_the_image_number_is_the_one_the_pacs_shows(self) -> None:

@@ -22,7 +22,7 @@ def view() -> ReportView:
 def rows(view: ReportView, language: str = "en") -> list[str]:
     """The text of each row of the finding table."""
     table = html_of(view, language).split("<tbody>")[1].split("</tbody>")[0]
-    return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in table.split("<tr>")[1:]]
+    return [" ".join(re.sub(r"<[^>]+>|&nbsp;", " ", row).split()) for row in table.split("<tr>")[1:]]
 
 
 def test_each_row_says_lobe_kind_solid_part_and_change(view: ReportView) -> None:
