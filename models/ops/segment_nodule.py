@@ -22,6 +22,8 @@ LUNG_FALLBACK_HU = -850.0
 LUNG_BELOW_HU = -600
 TISSUE_HU = 50.0
 CONTRAST_MIN_HU = 80.0
+# What fills less than this of the predicted ball is no nodule of that size.
+SPECK_SHARE = 0.1
 # A vessel thinner than this share of the nodule's radius is cut off by the opening.
 OPENING_SHARE, OPENING_MAX_MM = 0.4, 3.0
 # Ground glass around a solid core: this much denser than the lung, this far from anything solid (blur of the edge), and
@@ -141,13 +143,16 @@ def _part(crop: _Crop, lung: float) -> tuple[NDArray[np.bool_] | None, float]:
     if glass is not None:
         threshold = (glass + lung) / 2
         part = _above(crop, threshold, lung, in_reach)
+    speck = SPECK_SHARE * 4 / 3 * np.pi * crop.radius**3
+    if part is not None and part.sum() * float(np.prod(crop.spacing_mm)) < speck:
+        part = None
     return part, threshold
 
 
 def _above(
     crop: _Crop, threshold: float, lung: float, in_reach: NDArray[np.bool_]
 ) -> NDArray[np.bool_] | None:
-    """The opened part above the threshold at the centre, if it is more than a speck."""
+    """The opened part above the threshold at the centre, if there is one."""
     if threshold - lung < CONTRAST_MIN_HU / 2:
         return None
     is_faint = threshold - lung < NOISE_FACTOR * crop.noise_hu
@@ -156,9 +161,7 @@ def _above(
     )
     if part is None:
         return None
-    opened = _opened(part, crop.spacing_mm, crop.distance, crop.radius)
-    speck = 0.1 * 4 / 3 * np.pi * crop.radius**3
-    return opened if opened.sum() * float(np.prod(crop.spacing_mm)) >= speck else None
+    return _opened(part, crop.spacing_mm, crop.distance, crop.radius)
 
 
 def _ground_glass_around(

@@ -67,6 +67,13 @@ def test_the_solid_part_of_a_part_solid_nodule_is_measured(seed: int) -> None:
     assert finding.nodule.solid_part_mm <= finding.nodule.solid_part_long_axis_mm < finding.long_axis_mm
 
 
+def test_a_core_of_a_twentieth_of_the_nodule_does_not_hide_its_ground_glass() -> None:
+    phantom, finding = measured(20_001, "part_solid", 20.0)
+    assert finding.nodule is not None
+    assert finding.nodule.kind is NoduleKind.PART_SOLID
+    assert finding.volume_mm3 == pytest.approx(phantom.truth.volume_mm3, rel=0.15)
+
+
 def test_a_small_faint_nodule_on_thick_slices_has_no_kind_rather_than_a_wrong_one() -> None:
     _, finding = measured(500, "ground_glass", 7.0, slice_mm=5.0)
     assert finding.nodule is not None
