@@ -3,6 +3,7 @@ import re
 import shutil
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from models.manifest import PriceHint, load_manifest
 from models.registry import get_model, list_models
 from models.weights import verified_weights
 from tests.conftest import ROOT
+from tests.model_packages import manifest_tables, package_files, write_folder
 
 BUILT_IN = Path(registry.__file__).parent / "lung_nodule_ct"
 
@@ -94,77 +96,72 @@ def test_a_manifest_with_a_fault_is_refused_by_path(tmp_path: Path, old: str, ne
         load_manifest(folder)
 
 
-HEAD = 'name = "lung_nodule_ct"'
-USES = 'uses = ["lung_ct_segmentation"]'
+INPUT = manifest_tables(b"")["input"]
+
+
+def folder_of(parent: Path, tables: dict[str, dict[str, Any]] | None = None, **changes: Any) -> Path:
+    """A small model of somebody's; tables: of its manifest, in place of what stands there."""
+    return write_folder(parent / "model", package_files(b"weights", tables, **changes))
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "sentence"),
+    ("changes", "tables", "sentence"),
     [
-        (HEAD, 'name = "Lung Nodule"', "name = 'Lung Nodule': it must be 2 to 64 lower-case letters"),
-        (HEAD, f"{HEAD}\nmax_batch = 0", "max_batch = 0: it must be a whole number from 1 to 1024"),
-        (HEAD, f"{HEAD}\nmax_batch = true", "max_batch = True: it must be a whole number"),
-        (USES, 'uses = ["../x"]', "uses = '../x': it must be a list of names of models"),
-        (USES, 'uses = ["lung_nodule_ct"]', "cannot use itself"),
-        (HEAD, f"{HEAD}\nlanguages = [1]", "languages = 1: it must be a list of texts"),
-        (HEAD, f"{HEAD}\nwindow_hu = [500, -1000]", "window_hu .* must begin with the lower number"),
-        ('clearance_status = "', 'clearance_status = "\\u0007', "clearance_status .* printable characters"),
-        ("operating_threshold = 0.", "operating_threshold = 1.", "operating_threshold .* must lie in .0, 1."),
+        ({"name": "Lung Nodule"}, {}, "name = 'Lung Nodule': it must be 2 to 64 lower-case letters"),
+        ({"version": "1.2.3.4.5"}, {}, "version = .* it must be up to 32 letters"),
+        ({"max_batch": 0}, {}, "max_batch = 0: it must be a whole number from 1 to 1024"),
+        ({"max_batch": True}, {}, "max_batch = True: it must be a whole number"),
+        ({"uses": ["../x"]}, {}, r"uses = '../x': it must be a list of names of models"),
+        ({"uses": ["means"]}, {}, "means cannot use itself"),
+        ({"languages": [1]}, {}, "languages = 1: it must be a list of texts"),
+        ({"window_hu": [500, -1000]}, {}, "window_hu .* must begin with the lower number"),
+        ({"clearance_status": "\a"}, {}, "clearance_status .* printable characters"),
+        ({"operating_threshold": 1.5}, {}, r"operating_threshold = 1.5: it must lie in \[0, 1\]"),
         (
-            "[input]",
-            '[input]\nkind = "movie"',
-            ".input. kind = 'movie': it must be one of volume, radiograph",
+            {},
+            {"input": INPUT | {"kind": "movie"}},
+            r"\[input\] kind = 'movie': it must be one of volume, radiograph",
         ),
-        ('modality = "CT"', 'modality = "ct scan"', ".input. modality .* must be a list of DICOM modalities"),
-        ('modality = "CT"', "", ".input. modality is missing"),
-        ("[outputs]", '[outputs]\nmask = [0, "x"]', r".outputs. mask .* a shape lists 1 to 8 sizes"),
         (
-            "[input]",
-            "[price_hint]\namount = 5\n[input]",
-            ".price_hint. amount = 5: it must be text in quotes",
+            {},
+            {"input": INPUT | {"modality": "ct scan"}},
+            r"\[input\] modality .* must be a list of DICOM modalities",
         ),
-        ("[input]", '[precisions.int8]\nfile = "q.onnx"\n[input]', ".precisions.int8. sha256 is missing"),
+        ({}, {"input": {"kind": "volume"}}, r"\[input\] modality is missing"),
+        ({}, {"outputs": {"mask": [0, "x"]}}, r"\[outputs\] mask .* a shape lists 1 to 8 sizes"),
+        ({}, {"outputs": {}}, r"\[outputs\] must name at least one output"),
+        ({}, {"price_hint": {"amount": 5}}, r"\[price_hint\] amount = 5: it must be text in quotes"),
+        ({}, {"precisions.int8": {"file": "q.onnx"}}, r"\[precisions.int8\] sha256 is missing"),
     ],
 )
 def test_a_fault_is_named_by_its_key_with_what_is_allowed(
-    tmp_path: Path, old: str, new: str, sentence: str
+    tmp_path: Path, changes: dict[str, Any], tables: dict[str, dict[str, Any]], sentence: str
 ) -> None:
-    folder = copy_of(tmp_path, **{old: new})
     with pytest.raises(InvalidManifest, match=sentence):
-        load_manifest(folder)
+        load_manifest(folder_of(tmp_path, tables, **changes))
 
 
 def test_a_key_that_nobody_knows_is_named_when_a_model_is_added_and_passed_over_when_it_runs(
     tmp_path: Path,
 ) -> None:
-    folder = copy_of(tmp_path, **{HEAD: f"{HEAD}\nmax_bach = 4"})
+    folder = folder_of(tmp_path, max_bach=4)
     assert load_manifest(folder).max_batch == 1
     with pytest.raises(InvalidManifest, match="max_bach is not a key of a manifest; did you mean max_batch"):
         load_manifest(folder, strict=True)
 
 
 def test_what_a_manifest_may_say_beside_the_needed_keys(tmp_path: Path) -> None:
-    further = f'''{HEAD}
-max_batch = 4
-languages = ["en", "zh"]
-window_hu = [-1000, 500]
-licence = "CC-BY-4.0"
-licence_file = "LICENSE.txt"
-[price_hint]
-amount = "5.50"
-currency = "EUR"
-[precisions.int8]
-file = "model.int8.onnx"
-sha256 = "{"0" * 64}"
-[inputs]
-hounsfield = [1, -1, -1, -1]
-'''
-    folder = copy_of(tmp_path, **{"[input]": "[input]"})
-    text = (folder / "manifest.toml").read_text().replace(HEAD, "")
-    head, tables = text.split("[input]")
-    values, further_tables = further.split("[price_hint]")
-    (folder / "manifest.toml").write_text(
-        f"{values}{head}[price_hint]{further_tables}[input]{tables}", encoding="utf-8"
+    folder = folder_of(
+        tmp_path,
+        {
+            "price_hint": {"amount": "5.50", "currency": "EUR"},
+            "precisions.int8": {"file": "model.int8.onnx", "sha256": "0" * 64},
+            "inputs": {"hounsfield": [1, -1, -1, -1]},
+        },
+        uses=["lung_ct_segmentation"],
+        max_batch=4,
+        languages=["en", "zh"],
+        window_hu=[-1000, 500],
     )
     manifest = load_manifest(folder, strict=True)
     assert (manifest.uses, manifest.max_batch) == (("lung_ct_segmentation",), 4)
@@ -177,15 +174,13 @@ hounsfield = [1, -1, -1, -1]
 
 
 def test_a_radiograph_model_states_no_slices(tmp_path: Path) -> None:
-    folder = copy_of(tmp_path)
-    text = (folder / "manifest.toml").read_text()
-    head, rest = text.split("[input]")
-    lines = [line for line in rest.splitlines() if not line.startswith(("slice_", "orientation", "modality"))]
-    head = "\n".join(line for line in head.splitlines() if not line.startswith("spacing_mm"))
-    kinds = '[input]\nkind = "radiograph"\nmodality = ["CR", "DX"]\nview_positions = ["PA", "AP"]\n'
-    (folder / "manifest.toml").write_text(f"{head}\n{kinds}" + "\n".join(lines), encoding="utf-8")
-    needs = load_manifest(folder, strict=True).input
-    assert (needs.kind, needs.modalities, needs.view_positions) == ("radiograph", ("CR", "DX"), ("PA", "AP"))
+    needs = {
+        "kind": "radiograph", "modality": ["CR", "DX"], "view_positions": ["pa", "AP"], "body_parts": [],
+        "excluded_image_types": [],
+    }  # fmt: skip
+    folder = folder_of(tmp_path, {"input": needs}, spacing_mm=None)
+    read = load_manifest(folder, strict=True).input
+    assert (read.kind, read.modalities, read.view_positions) == ("radiograph", ("CR", "DX"), ("PA", "AP"))
 
 
 def test_an_unknown_family_is_refused(tmp_path: Path) -> None:

@@ -202,7 +202,8 @@ def test_a_shadow_that_breaks_costs_the_study_nothing(
     clinic: Clinic, services: Services, received: ReceivedInstance, data: Path
 ) -> None:
     # Of one output it says another shape than the graph gives.
-    install_copy(data, "9.1", **{"scores = [1, 256]": "scores = [1, 128]"})
+    scores = f"scores = {list(BUILT_IN.outputs['scores'])}"
+    install_copy(data, "9.1", **{scores: "scores = [1, 7]"})
     with clinic.database.transaction(ALPHA) as conn:
         deployments.set_shadow(conn, ALPHA, find_models(data), MODEL, "9.1", by="ann")
     study = walk(clinic, services, received, 4)

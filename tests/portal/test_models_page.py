@@ -18,7 +18,8 @@ PRICE = 'licence = "CC-BY-4.0"\n[price_hint]\namount = "5.50"\ncurrency = "EUR"\
 def install(site: Site, version: str) -> None:
     folder = site.context.data_root / "models" / MODEL / version
     folder.mkdir(parents=True)
-    text = (lung_model().folder / "manifest.toml").read_text("utf-8")
+    lines = (lung_model().folder / "manifest.toml").read_text("utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("licence"))
     text = text.replace(f'version = "{BUILT_IN}"', f'version = "{version}"').replace("[input]", PRICE, 1)
     (folder / "manifest.toml").write_text(text)
     shutil.copy(lung_model().weights_path, folder)

@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from models.registry import get_model
 from server.cli import app
 from tests.model_packages import package_files, write_folder, write_zip
 
@@ -92,9 +93,10 @@ def test_the_life_of_a_version(owner: psycopg.Connection, tmp_path: Path) -> Non
 
 
 def test_what_makes_no_sense_is_told_in_one_line(owner: psycopg.Connection, tmp_path: Path) -> None:
+    built_in = get_model("lung_nodule_ct").manifest.version
     assert "name a version, or give --stop" in failed("canary", "lung_nodule_ct")
     assert "no model is called 'nobody'" in failed("enable", "nobody")
-    assert "1 to 99 percent" in failed("canary", "lung_nodule_ct", "0.2.0", "--percent", "100")
+    assert "1 to 99 percent" in failed("canary", "lung_nodule_ct", built_in, "--percent", "100")
     assert "so there is no way back" in failed("rollback", "lung_nodule_ct")
     (tmp_path / "a.zip").write_bytes(b"no zip")
     assert "is not a zip that can be read" in failed("add", tmp_path / "a.zip")
