@@ -21,7 +21,7 @@ from tests.ct_files import ramp, write
 # Architecture page, “Interfaces that stay stable”.
 RESULT_KEYS = {
     "study_instance_uid", "series_instance_uid", "status", "reason", "model", "findings", "timing_s",
-    "classifications", "structures", "notes",
+    "classifications", "structures", "notes", "engines", "prior",
 }  # fmt: skip
 FINDING_KEYS = {
     "id", "label", "score", "center_lps_mm", "long_axis_mm", "short_axis_mm", "mean_diameter_mm", "volume_mm3",
