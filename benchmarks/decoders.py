@@ -13,7 +13,7 @@ synthetic ones of the same size where it is absent, encoded anew in each syntax 
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import os
 import tempfile
