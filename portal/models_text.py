@@ -14,6 +14,8 @@ ZH_MODELS = {
     "installed": "已安装",
     "active": "使用中",
     "active, not enabled": "使用中（未启用）",
+    "active for other models": "供其他模型使用",
+    "Used by": "被使用于",
     "canary {n} %": "灰度 {n} %",
     "shadow": "影子",
     "Activate": "切换到此版本",

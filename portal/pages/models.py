@@ -147,6 +147,7 @@ def _show(
                 "licence": _licence(manifest),
                 "evaluation": _evaluation(manifest),
                 "deployment": deployment,
+                "used_by": sorted({one.name for one in catalogue.models if name in one.uses}),
                 "is_enabled": name in enabled or manifest.product_code in enabled,
                 "versions": [_version(one, deployment, versions[0], counted) for one in versions],
                 "missing": sorted(deployment.versions - {DEFAULT, *(one.version for one in versions)}),
