@@ -10,8 +10,9 @@ Array = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
 INPUT_PX = 224
-# A line of pixels that varies less than this share of the picture's range lies outside the collimator.
-_FLAT_SHARE = 0.02
+# A line of pixels that varies less than this share of the picture's range was painted by a shutter or a collimator's
+# software. Exposed film varies more: where it is white all over there may be a dense abdomen.
+_FLAT_SHARE = 0.0005
 _TRIM_SHARE_MAX = 0.3
 _LEVELS = 4096
 

@@ -129,12 +129,13 @@ def loss_of(
 
 
 def train(
-    data: Path, out: Path, *, minutes: float, seed: int = 0, batch_size: int = 24, threads: int = 2,
-    start_from: Path | None = None, learning_rate: float = LEARNING_RATE,
+    data: Path, out: Path, *, minutes: float, seed: int = 0, batch_size: int = 24, threads: int = 1,
+    start_from: Path | None = None, learning_rate: float = LEARNING_RATE, small_share: float = SMALL_SHARE,
 ) -> int:  # fmt: skip
     """Train for `minutes` of wall time, loading included; write averaged weights to `out`; return the steps.
 
-    The cosine schedule runs over elapsed time, so that the run ends on time on any machine.
+    The cosine schedule runs over elapsed time, so that the run ends on time on any machine. small_share: of the time,
+    at first, on small pictures.
     """
     began = time.monotonic()
     torch.set_num_threads(threads)
@@ -152,10 +153,10 @@ def train(
     steps, saved = 0, time.monotonic()
     recent: list[tuple[float, ...]] = []
     with ThreadPoolExecutor(1) as ahead:
-        following = ahead.submit(sampler.draw, batch_size, SMALL_PX)
+        following = ahead.submit(sampler.draw, batch_size, SMALL_PX if small_share else INPUT_PX)
         while (share := (time.monotonic() - began) / (60 * minutes)) < 1:
             drawn = following.result()
-            size = SMALL_PX if share < SMALL_SHARE else INPUT_PX
+            size = SMALL_PX if share < small_share else INPUT_PX
             following = ahead.submit(sampler.draw, batch_size, size)
             rate = learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
             for group in optimizer.param_groups:
@@ -208,11 +209,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=24)
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
+    parser.add_argument(
+        "--small-share", type=float, default=SMALL_SHARE, help="share of the time on small pictures"
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     train(
         options.data, options.out, minutes=options.minutes, seed=options.seed, threads=options.threads,
         start_from=options.start_from, learning_rate=options.learning_rate, batch_size=options.batch_size,
+        small_share=options.small_share,
     )  # fmt: skip
 
 

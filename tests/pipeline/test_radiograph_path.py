@@ -1,0 +1,116 @@
+"""A radiograph on the whole path, as a CT: routed, decoded, judged, encoded, delivered and charged; or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from billing import store as billing_store
+from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
+from inference.scheduler import Scheduler
+from models.chest_radiograph.phantom import Picture, make_patient, take_frontal
+from models.chest_radiograph.phantom_body import HELD_OUT
+from models.chest_radiograph.phantom_others import lateral
+from models.registry import get_model
+from pipeline import store
+from pipeline.report_file import load_report
+from pipeline.services import Services
+from pipeline.status import StudyStatus
+from pipeline.store import StudyRecord
+from pipeline.study_path import take_step
+from tests.conftest import ROOT
+from tests.pipeline.conftest import ALPHA, Clinic, receive_files
+from tests.pipeline.test_route_study import put_in_force
+from tests.radiograph_files import write_radiograph
+
+CONTRACT = (ROOT / "examples/contract_per_case.yaml").read_text("utf-8")
+PATIENT = make_patient(np.random.default_rng(900_004), HELD_OUT)
+
+
+def stored(pixels: np.ndarray, *, inverted: bool = False) -> np.ndarray:
+    unit = (pixels - pixels.min()) / (pixels.max() - pixels.min())
+    return np.rint((1 - unit if inverted else unit) * 4095).astype(np.uint16)
+
+
+@pytest.fixture
+def services(clinic: Clinic, changed: Callable[..., Services]) -> Services:
+    put_in_force(clinic, "rules:\n  - {name: chest, models: [chest_radiograph]}\n")
+    with clinic.database.transaction(ALPHA) as conn:
+        billing_store.add_contract(conn, ALPHA, CONTRACT.replace("lung_nodule_ct", "chest_radiograph"))
+    return changed(get_model=get_model, scheduler=Scheduler(OnnxRuntimeEndpoint(1)))
+
+
+def arrived(clinic: Clinic, picture: Picture, **elements: object) -> StudyRecord:
+    folder = clinic.services.folders.instances
+    frontal = write_radiograph(
+        folder / "1.dcm", stored(picture.pixels, inverted=True), modality="CR", BitsStored=12, InstanceNumber=1,
+        PhotometricInterpretation="MONOCHROME1", **elements,
+    )  # fmt: skip
+    side = write_radiograph(
+        folder / "2.dcm", stored(picture.pixels), modality="CR", ViewPosition="LL", InstanceNumber=2,
+        SOPInstanceUID="2.25.9011",
+    )  # fmt: skip
+    return clinic.study(receive_files(clinic, [frontal, side]))
+
+
+def steps(clinic: Clinic, services: Services, study: StudyRecord) -> StudyRecord:
+    for _ in range(5):
+        take_step(services, ALPHA, str(study.id), study.revision, attempts=0)
+    clinic.owner.execute(
+        "UPDATE delivery SET state = 'acknowledged', acknowledged_at = now() WHERE state = 'waiting'"
+    )
+    take_step(services, ALPHA, str(study.id), study.revision, attempts=0)
+    with clinic.database.transaction(ALPHA) as conn:
+        return store.get_study(conn, ALPHA, study.id)
+
+
+def usage(clinic: Clinic, study: StudyRecord) -> list[tuple[str, str]]:
+    with clinic.database.transaction(ALPHA) as conn:
+        found = billing_store.usage_for_study(conn, ALPHA, str(study.id))
+    return [(one.event.kind, one.decision.outcome) for one in found]
+
+
+def test_a_frontal_radiograph_is_judged_reported_delivered_and_charged(
+    clinic: Clinic, services: Services
+) -> None:
+    picture = take_frontal(np.random.default_rng(2), PATIENT, frozenset({"pleural_effusion"}))
+    after = steps(clinic, services, arrived(clinic, picture))
+    assert (after.status, after.reason_code) == (StudyStatus.DELIVERED, None)
+    assert after.route[0]["sop_instance_uid"] == "2.25.9001"
+    (row,) = clinic.rows("SELECT answer FROM result")
+    statements = {one["label"]: one for one in row["answer"]["classifications"]}
+    assert len(statements) == 6
+    assert all(0 <= one["probability"] <= 1 for one in statements.values())
+    results = services.folders.results_of(after)
+    view = load_report(results)
+    assert [row.label for row in view.statements] == list(statements)
+    assert view.key_images[0].png.startswith(b"\x89PNG")
+    assert (results / "report.pdf").read_bytes().startswith(b"%PDF-")
+    document = pydicom.dcmread(results / "chest_radiograph.sr.dcm")
+    evidence = document.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
+    assert [one.ReferencedSOPInstanceUID for one in evidence.ReferencedSOPSequence] == ["2.25.9001"]
+    kinds = {row["kind"] for row in clinic.rows("SELECT kind FROM result_object")}
+    assert kinds == {"SR", "PDF"}
+    assert usage(clinic, after) == [("result_delivered", "billable")]
+
+
+def test_a_lateral_that_calls_itself_pa_is_refused_with_its_sentence_and_not_charged(
+    clinic: Clinic, services: Services
+) -> None:
+    after = steps(clinic, services, arrived(clinic, lateral(np.random.default_rng(3), PATIENT)))
+    assert after.status is StudyStatus.REJECTED
+    assert after.reason_code in ("LATERAL_RADIOGRAPH", "NOT_A_CHEST_RADIOGRAPH")
+    assert after.reason_text
+    assert [kind for kind, _ in usage(clinic, after)] == ["refused"]
+
+
+def test_a_hand_in_the_header_is_refused_before_it_is_decoded(clinic: Clinic, services: Services) -> None:
+    picture = take_frontal(np.random.default_rng(2), PATIENT, frozenset())
+    folder = clinic.services.folders.instances
+    path: Path = write_radiograph(folder / "1.dcm", stored(picture.pixels), BodyPartExamined="HAND")
+    after = steps(clinic, services, clinic.study(receive_files(clinic, [path])))
+    assert (after.status, after.reason_code) == (StudyStatus.REJECTED, "WRONG_BODY_PART")
