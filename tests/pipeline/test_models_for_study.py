@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import shutil
@@ -142,7 +143,11 @@ def received(clinic: Clinic, voxels: NDArray[np.int16]) -> ReceivedInstance:
 
 @pytest.fixture
 def services(changed: Callable[..., Services], data: Path) -> Services:
-    find = functools.partial(get_model, data_directory=data)
+    def find(name: str, **pinned: Any) -> Any:
+        """Without the models that it uses, which take most of the time and have tests of their own."""
+        model: Any = get_model(name, data, **pinned)
+        return dataclasses.replace(model, manifest=dataclasses.replace(model.manifest, uses=()))
+
     return changed(get_model=find, scheduler=Scheduler(OnnxRuntimeEndpoint(2)))
 
 
