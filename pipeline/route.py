@@ -45,9 +45,6 @@ _NEARNESS = (
 
 def choose(study: Study, manifest: Manifest) -> Route | Unfit:
     """The series that `manifest`'s model reads best, or the reason why it reads none of them."""
-    too_young = _check_age(study, manifest)
-    if too_young is not None:
-        return too_young
     fitting: list[Series] = []
     refused: list[Unfit] = []
     for series in study.series:
@@ -58,6 +55,9 @@ def choose(study: Study, manifest: Manifest) -> Route | Unfit:
             refused.append(unfit)
     if not fitting:
         return _nearest_miss(study, manifest, refused)
+    too_young = _check_age(study, manifest)
+    if too_young is not None:
+        return too_young
     best = min(fitting, key=_preference)
     picked = pick(best, manifest.input) if manifest.input.kind == "radiograph" else None
     return Route(
