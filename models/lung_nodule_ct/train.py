@@ -110,7 +110,9 @@ class _Folder:
 
     def new_scenes(self) -> list[Scene]:
         """What is there now and was not at the last call."""
-        present = {p for split in SPLITS for p in self.data.glob(f"{split}_[0-9]*[0-9].npz")}
+        present = {
+            p for split in SPLITS for p in self.data.glob(f"{split}_[0-9]*.npz") if ".part" not in p.name
+        }
         paths = sorted(present - self.seen)
         self.seen.update(paths)
         scenes = []
