@@ -1,8 +1,8 @@
 """The same network by MONAI's own route: LoadImage, transforms, sliding window in eager torch fp32, peaks.
 
 `python -m benchmarks.monai_route DICOM_FOLDER OUT.json [--batch 1]` in .venv-train, called by `ct_path`. The weights
-are those of the served graph, read back from its ONNX file. What MONAI would do after the peaks (measuring nodules) is
-left out, which favours it.
+are those of the served graph, read back from its ONNX file. The graph's small network for masses and what MONAI would
+do after the peaks (measuring nodules) are left out, which favours it.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from monai.inferers.utils import sliding_window_inference
 from monai.transforms import Compose, EnsureChannelFirst, Flip, LoadImage, ScaleIntensityRange, Spacing
-from onnx import numpy_helper
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.lung_nodule_ct.network import WINDOW_HU, Detector, NoduleNet
+from models.lung_nodule_ct.network import WINDOW_HU, NoduleNet, peaks
+from models.lung_nodule_ct.released import nodules_of
 from models.registry import get_model
 from models.weights import verified_weights
 
 # Of MONAI's bundle lung_nodule_ct_detection, but for the window, which is what fits two cores' caches.
 OVERLAP = 0.25
 WINDOW = (96, 96, 96)
+CANDIDATES = 256
 
 
 def main() -> None:
@@ -45,19 +44,10 @@ def main() -> None:
 
 
 def served_network(path: Path) -> NoduleNet:
-    """The network with the weights of the ONNX file, in which normalisation is folded into the convolutions."""
-    graph = onnx.load(path).graph
-    weights = {one.name: numpy_helper.to_array(one).copy() for one in graph.initializer}
+    """The network for nodules with the weights of the ONNX file, in which normalisation is folded into convolutions."""
     network = NoduleNet().eval()
-    for name, module in list(network.named_modules()):
-        if isinstance(module, nn.Conv3d):
-            bias = weights.get(f"network.{name}.weight_bias", weights.get(f"network.{name}.bias"))
-            module.weight = nn.Parameter(torch.from_numpy(weights[f"network.{name}.weight"]))
-            module.bias = nn.Parameter(torch.from_numpy(bias))
-        elif isinstance(module, nn.BatchNorm3d):
-            parent, _, child = name.rpartition(".")
-            setattr(network.get_submodule(parent), child, nn.Identity())
-    return network
+    network.load_state_dict(nodules_of(path))
+    return network.eval()
 
 
 def count_gflop(shape: tuple[int, int, int]) -> float:
@@ -66,17 +56,6 @@ def count_gflop(shape: tuple[int, int, int]) -> float:
     with FlopCounterMode(display=False) as counter:
         network(torch.empty(1, 1, *shape, device="meta"))
     return float(counter.get_total_flops()) / 1e9
-
-
-class _Given(nn.Module):  # type: ignore[misc]
-    """Stands in for the network where its output is there already."""
-
-    def __init__(self, output: torch.Tensor) -> None:
-        super().__init__()
-        self.output = output
-
-    def forward(self, _image: torch.Tensor) -> torch.Tensor:
-        return self.output
 
 
 def run(folder: Path, network: NoduleNet, batch: int) -> dict[str, Any]:
@@ -100,9 +79,7 @@ def run(folder: Path, network: NoduleNet, batch: int) -> dict[str, Any]:
     volume = image.as_tensor().permute(0, 3, 2, 1)[None].contiguous()
     output = sliding_window_inference(volume, WINDOW, batch, network, overlap=OVERLAP, mode="gaussian")
     inferred = time.perf_counter()
-    detector = Detector(network)
-    detector.network = _Given(output)
-    scores, centers, diameters = (one[0].numpy() for one in detector(torch.zeros(1, 1, 1, 1)))
+    scores, centers, diameters = (one[0].numpy() for one in peaks(output, CANDIDATES))
     done = time.perf_counter()
     return {
         "load_s": read - began,
