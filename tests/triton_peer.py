@@ -7,6 +7,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,15 +57,26 @@ class RunningTriton:
         return TritonEndpoint(self.address, **{"timeout_s": 30.0, **options})
 
     def stub(self) -> psutil.Process:
-        """The process of Triton's python backend that runs the detector."""
+        """The process of Triton's python backend that runs the detector.
+
+        While the model is loaded anew, there are two for a moment, or none.
+        """
+        deadline = time.monotonic() + 30
+        while True:
+            stubs = self._stubs()
+            if len(stubs) == 1:
+                return stubs[0]
+            assert time.monotonic() < deadline, f"{len(stubs)} processes run the detector"
+            time.sleep(0.2)
+
+    def _stubs(self) -> list[psutil.Process]:
         assert self.server.pid is not None
-        name = served_name(detector().manifest)
-        (stub,) = [
-            one
-            for one in psutil.Process(self.server.pid).children()
-            if any(name in word for word in one.cmdline())
-        ]
-        return stub
+        name, found = served_name(detector().manifest), []
+        for one in psutil.Process(self.server.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if any(name in word for word in one.cmdline()):
+                    found.append(one)
+        return found
 
 
 def new(folder: Path) -> RunningTriton:
