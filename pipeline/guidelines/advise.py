@@ -55,6 +55,15 @@ class Guideline:
     read: Callable[[Case], Verdict]
 
 
+Stretches = tuple[tuple[float | None, str, str], ...]
+"""Rows of a table by size, smallest first: where each ends (not included; None = never), its category, its words."""
+
+
+def find_stretch(value: float, stretches: Stretches) -> tuple[str, str]:
+    """Category and words of the first stretch that ends above the value."""
+    return next((category, words) for end, category, words in stretches if end is None or value < end)
+
+
 def advise(guideline: Guideline, case: Case) -> Verdict | Abstains:
     """What the guideline says of the case."""
     unknown = [name for name in guideline.inputs if getattr(case, name) is None and name in POSSIBLE]

@@ -7,7 +7,14 @@ computed tomography. Nature Medicine 2024;30(11):3184-3195, table 1. Not covered
 
 from __future__ import annotations
 
-from pipeline.guidelines.advise import Advice, Guideline, NotApplicable, Verdict
+from pipeline.guidelines.advise import (
+    Advice,
+    Guideline,
+    NotApplicable,
+    Stretches,
+    Verdict,
+    find_stretch,
+)
 from pipeline.guidelines.inputs import Case, Setting
 from study.nodule import NoduleKind
 
@@ -51,8 +58,8 @@ def read(case: Case) -> Verdict:
     return _row(size, edges, "solid, ")
 
 
-def _row(value: float, edges: tuple[tuple[float | None, str, str], ...], words: str) -> Advice:
-    category, stretch = next((cat, name) for end, cat, name in edges if end is None or value < end)
+def _row(value: float, stretches: Stretches, words: str) -> Advice:
+    category, stretch = find_stretch(value, stretches)
     return _advice(category, words + stretch)
 
 

@@ -7,7 +7,14 @@ Sizes are mean diameters in mm to one decimal.
 
 from __future__ import annotations
 
-from pipeline.guidelines.advise import Advice, Guideline, NotApplicable, Verdict
+from pipeline.guidelines.advise import (
+    Advice,
+    Guideline,
+    NotApplicable,
+    Stretches,
+    Verdict,
+    find_stretch,
+)
 from pipeline.guidelines.inputs import Case, Course, Setting
 from study.nodule import NoduleKind
 
@@ -97,9 +104,8 @@ def _stable(prior_category: str | None) -> Advice:
     return _advice("2", "category 2, stable")
 
 
-def _row(value: float, edges: tuple[tuple[float | None, str, str], ...], words: str) -> Advice:
-    """The first stretch that ends above the value."""
-    category, stretch = next((cat, name) for end, cat, name in edges if end is None or value < end)
+def _row(value: float, stretches: Stretches, words: str) -> Advice:
+    category, stretch = find_stretch(value, stretches)
     return _advice(category, words + stretch)
 
 
