@@ -34,7 +34,7 @@ from models.weights import verified_weights
 # Phantoms of the splits train and test, at a spacing that is quick to make.
 SPACING_MM = (1.25, 0.8, 0.8)
 PATCH = 96
-INPUT, HEAD = "hounsfield", "network.head"
+INPUT, HEAD = "hounsfield", ".head.weight"
 Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 
 
@@ -58,13 +58,13 @@ def quantise(weights: Path, out: Path, phantoms: int) -> str:
 
 
 def quantised_nodes(graph: onnx.GraphProto) -> list[str]:
-    """The convolutions before the head, and the sums between them.
+    """The convolutions of both networks before their heads, and the sums between them.
 
-    The first convolution stays: to make the whole picture 8 bits takes longer than that saves.
+    Each first convolution stays: to make the whole picture 8 bits takes longer than that saves.
     """
     pictures = {one.name for one in graph.initializer if len(one.dims) == 5 and one.dims[1] == 1}
     producer = {name: node for node in graph.node for name in node.output}
-    heads = [node for node in graph.node if any(name.startswith(HEAD) for name in node.input)]
+    heads = [node for node in graph.node if any(name.endswith(HEAD) for name in node.input)]
     found: dict[str, None] = {}
     waiting = [name for head in heads for name in head.input]
     seen: set[str] = set()
