@@ -58,6 +58,11 @@ class PortalContext:
         """Where the encode step leaves reports: one folder for each study and revision."""
         return self.data_root / "results"
 
+    @property
+    def viewer_root(self) -> Path:
+        """Where the optional image viewer lies; see docs/viewer.md."""
+        return self.data_root / "viewer"
+
 
 class Role(StrEnum):
     """What a person may see. Clinicians and operators see patients, finance sees money, admins both.
