@@ -35,3 +35,7 @@ class InvalidRadiograph(StudyError):
 
 class InvalidClassification(StudyError):
     """A classification's probability or threshold is outside [0, 1], or its map is not one."""
+
+
+class InvalidReview(StudyError):
+    """A verdict's or a review's parts contradict one another or are out of bounds."""
