@@ -11,11 +11,10 @@ from billing import credit_notes, disputes, payments, statement
 from billing.money import Money
 from billing.splits import payout_statement
 from portal.context import Role
+from tests.portal.browser_checks import Watched, picture
 from tests.portal.portal_site import PASSWORD, Site
 from tests.portal.seeds import add_contract, add_result, add_usage
-from tests.portal.test_browser import Watched, browser, portal_url, watched
 
-__all__ = ["browser", "portal_url", "watched"]
 pytestmark = pytest.mark.browser
 
 LAST_MONTH = (datetime.now(UTC).replace(day=1) - timedelta(days=10)).replace(hour=12)
@@ -87,7 +86,7 @@ def test_one_yuan_is_followed_from_the_acknowledgement_to_the_payout(site: Site,
         page.set_viewport_size({"width": width, "height": 900})
         for name, path in paths.items():
             page.goto(watched.url + path)
-            watched.screenshot(f"books-{scheme}-{width}-{language}-{name}")
+            picture(watched, f"books-{scheme}-{width}-{language}-{name}")
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
             unnamed = page.evaluate(
                 """() => [...document.querySelectorAll("input, select, textarea")].filter(

@@ -6,11 +6,10 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from portal.context import Role
+from tests.portal.browser_checks import Watched, picture
 from tests.portal.money_seeds import busy_month
 from tests.portal.portal_site import PASSWORD, Site
-from tests.portal.test_browser import Watched, browser, portal_url, watched
 
-__all__ = ["browser", "portal_url", "watched"]
 pytestmark = pytest.mark.browser
 
 
@@ -41,7 +40,7 @@ def test_every_page_is_readable(site: Site, watched: Watched) -> None:
         page.set_viewport_size({"width": width, "height": 900})
         for name, path in paths.items():
             page.goto(watched.url + path)
-            watched.screenshot(f"money-{scheme}-{width}-{language}-{name}")
+            picture(watched, f"money-{scheme}-{width}-{language}-{name}")
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
             unnamed = page.evaluate(
                 """() => [...document.querySelectorAll("input, select, textarea")].filter(
@@ -52,7 +51,7 @@ def test_every_page_is_readable(site: Site, watched: Watched) -> None:
     page.get_by_label("时钟时间").fill("2026-02-01")
     page.get_by_role("button", name="前进一个月").click()
     expect(page.get_by_text("2026-02-01 – 2026-02-28")).to_be_visible()
-    watched.screenshot("money-light-1440-zh-clock")
+    picture(watched, "money-light-1440-zh-clock")
     assert watched.errors == []
     assert watched.strangers() == []
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from portal.context import Role
+from tests.portal.browser_checks import SCREENSHOTS
 from tests.portal.live_portal import live_portal, part10
 from tests.portal.portal_site import PASSWORD, Site
-from tests.portal.test_browser import CHROMIUM, CHROMIUM_ARGUMENTS, SCREENSHOTS
 
 pytestmark = pytest.mark.browser
 
 
-def test_a_folder_is_uploaded_with_the_script_and_files_without_it(site: Site, tmp_path: Path) -> None:
+def test_a_folder_is_uploaded_with_the_script_and_files_without_it(
+    site: Site, browser: Browser, tmp_path: Path
+) -> None:
     folder = tmp_path / "cd" / "IMAGES"
     folder.mkdir(parents=True)
     for number in range(3):
@@ -23,8 +25,7 @@ def test_a_folder_is_uploaded_with_the_script_and_files_without_it(site: Site, t
     (folder.parent / "AUTORUN.INF").write_text("hello")
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     site.add_user("alpha", "olga", Role.OPERATOR)
-    with live_portal(site) as live, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+    with live_portal(site) as live:
         for has_script in (True, False):
             page = browser.new_context(
                 java_script_enabled=has_script, viewport={"width": 1100, "height": 700}
@@ -51,5 +52,4 @@ def test_a_folder_is_uploaded_with_the_script_and_files_without_it(site: Site, t
                 page.locator("tbody tr", has_text="not DICOM" if has_script else "here already")
             ).to_be_visible()
             assert problems == []
-        browser.close()
         assert len(live.instances()) == 3
