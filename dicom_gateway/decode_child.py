@@ -18,6 +18,7 @@ from dicom_gateway.pixels import decode_frame
 from dicom_gateway.series_source import Frame, SeriesSource, open_series
 from dicom_gateway.shear import UprightGrid, shift_slice, upright_grid
 from dicom_gateway.volume_files import DESCRIPTION_NAME, VOXELS_NAME, VolumeDescription
+from study.sentences import say
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What may tell two acquisitions at the same positions apart, in the order in which it is tried.
@@ -67,7 +68,7 @@ def _decode(
         ordered = [frames[index] for index in plan.order]
         grid = upright_grid(plan, ordered[0].plane.size) if plan.shear_pixels is not None else None
         if grid is not None:
-            notes.append(f"A gantry tilt of {plan.tilt_deg:.1f}° was corrected: slices were shifted upright.")
+            notes.append(say("TILT_CORRECTED", degrees=f"{plan.tilt_deg:.1f}"))
         _write_voxels(out_dir, ordered, grid, volume_bytes_max, pool, is_durable)
     affine = plan.affine_mm if grid is None else grid.affine_mm
     VolumeDescription(
@@ -94,7 +95,7 @@ def _plan(series: SeriesSource) -> tuple[list[Frame], Stack, list[str]]:
             if found is not None:
                 group, plan = found
                 left_out = len(frames) - len(group)
-                notes.append(f"{left_out} slices of another {name} at the same positions were left out.")
+                notes.append(say("OTHERS_LEFT_OUT", n=left_out, group=name))
                 return group, plan, notes
         raise
 
@@ -113,8 +114,8 @@ def _without_copies(frames: list[Frame]) -> tuple[list[Frame], list[str]]:
             kept.append(frames[index])
             images.extend([] if image is None else [image])
     count = len(frames) - len(kept)
-    what = "copy of a slice was" if count == 1 else "copies of slices were"
-    return kept, [f"{count} identical {what} left out."] if count else []
+    code = "COPY_LEFT_OUT" if count == 1 else "COPIES_LEFT_OUT"
+    return kept, [say(code, n=count)] if count else []
 
 
 def _stack(frames: Sequence[Frame], tilt_tag_deg: float | None) -> Stack:

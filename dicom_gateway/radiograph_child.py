@@ -22,6 +22,7 @@ from dicom_gateway.lookup_table import read_table
 from dicom_gateway.pixels import LOSSY_SYNTAXES, decode_stored
 from dicom_gateway.radiograph_files import PIXELS_NAME, RadiographDescription
 from dicom_gateway.series_source import Source, check_size, read_source_header, source_of
+from study.sentences import say
 
 SOP_CLASSES = frozenset(
     map(
@@ -164,7 +165,7 @@ def _notes(source: Source) -> list[str]:
     notes = []
     lossy = values.text(dataset, tags.LOSSY_IMAGE_COMPRESSION) == "01"
     if lossy or source.header.transfer_syntax_uid in LOSSY_SYNTAXES:
-        notes.append("The image was compressed with loss before it arrived.")
+        notes.append(say("LOSSY_IMAGE"))
     if values.text(dataset, tags.PRESENTATION_INTENT_TYPE).upper() == _FOR_PROCESSING:
-        notes.append("The image is unprocessed (FOR PROCESSING).")
+        notes.append(say("FOR_PROCESSING"))
     return notes

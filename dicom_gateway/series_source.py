@@ -28,6 +28,7 @@ from dicom_gateway.frame_headers import HEADER_TAGS, FrameHeader, frame_count, r
 from dicom_gateway.geometry import Plane
 from dicom_gateway.part10 import FileUnreadable, Header, PixelElement, open_body, read_header
 from dicom_gateway.pixels import LOSSY_SYNTAXES, NATIVE_SYNTAXES, SUPPORTED_SYNTAXES, PixelFormat, Rescale
+from study.sentences import say
 
 CT_SOP_CLASSES = frozenset(
     map(str, (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage))
@@ -250,7 +251,7 @@ def _without_localizers(frames: list[Frame]) -> tuple[list[Frame], list[str]]:
     if not kept or len(kept) == len(frames):
         return frames, []
     count = len(frames) - len(kept)
-    return kept, [f"{count} localizer {'image was' if count == 1 else 'images were'} left out of the volume."]
+    return kept, [say("LOCALIZER_LEFT_OUT" if count == 1 else "LOCALIZERS_LEFT_OUT", n=count)]
 
 
 def _pixel_notes(frames: list[Frame]) -> list[str]:
@@ -260,7 +261,7 @@ def _pixel_notes(frames: list[Frame]) -> list[str]:
         or values.text(frame.source.header.dataset, tags.LOSSY_IMAGE_COMPRESSION) == "01"
         for frame in frames
     ):
-        notes.append("The images were compressed with loss before they arrived.")
+        notes.append(say("LOSSY"))
     if any(frame.header.rescale_type.upper() == "US" for frame in frames):
-        notes.append("The unit of the stored values is unspecified (US); they were read as Hounsfield units.")
+        notes.append(say("UNIT_UNSPECIFIED"))
     return notes

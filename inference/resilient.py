@@ -19,6 +19,7 @@ from inference.engine import Engine
 from inference.errors import CircuitOpen, EndpointUnavailable, InferenceError, RunCancelled, RunTimedOut
 from models.errors import ModelError
 from models.model import Model
+from study.sentences import say
 
 log = logging.getLogger("radmeter.inference")
 
@@ -193,5 +194,5 @@ def _noted(
     outputs: Mapping[str, NDArray[Any]], wanted: Engine, error: InferenceError
 ) -> Mapping[str, NDArray[Any]]:
     if isinstance(outputs, Outputs):
-        outputs.note = f"Computed by {outputs.engine}, because {wanted} did not answer ({error.code})."
+        outputs.note = say("OTHER_ENGINE", engine=outputs.engine, wanted=wanted, code=error.code)
     return outputs

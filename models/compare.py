@@ -18,6 +18,7 @@ from models.ops.segment_nodule import segment_nodule
 from study.answer import Answer
 from study.findings import Finding, Point
 from study.nodule import Comparison, PriorRead, ResolvedNodule
+from study.sentences import say
 from study.volume import Volume
 
 # Two findings are one nodule if they lie this near after alignment: the first is what is left of breathing where the
@@ -52,7 +53,7 @@ def compare(
     try:
         pair = _Pair(volume, prior_volume, register(volume, prior_volume))
     except NotAligned as error:
-        return replace(answer, notes=(*answer.notes, f"Not compared with the prior study: {error}."))
+        return replace(answer, notes=(*answer.notes, say("NOT_COMPARED", why=error)))
     days = days_between(prior_date, date)
     places = [_place(pair, finding) for finding in answer.findings]
     matches = _match(answer.findings, places, prior_answer.findings)
@@ -61,17 +62,13 @@ def compare(
         then = prior_answer.findings[matches[number]] if number in matches else None
         comparison = _compare_one(pair, finding, places[number], then, days, prior_date)
         if comparison is None:
-            notes.append(
-                f"Finding {finding.id} lies where the prior study shows nothing: it was not compared."
-            )
+            notes.append(say("FINDING_NOT_COMPARED", n=finding.id))
         findings.append(replace(finding, comparison=comparison))
     gone, seen = _resolved(
         pair, [one for n, one in enumerate(prior_answer.findings) if n not in matches.values()]
     )
     if seen:
-        notes.append(
-            f"{seen} place(s) marked in the prior study still show something, which is not marked in this one."
-        )
+        notes.append(say("SEEN_NOT_MARKED", n=seen))
     prior = PriorRead(prior_date, days, round(pair.alignment.correlation, 3), gone)
     return replace(answer, findings=tuple(findings), notes=tuple(notes), prior=prior)
 

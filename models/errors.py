@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from study.sentences import say
+
 
 class ModelError(Exception):
     """A model cannot be found, read or applied. `code` names the fact for programs."""
@@ -81,7 +83,7 @@ class WrongKindOfImage(UnfitInput):
     code = "WRONG_KIND_OF_IMAGE"
 
     def __init__(self, wanted: str, given: str) -> None:
-        super().__init__(f"the model reads {wanted}, not {given}")
+        super().__init__(say("WRONG_KIND_OF_IMAGE", wanted=wanted, given=given))
 
 
 class LungsNotFound(UnfitInput):
@@ -90,7 +92,7 @@ class LungsNotFound(UnfitInput):
     code = "LUNGS_NOT_FOUND"
 
     def __init__(self) -> None:
-        super().__init__("no lungs were found in the volume, so it cannot be searched for lung nodules")
+        super().__init__(say("LUNGS_NOT_FOUND"))
 
 
 class VolumeTooThin(UnfitInput):
@@ -99,7 +101,7 @@ class VolumeTooThin(UnfitInput):
     code = "VOLUME_TOO_THIN"
 
     def __init__(self, extent_mm: float, needed_mm: float) -> None:
-        super().__init__(f"the slices cover {extent_mm:.0f} mm, the model needs at least {needed_mm:.0f} mm")
+        super().__init__(say("VOLUME_TOO_THIN", mm=f"{extent_mm:.0f}", needed=f"{needed_mm:.0f}"))
 
 
 class VolumeTooLarge(UnfitInput):
@@ -108,9 +110,7 @@ class VolumeTooLarge(UnfitInput):
     code = "VOLUME_TOO_LARGE"
 
     def __init__(self, voxels: int, voxels_max: int) -> None:
-        super().__init__(
-            f"at the model's spacing the volume has {voxels} voxels, at most {voxels_max} are read"
-        )
+        super().__init__(say("VOLUME_TOO_LARGE", n=voxels, most=voxels_max))
 
 
 class InvalidBundle(ModelError):

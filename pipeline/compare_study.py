@@ -32,6 +32,7 @@ from pipeline.store import StudyRecord
 from pipeline.unfit import Unfit
 from study.answer import Answer, Image
 from study.findings import Finding
+from study.sentences import say
 from study.study import Patient, Series
 from study.volume import Volume
 
@@ -96,15 +97,12 @@ def _newest_readable(
     with services.database.transaction(record.tenant) as conn:
         here = prior_studies.here(conn, record.tenant, record.id)
         missing = prior_studies.not_here(conn, record.tenant, record.id)
-    notes = [
-        f"A prior study of {day(one['study_date'])} was not here when the findings were made: {one['why']}."
-        for one in missing
-    ]
+    notes = [say("PRIOR_NOT_HERE", date=day(one["study_date"]), why=one["why"]) for one in missing]
     for row in [one for one in here if one["study_date"] <= today][:_TRIED_MAX]:
         try:
             return _read(services, record, manifest, row, run), notes
         except PriorUnread as error:
-            notes.append(f"The prior study of {day(row['study_date'])} could not be compared: {error}.")
+            notes.append(say("PRIOR_NOT_COMPARED", date=day(row["study_date"]), why=error))
     return None, notes
 
 

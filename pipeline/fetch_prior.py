@@ -19,6 +19,7 @@ from pipeline.archives import Archive, archive_of
 from pipeline.database import Connection, Database
 from pipeline.queue import ARCHIVE_QUEUE
 from pipeline.receive import DatabaseSink
+from study.sentences import say
 
 log = logging.getLogger("radmeter.archives")
 
@@ -84,7 +85,7 @@ def fetch_prior(
             prior_studies.link(conn, tenant, prior_uid)
             store.note(conn, study, "prior_fetched", detail={"instances": outcome.completed})
         else:
-            reason = outcome.error or "the archive sent nothing"
+            reason = outcome.error or say("ARCHIVE_SENT_NOTHING")
             prior_studies.set_state(conn, tenant, study.id, prior_uid, "failed", reason)
             store.note(conn, study, "prior_not_fetched", detail={"reason": reason})
             if archive is not None and attempt < len(_DELAYS_S):

@@ -16,6 +16,7 @@ from pipeline import report_format
 from pipeline.guidelines.of_findings import ChosenGuideline, apply_guideline
 from pipeline.key_images import render_key_images
 from pipeline.radiograph_images import render_radiograph
+from pipeline.reason_text import reason_text
 from pipeline.report_pdf import print_in_child
 from pipeline.report_prior import prior_row, resolved_rows
 from pipeline.report_text import words
@@ -38,6 +39,7 @@ from study.answer import Classification, Image, Structure
 from study.findings import Finding
 from study.nodule import NoduleFeatures, PriorRead
 from study.radiograph import Radiograph
+from study.sentences import translated
 from study.study import Instance, Series, Study
 from study.volume import Volume
 
@@ -236,10 +238,13 @@ def report_values(
 
     row_actions: gives the markup of a page's own controls for a finding; safe markup, not plain text.
     """
+    word = words(language)
     return {
         "report": view,
-        "w": words(language),
+        "w": word,
         "f": report_format,
+        "said": lambda text: translated(text, language, word),
+        "unread": lambda code, text: reason_text(code, text, language),
         "image_href": image_href,
         "row_actions": row_actions,
         "report_language": "zh-Hans" if language == "zh" else "en",

@@ -151,7 +151,6 @@ ZH = {
     "Nodules can be missed and normal structures can be marked. Only pulmonary nodules were assessed; other organs, other findings and change over time were not.": "可能漏检结节，也可能误标正常结构。仅评估肺结节；未评估其他器官、其他所见及随时间的变化。",
     "Nodules can be missed and normal structures can be marked. Only pulmonary nodules were assessed; other organs and other findings were not.": "可能漏检结节，也可能误标正常结构。仅评估肺结节；未评估其他器官及其他所见。",
     "Change: of the volume, with the interval in which 95 % of repeated measurements would lie; it is wide for small nodules and thick slices. A change within it is none. The doubling time assumes exponential growth.": "变化：指体积变化，附 95 % 重复测量所在的区间；结节小、层厚大时区间较宽。区间内的变化视为无变化。倍增时间按指数生长计算。",
-    "The lobes were not segmented, so no finding names its lobe.": "未分割肺叶，因此所见未注明肺叶。",
     # radiographs
     "Image read": "分析图像",
     "view not stated": "未注明体位",

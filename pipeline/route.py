@@ -12,6 +12,7 @@ from models.manifest import InputRequirements, Manifest
 from pipeline.patient_age import age_years
 from pipeline.route_radiograph import check_radiographs, pick
 from pipeline.unfit import Unfit
+from study.sentences import say
 from study.study import Instance, Series, Study
 
 # Cosine of the largest angle between the slice normal and the body axis: about 25°, more than any gantry tilt in
@@ -80,7 +81,7 @@ def _check_age(study: Study, manifest: Manifest) -> Unfit | None:
         return None
     return Unfit(
         "PATIENT_TOO_YOUNG",
-        f"The patient is {age:.0f} years old; {manifest.title} is made for {youngest:g} years and more.",
+        say("PATIENT_TOO_YOUNG", age=f"{age:.0f}", model=manifest.title, youngest=f"{youngest:g}"),
     )
 
 
@@ -88,19 +89,22 @@ def check_series(series: Series, needs: InputRequirements) -> Unfit | None:
     """None when the model can read the series."""
     images = [instance for instance in series.instances if instance.number_of_frames > 0]
     if not images:
-        return Unfit("NO_IMAGES", f"a {series.modality or 'nameless'} series without images")
+        return Unfit("NO_IMAGES", say("NO_IMAGES", modality=series.modality or "nameless"))
     if series.modality not in needs.modalities:
         wanted = " or ".join(needs.modalities)
-        return Unfit("WRONG_MODALITY", f"the modality is {series.modality or 'not given'}, not {wanted}")
+        return Unfit(
+            "WRONG_MODALITY", say("WRONG_MODALITY", given=series.modality or "not given", wanted=wanted)
+        )
     kinds = Counter(kind.upper() for image in images for kind in image.image_type)
     for excluded in needs.excluded_image_types:
         if kinds[excluded] * 2 > len(images):
             code = "LOCALIZER" if excluded == "LOCALIZER" else "DERIVED_IMAGES"
-            return Unfit(code, f"the images are of type {excluded.lower()}")
+            return Unfit(code, say("WRONG_IMAGE_TYPE", kind=excluded.lower()))
     body_part = series.body_part_examined.strip().upper()
     if body_part and needs.body_parts and not any(part in body_part for part in needs.body_parts):
         return Unfit(
-            "WRONG_BODY_PART", f"the body part is {body_part.lower()}, not {needs.body_parts[0].lower()}"
+            "WRONG_BODY_PART",
+            say("WRONG_BODY_PART", given=body_part.lower(), wanted=needs.body_parts[0].lower()),
         )
     return check_radiographs(images, needs) if needs.kind == "radiograph" else _check_geometry(images, needs)
 
@@ -108,24 +112,18 @@ def check_series(series: Series, needs: InputRequirements) -> Unfit | None:
 def _check_geometry(images: list[Instance], needs: InputRequirements) -> Unfit | None:
     oriented = [image for image in images if image.image_orientation is not None]
     if not oriented and max(image.number_of_frames for image in images) == 1:
-        return Unfit("GEOMETRY_MISSING", "the images do not say where they lie in the patient")
+        return Unfit("GEOMETRY_MISSING", say("GEOMETRY_MISSING"))
     if oriented and _axial_cosine(oriented) < _AXIAL_COSINE_MIN:
-        return Unfit("NOT_AXIAL", "the slices are not axial")
+        return Unfit("NOT_AXIAL", say("NOT_AXIAL"))
     slice_count = sum(image.number_of_frames for image in images)
     if slice_count < needs.slice_count_min:
-        return Unfit(
-            "TOO_FEW_SLICES", f"{slice_count} slices are fewer than the {needs.slice_count_min} it needs"
-        )
+        return Unfit("TOO_FEW_SLICES", say("TOO_FEW_SLICES", n=slice_count, needed=needs.slice_count_min))
     if slice_count > needs.slice_count_max:
-        return Unfit(
-            "TOO_MANY_SLICES", f"{slice_count} slices are more than the {needs.slice_count_max} it takes"
-        )
+        return Unfit("TOO_MANY_SLICES", say("TOO_MANY_SLICES", n=slice_count, most=needs.slice_count_max))
     thickness = _thickness_mm(images)
     if thickness is not None and thickness > needs.slice_thickness_mm_max:
         limit = needs.slice_thickness_mm_max
-        return Unfit(
-            "SLICES_TOO_THICK", f"slices of {thickness:g} mm are thicker than the {limit:g} mm it reads"
-        )
+        return Unfit("SLICES_TOO_THICK", say("SLICES_TOO_THICK", mm=f"{thickness:g}", limit=f"{limit:g}"))
     return None
 
 
@@ -169,8 +167,13 @@ def _explain(text: str, is_image: bool, fitting_count: int, refused: list[Unfit]
 
 def _nearest_miss(study: Study, manifest: Manifest, refused: list[Unfit]) -> Unfit:
     if not refused:
-        return Unfit("NO_IMAGES", "The study holds no series.")
+        return Unfit("NO_IMAGES", say("NO_SERIES"))
     nearest = max(refused, key=lambda unfit: _NEARNESS.index(unfit.code))
     count = len(study.series)
-    where = "The series does not fit" if count == 1 else f"None of {count} series fits"
-    return Unfit(nearest.code, f"{where} {manifest.title or manifest.name}: {nearest.text}.")
+    model = manifest.title or manifest.name
+    text = (
+        say("DOES_NOT_FIT", model=model, why=nearest.text)
+        if count == 1
+        else say("NONE_FITS", n=count, model=model, why=nearest.text)
+    )
+    return Unfit(nearest.code, text)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from models.manifest import InputRequirements
 from pipeline.unfit import Unfit
+from study.sentences import say
 from study.study import Instance, Series
 
 # View Position as old CR readers and DX write it (PS3.3 C.8.7.1.1.8, CID 4010 by its short names).
@@ -28,9 +29,9 @@ def check_radiographs(images: list[Instance], needs: InputRequirements) -> Unfit
         return None
     views = sorted({image.view_position.upper() for image in images if image.view_position})
     if any(image.number_of_frames > 1 for image in images):
-        return Unfit("SEVERAL_FRAMES", "the radiographs have several frames")
+        return Unfit("SEVERAL_FRAMES", say("SEVERAL_FRAMES"))
     shown = ", ".join(_named(view) for view in views)
-    return Unfit("WRONG_VIEW", f"the view is {shown}, not {' or '.join(needs.view_positions)}")
+    return Unfit("WRONG_VIEW", say("WRONG_VIEW", given=shown, wanted=" or ".join(needs.view_positions)))
 
 
 def _named(view: str) -> str:

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from billing import explain
 from pipeline import report_format
 from pipeline.completion_text import sentence
+from pipeline.reason_text import reason_text
 from pipeline.status import StudyStatus
 from portal.context import (
     EDITS_PEERS,
@@ -196,6 +197,7 @@ def page(request: Request, template: str, *, status_code: int = 200, **values: A
             explained=lambda explanation: explain.line(explanation, language),
             reason=lambda code: explain.reason(code, language),
             why=lambda decision: explain.reason(decision.reason_code.value, language),
+            unread_reason=lambda code, text: reason_text(code or "", text or "", language),
             completion_sentence=lambda decision: sentence(decision, language),
             static_version=request.app.state.static_version,
             **values,

@@ -31,6 +31,7 @@ from pipeline.status import StudyStatus
 from server.send import files_below
 from server.settings import load_settings
 from study.answer import Answer, Image
+from study.sentences import say
 from study.study import Patient, Study
 from study.volume import Volume
 
@@ -182,7 +183,7 @@ def _compared(
 ) -> InferenceResult:
     """The result beside the prior below `path`; a prior that cannot be read, or is another patient's, is a note."""
     if not isinstance(image, Volume):
-        note = "A radiograph is not compared with a prior study."
+        note = say("RADIOGRAPH_NOT_COMPARED")
         return replace(result, answer=replace(result.answer, notes=(*result.answer.notes, note)))
     files = [(str(file.absolute()), file) for file in files_below([path])]
     try:
@@ -191,7 +192,7 @@ def _compared(
             raise PriorUnread(why)
         then = run_on_prior(partial(run_model, model, endpoint=endpoint, get_model=_find_model), prior.volume)
     except PriorUnread as error:
-        note = f"The prior study could not be compared: {error}."
+        note = say("PRIOR_OF_ANY_DATE_NOT_COMPARED", why=error)
         return replace(result, answer=replace(result.answer, notes=(*result.answer.notes, note)))
     answer = compare(
         result.answer, image, then, prior.volume, date=study.study_date, prior_date=prior.study_date
@@ -201,12 +202,12 @@ def _compared(
 
 def _another_patient(one: Patient, other: Patient) -> str | None:
     """Why two studies are not of one patient, as far as their headers tell."""
-    for name, values in (
-        ("Patient ID", (one.patient_id, other.patient_id)),
-        ("birth date", (one.birth_date, other.birth_date)),
+    for code, values in (
+        ("OTHER_PATIENT_ID", (one.patient_id, other.patient_id)),
+        ("OTHER_BIRTH_DATE", (one.birth_date, other.birth_date)),
     ):
         if all(values) and values[0] != values[1]:
-            return f"it has another {name}"
+            return say(code)
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.errors import UnfitInput
+from study.sentences import say
 
 
 class RadiographTooSmall(UnfitInput):
@@ -11,9 +12,7 @@ class RadiographTooSmall(UnfitInput):
     code = "RADIOGRAPH_TOO_SMALL"
 
     def __init__(self, rows: int, columns: int, needed: int) -> None:
-        super().__init__(
-            f"the radiograph has {columns} x {rows} pixels, the model needs {needed} on each side: send the original"
-        )
+        super().__init__(say("RADIOGRAPH_TOO_SMALL", columns=columns, rows=rows, needed=needed))
 
 
 class RadiographWithoutContrast(UnfitInput):
@@ -22,7 +21,7 @@ class RadiographWithoutContrast(UnfitInput):
     code = "RADIOGRAPH_WITHOUT_CONTRAST"
 
     def __init__(self) -> None:
-        super().__init__("the radiograph is blank or nearly so: nothing can be seen on it")
+        super().__init__(say("RADIOGRAPH_WITHOUT_CONTRAST"))
 
 
 class NotAChestRadiograph(UnfitInput):
@@ -31,7 +30,7 @@ class NotAChestRadiograph(UnfitInput):
     code = "NOT_A_CHEST_RADIOGRAPH"
 
     def __init__(self) -> None:
-        super().__init__("the picture does not look like a frontal chest radiograph, so it was not judged")
+        super().__init__(say("NOT_A_CHEST_RADIOGRAPH"))
 
 
 class LateralRadiograph(UnfitInput):
@@ -40,9 +39,7 @@ class LateralRadiograph(UnfitInput):
     code = "LATERAL_RADIOGRAPH"
 
     def __init__(self) -> None:
-        super().__init__(
-            "the picture looks like a lateral view: the model reads frontal (PA or AP) ones only"
-        )
+        super().__init__(say("LATERAL_RADIOGRAPH"))
 
 
 class InvertedRadiograph(UnfitInput):
@@ -51,9 +48,7 @@ class InvertedRadiograph(UnfitInput):
     code = "INVERTED_RADIOGRAPH"
 
     def __init__(self) -> None:
-        super().__init__(
-            "black and white are exchanged: Photometric Interpretation contradicts the pixels; correct it at the source"
-        )
+        super().__init__(say("INVERTED_RADIOGRAPH"))
 
 
 class TurnedRadiograph(UnfitInput):
@@ -62,9 +57,7 @@ class TurnedRadiograph(UnfitInput):
     code = "TURNED_RADIOGRAPH"
 
     def __init__(self) -> None:
-        super().__init__(
-            "the chest lies on its side or upside down: turn the image at the source and send it again"
-        )
+        super().__init__(say("TURNED_RADIOGRAPH"))
 
 
 class CroppedRadiograph(UnfitInput):
@@ -73,7 +66,7 @@ class CroppedRadiograph(UnfitInput):
     code = "CROPPED_RADIOGRAPH"
 
     def __init__(self) -> None:
-        super().__init__("only a part of the chest is shown, and findings in the rest would be missed")
+        super().__init__(say("CROPPED_RADIOGRAPH"))
 
 
 REFUSALS: dict[str, type[LateralRadiograph | InvertedRadiograph | TurnedRadiograph | CroppedRadiograph]] = {

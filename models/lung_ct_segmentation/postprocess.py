@@ -21,6 +21,7 @@ from models.ops.resample import Weights, linear_weights
 from models.ops.resample_mean import THREADS_MAX
 from study.answer import Answer, Structure
 from study.findings import Segment
+from study.sentences import say
 from study.volume import Volume
 
 # At the lungs' surface a voxel is lung when it is darker than half-way between lung and soft tissue.
@@ -222,5 +223,5 @@ def _notes(box: LungBox, volume: Volume, structures: list[Structure]) -> tuple[s
     stride = [lungs.stride[orientation.order.index(axis)] for axis in range(3)]
     own = LungMask(orientation.undo(lungs.mask), (stride[0], stride[1], stride[2]), lungs.volume_ml)
     missing = [name for name in NAMES.values() if name not in {one.label for one in structures}]
-    not_found = (f"Not found: {', '.join(missing)}.",) if missing else ()
+    not_found = (say("STRUCTURES_NOT_FOUND", names=", ".join(missing)),) if missing else ()
     return lungs_cut(own, volume) + not_found

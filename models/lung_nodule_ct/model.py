@@ -11,9 +11,10 @@ from models.manifest import Manifest
 from models.model import Arrays, ModelInput, as_volume
 from models.ops.lungs_cut import lungs_cut
 from study.answer import Answer, Image
+from study.sentences import say
 
 LOBE_MODEL = "lung_ct_segmentation"
-NO_LOBES = "The lobes were not segmented, so no finding names its lobe."
+NO_LOBES = say("NO_LOBES")
 
 
 @dataclass(frozen=True)

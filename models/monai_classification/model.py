@@ -15,8 +15,9 @@ from models.model import Arrays, ModelInput, as_radiograph
 from models.monai_intensity import apply_steps
 from models.monai_segmentation.labels import code_of
 from study.answer import Answer, Classification, Image
+from study.sentences import say
 
-NOT_CALIBRATED = "The probabilities are as the bundle's network gives them; nobody has calibrated them here."
+NOT_CALIBRATED = say("NOT_CALIBRATED")
 _TRACKING = uuid.UUID("c2f1a1f4-9d0f-4c8b-8c35-0e3f6b1f2a77")
 
 

@@ -24,6 +24,7 @@ from models.monai_segmentation.labels import code_of
 from models.ops.resample import resample_box
 from study.answer import Answer, Image, Structure
 from study.findings import Segment
+from study.sentences import say
 from study.volume import Volume
 
 OVERLAP = 0.25
@@ -97,7 +98,7 @@ class MonaiSegmentation:
                 missing.append(name)
                 continue
             structures.append(_structure(volume, labels[box] == number, box, number, name))
-        notes = (f"Not found: {', '.join(missing)[:400]}.",) if missing else ()
+        notes = (say("STRUCTURES_NOT_FOUND", names=", ".join(missing)[:400]),) if missing else ()
         return Answer(structures=tuple(structures), notes=notes)
 
 

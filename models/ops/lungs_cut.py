@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.ops.lung_mask import LungMask
+from study.sentences import say
 from study.volume import Volume
 
 # A lung that only grazes the edge is whole for a reader.
@@ -27,8 +28,5 @@ def lungs_cut(lungs: LungMask, volume: Volume) -> tuple[str, ...]:
                 continue
             grows = directions[main, axis] * (1 if end == -1 else -1) > 0
             side = _SIDES[main][0 if grows else 1]
-            sentences.append(
-                f"The lungs are cut at the {side} edge of the images ({area:.0f} cm² of lung); "
-                "what lies beyond was not assessed."
-            )
+            sentences.append(say("LUNGS_CUT", side=side, area=f"{area:.0f}"))
     return tuple(sentences)

@@ -12,6 +12,7 @@ from scipy import ndimage, signal
 from models.errors import ModelError
 from models.ops.lung_mask import find_lungs
 from models.ops.resample import resample_box
+from study.sentences import say
 from study.volume import Volume
 
 # Lungs at this spacing are about 80,000 samples: enough for an affine transform, whatever the series.
@@ -79,12 +80,10 @@ def register(current: Volume, prior: Volume) -> Alignment:
         affine.SetTranslation(rigid.GetTranslation())
         found = sitk.AffineTransform(_optimise(fixed, moving, affine, AFFINE))
     except RuntimeError as error:  # how SimpleITK says that nothing overlaps
-        raise NotAligned("the scans share no lung that could be aligned") from error
+        raise NotAligned(say("NO_COMMON_LUNG")) from error
     correlation, overlap = _agreement(fixed, moving, found)
     if correlation < CORRELATION_MIN or overlap < OVERLAP_MIN:
-        raise NotAligned(
-            f"the scans do not lie upon one another (correlation {correlation:.2f}, overlap {overlap:.2f})"
-        )
+        raise NotAligned(say("NOT_ALIKE", correlation=f"{correlation:.2f}", overlap=f"{overlap:.2f}"))
     return Alignment(_as_matrix(found), correlation, overlap)
 
 
@@ -92,12 +91,12 @@ def _coarse(volume: Volume) -> _Coarse:
     spacing = volume.spacing_mm
     lungs = find_lungs(volume.voxels, spacing)
     if lungs is None:
-        raise NotAligned("a scan shows no lungs")
+        raise NotAligned(say("NO_LUNGS_IN_SCAN"))
     step = tuple(max(1.0, GRID_MM / size) for size in spacing)
     counts = [int((length - 1) / ratio) + 1 for length, ratio in zip(volume.voxels.shape, step, strict=True)]
     shape = (counts[0], counts[1], counts[2])
     if min(shape) < 8:
-        raise NotAligned("a scan covers too little")
+        raise NotAligned(say("SCAN_TOO_SMALL"))
     hu = resample_box(volume.voxels, (0.0, 0.0, 0.0), (step[0], step[1], step[2]), shape)
     places = [
         np.minimum((np.arange(count) * ratio / stride).round().astype(int), length - 1)
@@ -107,7 +106,7 @@ def _coarse(volume: Volume) -> _Coarse:
     images = [sitk.GetImageFromArray(np.clip(hu, *HU_RANGE).astype(np.float32)), sitk.GetImageFromArray(mask)]
     directions = volume.affine_mm[:3, :3] / spacing
     if abs(abs(float(np.linalg.det(directions))) - 1) > 1e-3:
-        raise NotAligned("a scan's axes are not at right angles")
+        raise NotAligned(say("AXES_SKEWED"))
     for image in images:
         image.SetSpacing([ratio * size for ratio, size in zip(step[::-1], spacing[::-1], strict=True)])
         image.SetOrigin([float(value) for value in volume.affine_mm[:3, 3]])
