@@ -50,6 +50,19 @@ class AuditEvent(enum.Enum):
     MODEL_RESUMED = ("model_resumed", "Security Alert", SUCCESS)
     INSTANCES_RECEIVED = ("instances_received", "DICOM Instances Transferred", SUCCESS)
     INSTANCES_SENT = ("instances_sent", "DICOM Instances Transferred", SUCCESS)
+    SIGNED_OUT = ("signed_out", "User Authentication", SUCCESS)
+    USER_CHANGED = ("user_changed", "Security Alert", SUCCESS)
+    KEY_CHANGED = ("key_changed", "Security Alert", SUCCESS)
+    LINK_CHANGED = ("link_changed", "Security Alert", SUCCESS)
+    LINK_REFUSED = ("link_refused", "Security Alert", MINOR_FAILURE)
+    STUDIES_QUERIED = ("studies_queried", "Query", SUCCESS)
+    STUDY_VIEWED = ("study_viewed", "Patient Record", SUCCESS)
+    STUDY_CHANGED = ("study_changed", "Procedure Record", SUCCESS)
+    IMAGES_VIEWED = ("images_viewed", "DICOM Instances Accessed", SUCCESS)
+    REPORT_EXPORTED = ("report_exported", "Export", SUCCESS)
+    STUDIES_IMPORTED = ("studies_imported", "Import", SUCCESS)
+    AUDIT_VIEWED = ("audit_viewed", "Audit Log Used", SUCCESS)
+    FUNCTION_USED = ("function_used", "Security Alert", SUCCESS)
     APPLICATION_STARTED = ("application_started", "Application Activity", SUCCESS)
     APPLICATION_STOPPED = ("application_stopped", "Application Activity", SUCCESS)
 
@@ -64,12 +77,16 @@ def record(conn: Connection, tenant: str | None, event: AuditEvent, detail: dict
 
     tenant: None when it is not known; in an installation with one tenant it is that one's.
     """
-    text = json.dumps(
-        {key: value for key, value in detail.items() if value not in ("", None)}, sort_keys=True
-    )
     conn.execute(
         "SELECT append_audit_event(%s, %s, %s, %s, %s)",
-        (tenant, event.event, event.action, event.outcome, text),
+        (tenant, event.event, event.action, event.outcome, detail_text(detail)),
+    )
+
+
+def detail_text(detail: dict[str, Any]) -> str:
+    """The text that is hashed: without what is empty, in the order of the names."""
+    return json.dumps(
+        {key: value for key, value in detail.items() if value not in ("", None)}, sort_keys=True
     )
 
 

@@ -19,9 +19,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from billing.errors import BillingError
+from pipeline.audit_access import AccessTrail
 from pipeline.errors import StudyNotFound
 from pipeline.report import TEMPLATES
 from portal import health
+from portal.access_audit import AccessAudit
 from portal.api import docs, money, rails, stow, studies, usage_events
 from portal.attempt import NOT_FOUND
 from portal.auth import SignIn, create_first_admin
@@ -49,6 +51,7 @@ from portal.pages import (
     payments,
     payouts,
     peers,
+    reports,
     routing,
     sign_in,
     statements,
@@ -71,6 +74,7 @@ ROUTES = (
     sign_in,
     worklist,
     study,
+    reports,
     upload,
     usage,
     documents,  # before statements, whose path of one statement would match its own
@@ -114,6 +118,7 @@ def create_app(context: PortalContext) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _answer_errors(app)
     health.register_studies(context.registry, context.database)
+    app.add_middleware(AccessAudit, trail=AccessTrail(context.database))
     app.add_middleware(Guard, registry=context.registry, is_secure=context.cookie_secure)
     return app
 

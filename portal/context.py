@@ -65,23 +65,27 @@ class PortalContext:
 
 
 class Role(StrEnum):
-    """What a person may see. Clinicians and operators see patients, finance sees money, admins both.
+    """What a person may see. Radiologists and operators see patients, finance sees money, admins both.
 
-    An approver confirms what finance asks for; an auditor sees all money and changes nothing. A hospital sees
-    its own statements, a vendor its own payouts: both are bound to a party, and neither sees the other's.
+    A referrer, who sent the patient, reads finished reports and nothing else. An approver confirms what finance asks
+    for; an auditor sees all money and changes nothing. A hospital sees its own statements, a vendor its own payouts:
+    both are bound to a party, and neither sees the other's.
     """
 
     ADMIN = "admin"
     APPROVER = "approver"
     AUDITOR = "auditor"
-    CLINICIAN = "clinician"
     FINANCE = "finance"
     HOSPITAL = "hospital"
     OPERATOR = "operator"
+    RADIOLOGIST = "radiologist"
+    REFERRER = "referrer"
     VENDOR = "vendor"
 
 
-SEES_STUDIES = frozenset({Role.ADMIN, Role.CLINICIAN, Role.OPERATOR})
+SEES_STUDIES = frozenset({Role.ADMIN, Role.OPERATOR, Role.RADIOLOGIST})
+SEES_REPORTS = SEES_STUDIES | {Role.REFERRER}
+GIVES_VERDICTS = frozenset({Role.ADMIN, Role.RADIOLOGIST})
 DECIDES_STUDIES = frozenset({Role.ADMIN, Role.OPERATOR})
 OUTSIDERS = frozenset({Role.HOSPITAL, Role.VENDOR})
 SEES_MONEY = frozenset({Role.ADMIN, Role.APPROVER, Role.AUDITOR, Role.FINANCE})
@@ -97,7 +101,7 @@ EDITS_PEERS = frozenset({Role.ADMIN})
 SEES_ROUTING = frozenset({Role.ADMIN, Role.OPERATOR})
 EDITS_ROUTING = frozenset({Role.ADMIN})
 SEES_AUDIT = frozenset({Role.ADMIN, Role.OPERATOR})
-SEES_MODELS = frozenset(Role) - OUTSIDERS
+SEES_MODELS = frozenset(Role) - OUTSIDERS - {Role.REFERRER}
 RUNS_MODELS = frozenset({Role.ADMIN, Role.OPERATOR})
 
 

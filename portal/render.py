@@ -27,6 +27,7 @@ from portal.context import (
     SEES_MONEY,
     SEES_PAYOUTS,
     SEES_PEERS,
+    SEES_REPORTS,
     SEES_ROUTING,
     SEES_STATEMENTS,
     SEES_STUDIES,
@@ -127,6 +128,8 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
     if identity.may(SEES_STUDIES):
         pages.append(("/", "Work list", "worklist"))
         pages.append(("/upload", "Upload", "upload"))
+    elif identity.may(SEES_REPORTS):
+        pages.append(("/reports", "Reports", "reports"))
     if identity.may(SEES_MONEY):
         pages.append(("/usage", "Usage", "usage"))
     if identity.may(SEES_STATEMENTS):

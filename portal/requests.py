@@ -46,7 +46,11 @@ def program_or_person(roles: frozenset[Role]) -> Callable[[Request, PortalContex
 
     def check(request: Request, context: Context) -> Identity:
         key = request_key(request)
-        return by_session(request, context) if key is None else reader_identity(context.database, key)
+        if key is None:
+            return by_session(request, context)
+        identity = reader_identity(context.database, key)
+        request.state.identity = identity
+        return identity
 
     return check
 

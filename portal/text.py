@@ -11,6 +11,7 @@ from portal.models_text import ZH_MODELS
 from portal.money_text import ZH_MONEY
 from portal.peer_text import ZH_PEER
 from portal.routing_text import ZH_ROUTING
+from portal.sign_in_text import ZH_SIGN_IN
 from portal.study_text import ZH_STUDY
 from portal.upload_text import ZH_UPLOAD
 
@@ -31,14 +32,8 @@ ZH = (
         "Peers": "DICOM 节点",
         "Models": "模型",
         "API": "接口",
-        "Sign in": "登录",
-        "Sign out": "退出",
-        "Name": "用户名",
-        "Password": "密码",
         "Skip to content": "跳到正文",
         "Main": "主导航",
-        "The name or the password is wrong.": "用户名或密码错误。",
-        "Too many failed attempts. Try again in {minutes} min.": "失败次数过多，请在 {minutes} 分钟后再试。",
         "Imaging AI results. Not for use without review by a physician.": "影像人工智能结果，须经医师审核后方可使用。",
         "Times in {zone}": "时区：{zone}",
         # status
@@ -202,25 +197,6 @@ ZH = (
         "Studies are fetched by move or by get.": "取回方式为 move 或 get。",
         "Give an address that begins with http:// or https://.": "请填写以 http:// 或 https:// 开头的地址。",
         "A DICOMweb archive needs its address.": "DICOMweb 归档需要网址。",
-        # audit trail
-        "Audit trail": "审计记录",
-        "Nothing here can be changed. What repeats within a minute is counted.": "记录不可更改。一分钟内重复的事件合并计数。",
-        "Details": "详情",
-        "Times": "次数",
-        "Nothing has been recorded yet.": "尚无记录。",
-        "Association rejected": "关联被拒绝",
-        "TLS handshake failed": "TLS 握手失败",
-        "Images refused": "图像被拒收",
-        "Different images under a known UID": "同一 UID 内容不同",
-        "Peer added": "节点已添加",
-        "Peer changed": "节点已修改",
-        "Peer removed": "节点已删除",
-        "Signed in": "已登录",
-        "Sign-in failed": "登录失败",
-        "Images received": "图像已接收",
-        "Results sent": "结果已发送",
-        "Started": "已启动",
-        "Stopped": "已停止",
         # models
         "Version": "版本",
         "Intended use": "预期用途",
@@ -289,6 +265,7 @@ ZH = (
     | ZH_HEALTH
     | ZH_MONEY
     | ZH_PEER
+    | ZH_SIGN_IN
 )
 
 

@@ -25,6 +25,7 @@ from pipeline.status import TERMINAL
 from pipeline.store import Row, StudyRecord
 from portal.context import DECIDES_STUDIES, SEES_STUDIES, Identity, PortalContext
 from portal.errors import PageNotFound
+from portal.pages.reports import FINISHED, Reader
 from portal.render import page
 from portal.report_files import ReportFiles, find_report, find_reports
 from portal.requests import Context, is_htmx, parse_id, signed_in
@@ -163,7 +164,7 @@ def send_again(
 @router.get("/studies/{study_id}/images/{name}")
 def image(
     context: Context,
-    identity: Viewer,
+    identity: Reader,
     study_id: str,
     name: str,
     revision: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
@@ -180,7 +181,7 @@ def image(
 @router.get("/studies/{study_id}/report.pdf")
 def report_pdf(
     context: Context,
-    identity: Viewer,
+    identity: Reader,
     study_id: str,
     revision: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
     product: str = "",
@@ -202,6 +203,8 @@ def _files(
 ) -> ReportFiles:
     with context.database.transaction(identity.tenant) as conn:
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
+    if study.status is not FINISHED and not identity.may(SEES_STUDIES):
+        raise PageNotFound
     files = find_report(context.results_root, study, revision, product)
     if files is None:
         raise PageNotFound

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 MONEY = {"admin", "approver", "auditor", "finance"}
 ROLES_OF = {
-    "/": {"admin", "clinician", "operator"},
-    "/studies/{study_id}": {"admin", "clinician", "operator"},
-    "/studies/{study_id}/report.pdf": {"admin", "clinician", "operator"},
-    "/studies/{study_id}/images/{name}": {"admin", "clinician", "operator"},
-    "/api/v1/studies": {"admin", "clinician", "operator"},
-    "/api/v1/studies/{study_id}": {"admin", "clinician", "operator"},
-    "/api/v1/studies/{study_id}/events": {"admin", "clinician", "operator"},
-    "/api/v1/studies/{study_id}/result": {"admin", "clinician", "operator"},
-    "/upload": {"admin", "clinician", "operator"},
+    "/": {"admin", "radiologist", "operator"},
+    "/studies/{study_id}": {"admin", "radiologist", "operator"},
+    "/studies/{study_id}/report.pdf": {"admin", "radiologist", "operator", "referrer"},
+    "/studies/{study_id}/images/{name}": {"admin", "radiologist", "operator", "referrer"},
+    "/reports": {"admin", "radiologist", "operator", "referrer"},
+    "/reports/{study_id}": {"admin", "radiologist", "operator", "referrer"},
+    "/api/v1/studies": {"admin", "radiologist", "operator"},
+    "/api/v1/studies/{study_id}": {"admin", "radiologist", "operator"},
+    "/api/v1/studies/{study_id}/events": {"admin", "radiologist", "operator"},
+    "/api/v1/studies/{study_id}/result": {"admin", "radiologist", "operator"},
+    "/upload": {"admin", "radiologist", "operator"},
     "/usage": MONEY,
     "/usage.csv": MONEY,
     "/usage/{ingest_sequence}": MONEY,
@@ -56,5 +58,5 @@ ROLES_OF = {
     "/routing/activate": {"admin"},
     "/models/health": {"admin", "operator"},
     "/models/health/{product}/plot.png": {"admin", "operator"},
-    "/models": MONEY | {"clinician", "operator"},
+    "/models": MONEY | {"radiologist", "operator"},
 }

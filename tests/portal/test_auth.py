@@ -36,19 +36,19 @@ class TestSignIn:
         assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
 
     def test_the_right_password_opens_the_work_list(self, site: Site) -> None:
-        site.add_user("alpha", "anna", Role.CLINICIAN)
+        site.add_user("alpha", "anna", Role.RADIOLOGIST)
         client, answer = sign_in(site, "anna")
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
         assert client.get("/").status_code == 200
 
     def test_the_cookie_is_closed_to_scripts_and_to_other_sites(self, site: Site) -> None:
-        site.add_user("alpha", "anna", Role.CLINICIAN)
+        site.add_user("alpha", "anna", Role.RADIOLOGIST)
         cookie = sign_in(site, "anna")[1].headers["set-cookie"].lower()
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
 
     def test_the_database_holds_neither_password_nor_token(self, site: Site) -> None:
-        site.add_user("alpha", "anna", Role.CLINICIAN)
+        site.add_user("alpha", "anna", Role.RADIOLOGIST)
         client, _ = sign_in(site, "anna")
         token = client.cookies[SESSION_COOKIE]
         stored = site.owner.execute("SELECT token_hash FROM portal_session").fetchall()
@@ -59,14 +59,14 @@ class TestSignIn:
         assert len(token) >= 43  # 256 bits in base64
 
     def test_a_wrong_password_and_an_unknown_name_are_answered_alike(self, site: Site) -> None:
-        site.add_user("alpha", "anna", Role.CLINICIAN)
+        site.add_user("alpha", "anna", Role.RADIOLOGIST)
         wrong = sign_in(site, "anna", "wrong password 1")[1]
         unknown = sign_in(site, "nobody", "wrong password 1")[1]
         assert wrong.status_code == unknown.status_code == 401
         assert wrong.text.replace("anna", "nobody") == unknown.text
 
     def test_guessing_is_slowed_down_after_five_failures(self, site: Site) -> None:
-        site.add_user("alpha", "anna", Role.CLINICIAN)
+        site.add_user("alpha", "anna", Role.RADIOLOGIST)
         client = site.client()
         codes = [
             client.post("/sign-in", data={"name": "anna", "password": "wrong"}).status_code for _ in range(6)
@@ -89,7 +89,7 @@ class TestSignIn:
         assert client.get("/").status_code == 303
 
     def test_a_new_password_ends_the_sessions_of_the_old_one(self, site: Site) -> None:
-        site.add_user("alpha", "anna", Role.CLINICIAN)
+        site.add_user("alpha", "anna", Role.RADIOLOGIST)
         client, _ = sign_in(site, "anna")
         with site.database.transaction("alpha") as conn:
             assert set_password(conn, "alpha", "anna", "another long password")
@@ -106,7 +106,7 @@ class TestSignIn:
         ],
     )
     def test_after_signing_in_one_stays_on_this_server(self, site: Site, target: str, lands_on: str) -> None:
-        site.add_user("alpha", "anna", Role.CLINICIAN)
+        site.add_user("alpha", "anna", Role.RADIOLOGIST)
         assert sign_in(site, "anna", next=target)[1].headers["location"] == lands_on
 
     def test_the_sign_in_page_speaks_the_browsers_language(self, site: Site) -> None:
@@ -125,13 +125,13 @@ class TestUsers:
             assert create_first_admin(conn, "alpha") is None
 
     def test_a_name_is_taken_for_all_tenants(self, site: Site) -> None:
-        site.add_user("alpha", "anna", Role.CLINICIAN)
+        site.add_user("alpha", "anna", Role.RADIOLOGIST)
         with pytest.raises(UserExists), site.database.transaction("beta") as conn:
-            create_user(conn, "beta", "anna", PASSWORD, Role.CLINICIAN)
+            create_user(conn, "beta", "anna", PASSWORD, Role.RADIOLOGIST)
 
     def test_a_short_password_is_refused(self, site: Site) -> None:
         with pytest.raises(PasswordTooShort), site.database.transaction("alpha") as conn:
-            create_user(conn, "alpha", "anna", "short", Role.CLINICIAN)
+            create_user(conn, "alpha", "anna", "short", Role.RADIOLOGIST)
 
 
 class TestApiKeys:

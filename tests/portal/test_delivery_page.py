@@ -104,9 +104,9 @@ def test_what_needs_a_person_is_a_number_to_alert_on(site: Site) -> None:
     assert 'radmeter_deliveries{state="refused"} 0.0' in text
 
 
-def test_a_clinician_sees_it_and_has_no_button(site: Site) -> None:
+def test_a_radiologist_sees_it_and_has_no_button(site: Site) -> None:
     study_id = failed_study(site)
-    client = site.signed_in("alpha", Role.CLINICIAN)
+    client = site.signed_in("alpha", Role.RADIOLOGIST)
     text = client.get(f"/studies/{study_id}").text
     assert "The result did not reach its destination" in text
     assert "send-again" not in text
@@ -174,7 +174,7 @@ class TestDestinations:
         answer = client.post("/destinations/test", data={"name": "archive"})
         assert "no connection to the peer" in answer.text
 
-    @pytest.mark.parametrize("role", [Role.CLINICIAN, Role.OPERATOR, Role.FINANCE])
+    @pytest.mark.parametrize("role", [Role.RADIOLOGIST, Role.OPERATOR, Role.FINANCE])
     def test_only_admins_change_them(self, site: Site, role: Role) -> None:
         client = site.signed_in("alpha", role)
         assert client.post("/destinations", data=FORM).status_code == 403

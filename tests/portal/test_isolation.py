@@ -30,7 +30,7 @@ OPEN = {
 # POST routes with the fields that make them valid.
 POSTS = {
     "/studies/{study_id}/order", "/studies/{study_id}/cancel", "/studies/{study_id}/send-again",
-    "/search", "/upload", "/peers", "/statements/issue",
+    "/search", "/reports", "/upload", "/peers", "/statements/issue",
     "/statements/{statement_id}/credit", "/statements/{statement_id}/dispute", "/disputes/{dispute_id}/decide",
     "/credit-requests/{request_id}/decide",
     "/payouts/{party_id}/issue", "/payouts/{party_id}/approve",
@@ -174,7 +174,7 @@ def test_each_role_reaches_its_pages_and_no_others(site: Site) -> None:
             assert (code != 403) == (role.value in roles), (role, path, code)
 
 
-@pytest.mark.parametrize("role", [Role.CLINICIAN, Role.OPERATOR, Role.FINANCE])
+@pytest.mark.parametrize("role", [Role.RADIOLOGIST, Role.OPERATOR, Role.FINANCE])
 def test_only_admins_change_peers(site: Site, role: Role) -> None:
     client = site.signed_in("alpha", role)
     values = {"ae_title": "NEW", "host": "h", "port": "104", "quiet_time_s": "10"}

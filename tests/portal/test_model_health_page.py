@@ -118,7 +118,7 @@ def test_an_operator_pauses_a_model_and_lets_it_go_on(site: Site) -> None:
     assert "Model resumed" in trail
 
 
-@pytest.mark.parametrize("role", [Role.CLINICIAN, Role.FINANCE, Role.AUDITOR])
+@pytest.mark.parametrize("role", [Role.RADIOLOGIST, Role.FINANCE, Role.AUDITOR])
 def test_nobody_else_sees_or_pauses(site: Site, role: Role) -> None:
     watch(site)
     client = site.signed_in("alpha", role)

@@ -85,7 +85,7 @@ def test_the_replay_shows_money_only_to_those_who_may_see_it(site: Site) -> None
         assert ("Price under contract" in text) is sees
 
 
-@pytest.mark.parametrize("role", [Role.CLINICIAN, Role.OPERATOR, Role.FINANCE])
+@pytest.mark.parametrize("role", [Role.RADIOLOGIST, Role.OPERATOR, Role.FINANCE])
 def test_only_admins_change_routing(site: Site, role: Role) -> None:
     client = site.signed_in("alpha", role)
     assert client.post("/routing/edit", data={"action": "save", "document": RULES}).status_code == 403

@@ -99,7 +99,7 @@ def test_the_page_is_there_for_those_who_see_studies_and_in_their_language(
     assert page.text.index('name="source"') < page.text.index('name="files"')
     assert "<option>CDS</option>" in page.text
     site.owner.execute("INSERT INTO peer (tenant, ae_title, host, port) VALUES ('beta', 'CDB', '', 104)")
-    chinese = site.signed_in("beta", Role.CLINICIAN).get("/upload").text
+    chinese = site.signed_in("beta", Role.RADIOLOGIST).get("/upload").text
     assert "上传" in chinese
     assert "CDS" not in chinese
     assert site.signed_in("alpha", Role.FINANCE).post("/upload").status_code == 403

@@ -64,7 +64,7 @@ def test_an_operator_decides_and_the_look_comes_at_once(site: Site, wanted: str)
 
 def test_who_only_reads_does_not_decide(site: Site) -> None:
     study_id = waiting_study(site)
-    client = site.signed_in("alpha", Role.CLINICIAN)
+    client = site.signed_in("alpha", Role.RADIOLOGIST)
     assert 'value="discard"' not in client.get(f"/studies/{study_id}").text
     assert client.post(f"/studies/{study_id}/order", data={"wanted": "process"}).status_code == 403
 

@@ -1,0 +1,51 @@
+# ruff: noqa: E501  a word and its translation stay on one line
+"""Words of sign-in, people, keys and shared reports in Chinese."""
+
+from __future__ import annotations
+
+ZH_SIGN_IN = {
+    # reports
+    "Reports": "报告",
+    "Report": "报告",
+    "There are more reports. Search for the one you look for.": "还有更多报告，请搜索所需报告。",
+    "No finished report matches.": "没有符合条件的已完成报告。",
+    "No report is finished yet.": "还没有已完成的报告。",
+    "Sign in": "登录",
+    "Sign out": "退出",
+    "Name": "用户名",
+    "Password": "密码",
+    "The name or the password is wrong.": "用户名或密码错误。",
+    "Too many failed attempts. Try again in {minutes} min.": "失败次数过多，请在 {minutes} 分钟后再试。",
+    # audit trail
+    "Audit trail": "审计记录",
+    "Nothing here can be changed. What repeats within a minute is counted.": "记录不可更改。一分钟内重复的事件合并计数。",
+    "Details": "详情",
+    "Times": "次数",
+    "Nothing has been recorded yet.": "尚无记录。",
+    "Association rejected": "关联被拒绝",
+    "TLS handshake failed": "TLS 握手失败",
+    "Images refused": "图像被拒收",
+    "Different images under a known UID": "同一 UID 内容不同",
+    "Peer added": "节点已添加",
+    "Peer changed": "节点已修改",
+    "Peer removed": "节点已删除",
+    "Signed in": "已登录",
+    "Sign-in failed": "登录失败",
+    "Images received": "图像已接收",
+    "Results sent": "结果已发送",
+    "Started": "已启动",
+    "Stopped": "已停止",
+    "Signed out": "已退出",
+    "User changed": "用户已变更",
+    "API key changed": "API 密钥已变更",
+    "Shared link changed": "共享链接已变更",
+    "Shared link refused": "共享链接被拒绝",
+    "Studies listed": "已列出检查",
+    "Study viewed": "已查看检查",
+    "Study changed": "已变更检查",
+    "Images viewed": "已查看图像",
+    "Report downloaded": "已下载报告",
+    "Studies uploaded": "已上传检查",
+    "Audit trail viewed": "已查看审计记录",
+    "Change made": "已作更改",
+}

@@ -1,0 +1,35 @@
+"""Routes without an event by `portal/access_audit.py`, and why. A new route stands somewhere, or a test fails."""
+
+from __future__ import annotations
+
+RECORDS_ITSELF = {
+    "POST /sign-in",
+    "POST /sign-out",
+    "POST /peers",
+    "POST /destinations",
+    "POST /destinations/remove",
+    "POST /models",
+    "POST /models/health/pause",
+    "POST /models/health/resume",
+    # instances_received when the study is assembled
+    "POST /dicom-web/studies",
+    "POST /dicom-web/studies/{study_instance_uid}",
+    # no person and no patient: the ledger tells of it
+    "POST /api/v1/rails/stripe/webhook",
+}
+"""The event is written with the change itself."""
+
+CHANGES_NOTHING = {
+    "POST /search",  # leads to the work list, which is recorded
+}
+
+
+def shows_no_patient(method: str, path: str) -> bool:
+    """Pages about money, settings, models and the service itself."""
+    return method == "GET" and path.startswith(
+        (
+            "/sign-in", "/usage", "/overview", "/contracts", "/wallets", "/statements", "/credit-notes", "/payments",
+            "/payouts", "/books", "/reconciliations", "/peers", "/destinations", "/routing", "/models", "/upload",
+            "/api/v1/usage", "/api/v1/statements", "/api/openapi.json", "/api/docs", "/healthz", "/readyz", "/metrics",
+        )
+    )  # fmt: skip
