@@ -21,7 +21,6 @@ from pydicom.sr.coding import Code as DicomCode
 
 from dicom_gateway import result_codes
 from dicom_gateway.result_context import ResultContext
-from study.answer import Classification
 from study.codes import Code
 
 
@@ -41,7 +40,9 @@ def region_groups(
         left, top, right, bottom = statement.region_px
         corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
         yield PlanarROIMeasurementsAndQualitativeEvaluations(
-            tracking_identifier=TrackingIdentifier(statement.tracking_uid, tracking_id(context, statement)),
+            tracking_identifier=TrackingIdentifier(
+                statement.tracking_uid, context.statement_tracking_id(statement)
+            ),
             referenced_region=ImageRegion(
                 graphic_type=GraphicTypeValues.POLYLINE,
                 graphic_data=np.clip(np.asarray(corners), 0.0, limit).round(3) + 0.0,
@@ -58,11 +59,6 @@ def region_groups(
                 )
             ],
         )
-
-
-def tracking_id(context: ResultContext, statement: Classification) -> str:
-    """Human-readable, unique within the result."""
-    return f"{context.model_name} {statement.label}"
 
 
 def evaluations(context: ResultContext) -> list[CodeContentItem]:

@@ -1,4 +1,4 @@
-"""What SR, SEG and PDF share: the source they stand on, the patient they belong to, who made them."""
+"""What all result objects share: the source they stand on, the patient they belong to, who made them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from copy import deepcopy
 from datetime import datetime
 
 from highdicom import ContributingEquipment
+from highdicom.sr import DeviceObserverIdentifyingAttributes
 from pydicom.config import IGNORE, disable_value_validation
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.sr.coding import Code
 from pydicom.valuerep import PersonName
 
 from dicom_gateway import result_codes
@@ -91,6 +93,26 @@ def bare_reference(header: Dataset) -> Dataset:
     return reference
 
 
+def as_item(code: Code) -> Dataset:
+    """A code as an item of a code sequence (PS3.3 section 8.8)."""
+    item = Dataset()
+    item.CodeValue = code.value
+    item.CodingSchemeDesignator = code.scheme_designator
+    item.CodeMeaning = code.meaning
+    return item
+
+
+def device_observer(context: ResultContext) -> DeviceObserverIdentifyingAttributes:
+    """The model as the observer of a document (PS3.16 TID 1004)."""
+    return DeviceObserverIdentifyingAttributes(
+        uid=context.device_uid,
+        name=f"{context.model_name} {context.model_version}",
+        manufacturer_name=context.publisher,
+        model_name=context.model_name,
+        serial_number=context.weights_sha256,
+    )
+
+
 def contributing_equipment(context: ResultContext) -> ContributingEquipment:
     """The model as processing equipment (IHE AIR 1.3; PS3.3 C.12.1)."""
     moment = context.local_created_at
@@ -131,6 +153,9 @@ def stamp(result: Dataset, context: ResultContext, kind: str) -> None:
     result.SpecificCharacterSet = UNICODE
     _copy_patient_and_study(result, context.source_headers[0])
     _stamp_times(result, context.local_created_at)
+    if kind in ("GSPS", "SC"):
+        # Type 2C: nobody says that the body part is not paired (PS3.3 C.7.3.1).
+        result.Laterality = ""
     result.SeriesDescription = context.series_description(kind)
     result.Manufacturer = context.publisher[:64]
     result.ManufacturerModelName = context.model_name[:64]

@@ -7,7 +7,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from dicom_gateway import result_codes
-from dicom_gateway.encode_common import source_images, stamp
+from dicom_gateway.encode_common import as_item, source_images, stamp
 from dicom_gateway.encode_errors import InvalidResultContext
 from dicom_gateway.result_context import NOT_REVIEWED, ResultContext
 
@@ -49,22 +49,13 @@ def _encapsulate(result: Dataset, context: ResultContext, pdf: bytes) -> None:
     result.BurnedInAnnotation = "YES"
     result.AcquisitionDateTime = ""
     result.DocumentTitle = f"{context.model_name} {context.model_version} report: {NOT_REVIEWED}"
-    result.ConceptNameCodeSequence = Sequence([_code_item()])
+    result.ConceptNameCodeSequence = Sequence([as_item(result_codes.DOCUMENT_TITLE_AI_REPORT)])
     result.VerificationFlag = "UNVERIFIED"
     result.MIMETypeOfEncapsulatedDocument = "application/pdf"
     result.SourceInstanceSequence = Sequence([_reference(image) for image in source_images(context)])
     result.EncapsulatedDocumentLength = len(pdf)
     # OB values have even length; the length above tells readers where the PDF ends (PS3.3 C.24.2).
     result.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
-
-
-def _code_item() -> Dataset:
-    code = result_codes.DOCUMENT_TITLE_AI_REPORT
-    item = Dataset()
-    item.CodeValue = code.value
-    item.CodingSchemeDesignator = code.scheme_designator
-    item.CodeMeaning = code.meaning
-    return item
 
 
 def _reference(image: Dataset) -> Dataset:

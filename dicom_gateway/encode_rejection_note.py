@@ -8,12 +8,12 @@ were made from a study that was not whole. The other titles of CID 7011 would sa
 from __future__ import annotations
 
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
-from highdicom.sr import DeviceObserverIdentifyingAttributes, ObserverContext
+from highdicom.sr import ObserverContext
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from dicom_gateway import result_codes
-from dicom_gateway.encode_common import bare_reference, stamp
+from dicom_gateway.encode_common import bare_reference, device_observer, stamp
 from dicom_gateway.result_context import ResultContext
 
 
@@ -22,17 +22,10 @@ def encode_rejection_note(context: ResultContext) -> Dataset | None:
     if not context.predecessors:
         return None
     rejected = [bare_reference(one) for one in context.predecessors]
-    observer = DeviceObserverIdentifyingAttributes(
-        uid=context.device_uid,
-        name=f"{context.model_name} {context.model_version}",
-        manufacturer_name=context.publisher,
-        model_name=context.model_name,
-        serial_number=context.weights_sha256,
-    )
     content = KeyObjectSelection(
         document_title=result_codes.REJECTED_FOR_QUALITY_REASONS,
         referenced_objects=rejected,
-        observer_device_context=ObserverContext(codes.DCM.Device, observer),
+        observer_device_context=ObserverContext(codes.DCM.Device, device_observer(context)),
         description=f"Replaced by revision {context.revision}: more images of the study came.",
     )
     note = KeyObjectSelectionDocument(

@@ -85,9 +85,9 @@ def encode_seg(context: ResultContext) -> Dataset | None:
         return None
     for item in segmented:
         _require_inside(item, context.volume)
-    slices = _slices_with_content(segmented)
+    slices = slices_with_content(segmented)
     result = Segmentation(
-        **_frames(context, slices, _pixels(segmented, slices, context.volume)),
+        **frames_on_source(context, slices, _pixels(segmented, slices, context.volume)),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_description(item, context) for item in segmented],
         series_instance_uid=context.uid("SEG series"),
@@ -114,7 +114,8 @@ def _require_inside(item: Segmented, volume: Volume) -> None:
         raise SegmentOutsideVolume(item.label)
 
 
-def _slices_with_content(segmented: Sequence[Segmented]) -> list[int]:
+def slices_with_content(segmented: Sequence[Segmented]) -> list[int]:
+    """Indices of the volume's slices that any of them reaches."""
     found: set[int] = set()
     for item in segmented:
         found.update((np.flatnonzero(item.segment.mask.any(axis=(1, 2))) + item.segment.origin[0]).tolist())
@@ -153,7 +154,7 @@ def _planes(segment: Segment, place: dict[int, int]) -> list[tuple[int, slice, s
     return [(place[first + depth], rows, columns, plane) for depth, plane in filled]
 
 
-def _frames(
+def frames_on_source(
     context: ResultContext, slices: list[int], pixels: NDArray[np.unsignedinteger]
 ) -> dict[str, object]:
     """How the pixels lie on the source: frame by frame where they can, else by their own planes."""

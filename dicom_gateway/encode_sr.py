@@ -13,7 +13,6 @@ from highdicom.sr import (
     Comprehensive3DSR,
     ContainerContentItem,
     ContentSequence,
-    DeviceObserverIdentifyingAttributes,
     LanguageOfContentItemAndDescendants,
     ObservationContext,
     ObserverContext,
@@ -26,7 +25,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian
 
 from dicom_gateway import classification_groups, result_codes, structure_groups
-from dicom_gateway.encode_common import notice, source_images, stamp
+from dicom_gateway.encode_common import device_observer, notice, source_images, stamp
 from dicom_gateway.encode_seg import segmented_findings, segmented_structures
 from dicom_gateway.measurement_groups import planar_group, volumetric_group
 from dicom_gateway.result_context import ResultContext
@@ -97,14 +96,9 @@ def _procedure(context: ResultContext) -> Code:
 
 
 def _observation_context(context: ResultContext) -> ObservationContext:
-    device = DeviceObserverIdentifyingAttributes(
-        uid=context.device_uid,
-        name=f"{context.model_name} {context.model_version}",
-        manufacturer_name=context.publisher,
-        model_name=context.model_name,
-        serial_number=context.weights_sha256,
+    return ObservationContext(
+        observer_device_context=ObserverContext(codes.DCM.Device, device_observer(context))
     )
-    return ObservationContext(observer_device_context=ObserverContext(codes.DCM.Device, device))
 
 
 def _imaging_measurements(context: ResultContext) -> ContainerContentItem:

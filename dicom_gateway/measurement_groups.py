@@ -26,13 +26,14 @@ from dicom_gateway.slice_geometry import outline, slice_geometry
 from study.findings import Finding
 
 _SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
+_ELLIPSE_POINTS = 49
 
 
 def planar_group(
     context: ResultContext, finding: Finding, algorithm: AlgorithmIdentification, *, has_segment: bool
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
     """TID 1410: the finding drawn on its measured slice, with what was measured there."""
-    header = _measured_header(context, finding)
+    header = measured_header(context, finding)
     measurements = _planar_measurements(finding)
     if not has_segment:
         measurements += _volumetric_measurements(finding)
@@ -66,7 +67,8 @@ def volumetric_group(
     )
 
 
-def _measured_header(context: ResultContext, finding: Finding) -> Dataset:
+def measured_header(context: ResultContext, finding: Finding) -> Dataset:
+    """The header of the source instance that the finding was measured on."""
     for header in context.source_headers:
         if str(header.SOPInstanceUID) == finding.slice_sop_instance_uid:
             return header
@@ -131,6 +133,16 @@ def _shape(
             index = np.insert(in_plane, 0, finding.slice_index, axis=1)
             return GraphicTypeValues.POLYLINE, geometry.to_image(context.volume.to_lps_mm(index))
     return GraphicTypeValues.ELLIPSE, geometry.to_image(_ellipse_ends(finding))
+
+
+def finding_outline(context: ResultContext, header: Dataset, finding: Finding) -> NDArray[np.float64]:
+    """The drawn shape of a finding as a closed line of (n, 2) points (column, row) on its image."""
+    graphic_type, points = _shape(context, header, finding)
+    if graphic_type is GraphicTypeValues.ELLIPSE:
+        middle, angle = points.mean(axis=0), np.linspace(0.0, 2.0 * np.pi, _ELLIPSE_POINTS)[:, np.newaxis]
+        points = middle + np.cos(angle) * (points[1] - middle) + np.sin(angle) * (points[3] - middle)
+        points[-1] = points[0]
+    return _on_image(points, header)
 
 
 def _ellipse_ends(finding: Finding) -> NDArray[np.float64]:

@@ -12,6 +12,8 @@ IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
 QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 # Title of a rejection note, CID 7011.
 REJECTED_FOR_QUALITY_REASONS = Code("113001", "DCM", "Rejected for Quality Reasons")
+# Title of a selection of key images, CID 7010.
+OF_INTEREST = Code("113000", "DCM", "Of Interest")
 COMMENT = Code("121106", "DCM", "Comment")
 # CID 100 has no code for CT or radiography of the chest; the finding site names the body part.
 CT_PROCEDURE = Code("25045-6", "LN", "CT unspecified body region")
@@ -69,7 +71,11 @@ VOLUME_DOUBLING_TIME = Code("VOLUME_DOUBLING", "99RADMETER", "Volume doubling ti
 INTERVAL_LOW = Code("INTERVAL_LOW", "99RADMETER", "Lower end of the 95 % interval")
 INTERVAL_HIGH = Code("INTERVAL_HIGH", "99RADMETER", "Upper end of the 95 % interval")
 
+# What a map of a radiograph shows: ours too, as CID 7180 has no saliency.
+SALIENCY = Code("SALIENCY", "99RADMETER", "Saliency of a statement")
+
 # Units.
+NO_UNITS = Code("1", "UCUM", "no units")
 DAY = Code("d", "UCUM", "day")
 MILLIMETRE = Code("mm", "UCUM", "mm")
 CUBIC_MILLIMETRE = Code("mm3", "UCUM", "mm3")
@@ -80,6 +86,9 @@ PERCENT = Code("%", "UCUM", "Percent")
 # Equipment and algorithm.
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
+
+# Purpose of the reference from a secondary capture, CID 7202.
+SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
 
 # Encapsulated PDF title, CID 7020.
 DOCUMENT_TITLE_AI_REPORT = Code("18782-3", "LN", "Radiology Study observation (narrative)")

@@ -1,4 +1,4 @@
-"""ResultContext: everything that the SR, the SEG and the PDF of one result say together."""
+"""ResultContext: everything that the objects of one result say together."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pydicom.dataset import Dataset
 
 from dicom_gateway.encode_errors import InvalidResultContext, SourceHeadersIncomplete, SourceHeadersMixed
+from dicom_gateway.result_words import Words
 from study.answer import Classification, Image, Structure
 from study.findings import Finding
 from study.nodule import PriorRead
@@ -18,7 +19,7 @@ from study.volume import Volume
 
 NOT_REVIEWED = "AI result, not reviewed"
 _SERIES_NUMBER_BASE = 9000
-_SERIES_OFFSET = {"SR": 1, "SEG": 2, "PDF": 3, "KOS": 4}
+_SERIES_OFFSET = {"SR": 1, "SEG": 2, "PDF": 3, "KOS": 4, "PM": 5, "KEYS": 6, "GSPS": 7, "SC": 8}
 _LONG_STRING_MAX = 64
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})", re.ASCII)
 # Names UIDs under 2.25 (PS3.5 section B.2); any fixed UUID serves, this one was drawn once.
@@ -40,7 +41,8 @@ class ResultContext:
     revision: 1 for the first result of this model on this study, then counting up.
     operating_threshold: score from which on the model reports a finding, None when it has none.
     institution: who runs the device, if the site wants it in the results.
-    predecessors: headers of the delivered objects of this model that this revision replaces, SR, SEG and PDF.
+    language: of sentences and of the meanings of codes in the SR and on pictures, "en" or "zh".
+    predecessors: headers of the delivered objects of this model that this revision replaces.
     """
 
     uid_seed: str
@@ -115,6 +117,15 @@ class ResultContext:
     def structure_tracking_id(self, structure: Structure) -> str:
         """The same of a structure."""
         return f"{self.model_name} {structure.label}"
+
+    def statement_tracking_id(self, statement: Classification) -> str:
+        """The same of a statement about a whole image."""
+        return f"{self.model_name} {statement.title}"
+
+    @property
+    def words(self) -> Words:
+        """The sentences of the result's language."""
+        return Words(self.language)
 
     @property
     def local_created_at(self) -> datetime:

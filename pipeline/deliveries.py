@@ -63,6 +63,13 @@ def plan(conn: Connection, study: StudyRecord) -> list[str]:
     return list(targets)
 
 
+def kinds_taken(conn: Connection, study: StudyRecord) -> frozenset[str]:
+    """The kinds of objects that any destination of the study takes."""
+    names = {name for several in _names_by_product(conn, study).values() for name in several}
+    found = [find_destination(conn, study.tenant, name) for name in names]
+    return frozenset(kind for one in found if one is not None for kind in one.object_kinds)
+
+
 def _names_by_product(conn: Connection, study: StudyRecord) -> dict[str, list[str]]:
     """What the route says, else where the sender's results go, else the sender. What runs in shadow goes nowhere."""
     peer = peers.get_peer(conn, study.tenant, study.ae_title)
@@ -77,7 +84,7 @@ def _names_by_product(conn: Connection, study: StudyRecord) -> dict[str, list[st
 def _objects(conn: Connection, study: StudyRecord) -> list[Row]:
     return conn.execute(
         """SELECT sop_instance_uid, product, kind FROM result_object
-           WHERE tenant = %s AND study_id = %s AND revision = %s ORDER BY product, kind DESC""",
+           WHERE tenant = %s AND study_id = %s AND revision = %s ORDER BY product, kind = 'KOS', kind DESC""",
         (study.tenant, study.id, study.revision),
     ).fetchall()
 
@@ -97,7 +104,7 @@ def waiting(conn: Connection, study: StudyRecord, destination: str) -> Waiting:
                   extract(epoch FROM clock_timestamp() - d.waiting_since)::float AS waited_s
            FROM delivery d JOIN result_object o USING (tenant, sop_instance_uid)
            WHERE d.tenant = %s AND d.study_id = %s AND d.destination = %s AND d.state = 'waiting'
-           ORDER BY o.product, o.kind DESC""",
+           ORDER BY o.product, o.kind = 'KOS', o.kind DESC""",
         (study.tenant, study.id, destination),
     ).fetchall()
     later = [row["due_in_s"] for row in rows if row["due_in_s"] > 0]

@@ -15,7 +15,11 @@ from pipeline.errors import DestinationInvalid
 from study.errors import InvalidAETitle
 from study.identifiers import AETitle
 
-OBJECT_KINDS = ("SR", "SEG", "PDF", "SC", "KOS", "GSPS")
+OBJECT_KINDS = ("SR", "SEG", "PM", "KEYS", "PDF", "GSPS", "SC", "KOS")
+AIR_KINDS = ("SR", "SEG", "PM", "KEYS", "PDF", "KOS")
+"""What a new destination is proposed to take: the set of IHE AIR, the report and rejection notes."""
+DEFAULT_KINDS = ("SR", "SEG", "PDF", "KOS")
+"""What is sent where nobody has chosen: PACS that have taken these for long may refuse newer kinds."""
 _NAME = re.compile(r"[!-~]([ -~]{0,62}[!-~])?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}", re.ASCII)
 _SECRET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
@@ -45,7 +49,7 @@ class DestinationRecord:
     authority_file: str | None = None
     certificate_file: str | None = None
     token_file: str | None = None
-    object_kinds: tuple[str, ...] = OBJECT_KINDS
+    object_kinds: tuple[str, ...] = DEFAULT_KINDS
     required: bool = True
     objects_per_s: float | None = None
     associations_max: int = 2

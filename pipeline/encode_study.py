@@ -1,4 +1,4 @@
-"""Encode: each result becomes SR, SEG and PDF for the PACS, and a report for people."""
+"""Encode: each result becomes the objects that its destinations take, and a report for people."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dicom_gateway.child_process import ChildError
 from dicom_gateway.decode import load_image
 from dicom_gateway.encode_errors import EncodeError
 from dicom_gateway.source_headers import SourceHeaderUnreadable
-from pipeline import store
+from pipeline import deliveries, store
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed
 from pipeline.guidelines.of_findings import chosen_guideline
 from pipeline.models_for_study import model_of
 from pipeline.report_file import save_report
-from pipeline.result_set import ResultSet, make_result_set
+from pipeline.result_set import ALWAYS_MADE, ResultSet, make_result_set
 from pipeline.services import Outcome, Services
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
@@ -33,6 +33,7 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
         }
         tenant = store.get_tenant(conn, record.tenant)
         delivered = store.superseded_objects(conn, record)
+        kinds = deliveries.kinds_taken(conn, record) | ALWAYS_MADE
     rows: list[dict[str, Any]] = []
     has_report = False
     for choice in record.to_run:
@@ -45,6 +46,7 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
             tenant,
             _uid_seed(tenant, choice),
             [services.folders.results / location for location in delivered.get(product, ())],
+            kinds,
         )
         # The first model's report is the study's report; further ones lie beside it under their product, and so
         # does what runs in shadow: no clinician takes it for the study's, and there is nothing of it to deliver.
@@ -71,6 +73,7 @@ def _make(
     tenant: dict[str, Any],
     uid_seed: str,
     superseded: list[Path],
+    kinds: frozenset[str],
 ) -> ResultSet:
     work = services.folders.work_of(record)
     try:
@@ -87,6 +90,7 @@ def _make(
             language=tenant["language"],
             guideline=chosen_guideline(tenant["guideline"], tenant["guideline_setting"]),
             superseded=[path for path in superseded if path.is_file()],
+            kinds=kinds,
         )
     except (EncodeError, SourceHeaderUnreadable, ChildError) as error:
         raise StudyFailed(
@@ -107,7 +111,7 @@ def _write_objects(
 ) -> list[dict[str, Any]]:
     rows = []
     for one in results.objects:
-        path = services.folders.results_of(record) / f"{product}.{one.kind.lower()}.dcm"
+        path = services.folders.results_of(record) / one.file_name(product)
         write_durably(path, one.content)
         rows.append(
             {

@@ -31,12 +31,19 @@ def render_radiograph(image: Radiograph, statements: Sequence[Classification]) -
     return pictures
 
 
+def window_of(image: Radiograph) -> tuple[float, float]:
+    """(low, high) of its pixels: the sender's window, or else nearly all values."""
+    step = max(1, max(image.pixels.shape) // (2 * _SIZE_PX))
+    low, high = image.window or np.quantile(image.pixels[::step, ::step], (0.005, 0.995))
+    return float(low), float(high)
+
+
 def _shown(image: Radiograph) -> NDArray[np.uint8]:
     """8 bit, the longer side `_SIZE_PX`, true proportions; the sender's window or else nearly all values."""
     rows, columns = image.pixels.shape
     step = max(1, max(rows, columns) // (2 * _SIZE_PX))
     pixels = image.pixels[::step, ::step].astype(np.float32)
-    low, high = image.window or np.quantile(pixels, (0.005, 0.995))
+    low, high = window_of(image)
     grey = np.clip((pixels - low) / max(high - low, 1.0) * 255, 0, 255).astype(np.uint8)
     row_mm, column_mm = image.spacing_mm or (1.0, 1.0)
     height, width = rows * row_mm, columns * column_mm

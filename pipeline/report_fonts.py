@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from functools import lru_cache
+
+from PIL import ImageFont
 
 from pipeline.report_errors import FontMissing
 
@@ -25,3 +28,12 @@ def require_cjk_font() -> None:
     problem = missing_fonts()
     if problem is not None:
         raise FontMissing(problem)
+
+
+@lru_cache(maxsize=16)
+def picture_font(size: int) -> ImageFont.FreeTypeFont:
+    """The font of words burned into a picture. Raises `FontMissing`."""
+    require_cjk_font()
+    asked = ["fc-match", "-f", "%{file}", ":lang=zh-cn"]
+    file = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    return ImageFont.truetype(file, size)

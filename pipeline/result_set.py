@@ -1,9 +1,9 @@
-"""The result set of one model on one series: SR, SEG, PDF and the report. Server and command line make it alike."""
+"""The result set of one model on one image: DICOM objects and the report. Server and command line make it alike."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +12,18 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
 
+from dicom_gateway.encode_gsps import encode_gsps
+from dicom_gateway.encode_keys import encode_keys
 from dicom_gateway.encode_pdf import encode_pdf
+from dicom_gateway.encode_pm import encode_pm
 from dicom_gateway.encode_rejection_note import encode_rejection_note
+from dicom_gateway.encode_sc import encode_captures
 from dicom_gateway.encode_seg import encode_seg
 from dicom_gateway.encode_sr import encode_sr
 from dicom_gateway.result_context import ResultContext
 from dicom_gateway.source_headers import read_headers
 from models.manifest import Manifest
+from pipeline.capture_pictures import draw_captures
 from pipeline.guidelines.of_findings import ChosenGuideline
 from pipeline.report import build_report, render_report_pdf
 from pipeline.report_view import ReportView
@@ -28,14 +33,30 @@ from study.radiograph import Radiograph
 from study.study import Study
 from study.volume import Volume
 
+RESULT_KINDS = frozenset({"SR", "SEG", "PM", "KEYS", "PDF", "GSPS", "SC", "KOS"})
+"""Kinds that `make_result_set` makes: the set of IHE AIR, what stands in for it, and the rejection note."""
+ALWAYS_MADE = frozenset({"SR", "SEG", "PDF", "KOS"})
+"""What every study has, whoever takes it: our own pages and messages refer to these."""
+# An object is made with those that it refers to.
+_REFERS_TO = {"SR": {"SEG"}, "KEYS": {"SR", "SEG", "PM"}}
+
 
 @dataclass(frozen=True)
 class ResultObject:
-    """One encoded instance: kind SR, SEG, PDF or KOS, and its Part 10 bytes."""
+    """One encoded instance, its kind (`RESULT_KINDS`) and its Part 10 bytes.
+
+    number: from 1 within its kind; only SC comes more than once.
+    """
 
     kind: str
     sop_instance_uid: str
     content: bytes
+    number: int = 1
+
+    def file_name(self, product: str) -> str:
+        """Where it lies among the results of one study."""
+        several = f"-{self.number}" if self.number > 1 else ""
+        return f"{product}.{self.kind.lower()}{several}.dcm"
 
 
 @dataclass(frozen=True)
@@ -61,12 +82,14 @@ def make_result_set(
     language: str,
     superseded: Sequence[Path] = (),
     guideline: ChosenGuideline | None = None,
+    kinds: frozenset[str] = ALWAYS_MADE,
 ) -> ResultSet:
     """Encode one result. The same arguments give the same bytes, so a repeated step repeats its objects.
 
     uid_seed: see `ResultContext`; UIDs do not depend on the study id or on the moment.
     instances_root: the folder that the instances' locations are relative to.
     superseded: our own objects of an earlier revision that this result replaces. guideline: applied in the report.
+    kinds: the objects that are wanted; those that they refer to are made too, and others of `RESULT_KINDS` are not.
     """
     view = build_report(
         study,
@@ -101,17 +124,35 @@ def make_result_set(
         intended_use=manifest.intended_use,
         created_at=created_at,
         revision=revision,
+        language=language,
         operating_threshold=manifest.operating_threshold,
         predecessors=[dcmread(path, stop_before_pixels=True) for path in superseded],
     )
-    encoded = {
-        "SR": encode_sr(context),
-        "SEG": encode_seg(context),
-        "PDF": encode_pdf(context, pdf),
-        "KOS": encode_rejection_note(context),
-    }
-    objects = [_object(kind, dataset) for kind, dataset in encoded.items() if dataset is not None]
+    objects = [_object(kind, dataset) for kind, dataset in _encoded(context, pdf, _complete(kinds))]
     return ResultSet(tuple(objects), view, pdf)
+
+
+def _complete(kinds: frozenset[str]) -> frozenset[str]:
+    return kinds.union(*(_REFERS_TO.get(kind, ()) for kind in kinds))
+
+
+def _encoded(context: ResultContext, pdf: bytes, kinds: frozenset[str]) -> Iterator[tuple[str, Dataset]]:
+    """The objects that the result has, in the order in which they are best sent."""
+    encoders: dict[str, Callable[[ResultContext], Dataset | None]] = {
+        "SR": encode_sr,
+        "SEG": encode_seg,
+        "PM": encode_pm,
+        "PDF": lambda one: encode_pdf(one, pdf),
+        "GSPS": encode_gsps,
+        "KOS": encode_rejection_note,
+    }
+    made = {kind: encode(context) for kind, encode in encoders.items() if kind in kinds}
+    if "KEYS" in kinds:
+        others = [made[kind] for kind in ("SR", "SEG", "PM")]
+        made["KEYS"] = encode_keys(context, [one for one in others if one is not None])
+    yield from ((kind, dataset) for kind, dataset in made.items() if dataset is not None)
+    if "SC" in kinds:
+        yield from (("SC", dataset) for dataset in encode_captures(context, draw_captures(context)))
 
 
 def _source_files(study: Study, image: Image, root: Path) -> Sequence[Path]:
@@ -125,4 +166,5 @@ def _source_files(study: Study, image: Image, root: Path) -> Sequence[Path]:
 def _object(kind: str, dataset: Dataset) -> ResultObject:
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
-    return ResultObject(kind, str(dataset.SOPInstanceUID), buffer.getvalue())
+    number = int(dataset.InstanceNumber)
+    return ResultObject(kind, str(dataset.SOPInstanceUID), buffer.getvalue(), number)

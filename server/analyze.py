@@ -25,7 +25,7 @@ from models.model import Model
 from models.registry import get_model
 from pipeline.compare_study import PriorUnread, decode_prior, run_on_prior
 from pipeline.report import build_report, render_report_pdf
-from pipeline.result_set import make_result_set
+from pipeline.result_set import RESULT_KINDS, make_result_set
 from pipeline.route import Route, choose
 from pipeline.status import StudyStatus
 from server.send import files_below
@@ -231,9 +231,10 @@ def _write_results(
         created_at=now,
         instances_root=Path("/"),
         language=language,
+        kinds=RESULT_KINDS,
     )
     for one in results.objects:
-        (out / f"{model.manifest.product_code}.{one.kind.lower()}.dcm").write_bytes(one.content)
+        (out / one.file_name(model.manifest.product_code)).write_bytes(one.content)
     (out / "report.pdf").write_bytes(results.pdf)
     for picture in results.view.key_images:
         (out / picture.name).write_bytes(picture.png)

@@ -12,6 +12,7 @@ from rich.table import Table
 from pipeline import deliveries, store
 from pipeline.deliver_study import send_again
 from pipeline.destinations import (
+    AIR_KINDS,
     OBJECT_KINDS,
     DestinationRecord,
     find_destination,
@@ -39,7 +40,7 @@ def add(
     name: Annotated[str, typer.Argument(help="what routing rules and peers call it")],
     address: Annotated[str, typer.Argument(help="AE@host:port, or https://… of a DICOMweb service")],
     tenant: TenantOption = FIRST_TENANT,
-    kinds: Annotated[str, typer.Option(help="objects that it takes, with commas")] = ",".join(OBJECT_KINDS),
+    kinds: Annotated[str, typer.Option(help="objects that it takes, with commas")] = ",".join(AIR_KINDS),
     tls: Annotated[bool, typer.Option(help="DICOM over TLS")] = False,
     authority: Annotated[str | None, typer.Option(help="PEM file in secrets: whom we trust")] = None,
     certificate: Annotated[str | None, typer.Option(help="PEM file in secrets: ours, with its key")] = None,

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
 from pipeline import destinations, store
-from pipeline.destinations import OBJECT_KINDS, DestinationRecord
+from pipeline.destinations import AIR_KINDS, OBJECT_KINDS, DestinationRecord
 from pipeline.send_objects import Sender
 from portal.context import EDITS_PEERS, SEES_PEERS, Identity
 from portal.errors import PageNotFound
@@ -77,7 +77,9 @@ def show(
 def edit(request: Request, context: Context, identity: Editor, name: str = "") -> Response:
     """The form: with the defaults, or with the destination of this name."""
     if not name:
-        return _form(request, _shown(DestinationRecord(identity.tenant, "", port=104)), {})
+        return _form(
+            request, _shown(DestinationRecord(identity.tenant, "", port=104, object_kinds=AIR_KINDS)), {}
+        )
     with context.database.transaction(identity.tenant) as conn:
         record = destinations.get_destination(conn, identity.tenant, name)
     if record is None:

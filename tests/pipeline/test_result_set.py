@@ -11,7 +11,7 @@ import pytest
 from dicom_gateway.decode import decode_series
 from dicom_gateway.inspect import inspect_study
 from pipeline.report_view import ReportState
-from pipeline.result_set import ResultSet, make_result_set
+from pipeline.result_set import RESULT_KINDS, ResultSet, make_result_set
 from study.answer import Answer
 from tests.report_builders import manifest
 from tests.result_builders import CREATED_AT, ball
@@ -44,7 +44,8 @@ def made(request: pytest.FixtureRequest, shared_data: Path, tmp_path: Path) -> t
         revision=1,
         created_at=CREATED_AT,
         instances_root=source,
-        language="en",
+        language="zh",
+        kinds=RESULT_KINDS,
     )
     return source, results
 
@@ -54,7 +55,7 @@ def test_a_result_set_of_received_files_passes_the_validators(
     made: tuple[Path, ResultSet], tmp_path: Path
 ) -> None:
     source, results = made
-    assert [one.kind for one in results.objects] == ["SR", "SEG", "PDF"]
+    assert [one.kind for one in results.objects] == ["SR", "SEG", "PM", "PDF", "GSPS", "KEYS", "SC"]
     assert results.view.state is ReportState.FINDINGS
     files = []
     for one in results.objects:
