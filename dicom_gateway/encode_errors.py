@@ -58,3 +58,12 @@ class InvalidResultContext(EncodeError):
     """A result is described in a way that no object can carry: empty names, a time without zone."""
 
     code = "INVALID_RESULT_CONTEXT"
+
+
+class ReviewedPlaceUnknown(EncodeError):
+    """A finding that a reader added lies on an image that the result does not list as its source."""
+
+    code = "REVIEWED_PLACE_UNKNOWN"
+
+    def __init__(self) -> None:
+        super().__init__("a finding that was added lies on an image that the result does not list")

@@ -35,6 +35,11 @@ def finding_site(finding: Finding) -> FindingSite:
     return FindingSite(_LOBES.get(lobe or "", result_codes.LUNG))
 
 
+def composition(kind: NoduleKind) -> Code:
+    """The type of a nodule as a code."""
+    return _COMPOSITION[kind]
+
+
 def evaluations(finding: Finding) -> list[QualitativeEvaluation]:
     """Composition and change since the prior study, as far as they are known."""
     found = []

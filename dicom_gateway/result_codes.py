@@ -73,6 +73,12 @@ INTERVAL_HIGH = Code("INTERVAL_HIGH", "99RADMETER", "Upper end of the 95 % inter
 
 # What a map of a radiograph shows: ours too, as CID 7180 has no saliency.
 SALIENCY = Code("SALIENCY", "99RADMETER", "Saliency of a statement")
+# What a reader says of a finding: ours as well.
+REVIEW_OF_THE_FINDING = Code("REVIEW", "99RADMETER", "Review of the finding")
+REVIEW_ACCEPTED = Code("REVIEW_ACCEPTED", "99RADMETER", "Accepted by the reader")
+REVIEW_CHANGED = Code("REVIEW_CHANGED", "99RADMETER", "Changed by the reader")
+REVIEW_UNSURE = Code("REVIEW_UNSURE", "99RADMETER", "The reader is unsure")
+REVIEW_ADDED = Code("REVIEW_ADDED", "99RADMETER", "Added by the reader")
 
 # Units.
 NO_UNITS = Code("1", "UCUM", "no units")

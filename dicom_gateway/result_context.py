@@ -102,13 +102,13 @@ class ResultContext:
     @property
     def device_uid(self) -> str:
         """UID of the model as an observer: the same for each result of the same version and weights."""
-        return _uid("device", self.model_name, self.model_version, self.weights_sha256)
+        return derived_uid("device", self.model_name, self.model_version, self.weights_sha256)
 
     def uid(self, role: str) -> str:
         """UID of one part of this result, derived and never random, so that a repeated step repeats it."""
         source = (self.uid_seed, self.study_instance_uid, self.source_series_instance_uid)
         model = (self.model_name, self.model_version, self.weights_sha256)
-        return _uid("result", *source, *model, str(self.revision), role)
+        return derived_uid("result", *source, *model, str(self.revision), role)
 
     def tracking_id(self, finding: Finding) -> str:
         """Human-readable tracking identifier, the same in SR and SEG (unique within the result)."""
@@ -134,13 +134,10 @@ class ResultContext:
         Timezone Offset From UTC governs every date and time of a dataset (PS3.3 C.12.1.1.8), also those
         copied from the study, so results never bring an offset that their source does not have.
         """
-        match = _OFFSET.fullmatch(str(self.source_headers[0].get("TimezoneOffsetFromUTC") or "").strip())
-        if match is None:
+        minutes = utc_offset_minutes(self.source_headers[0])
+        if minutes is None:
             return self.created_at
-        sign = -1 if match[1] == "-" else 1
-        offset = sign * timedelta(hours=int(match[2]), minutes=int(match[3]))
-        plausible = abs(offset) <= timedelta(hours=14)
-        return self.created_at.astimezone(timezone(offset)) if plausible else self.created_at
+        return self.created_at.astimezone(timezone(timedelta(minutes=minutes)))
 
     @property
     def clearance_words(self) -> str:
@@ -159,6 +156,15 @@ class ResultContext:
         return _SERIES_NUMBER_BASE + 10 * self.revision + _SERIES_OFFSET[kind]
 
 
-def _uid(*parts: str) -> str:
+def derived_uid(*parts: str) -> str:
     """A UID under 2.25; parts are joined with a character that none of them holds."""
     return f"2.25.{uuid.uuid5(_NAMESPACE, chr(31).join(parts)).int}"
+
+
+def utc_offset_minutes(dataset: Dataset) -> int | None:
+    """Timezone Offset From UTC of a dataset in minutes; None where it states none that can be."""
+    match = _OFFSET.fullmatch(str(dataset.get("TimezoneOffsetFromUTC") or "").strip())
+    if match is None:
+        return None
+    minutes = (-1 if match[1] == "-" else 1) * (60 * int(match[2]) + int(match[3]))
+    return minutes if abs(minutes) <= 14 * 60 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -30,7 +31,7 @@ def plan(conn: Connection, study: StudyRecord) -> list[str]:
     What of earlier revisions has not got anywhere is not sent any more: the new result takes its place.
     Raises `StudyFailed` when nobody would have to take the result of some model: that would look like delivered.
     """
-    named = _names_by_product(conn, study)
+    named = names_by_product(conn, study, study.to_run)
     targets = {
         name: find_destination(conn, study.tenant, name)
         for name in dict.fromkeys(name for names in named.values() for name in names)
@@ -65,18 +66,18 @@ def plan(conn: Connection, study: StudyRecord) -> list[str]:
 
 def kinds_taken(conn: Connection, study: StudyRecord) -> frozenset[str]:
     """The kinds of objects that any destination of the study takes."""
-    names = {name for several in _names_by_product(conn, study).values() for name in several}
+    names = {name for several in names_by_product(conn, study, study.to_run).values() for name in several}
     found = [find_destination(conn, study.tenant, name) for name in names]
     return frozenset(kind for one in found if one is not None for kind in one.object_kinds)
 
 
-def _names_by_product(conn: Connection, study: StudyRecord) -> dict[str, list[str]]:
+def names_by_product(conn: Connection, study: StudyRecord, choices: Iterable[Row]) -> dict[str, list[str]]:
     """What the route says, else where the sender's results go, else the sender. What runs in shadow goes nowhere."""
     peer = peers.get_peer(conn, study.tenant, study.ae_title)
     default = [(peer and peer["result_destination"]) or study.ae_title]
     return {
         choice["product"]: choice.get("destinations") or default
-        for choice in study.to_run
+        for choice in choices
         if not choice.get("shadow")
     }
 

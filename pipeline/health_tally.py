@@ -66,14 +66,14 @@ _ENDS = """
     WHERE e.tenant = %(tenant)s AND e.kind IN ('refused', 'failed') AND e.occurred_at >= %(since)s
       AND e.occurred_at < %(until)s AND coalesce(e.dimensions->>'purpose', '') <> 'test_peer'"""
 
-# Each verdict of the day with the result that it is about: the last one of its case that was delivered before it.
+# Each verdict of the day that stands, with the result that it is about: the last one of its case delivered before it.
 _VERDICTS = """
     SELECT o.dimensions->>'verdict' AS verdict, r.product, r.model_version, coalesce(p.site, '') AS site,
            r.answer->'classifications' AS statements,
            (SELECT max((finding->>'score')::float) FROM jsonb_array_elements(r.findings) finding) AS best_score,
            s.header->>'patient_sex' AS sex, s.header->>'patient_birth_date' AS birth_date,
            s.header->>'study_date' AS study_date
-    FROM billing.usage_event o
+    FROM billing.current_usage o
     JOIN LATERAL (
         SELECT d.study_ref, d.evidence FROM billing.usage_event d
         WHERE d.tenant = o.tenant AND d.case_key = o.case_key AND d.product = o.product
@@ -83,7 +83,8 @@ _VERDICTS = """
         AND r.revision = (delivered.evidence->>'revision')::int
     JOIN study s ON s.tenant = r.tenant AND s.id = r.study_id
     LEFT JOIN peer p ON p.tenant = s.tenant AND p.ae_title = s.ae_title
-    WHERE o.tenant = %(tenant)s AND o.kind = 'outcome' AND o.occurred_at >= %(since)s AND o.occurred_at < %(until)s"""
+    WHERE o.tenant = %(tenant)s AND o.kind = 'outcome' AND o.reason_code <> 'voided' AND o.occurred_at >= %(since)s
+      AND o.occurred_at < %(until)s"""
 
 
 def tally(conn: Connection, tenant: str, day: date) -> int:

@@ -28,6 +28,7 @@ from pipeline.queue import (
     defer_assembly,
     deferring_app,
 )
+from pipeline.reissue import reissue
 from pipeline.services import Services
 from pipeline.study_path import take_step
 
@@ -81,6 +82,10 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     @app.task(name="take_step", queue=QUEUE, retry=_Retry(), pass_context=True)
     def _take_step(context: JobContext, tenant: str, study_id: str, revision: int) -> None:
         take_step(services, tenant, study_id, revision, attempts=context.job.attempts)
+
+    @app.task(name="reissue", queue=QUEUE, retry=_Retry())
+    def _reissue(tenant: str, study_id: str, revision: int, product: str, review: int) -> None:
+        reissue(services, tenant, study_id, revision, product, review)
 
     @app.task(name="deliver", queue=DELIVERY_QUEUE, retry=_RetryForever())
     def _deliver(tenant: str, study_id: str, destination: str) -> None:

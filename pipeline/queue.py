@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -91,6 +92,23 @@ def defer_confirmation(
     app.configure_task("confirm", queue=ARCHIVE_QUEUE, schedule_at=at, connection=conn).defer(
         tenant=study.tenant, study_id=str(study.id), destination=destination, attempt=attempt
     )
+
+
+def defer_reissue(
+    app: procrastinate.App, conn: Connection, study: StudyRecord, revision: int, product: str, review: int
+) -> None:
+    """Issue the report of a result again, as it was reviewed, in the caller's transaction."""
+    app.configure_task(
+        "reissue", queue=QUEUE, priority=_STEP_PRIORITY[Priority.NORMAL], connection=conn
+    ).defer(tenant=study.tenant, study_id=str(study.id), revision=revision, product=product, review=review)
+
+
+def defer_health_round(app: procrastinate.App, conn: Connection, at: datetime) -> None:
+    """Have the models looked at soon, unless that is about to happen, in the caller's transaction."""
+    with contextlib.suppress(procrastinate.exceptions.AlreadyEnqueued), conn.transaction():
+        app.configure_task(
+            "look_at_models", queue=ARCHIVE_QUEUE, queueing_lock="look_at_models", connection=conn
+        ).defer(timestamp=int(at.timestamp()))
 
 
 def deferring_app(database_url: str) -> procrastinate.App:

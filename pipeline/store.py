@@ -248,12 +248,12 @@ def result_objects(
 ) -> list[Row]:
     """One row for each encoded object and destination; `destination` is null where none takes the object."""
     return conn.execute(
-        """SELECT o.sop_instance_uid, o.product, o.kind, o.revision, o.location, o.sha256, o.size_bytes,
+        """SELECT o.sop_instance_uid, o.product, o.kind, o.revision, o.review, o.location, o.sha256, o.size_bytes,
                   d.destination, d.required, d.state, d.attempts, d.next_at, d.dicom_status, d.last_error, d.warning,
                   d.acknowledged_at, d.confirmed_at, d.confirmed_by
            FROM result_object o LEFT JOIN delivery d USING (tenant, sop_instance_uid)
            WHERE o.tenant = %s AND o.study_id::text = %s AND (%s::int IS NULL OR o.revision = %s)
-           ORDER BY o.revision DESC, o.product, o.kind DESC, d.destination""",
+           ORDER BY o.revision DESC, o.product, o.review DESC, o.kind DESC, d.destination""",
         (tenant, str(study_id), revision, revision),
     ).fetchall()
 

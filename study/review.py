@@ -46,6 +46,7 @@ class Verdict:
     finding_uid: Tracking UID of the finding or statement; of a missed finding the one that it was given here.
     size_mm: mean diameter, nodule_kind: type; of an edit or a missed finding, None where it was left as it is.
     place: where a missed finding lies. label: what it is, in the words of the model's labels; a nodule without it.
+    frame_number: of an image that has several frames, from 1.
     """
 
     finding_uid: str | None
@@ -57,6 +58,7 @@ class Verdict:
     nodule_kind: NoduleKind | None = None
     place: Place | None = None
     label: str = ""
+    frame_number: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", VerdictKind(self.kind))

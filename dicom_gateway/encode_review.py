@@ -1,0 +1,207 @@
+"""A result as a person reviewed it: the model's SR and PDF issued anew, with the person as an observer.
+
+The new SR is made from the one that the model's result was sent as, so all that the reader left standing is said in the
+same words and refers to the same segments. It has UIDs of its own, derived from those of the model's SR and the number
+of the review, and names what it replaces in Predecessor Documents Sequence (PS3.3 C.17.2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+
+from highdicom.sr import (
+    ObserverContext,
+    PersonObserverIdentifyingAttributes,
+    RelationshipTypeValues,
+    TextContentItem,
+)
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as DatasetSequence
+from pydicom.sr.codedict import codes
+
+from dicom_gateway import result_codes, review_groups
+from dicom_gateway.encode_errors import InvalidResultContext
+from dicom_gateway.result_context import NOT_REVIEWED, derived_uid, utc_offset_minutes
+from study.codes import Code
+from study.review import Review, Verdict, VerdictKind
+
+REVIEWED = "AI result, reviewed"
+_SERIES_NUMBER_STEP = 500
+_NOT_IN_A_NAME = re.compile(r"[\\^=\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class ReviewContext:
+    """One finished review of one result.
+
+    review: state REVIEWED. names: by tracking UID what the report calls a finding, "finding 2".
+    statements: by tracking UID the label of each statement about the whole image; codes: of each such label.
+    organization: of the reader. is_verified: the site takes a finished review as its verification.
+    predecessors: headers of the SRs that this one replaces, the model's own and earlier reviews.
+    """
+
+    review: Review
+    names: Mapping[str, str]
+    organization: str
+    statements: Mapping[str, str] = field(default_factory=dict)
+    codes: Mapping[str, Code] = field(default_factory=dict)
+    is_verified: bool = False
+    predecessors: Sequence[Dataset] = ()
+
+    def __post_init__(self) -> None:
+        if self.review.at is None or not self.review.by or self.review.number < 1:
+            raise InvalidResultContext("a review is issued when it is finished, by somebody, at some time")
+
+    @property
+    def reader(self) -> str:
+        """The reader's name, without what would part it."""
+        return " ".join(_NOT_IN_A_NAME.sub(" ", str(self.review.by)).split())[:60] or "unknown"
+
+    @property
+    def reader_name(self) -> str:
+        """The same as PN; the sign after it says that the one component is meant (PS3.5 section 6.2.1.2)."""
+        return f"{self.reader}^"
+
+
+def encode_reviewed_sr(source: Dataset, context: ReviewContext) -> Dataset:
+    """The reviewed SR. source: the SR of the model's result, whole; it is not changed."""
+    document = deepcopy(source)
+    _issue_anew(document, context, "SR")
+    _observe(document, context)
+    review_groups.apply(document, context.review, context.statements, context.codes)
+    _evaluate(document, context)
+    document.PredecessorDocumentsSequence = DatasetSequence([_reference(one) for one in context.predecessors])
+    document.PreliminaryFlag = "FINAL" if context.is_verified else "PRELIMINARY"
+    document.VerificationFlag = "VERIFIED" if context.is_verified else "UNVERIFIED"
+    if context.is_verified:
+        document.VerifyingObserverSequence = DatasetSequence([_verifying_observer(document, context)])
+    return document
+
+
+def encode_reviewed_pdf(source: Dataset, context: ReviewContext, pdf: bytes) -> Dataset:
+    """The reviewed report as an Encapsulated PDF. source: that of the model's result."""
+    document = deepcopy(source)
+    _issue_anew(document, context, "PDF")
+    document.DocumentTitle = str(source.get("DocumentTitle", "")).replace(NOT_REVIEWED, REVIEWED)
+    document.VerificationFlag = "VERIFIED" if context.is_verified else "UNVERIFIED"
+    document.EncapsulatedDocumentLength = len(pdf)
+    document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
+    return document
+
+
+def _issue_anew(document: Dataset, context: ReviewContext, kind: str) -> None:
+    """UIDs, series, times and the words about its review."""
+    seed = ("review", str(document.SOPInstanceUID), str(context.review.number))
+    document.SeriesInstanceUID = derived_uid(*seed, f"{kind} series")
+    document.SOPInstanceUID = derived_uid(*seed, f"{kind} instance")
+    document.file_meta.MediaStorageSOPInstanceUID = document.SOPInstanceUID
+    document.SeriesNumber = int(document.SeriesNumber) + _SERIES_NUMBER_STEP
+    document.SeriesDescription = str(document.SeriesDescription).replace(NOT_REVIEWED, REVIEWED)
+    moment = _local(document, context)
+    for prefix in ("InstanceCreation", "Series", "Content"):
+        setattr(document, f"{prefix}Date", moment.strftime("%Y%m%d"))
+        setattr(document, f"{prefix}Time", moment.strftime("%H%M%S.%f"))
+    for equipment in document.get("ContributingEquipmentSequence", []):
+        words = str(equipment.get("ContributionDescription", ""))
+        equipment.ContributionDescription = _reviewed_words(words, context)[:1024]
+
+
+def _reviewed_words(text: str, context: ReviewContext) -> str:
+    return text.replace(
+        f"{NOT_REVIEWED} by a physician.", f"{REVIEWED} by {context.reader}, review {context.review.number}."
+    )
+
+
+def _local(document: Dataset, context: ReviewContext) -> datetime:
+    """The end of the review in the zone that the source states, else as given (PS3.3 C.12.1.1.8)."""
+    at = context.review.at
+    assert at is not None
+    minutes = utc_offset_minutes(document)
+    return at if minutes is None else at.astimezone(timezone(timedelta(minutes=minutes)))
+
+
+def _observe(document: Dataset, context: ReviewContext) -> None:
+    """The reader beside the device, after it (TID 1001, TID 1002 once for each observer)."""
+    person = PersonObserverIdentifyingAttributes(
+        name=context.reader_name,
+        organization_name=context.organization[:64] or None,
+        role_in_procedure=codes.DCM.Verifying if context.is_verified else codes.DCM.Performing,
+    )
+    items = list(document.ContentSequence)
+    last = max(index for index, item in enumerate(items) if item.get("RelationshipType") == "HAS OBS CONTEXT")
+    items[last + 1 : last + 1] = list(ObserverContext(codes.DCM.Person, person))
+    document.ContentSequence = DatasetSequence(items)
+
+
+def _evaluate(document: Dataset, context: ReviewContext) -> None:
+    """What the reader said, as text after the model's own evaluations, which keep what the model had said."""
+    container = review_groups.container(document, result_codes.QUALITATIVE_EVALUATIONS)
+    for item in container.ContentSequence:
+        if item.ValueType == "TEXT":
+            item.TextValue = _reviewed_words(str(item.TextValue), context)
+    sentences = [_conclusion(context), *(_said(verdict, context) for verdict in context.review.verdicts)]
+    contains = RelationshipTypeValues.CONTAINS
+    container.ContentSequence.extend(
+        TextContentItem(result_codes.COMMENT, sentence, contains) for sentence in sentences
+    )
+
+
+def _conclusion(context: ReviewContext) -> str:
+    review = context.review
+    count = {kind: sum(one.kind is kind for one in review.verdicts) for kind in VerdictKind}
+    parts = (
+        (count[VerdictKind.ACCEPT], "accepted"),
+        (count[VerdictKind.EDIT], "changed"),
+        (count[VerdictKind.REJECT], "rejected"),
+        (count[VerdictKind.UNSURE], "left unsure"),
+        (count[VerdictKind.MISSED], "added"),
+    )
+    told = ", ".join(f"{number} {word}" for number, word in parts if number) or "no finding to judge"
+    further = " The reader saw no further finding." if review.nothing_missed else ""
+    return f"Reviewed by {context.reader}: {told}.{further} What stands above is the model's, as the reader left it."
+
+
+def _said(verdict: Verdict, context: ReviewContext) -> str:
+    name = context.names.get(str(verdict.finding_uid), verdict.label or "finding")
+    words = {
+        VerdictKind.ACCEPT: "accepted",
+        VerdictKind.REJECT: "rejected: not a finding; its group was removed",
+        VerdictKind.EDIT: "changed",
+        VerdictKind.UNSURE: "the reader is unsure",
+        VerdictKind.MISSED: "added by the reader; the model did not report it",
+    }[verdict.kind]
+    values = []
+    if verdict.size_mm is not None:
+        values.append(f"mean diameter {verdict.size_mm:.1f} mm")
+    if verdict.nodule_kind is not None:
+        values.append(f"type {verdict.nodule_kind.value.replace('_', ' ')}")
+    told = f" ({', '.join(values)})" if values else ""
+    by = f"{verdict.by}, {verdict.at.isoformat(timespec='seconds')}"
+    note = f". {verdict.note}" if verdict.note else ""
+    return f"{name[:1].upper()}{name[1:]}: {words}{told}. {by}{note}"[:8000]
+
+
+def _reference(predecessor: Dataset) -> Dataset:
+    """An item of Predecessor Documents Sequence (PS3.3 table 10-4, hierarchical SOP instance reference)."""
+    instance, series, study = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID = predecessor.SOPClassUID
+    instance.ReferencedSOPInstanceUID = predecessor.SOPInstanceUID
+    series.SeriesInstanceUID = predecessor.SeriesInstanceUID
+    series.ReferencedSOPSequence = DatasetSequence([instance])
+    study.StudyInstanceUID = predecessor.StudyInstanceUID
+    study.ReferencedSeriesSequence = DatasetSequence([series])
+    return study
+
+
+def _verifying_observer(document: Dataset, context: ReviewContext) -> Dataset:
+    """PS3.3 C.17.2: who vouches for the document, when, for whom."""
+    item = Dataset()
+    item.VerifyingOrganization = context.organization[:64] or "not stated"
+    item.VerificationDateTime = _local(document, context).strftime("%Y%m%d%H%M%S")
+    item.VerifyingObserverName = context.reader_name
+    item.VerifyingObserverIdentificationCodeSequence = DatasetSequence()
+    return item

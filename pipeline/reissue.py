@@ -1,0 +1,218 @@
+"""Re-issue: a finished review becomes an SR and a PDF of its own and goes where the result went. One durable job.
+
+Nothing of it is a usage event: the case was charged when its result was delivered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.filewriter import dcmwrite
+
+from dicom_gateway.encode_errors import EncodeError
+from dicom_gateway.encode_review import ReviewContext, encode_reviewed_pdf, encode_reviewed_sr
+from pipeline import deliveries, reviews, store, verdict_store
+from pipeline.database import Connection
+from pipeline.destinations import find_destination
+from pipeline.report import render_report_pdf
+from pipeline.report_file import load_report, save_report
+from pipeline.reviewed_view import with_review
+from pipeline.reviews import ReviewedResult
+from pipeline.services import Services
+from pipeline.store import Row, StudyRecord
+from pipeline.study_file import write_durably
+from study.answer import Classification
+from study.review import Review
+
+
+def reissue(services: Services, tenant: str, study_id: str, revision: int, product: str, number: int) -> None:
+    """Write and send what the `number`th review of the result came to; a repeated job does nothing twice."""
+    with services.database.transaction(tenant) as conn:
+        result = reviews.open_result(conn, tenant, study_id, revision, product)
+        review = verdict_store.read_finished(conn, result.key, number)
+        own = _objects(conn, result)
+        settings = store.get_tenant(conn, tenant)
+        statements = _statements(conn, result)
+    is_done = any(row["review"] == number for row in own)
+    is_overtaken = result.books.review.number > number or result.newer_revision is not None
+    if review is None or is_done or is_overtaken:
+        return
+    try:
+        context = _context(services, result, review, own, settings, statements)
+        made = _make(services, result, context, own, settings["language"])
+    except (EncodeError, FileNotFoundError) as error:
+        _not_issued(services, result, review, error)
+        return
+    with services.database.transaction(tenant) as conn:
+        study = store.lock_study(conn, tenant, study_id)
+        if any(row["review"] == number for row in _objects(conn, result)):
+            return  # another worker was faster
+        for row in made:
+            _insert(conn, study, row)
+        names = _plan(conn, study, revision, product, number)
+        detail = {"by": review.by, "product": product, "review": number, "destinations": names}
+        store.note(conn, study, "review_issued", detail=detail)
+        for name in names:
+            services.defer_delivery(conn, study, name, 0.0)
+
+
+def _not_issued(
+    services: Services, result: ReviewedResult, review: Review, error: EncodeError | FileNotFoundError
+) -> None:
+    """Say on the study's timeline why there is no reviewed report; what the reader said stays."""
+    reason = str(error) if isinstance(error, EncodeError) else "files of the result are no longer here"
+    with services.database.transaction(result.key.tenant) as conn:
+        detail = {"product": result.key.product, "review": review.number, "reason": reason}
+        store.note(conn, result.study, "review_not_issued", detail=detail)
+
+
+def review_folder(results_root: Path, study_id: object, revision: int, product: str, number: int) -> Path:
+    """Where the report and the objects of a review lie."""
+    # Products come from the folder names of models; a digest keeps them from ever being a path here.
+    name = hashlib.sha256(product.encode()).hexdigest()[:16]
+    return results_root / str(study_id) / str(revision) / f"review-{number}-{name}"
+
+
+def _objects(conn: Connection, result: ReviewedResult) -> list[Row]:
+    """What was made of the result so far, earlier reviews first after the model's own."""
+    return conn.execute(
+        """SELECT kind, review, location FROM result_object
+           WHERE tenant = %(tenant)s AND study_id = %(study_id)s AND revision = %(revision)s AND product = %(product)s
+           ORDER BY review, kind""",
+        result.key.values,
+    ).fetchall()
+
+
+def _statements(conn: Connection, result: ReviewedResult) -> dict[str, Classification]:
+    """By tracking UID what the model said of the whole image."""
+    row = conn.execute(
+        """SELECT answer->'classifications' AS statements FROM result
+           WHERE tenant = %(tenant)s AND study_id = %(study_id)s AND revision = %(revision)s
+             AND product = %(product)s""",
+        result.key.values,
+    ).fetchone()
+    found = [Classification.from_json(one) for one in (row and row["statements"]) or []]
+    return {one.tracking_uid: one for one in found}
+
+
+def _context(
+    services: Services,
+    result: ReviewedResult,
+    review: Review,
+    own: list[Row],
+    settings: Row,
+    statements: dict[str, Classification],
+) -> ReviewContext:
+    assert review.at is not None
+    zone = ZoneInfo(services.time_zone)
+    earlier = [
+        dcmread(services.folders.results / row["location"], stop_before_pixels=True)
+        for row in own
+        if row["kind"] == "SR"
+    ]
+    return ReviewContext(
+        review=Review(
+            review.state,
+            review.by,
+            review.at.astimezone(zone),
+            review.verdicts,
+            review.number,
+            review.nothing_missed,
+        ),
+        names={one.finding_uid: f"finding {one.number}" for one in result.items}
+        | {uid: one.title for uid, one in statements.items()},
+        organization=settings["name"],
+        statements={uid: one.label for uid, one in statements.items()},
+        codes={one.label: one.code for one in statements.values()},
+        is_verified=settings["review_verifies"],
+        predecessors=earlier,
+    )
+
+
+def _make(
+    services: Services, result: ReviewedResult, context: ReviewContext, own: list[Row], language: str
+) -> list[dict[str, Any]]:
+    """The files of the review; their rows."""
+    root = services.folders.results
+    source = {row["kind"]: root / row["location"] for row in own if row["review"] == 0}
+    folder = review_folder(
+        root, result.study.id, result.key.revision, result.key.product, context.review.number
+    )
+    view = with_review(load_report(_report_folder(root, result)), result.items, context.review)
+    pdf = render_report_pdf(view, language)
+    save_report(folder, view, pdf)
+    documents = {"SR": encode_reviewed_sr(dcmread(source["SR"]), context)}
+    if "PDF" in source:
+        documents["PDF"] = encode_reviewed_pdf(dcmread(source["PDF"]), context, pdf)
+    return [_write(root, folder, result, kind, document, context) for kind, document in documents.items()]
+
+
+def _report_folder(root: Path, result: ReviewedResult) -> Path:
+    """The model's own report: beside the study's own where another model came first."""
+    folder = root / str(result.study.id) / str(result.key.revision)
+    further = folder / result.key.product
+    return further if (further / "report.json").is_file() else folder
+
+
+def _write(
+    root: Path, folder: Path, result: ReviewedResult, kind: str, document: Dataset, context: ReviewContext
+) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    dcmwrite(buffer, document, enforce_file_format=True)
+    path, content = folder / f"{kind.lower()}.dcm", buffer.getvalue()
+    write_durably(path, content)
+    return {
+        **result.key.values,
+        "sop_instance_uid": str(document.SOPInstanceUID),
+        "kind": kind,
+        "location": str(path.relative_to(root)),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "size_bytes": len(content),
+        "review": context.review.number,
+    }
+
+
+def _insert(conn: Connection, study: StudyRecord, row: dict[str, Any]) -> None:
+    conn.execute(
+        """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind, location, sha256,
+                                      size_bytes, review)
+           VALUES (%(tenant)s, %(sop_instance_uid)s, %(study_id)s, %(revision)s, %(product)s, %(kind)s, %(location)s,
+                   %(sha256)s, %(size_bytes)s, %(review)s)""",
+        row | {"study_id": study.id},
+    )
+
+
+def _plan(conn: Connection, study: StudyRecord, revision: int, product: str, review: int) -> list[str]:
+    """Make the rows of a reviewed report: for each destination that has the model's own; returns their names.
+
+    What of earlier reviews has not got anywhere is not sent any more. No destination must take it for the study to
+    be delivered: it is delivered already.
+    """
+    conn.execute(
+        """DELETE FROM delivery d USING result_object o
+           WHERE o.tenant = d.tenant AND o.sop_instance_uid = d.sop_instance_uid AND d.tenant = %s AND d.study_id = %s
+             AND o.revision = %s AND o.product = %s AND o.review BETWEEN 1 AND %s AND d.acknowledged_at IS NULL""",
+        (study.tenant, study.id, revision, product, review - 1),
+    )
+    choices = [choice for choice in study.route if choice.get("product") == product]
+    names = deliveries.names_by_product(conn, study, choices).get(product, [])
+    for one in conn.execute(
+        """SELECT sop_instance_uid, kind FROM result_object
+           WHERE tenant = %s AND study_id = %s AND revision = %s AND product = %s AND review = %s""",
+        (study.tenant, study.id, revision, product, review),
+    ).fetchall():
+        for name in names:
+            target = find_destination(conn, study.tenant, name)
+            if target is None or one["kind"] in target.object_kinds:
+                conn.execute(
+                    """INSERT INTO delivery (tenant, sop_instance_uid, destination, study_id, required)
+                       VALUES (%s, %s, %s, %s, false) ON CONFLICT DO NOTHING""",
+                    (study.tenant, one["sop_instance_uid"], name, study.id),
+                )
+    return list(dict.fromkeys(names))

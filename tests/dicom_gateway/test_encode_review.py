@@ -1,0 +1,190 @@
+"""The SR and the PDF of a result as a person reviewed it, read back and by independent validators."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import highdicom
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from dicom_gateway.encode_errors import ReviewedPlaceUnknown
+from dicom_gateway.encode_pdf import encode_pdf
+from dicom_gateway.encode_review import ReviewContext, encode_reviewed_pdf, encode_reviewed_sr
+from dicom_gateway.encode_sr import encode_sr
+from dicom_gateway.result_context import ResultContext
+from study.nodule import NoduleKind
+from study.review import Review, ReviewState, Verdict, VerdictKind
+from tests.dicom_gateway.test_encode_conformance import errors_in, output_of, structured_report_errors
+from tests.dicom_gateway.test_encode_sr import content_tree, reread
+from tests.result_builders import ball, characterised, grown, read_source, result_context, synthetic_result
+
+AT = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
+MISSED_UID = "2.25.77"
+
+
+def verdict(uid: str, kind: VerdictKind, **values: Any) -> Verdict:
+    return Verdict(uid, kind, "dr chen", AT, **values)
+
+
+def review_of(*verdicts: Verdict, number: int = 1, complete: bool = False) -> Review:
+    return Review(ReviewState.REVIEWED, "dr chen", AT, verdicts, number, complete)
+
+
+def context_of(review: Review, source: Dataset, **values: Any) -> ReviewContext:
+    return ReviewContext(review, {}, "Hospital", predecessors=[source], **values)
+
+
+def missed(context: ResultContext, **values: Any) -> Verdict:
+    uid = str(context.source_headers[3].SOPInstanceUID)
+    return verdict(MISSED_UID, VerdictKind.MISSED, place=(uid, 20.5, 30.0), label="nodule", **values)
+
+
+def all_kinds(context: ResultContext) -> Review:
+    """Of three findings one is accepted, one changed and one rejected; one is added."""
+    first, second, third = context.findings
+    return review_of(
+        verdict(first.tracking_uid, VerdictKind.ACCEPT),
+        verdict(second.tracking_uid, VerdictKind.EDIT, size_mm=9.0, nodule_kind=NoduleKind.PART_SOLID),
+        verdict(third.tracking_uid, VerdictKind.REJECT, note="vessel"),
+        missed(context, size_mm=6.0, nodule_kind=NoduleKind.SOLID),
+    )
+
+
+@pytest.fixture(scope="module")
+def result() -> ResultContext:
+    context = synthetic_result()
+    volume = context.volume
+    middle = volume.to_lps_mm(np.asarray([6.0, 30.0, 30.0]))
+    findings = tuple(
+        ball(volume, middle + np.array([offset, 0, 0]), 6.0 + number, id=number, score=1 - number / 10)
+        for number, offset in ((1, -12), (2, 0), (3, 12))
+    )
+    return replace(context, findings=findings)
+
+
+def tree_of(document: Dataset) -> str:
+    return "\n".join(content_tree(reread(document)))
+
+
+def test_the_reader_stands_beside_the_model_and_the_report_replaces_that_of_the_model(
+    result: ResultContext,
+) -> None:
+    source = encode_sr(result)
+    document = reread(encode_reviewed_sr(source, context_of(all_kinds(result), source)))
+    told = "\n".join(content_tree(document))
+    assert "Person Observer Name" in told
+    assert "Device Observer UID" in told
+    [predecessor] = document.PredecessorDocumentsSequence
+    [series] = predecessor.ReferencedSeriesSequence
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+    assert document.SOPInstanceUID not in (source.SOPInstanceUID, "")
+    assert document.StudyInstanceUID == source.StudyInstanceUID
+    assert (document.VerificationFlag, document.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
+    assert "VerifyingObserverSequence" not in document
+    assert "not reviewed" not in str(document.SeriesDescription)
+    assert "not reviewed" not in told
+    assert source.VerificationFlag == "UNVERIFIED"
+    assert "not reviewed" in str(source.SeriesDescription)  # the model's own stays as it is
+
+
+def test_each_verdict_changes_its_group_and_no_other(result: ResultContext) -> None:
+    source = encode_sr(result)
+    document = reread(encode_reviewed_sr(source, context_of(all_kinds(result), source)))
+    found = highdicom.sr.Comprehensive3DSR.from_dataset(document).content
+    groups = {str(group.tracking_uid): group for group in found.get_planar_roi_measurement_groups()}
+    first, second, third = result.findings
+    assert set(groups) == {first.tracking_uid, second.tracking_uid, MISSED_UID}
+    assert third.tracking_uid not in "\n".join(content_tree(document)).split("Qualitative")[0]
+    sizes = {uid: _diameter(group) for uid, group in groups.items()}
+    assert sizes == {
+        first.tracking_uid: round(first.mean_diameter_mm, 2),
+        second.tracking_uid: 9.0,
+        MISSED_UID: 6.0,
+    }
+    told = "\n".join(content_tree(document))
+    assert "part-solid" in told
+    assert "vessel" in told
+    assert np.allclose(groups[MISSED_UID].roi.value, [[20.5, 30.0]])
+
+
+def _diameter(group: Any) -> float:
+    return next(float(one.value) for one in group.get_measurements() if one.name.value == "81827009")
+
+
+def test_what_is_not_left_standing_is_not_detected(result: ResultContext) -> None:
+    source = encode_sr(result)
+    rejected = review_of(*(verdict(one.tracking_uid, VerdictKind.REJECT) for one in result.findings))
+    told = tree_of(encode_reviewed_sr(source, context_of(rejected, source)))
+    assert "Measurement Group" not in told
+    assert "Imaging Measurements" not in told
+    assert "Not detected" in told
+    nothing = encode_sr(replace(result, findings=()))
+    added = tree_of(encode_reviewed_sr(nothing, context_of(review_of(missed(result)), nothing)))
+    assert added.count("Measurement Group") == 1
+    assert "Not detected" not in added
+
+
+def test_the_same_review_is_the_same_document_and_the_next_one_another(result: ResultContext) -> None:
+    source = encode_sr(result)
+    first, again = (encode_reviewed_sr(source, context_of(all_kinds(result), source)) for _ in range(2))
+    assert first == again
+    second = encode_reviewed_sr(source, context_of(replace(all_kinds(result), number=2), source))
+    assert second.SOPInstanceUID != first.SOPInstanceUID
+
+
+def test_a_site_that_verifies_names_the_verifying_observer(result: ResultContext) -> None:
+    source = encode_sr(result)
+    document = reread(encode_reviewed_sr(source, context_of(all_kinds(result), source, is_verified=True)))
+    assert (document.VerificationFlag, document.PreliminaryFlag) == ("VERIFIED", "FINAL")
+    [observer] = document.VerifyingObserverSequence
+    assert observer.VerifyingObserverName.family_name == "dr chen"
+    assert observer.VerifyingOrganization == "Hospital"
+
+
+def test_a_place_on_a_foreign_image_is_refused(result: ResultContext) -> None:
+    source = encode_sr(result)
+    foreign = verdict(MISSED_UID, VerdictKind.MISSED, place=("1.2.3.999", 1.0, 1.0), label="nodule")
+    with pytest.raises(ReviewedPlaceUnknown):
+        encode_reviewed_sr(source, context_of(review_of(foreign), source))
+
+
+def test_the_pdf_of_the_review_is_another_document_with_the_new_bytes(result: ResultContext) -> None:
+    source = encode_pdf(result, b"%PDF-1.7 model")
+    document = encode_reviewed_pdf(source, context_of(review_of(), source), b"%PDF-1.7 reader!")
+    assert document.EncapsulatedDocument[: document.EncapsulatedDocumentLength] == b"%PDF-1.7 reader!"
+    assert document.SOPInstanceUID != source.SOPInstanceUID
+    assert "not reviewed" not in document.DocumentTitle
+
+
+@pytest.mark.peer
+def test_validators_find_no_error_in_reviewed_reports(shared_data: Path, tmp_path: Path) -> None:
+    headers, volume = read_source(shared_data / "ct_chest_lidc0314_1mm" / "dicom")
+    middle = volume.to_lps_mm(np.asarray([volume.voxels.shape[0] / 2, 256.0, 200.0]))
+    findings = (
+        grown(ball(volume, middle, 15.0, id=1, score=0.97)),
+        characterised(ball(volume, middle + np.array([60, 10, 5]), 8.0, id=2, score=0.7), state="new"),
+        ball(volume, middle + np.array([-20, 30, -15]), 25.0, id=3, score=0.55, segment=False),
+    )
+    context = result_context(headers, volume, findings)
+    source = encode_sr(context)
+    last = [verdict(one.tracking_uid, VerdictKind.REJECT) for one in findings[1:]]
+    reviews = {
+        "all": (all_kinds(context), True),
+        "lone": (review_of(verdict(findings[0].tracking_uid, VerdictKind.ACCEPT), *last), False),
+        "none": (
+            review_of(*last, verdict(findings[0].tracking_uid, VerdictKind.REJECT), complete=True),
+            False,
+        ),
+    }
+    for name, (review, is_verified) in reviews.items():
+        path = tmp_path / f"{name}.dcm"
+        document = encode_reviewed_sr(source, context_of(review, source, is_verified=is_verified))
+        document.save_as(path, enforce_file_format=True)
+        assert errors_in(output_of("dciodvfy", path)) == [], name
+        if name != "none":  # it takes seconds for each
+            assert structured_report_errors(path) == [], name
