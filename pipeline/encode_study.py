@@ -7,11 +7,14 @@ import hmac
 from pathlib import Path
 from typing import Any
 
+from psycopg.types.json import Jsonb
+
 from dicom_gateway.child_process import ChildError
 from dicom_gateway.decode import load_image
 from dicom_gateway.encode_errors import EncodeError
 from dicom_gateway.source_headers import SourceHeaderUnreadable
 from pipeline import deliveries, store
+from pipeline.check_results import CheckVerdict, check_result_set
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed
 from pipeline.guidelines.of_findings import chosen_guideline
@@ -22,6 +25,8 @@ from pipeline.services import Outcome, Services
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.study_file import load_answer, load_study, write_durably
+
+NOT_CONFORMANT = "RESULT_NOT_CONFORMANT"
 
 
 def encode_study(services: Services, record: StudyRecord) -> Outcome:
@@ -34,11 +39,11 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
         tenant = store.get_tenant(conn, record.tenant)
         delivered = store.superseded_objects(conn, record)
         kinds = deliveries.kinds_taken(conn, record) | ALWAYS_MADE
-    rows: list[dict[str, Any]] = []
-    has_report = False
+    made: list[tuple[dict[str, Any], ResultSet]] = []
+    verdicts: dict[str, CheckVerdict] = {}
     for choice in record.to_run:
         product = choice["product"]
-        results = _make(
+        results, verdicts[product] = _make(
             services,
             record,
             choice,
@@ -48,6 +53,14 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
             [services.folders.results / location for location in delivered.get(product, ())],
             kinds,
         )
+        made.append((choice, results))
+    stopped = _stopped(record, verdicts)
+    if stopped is not None:
+        return stopped
+    rows: list[dict[str, Any]] = []
+    has_report = False
+    for choice, results in made:
+        product = choice["product"]
         # The first model's report is the study's report; further ones lie beside it under their product, and so
         # does what runs in shadow: no clinician takes it for the study's, and there is nothing of it to deliver.
         folder = services.folders.results_of(record)
@@ -58,11 +71,37 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
             rows.extend(_write_objects(services, record, product, results))
 
     def save(conn: Connection, study: StudyRecord) -> None:
+        _save_verdicts(conn, study, verdicts)
         for row in rows:
             _insert_object(conn, study, row)
 
     detail = {"objects": [row["kind"] for row in rows]}
     return Outcome(save, detail, gives=None if has_report else StudyStatus.SHADOWED)
+
+
+def _stopped(record: StudyRecord, verdicts: dict[str, CheckVerdict]) -> Outcome | None:
+    """The end of a study whose objects our own check objects to; nothing of it is written or sent.
+
+    What runs in shadow goes nowhere, so its verdict is kept and stops nobody.
+    """
+    shadows = {choice["product"] for choice in record.to_run if choice.get("shadow")}
+    bad = [one for product, one in verdicts.items() if one.problems and product not in shadows]
+    if not bad:
+        return None
+    return Outcome(
+        lambda conn, study: _save_verdicts(conn, study, verdicts),
+        gives=StudyStatus.FAILED,
+        reason=(NOT_CONFORMANT, bad[0].reason),
+    )
+
+
+def _save_verdicts(conn: Connection, study: StudyRecord, verdicts: dict[str, CheckVerdict]) -> None:
+    for product, verdict in verdicts.items():
+        conn.execute(
+            """UPDATE result SET conformance = %s
+               WHERE tenant = %s AND study_id = %s AND revision = %s AND product = %s""",
+            (Jsonb(verdict.as_json()), study.tenant, study.id, study.revision, product),
+        )
 
 
 def _make(
@@ -74,14 +113,17 @@ def _make(
     uid_seed: str,
     superseded: list[Path],
     kinds: frozenset[str],
-) -> ResultSet:
+) -> tuple[ResultSet, CheckVerdict]:
+    """The set and what the gate says of it."""
     work = services.folders.work_of(record)
     try:
-        return make_result_set(
+        image = load_image(services.folders.image_of(record, choice))
+        manifest = model_of(services, choice).manifest
+        results = make_result_set(
             load_study(work),
-            load_image(services.folders.image_of(record, choice)),
+            image,
             load_answer(work, choice["product"]),
-            model_of(services, choice).manifest,
+            manifest,
             study_id=str(record.id),
             uid_seed=uid_seed,
             revision=record.revision,
@@ -96,6 +138,15 @@ def _make(
         raise StudyFailed(
             "RESULT_NOT_ENCODED", f"The result cannot be written as DICOM objects: {error}"
         ) from error
+    verdict = check_result_set(
+        results.objects,
+        results.sources,
+        model_name=manifest.name,
+        model_version=manifest.version,
+        image=image,
+        predecessors=results.predecessors,
+    )
+    return results, verdict
 
 
 def _uid_seed(tenant: dict[str, Any], choice: dict[str, Any]) -> str:

@@ -61,11 +61,16 @@ class ResultObject:
 
 @dataclass(frozen=True)
 class ResultSet:
-    """Everything that leaves for the PACS and what people read."""
+    """Everything that leaves for the PACS and what people read.
+
+    sources, predecessors: headers of what the model read and of what the set replaces; the gate measures it by them.
+    """
 
     objects: tuple[ResultObject, ...]
     view: ReportView
     pdf: bytes
+    sources: Sequence[Dataset]
+    predecessors: Sequence[Dataset] = ()
 
 
 def make_result_set(
@@ -129,7 +134,7 @@ def make_result_set(
         predecessors=[dcmread(path, stop_before_pixels=True) for path in superseded],
     )
     objects = [_object(kind, dataset) for kind, dataset in _encoded(context, pdf, _complete(kinds))]
-    return ResultSet(tuple(objects), view, pdf)
+    return ResultSet(tuple(objects), view, pdf, context.source_headers, context.predecessors)
 
 
 def _complete(kinds: frozenset[str]) -> frozenset[str]:

@@ -17,6 +17,8 @@ ZH_DELIVERY = {
     "by the destination": "由目的地",
     "Given up": "已放弃",
     "Send again": "重新发送",
+    "objects checked before delivery": "交付前已检查对象",
+    "no problem found": "未发现问题",
     "The result did not reach its destination": "结果未送达目的地",
     "The report is complete. Mend what the reason names, then send again.": "报告完整。请先排除所述原因，再重新发送。",
     "The destination did not take everything; it is tried again": "目的地未全部接收，将重试",

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from billing import store as billing_store
+from dicom_gateway.encode_pdf import encode_pdf
+from dicom_gateway.result_context import ResultContext
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from inference.scheduler import Scheduler
 from models.chest_radiograph.phantom import Picture, make_patient, take_frontal
@@ -81,7 +84,8 @@ def test_a_frontal_radiograph_is_judged_reported_delivered_and_charged(
     after = steps(clinic, services, arrived(clinic, picture))
     assert (after.status, after.reason_code) == (StudyStatus.DELIVERED, None)
     assert after.route[0]["sop_instance_uid"] == "2.25.9001"
-    (row,) = clinic.rows("SELECT answer FROM result")
+    (row,) = clinic.rows("SELECT answer, conformance FROM result")
+    assert row["conformance"]["problems"] == []
     statements = {one["label"]: one for one in row["answer"]["classifications"]}
     assert len(statements) == 6
     assert all(0 <= one["probability"] <= 1 for one in statements.values())
@@ -114,3 +118,27 @@ def test_a_hand_in_the_header_is_refused_before_it_is_decoded(clinic: Clinic, se
     path: Path = write_radiograph(folder / "1.dcm", stored(picture.pixels), BodyPartExamined="HAND")
     after = steps(clinic, services, clinic.study(receive_files(clinic, [path])))
     assert (after.status, after.reason_code) == (StudyStatus.REJECTED, "WRONG_BODY_PART")
+
+
+def test_a_set_that_the_gate_objects_to_is_not_sent_not_shown_and_not_charged(
+    clinic: Clinic, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if an encoder had mixed up two patients."""
+
+    def mixed_up(context: ResultContext, pdf: bytes) -> Dataset:
+        made = encode_pdf(context, pdf)
+        made.PatientID = "ANOTHER"
+        return made
+
+    monkeypatch.setattr("pipeline.result_set.encode_pdf", mixed_up)
+    picture = take_frontal(np.random.default_rng(2), PATIENT, frozenset())
+    after = steps(clinic, services, arrived(clinic, picture))
+    assert (after.status, after.reason_code) == (StudyStatus.FAILED, "RESULT_NOT_CONFORMANT")
+    assert "PDF: PatientID is not that of the source" in str(after.reason_text)
+    assert "ANOTHER" not in str(after.reason_text)
+    (row,) = clinic.rows("SELECT conformance FROM result")
+    assert row["conformance"]["problems"] == ["PDF: PatientID is not that of the source"]
+    assert clinic.rows("SELECT * FROM result_object") == []
+    assert clinic.rows("SELECT * FROM delivery") == []
+    assert not services.folders.results_of(after).exists()
+    assert usage(clinic, after) == [("failed", "not_billable")]
