@@ -65,7 +65,11 @@ class CheckedObject:
 
     def content_items(self) -> Iterator[tuple[Path, Dataset]]:
         """The items of an SR document's content tree."""
-        return ((path, item) for path, item in self.content.items if "ValueType" in item)
+        return (
+            (path, item)
+            for path, item in self.content.items
+            if "ValueType" in item and path[:1] in ((), ("ContentSequence",))
+        )
 
 
 @dataclass(frozen=True)

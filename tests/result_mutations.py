@@ -129,6 +129,15 @@ def no_relationship(objects: Objects) -> None:
     del content(objects["SR"], "TEXT").RelationshipType
 
 
+def a_mark_outside(objects: Objects) -> None:
+    graphic = item(objects["GSPS"], "GraphicAnnotationSequence", "GraphicObjectSequence")
+    graphic.GraphicData = [-1.0, *list(graphic.GraphicData)[1:]]
+
+
+def a_key_without_evidence(objects: Objects) -> None:
+    del item(objects["KEYS"], *EVIDENCE).ReferencedSOPSequence[0]
+
+
 EVIDENCE = ("CurrentRequestedProcedureEvidenceSequence", "ReferencedSeriesSequence")
 FRAME = "PerFrameFunctionalGroupsSequence"
 EQUIPMENT = "ContributingEquipmentSequence"
@@ -182,10 +191,20 @@ MUTATIONS: dict[str, tuple[Change, str]] = {
     "pixels": (lambda o: put("SEG", PixelData=o["SEG"].PixelData[:-2])(o), "SEG: its pixels are not as many"),
     "region outside": (elsewhere, "SR: a region lies outside its image"),
     "region of one point": (said("SCOORD", GraphicData=[1.0, 1.0]), "SR: a region has too few points"),
+    "map moved": (below("PM", FRAME, "PlanePositionSequence", ImagePositionPatient=[-30, -32, 8]),
+                  "PM: a frame does not lie on its source image"),
+    "map of another frame of reference": (put("PM", FrameOfReferenceUID="2.25.4"), "PM: its frame of reference is"),
+    "mark outside": (a_mark_outside, "GSPS: a region lies outside its image"),
+    "mark of nobody": (below("GSPS", "GraphicAnnotationSequence", "GraphicObjectSequence", TrackingUID="2.25.77"),
+                       "GSPS: the SR does not know the TrackingUID of a graphic"),
+    "capture not burned in": (put("SC", BurnedInAnnotation="NO"), "SC: it does not say that annotation is burned"),
+    "key image as of another class": (below("KEYS", *EVIDENCE, "ReferencedSOPSequence", ReferencedSOPClassUID="1.2.3"),
+                                      "KEYS: it refers to an instance as of another SOP class"),
+    "key image without evidence": (a_key_without_evidence, "KEYS: it refers to an instance that its list of evidence"),
     "type 1": (put("SEG", ContentLabel=""), "SEG: ContentLabel is missing"),
     "type 2": (put("PDF", AcquisitionDateTime=None), "PDF: AcquisitionDateTime is missing"),
     "type 1 below": (below("SEG", "SegmentSequence", SegmentAlgorithmType=None), "SEG: SegmentAlgorithmType is"),
-    "kind of another SOP class": (lambda o: o.update(PM=o.pop("SEG")), "PM: its SOP class is not that of its kind"),
+    "kind of another SOP class": (lambda o: o.update(GSPS=o.pop("SC")), "GSPS: its SOP class is not that of its kind"),
     "number without value": (said("NUM", MeasuredValueSequence=DicomSequence([])), "SR: a content item of type NUM"),
     "item without name": (said("TEXT", ConceptNameCodeSequence=None), "SR: a content item of type TEXT has no concept"),
     "item without relationship": (no_relationship, "SR: a content item of type TEXT has no relationship"),

@@ -9,11 +9,16 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.filewriter import dcmwrite
 
+from dicom_gateway.encode_gsps import encode_gsps
+from dicom_gateway.encode_keys import encode_keys
 from dicom_gateway.encode_pdf import encode_pdf
+from dicom_gateway.encode_pm import encode_pm
+from dicom_gateway.encode_sc import Capture, encode_captures
 from dicom_gateway.encode_seg import encode_seg
 from dicom_gateway.encode_sr import encode_sr
 from dicom_gateway.result_context import ResultContext
@@ -27,8 +32,14 @@ def encoded(context: ResultContext) -> Objects:
     made = {
         "SR": encode_sr(context),
         "SEG": encode_seg(context),
+        "PM": encode_pm(context),
         "PDF": encode_pdf(context, b"%PDF-1.7"),
+        "GSPS": encode_gsps(context),
+        "SC": encode_captures(context, [Capture(np.zeros((8, 8, 3), np.uint8), None, "A page of words.")])[0],
     }
+    made["KEYS"] = encode_keys(
+        context, [one for kind, one in made.items() if kind in ("SR", "SEG", "PM") and one]
+    )
     return {kind: dataset for kind, dataset in made.items() if dataset is not None}
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from dicom_gateway.decode import decode_series
 from dicom_gateway.inspect import inspect_study
+from pipeline.check_results import check_result_set
 from pipeline.report_view import ReportState
 from pipeline.result_set import RESULT_KINDS, ResultSet, make_result_set
 from study.answer import Answer
+from study.volume import Volume
 from tests.report_builders import manifest
 from tests.result_builders import CREATED_AT, ball
 
@@ -25,7 +27,7 @@ CASES = {
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())
-def made(request: pytest.FixtureRequest, shared_data: Path, tmp_path: Path) -> tuple[Path, ResultSet]:
+def made(request: pytest.FixtureRequest, shared_data: Path, tmp_path: Path) -> tuple[Path, ResultSet, Volume]:
     source = shared_data / request.param
     study = inspect_study([(path.name, path) for path in sorted(source.glob("*.dcm"))]).study
     series = max(study.series, key=lambda one: len(one.instances))
@@ -47,14 +49,22 @@ def made(request: pytest.FixtureRequest, shared_data: Path, tmp_path: Path) -> t
         language="zh",
         kinds=RESULT_KINDS,
     )
-    return source, results
+    return source, results, volume
 
 
 @pytest.mark.peer
-def test_a_result_set_of_received_files_passes_the_validators(
-    made: tuple[Path, ResultSet], tmp_path: Path
+def test_a_result_set_of_received_files_passes_our_gate_and_the_validators(
+    made: tuple[Path, ResultSet, Volume], tmp_path: Path
 ) -> None:
-    source, results = made
+    source, results, volume = made
+    verdict = check_result_set(
+        results.objects,
+        results.sources,
+        model_name=manifest().name,
+        model_version=manifest().version,
+        image=volume,
+    )
+    assert verdict.problems == ()
     assert [one.kind for one in results.objects] == ["SR", "SEG", "PM", "PDF", "GSPS", "KEYS", "SC"]
     assert results.view.state is ReportState.FINDINGS
     files = []
