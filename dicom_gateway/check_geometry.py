@@ -79,8 +79,8 @@ def _frame_problems(dataset: Dataset, basis: CheckBasis) -> Iterator[str]:
         if not all(uid in basis.by_uid for uid, _ in origins):
             yield "a frame is derived from an image that the model did not read"
             continue
-        planes = resampled or [_plane(basis.by_uid[uid], frame) for uid, frame in origins]
-        known = [plane for plane in planes if plane is not None]
+        planes = (_plane(basis.by_uid[uid], frame) for uid, frame in origins)
+        known = resampled or [plane for plane in planes if plane is not None]
         if known:  # a radiograph lies nowhere in the patient
             here = _plane(dataset, number)
             if here is None or not any(here.is_same(plane) for plane in known):
@@ -152,11 +152,11 @@ def _resampled_planes(basis: CheckBasis) -> list[Plane]:
 def _drawn_problems(one: CheckedObject, basis: CheckBasis) -> Iterator[str]:
     for _, item in one.content_items():
         if item.ValueType == "SCOORD":
-            images = (
-                ref
+            images = [
+                image
                 for child in item.get("ContentSequence") or ()
-                for ref in child.get("ReferencedSOPSequence") or ()
-            )
+                for image in child.get("ReferencedSOPSequence") or ()
+            ]
             yield from _points_problems(item, images, basis)
         frame_of_reference = item.get(
             "ReferencedFrameOfReferenceUID", basis.source.get("FrameOfReferenceUID")
