@@ -179,7 +179,7 @@ class _Body:
 def _read(response: httpx.Response, ends_at: float) -> _Answer:
     """The answer, bounded in bytes and time."""
     code = response.status_code
-    retry_after_s = _retry_after_s(response)
+    retry_after = retry_after_s(response.headers.get("retry-after", ""))
     if response.is_redirect:
         return _Answer(error="the server redirects; another address is not followed", is_refusal=True)
     body = bytearray()
@@ -193,12 +193,12 @@ def _read(response: httpx.Response, ends_at: float) -> _Answer:
     if named is None:
         missing = "without naming the instances that it stored" if code < 300 else "and names no instance"
         error = f"the server answers HTTP {code} {missing}"
-        return _Answer(error=error, is_refusal=code in _REFUSALS, retry_after_s=retry_after_s)
+        return _Answer(error=error, is_refusal=code in _REFUSALS, retry_after_s=retry_after)
     stored, failed = named
     # Only these two say that something was stored (PS3.18 table 10.5.3-1).
     kept = stored if code in (200, 202) else {}
     error = f"the server answers HTTP {code} and does not name this instance"
-    return _Answer(kept, failed, error, code in _REFUSALS, retry_after_s)
+    return _Answer(kept, failed, error, code in _REFUSALS, retry_after)
 
 
 def _named(body: bytes) -> tuple[dict[str, int | None], dict[str, int]] | None:
@@ -232,9 +232,9 @@ def _values(element: object) -> list[Any]:
     return values if isinstance(values, list) else []
 
 
-def _retry_after_s(response: httpx.Response) -> float | None:
-    """Seconds or a date (RFC 9110 section 10.2.3)."""
-    text = response.headers.get("retry-after", "").strip()
+def retry_after_s(value: str) -> float | None:
+    """Seconds from the header's value, which is a number or a date (RFC 9110 section 10.2.3)."""
+    text = value.strip()
     if text.isascii() and text.isdecimal():
         return float(min(int(text[:9]), 86_400))
     try:

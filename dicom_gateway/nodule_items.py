@@ -9,7 +9,7 @@ from dicom_gateway import result_codes
 from study.findings import Finding
 from study.nodule import NoduleKind, Trend
 
-_LOBES = {
+LOBES = {
     "right upper lobe": result_codes.RIGHT_UPPER_LOBE,
     "right middle lobe": result_codes.RIGHT_MIDDLE_LOBE,
     "right lower lobe": result_codes.RIGHT_LOWER_LOBE,
@@ -22,7 +22,7 @@ _COMPOSITION = {
     NoduleKind.GROUND_GLASS: result_codes.COMPOSITION_GROUND_GLASS,
     NoduleKind.CALCIFIED: result_codes.COMPOSITION_CALCIFICATION,
 }
-_CHANGE = {
+CHANGE_OF = {
     Trend.GROWN: result_codes.INCREASE_IN_SIZE,
     Trend.SHRUNK: result_codes.DECREASE_IN_SIZE,
     Trend.UNCHANGED: result_codes.NO_SIGNIFICANT_CHANGE,
@@ -32,7 +32,7 @@ _CHANGE = {
 def finding_site(finding: Finding) -> FindingSite:
     """The lobe where it is known, else the lung."""
     lobe = finding.nodule.lobe if finding.nodule is not None else None
-    return FindingSite(_LOBES.get(lobe or "", result_codes.LUNG))
+    return FindingSite(LOBES.get(lobe or "", result_codes.LUNG))
 
 
 def composition(kind: NoduleKind) -> Code:
@@ -50,7 +50,7 @@ def evaluations(finding: Finding) -> list[QualitativeEvaluation]:
     if then is not None and then.state == "new":
         found.append(QualitativeEvaluation(result_codes.CHANGE_FROM_PRIORS, result_codes.NEW))
     elif then is not None and then.growth is not None:
-        found.append(QualitativeEvaluation(result_codes.CHANGE_FROM_PRIORS, _CHANGE[then.growth.trend]))
+        found.append(QualitativeEvaluation(result_codes.CHANGE_FROM_PRIORS, CHANGE_OF[then.growth.trend]))
     return found
 
 

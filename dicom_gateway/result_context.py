@@ -102,7 +102,7 @@ class ResultContext:
     @property
     def device_uid(self) -> str:
         """UID of the model as an observer: the same for each result of the same version and weights."""
-        return derived_uid("device", self.model_name, self.model_version, self.weights_sha256)
+        return device_uid(self.model_name, self.model_version, self.weights_sha256)
 
     def uid(self, role: str) -> str:
         """UID of one part of this result, derived and never random, so that a repeated step repeats it."""
@@ -154,6 +154,11 @@ class ResultContext:
     def series_number(self, kind: str) -> int:
         """Far above a scanner's numbers, so that result series stand last in a viewer's list."""
         return _SERIES_NUMBER_BASE + 10 * self.revision + _SERIES_OFFSET[kind]
+
+
+def device_uid(model_name: str, model_version: str, weights_sha256: str) -> str:
+    """UID of a model as an observer, in DICOM objects and messages alike."""
+    return derived_uid("device", model_name, model_version, weights_sha256)
 
 
 def derived_uid(*parts: str) -> str:

@@ -57,7 +57,8 @@ def delivery_proof(
              count(DISTINCT d.destination) FILTER (WHERE d.acknowledged_at IS NOT NULL) AS destinations,
              min(d.acknowledged_at) AS first_acknowledged_at, max(d.acknowledged_at) AS last_acknowledged_at
            FROM result r
-           LEFT JOIN result_object o USING (tenant, study_id, revision, product)
+           LEFT JOIN result_object o ON o.tenant = r.tenant AND o.study_id = r.study_id AND o.revision = r.revision
+             AND o.product = r.product AND o.kind <> 'EVENT'
            LEFT JOIN delivery d ON d.tenant = o.tenant AND d.sop_instance_uid = o.sop_instance_uid
            WHERE r.tenant = %s AND r.study_id = %s AND r.revision = %s AND r.product = %s
            GROUP BY r.model_name, r.model_version, r.weights_sha256, r.input_digest, r.created_at""",

@@ -86,7 +86,7 @@ class _Job:
             for path in row_of:
                 self.record(row_of[path], DeliveryOutcome("", None, False, why, path))
             return
-        sender = Sender(calling, self.services.folders.secrets)
+        sender = Sender(calling, self.services.folders.secrets, self.services.mail)
         open_paths = dict.fromkeys(row_of)
 
         def record(outcome: DeliveryOutcome) -> None:
@@ -133,9 +133,11 @@ class _Job:
                 if verdict is not None:
                     ended = end_step(conn, self.services, now, step, verdict, duration_ms=duration_ms)
         if state in ("refused", "dead"):
+            # What a FHIR server or an HL7 receiver says of a message may name the patient; the study's page shows it.
+            reason = outcome.error if self.target.is_pacs else None
             log.error(
                 "delivery_given_up",
-                extra={"tenant": now.tenant, "study": str(now.id), "status": state, "reason": outcome.error},
+                extra={"tenant": now.tenant, "study": str(now.id), "status": state, "reason": reason},
             )
         if ended is not None:
             tell(self.services, step, ended, duration_ms=duration_ms)

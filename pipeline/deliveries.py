@@ -11,7 +11,7 @@ from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.status import DUPLICATE_SOP_INSTANCE
 from pipeline import audit, peers, store
 from pipeline.database import Connection
-from pipeline.destinations import DestinationRecord, find_destination
+from pipeline.destinations import MESSAGE_KINDS, DestinationRecord, find_destination, list_destinations
 from pipeline.errors import StudyFailed
 from pipeline.retry import back_off_s
 from pipeline.services import Outcome
@@ -32,21 +32,27 @@ def plan(conn: Connection, study: StudyRecord) -> list[str]:
     Raises `StudyFailed` when nobody would have to take the result of some model: that would look like delivered.
     """
     named = names_by_product(conn, study, study.to_run)
+    # Those that take results as messages hear of every one, so that no rule can forget them.
+    hearing = {
+        one.name: one
+        for one in list_destinations(conn, study.tenant)
+        if one.enabled and one.kind in ("fhir", "hl7")
+    }
     targets = {
         name: find_destination(conn, study.tenant, name)
         for name in dict.fromkeys(name for names in named.values() for name in names)
-    }
+    } | hearing
     conn.execute(
         """DELETE FROM delivery d USING result_object o
            WHERE o.tenant = d.tenant AND o.sop_instance_uid = d.sop_instance_uid AND d.tenant = %s AND d.study_id = %s
-             AND o.revision < %s AND d.acknowledged_at IS NULL""",
+             AND o.revision < %s AND o.kind <> 'EVENT' AND d.acknowledged_at IS NULL""",
         (study.tenant, study.id, study.revision),
     )
     answered_for: set[str] = set()
     for one in _objects(conn, study):
-        for name in named.get(one["product"], ()):
-            target = targets[name]
-            if target is None or one["kind"] in target.object_kinds:
+        for name in dict.fromkeys((*named.get(one["product"], ()), *hearing)):
+            target = targets.get(name)
+            if target.wants(one["kind"]) if target is not None else one["kind"] not in MESSAGE_KINDS.values():
                 # An archive that takes no rejection notes has the result all the same.
                 required = (target is None or target.required) and one["kind"] != "KOS"
                 answered_for |= {one["product"]} if required else set()
@@ -85,7 +91,8 @@ def names_by_product(conn: Connection, study: StudyRecord, choices: Iterable[Row
 def _objects(conn: Connection, study: StudyRecord) -> list[Row]:
     return conn.execute(
         """SELECT sop_instance_uid, product, kind FROM result_object
-           WHERE tenant = %s AND study_id = %s AND revision = %s ORDER BY product, kind = 'KOS', kind DESC""",
+           WHERE tenant = %s AND study_id = %s AND revision = %s AND kind <> 'EVENT' AND event = 'result'
+           ORDER BY product, kind = 'KOS', kind DESC""",
         (study.tenant, study.id, study.revision),
     ).fetchall()
 

@@ -20,8 +20,23 @@ AIR_KINDS = ("SR", "SEG", "PM", "KEYS", "PDF", "KOS")
 """What a new destination is proposed to take: the set of IHE AIR, the report and rejection notes."""
 DEFAULT_KINDS = ("SR", "SEG", "PDF", "KOS")
 """What is sent where nobody has chosen: PACS that have taken these for long may refuse newer kinds."""
+MESSAGE_KINDS = {"fhir": "FHIR", "hl7": "ORU", "webhook": "EVENT", "email": "EVENT"}
+"""Destinations that are no PACS: each takes one kind of message and no DICOM object."""
+EVENTS = ("result", "reviewed", "superseded", "critical", "refused", "failed")
+"""What such a destination can be told of."""
+CHARACTER_SETS = {"UNICODE UTF-8": "utf-8", "GB 18030-2000": "gb18030"}
+"""MSH-18 (HL7 table 0211) → how Python names it."""
+_BY_URL = frozenset({"stow", "fhir", "webhook"})
+_BY_HOST = frozenset({"dimse", "hl7"})
 _NAME = re.compile(r"[!-~]([ -~]{0,62}[!-~])?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}", re.ASCII)
+_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})", re.ASCII)
+_SHORT_TEXTS = {
+    "patient_system": 200,
+    "accession_system": 200,
+    "receiving_application": 180,
+    "receiving_facility": 180,
+}
 _SECRET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
@@ -31,7 +46,10 @@ class DestinationRecord:
 
     url: root of a DICOMweb service (PS3.18 8.2), `…/studies` is added.
     authority_file, certificate_file, token_file: names of files in the folder of secrets.
-    object_kinds: what it takes; other kinds are never sent there.
+    object_kinds: what it takes; other kinds are never sent there. One that is no PACS takes its message alone.
+    events: of what such a one is told. private_hosts: hosts of its URL that may have private addresses.
+    patient_system, accession_system: whose the patient id and the accession number are: identifier.system of FHIR.
+    receiving_application, receiving_facility, character_set: MSH-5, MSH-6 and MSH-18 of HL7 v2.
     required: a study counts as delivered only when this destination has acknowledged.
     objects_per_s: None = as fast as it goes.
     associations_max: associations or requests open to it at a time, over all workers.
@@ -60,11 +78,37 @@ class DestinationRecord:
     give_up_after_s: float = 3 * 86_400.0
     confirmation: str = "none"
     enabled: bool = True
+    events: tuple[str, ...] = EVENTS
+    private_hosts: tuple[str, ...] = ()
+    with_accession: bool = False
+    with_pdf: bool = False
+    patient_system: str | None = None
+    accession_system: str | None = None
+    receiving_application: str | None = None
+    receiving_facility: str | None = None
+    character_set: str = "UNICODE UTF-8"
+    recipients: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind in MESSAGE_KINDS:
+            object.__setattr__(self, "object_kinds", (MESSAGE_KINDS[self.kind],))
 
     @property
     def address(self) -> str:
         """Where it is, for people."""
+        if self.kind == "email":
+            return ", ".join(self.recipients)
+        if self.kind == "hl7":
+            return f"{self.host}:{self.port}"
         return self.url or f"{self.ae_title}@{self.host}:{self.port}"
+
+    @property
+    def is_pacs(self) -> bool:
+        return self.kind not in MESSAGE_KINDS
+
+    def wants(self, kind: str, event: str = "result") -> bool:
+        """Whether objects of this kind, made for this event, go there."""
+        return kind in self.object_kinds and (self.is_pacs or event in self.events)
 
 
 # field → (lowest, highest) allowed value
@@ -85,9 +129,14 @@ def problems_of(record: DestinationRecord) -> dict[str, str]:
     problems: dict[str, str] = {}
     if _NAME.fullmatch(record.name) is None:
         problems["name"] = "A name has 1 to 64 printable ASCII characters."
-    if record.kind not in ("dimse", "stow"):
-        problems["kind"] = "A destination is reached by DIMSE or by STOW-RS."
-    problems |= _stow_problems(record) if record.kind == "stow" else _dimse_problems(record)
+    if record.kind not in ("dimse", "stow", *MESSAGE_KINDS):
+        problems["kind"] = "A destination is reached by DIMSE, STOW-RS, FHIR, HL7, webhook or e-mail."
+    if record.kind in _BY_URL:
+        problems |= _url_problems(record)
+    if record.kind in _BY_HOST:
+        problems |= _host_problems(record)
+    if not record.is_pacs:
+        problems |= _message_problems(record)
     for name, (low, high) in _RANGES.items():
         value = getattr(record, name)
         if value is not None and not low <= value <= high:
@@ -98,19 +147,20 @@ def problems_of(record: DestinationRecord) -> dict[str, str]:
         value = getattr(record, name)
         if value is not None and _SECRET.fullmatch(value) is None:
             problems[name] = "Give the name of a file in the folder of secrets, without a path."
-    if not record.object_kinds or not set(record.object_kinds) <= set(OBJECT_KINDS):
+    if record.is_pacs and not (record.object_kinds and set(record.object_kinds) <= set(OBJECT_KINDS)):
         problems["object_kinds"] = "Choose at least one kind of object."
     if record.confirmation not in ("none", "query", "commitment"):
         problems["confirmation"] = "Confirmation is none, query or commitment."
     return problems
 
 
-def _dimse_problems(record: DestinationRecord) -> dict[str, str]:
+def _host_problems(record: DestinationRecord) -> dict[str, str]:
     problems: dict[str, str] = {}
-    try:
-        AETitle(record.ae_title or "")
-    except InvalidAETitle:
-        problems["ae_title"] = "An AE title has 1 to 16 printable characters without a backslash."
+    if record.is_pacs:
+        try:
+            AETitle(record.ae_title or "")
+        except InvalidAETitle:
+            problems["ae_title"] = "An AE title has 1 to 16 printable characters without a backslash."
     if _HOST.fullmatch(record.host or "") is None:
         problems["host"] = "Give a host name or an IP address."
     if record.port is None:
@@ -118,7 +168,7 @@ def _dimse_problems(record: DestinationRecord) -> dict[str, str]:
     return problems
 
 
-def _stow_problems(record: DestinationRecord) -> dict[str, str]:
+def _url_problems(record: DestinationRecord) -> dict[str, str]:
     problems: dict[str, str] = {}
     try:
         parts = urlsplit(record.url or "")
@@ -126,11 +176,13 @@ def _stow_problems(record: DestinationRecord) -> dict[str, str]:
     except ValueError:
         parts, has_port = urlsplit(""), False
     if parts.scheme not in ("http", "https") or not parts.hostname or not has_port:
-        problems["url"] = "Give the address of a DICOMweb service, https://…"
-    elif parts.username is not None or parts.query or parts.fragment:
+        problems["url"] = "Give the address of the service, https://…"
+    elif parts.username is not None or parts.fragment or (parts.query and record.kind != "webhook"):
         problems["url"] = (
             "The address holds no user, query or fragment; a token lies in the folder of secrets."
         )
+    elif re.fullmatch(r"[!-~]+", record.url or "") is None:
+        problems["url"] = "Give the address of the service, https://…"
     elif parts.scheme == "http" and not record.allow_plain_http:
         problems["url"] = "Plain http must be allowed for this destination, or use https."
     if record.confirmation == "commitment":
@@ -138,12 +190,35 @@ def _stow_problems(record: DestinationRecord) -> dict[str, str]:
     return problems
 
 
+def _message_problems(record: DestinationRecord) -> dict[str, str]:
+    problems: dict[str, str] = {}
+    if not record.events or not set(record.events) <= set(EVENTS):
+        problems["events"] = "Choose at least one event."
+    if any(_HOST.fullmatch(host) is None for host in record.private_hosts):
+        problems["private_hosts"] = "Give host names or IP addresses, with commas between."
+    if record.confirmation != "none":
+        problems["confirmation"] = "Only a PACS or an archive can be asked back."
+    if record.character_set not in CHARACTER_SETS:
+        problems["character_set"] = "The character set is UNICODE UTF-8 or GB 18030-2000."
+    for name, longest in _SHORT_TEXTS.items():
+        text = getattr(record, name) or ""
+        if len(text) > longest or not text.isprintable():
+            problems[name] = f"Give at most {longest} printable characters."
+    if record.kind == "webhook" and record.token_file is None:
+        problems["token_file"] = "A webhook is signed: name the file with its secret, whsec_…"  # noqa: S105  a sentence
+    mails = record.recipients
+    if record.kind == "email" and not (0 < len(mails) <= 20 and all(map(_MAIL.fullmatch, mails))):
+        problems["recipients"] = "Give 1 to 20 e-mail addresses, with commas between."
+    return problems
+
+
 _COLUMNS = tuple(field.name for field in fields(DestinationRecord))
+_LISTS = ("object_kinds", "events", "private_hosts", "recipients")
 
 
 def _record(row: dict[str, Any]) -> DestinationRecord:
     values = {name: row[name] for name in _COLUMNS}
-    return DestinationRecord(**values | {"object_kinds": tuple(row["object_kinds"])})
+    return DestinationRecord(**values | {name: tuple(row[name]) for name in _LISTS})
 
 
 def list_destinations(conn: Connection, tenant: str) -> list[DestinationRecord]:

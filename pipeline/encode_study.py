@@ -25,6 +25,7 @@ from pipeline.services import Outcome, Services
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.study_file import load_answer, load_study, write_durably
+from pipeline.ways_out.announce import insert_object, result_messages
 
 NOT_CONFORMANT = "RESULT_NOT_CONFORMANT"
 
@@ -65,15 +66,17 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
         # does what runs in shadow: no clinician takes it for the study's, and there is nothing of it to deliver.
         folder = services.folders.results_of(record)
         is_shadow = bool(choice.get("shadow"))
-        save_report(folder / product if has_report or is_shadow else folder, results.view, results.pdf)
+        place = folder / product if has_report or is_shadow else folder
+        save_report(place, results.view, results.pdf)
         if not is_shadow:
             has_report = True
             rows.extend(_write_objects(services, record, product, results))
+            rows.extend(_write_messages(services, record, product, results, place / "report.pdf"))
 
     def save(conn: Connection, study: StudyRecord) -> None:
         _save_verdicts(conn, study, verdicts)
         for row in rows:
-            _insert_object(conn, study, row)
+            insert_object(conn, study, row)
 
     detail = {"objects": [row["kind"] for row in rows]}
     return Outcome(save, detail, gives=None if has_report else StudyStatus.SHADOWED)
@@ -177,11 +180,11 @@ def _write_objects(
     return rows
 
 
-def _insert_object(conn: Connection, study: StudyRecord, row: dict[str, Any]) -> None:
-    conn.execute(
-        """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind, location, sha256,
-                                      size_bytes)
-           VALUES (%(tenant)s, %(sop_instance_uid)s, %(study_id)s, %(revision)s, %(product)s, %(kind)s, %(location)s,
-                   %(sha256)s, %(size_bytes)s)""",
-        row | {"tenant": study.tenant, "study_id": study.id, "revision": study.revision},
-    )
+def _write_messages(
+    services: Services, record: StudyRecord, product: str, results: ResultSet, pdf: Path
+) -> list[dict[str, Any]]:
+    """What destinations that are no PACS are told of the result."""
+    answer = load_answer(services.folders.work_of(record), product)
+    with services.database.transaction(record.tenant) as conn:
+        place = str(pdf.relative_to(services.folders.results_of(record)))
+        return result_messages(conn, services, record, product, results.view, answer, place)

@@ -117,3 +117,26 @@ class NotPaused(PipelineError):
 
 class BoundInvalid(PipelineError):
     """A bound of the health rules is unknown or makes no sense; the message says which."""
+
+
+class NotReached(PipelineError):
+    """A program that is told of results cannot be reached or does not take them; the message says why.
+
+    is_refusal: it looked at the message and said no. retry_after_s: it asks not to come back earlier.
+    """
+
+    def __init__(self, words: str, *, is_refusal: bool = False, retry_after_s: float | None = None) -> None:
+        super().__init__(words)
+        self.is_refusal = is_refusal
+        self.retry_after_s = retry_after_s
+
+
+class SecretUnusable(PipelineError):
+    """The file of a webhook's secret does not hold one to four lines whsec_… of 24 to 64 bytes."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the file {name} must hold one to four lines whsec_… of 24 to 64 bytes in Base64")
+
+
+class MailServerInvalid(PipelineError):
+    """The SMTP server of the settings cannot be used; the message says why."""

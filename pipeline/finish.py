@@ -36,7 +36,7 @@ def record_outcome(
     now = conn.execute("SELECT now() AS now").fetchone()
     assert now is not None
     key = f"r{study.revision}{_again(conn, study)}"
-    for product in _products(conn, study, refused):
+    for product in products_of(conn, study, refused):
         meter.record(conn, usage_event(conn, study, product, kind, now["now"], key=key))
     for choice in study.refused_choices:  # their models could not judge what others could
         meter.record(conn, usage_event(conn, study, choice["product"], "refused", now["now"], key=key))
@@ -54,7 +54,7 @@ def _again(conn: Connection, study: StudyRecord) -> str:
     return f"-{row['times']}" if row and row["times"] > 1 else ""
 
 
-def _products(conn: Connection, study: StudyRecord, refused: tuple[str, ...]) -> list[str]:
+def products_of(conn: Connection, study: StudyRecord, refused: tuple[str, ...]) -> list[str]:
     """What the route chose, else what it refused, else what the tenant subscribes to."""
     routed = [choice["product"] for choice in study.to_run]
     return routed or list(refused) or list(store.get_tenant(conn, study.tenant)["models"])

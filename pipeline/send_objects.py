@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dicom_gateway.deliver_dimse import echo, send_instances
@@ -14,7 +16,10 @@ from dicom_gateway.errors import GatewayError
 from dicom_gateway.scu_association import Destination
 from dicom_gateway.tls import client_context
 from pipeline.destinations import DestinationRecord
-from pipeline.errors import PipelineError, SecretMissing
+from pipeline.errors import NotReached, PipelineError, SecretMissing
+from pipeline.ways_out.send_mail import MailServer
+from pipeline.ways_out.told import load_told
+from pipeline.ways_out.way import Way
 
 OnOutcome = Callable[[DeliveryOutcome], None]
 
@@ -22,15 +27,28 @@ _TOKEN_BYTES_MAX = 16 * 1024
 _PIECE_TIMEOUT_S = 30.0
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True)
 class Sender:
-    """How we speak to destinations. secrets: the folder of files that they name, None without one."""
+    """How we speak to destinations.
+
+    secrets: the folder of files that they name, None without one. mail: who takes our mails, None where nobody does.
+    """
 
     calling_ae_title: str
     secrets: Path | None
+    mail: MailServer | None = None
+    clock: Callable[[], datetime] = _now
 
     def send(self, paths: Sequence[Path], target: DestinationRecord, on_outcome: OnOutcome) -> None:
         """Send each file once and tell what became of it. What is wrong with the destination is an outcome."""
+        if not target.is_pacs:
+            for path in paths:
+                on_outcome(self._tell(path, target))
+            return
         try:
             node = self.node(target)
         except (PipelineError, GatewayError, OSError, ValueError) as error:
@@ -48,6 +66,10 @@ class Sender:
     def test(self, target: DestinationRecord) -> str | None:
         """Ask whether it is there and speaks with us: None, or the reason as a sentence. Nothing is stored."""
         try:
+            if not target.is_pacs:
+                way = self._way(target)
+                way.probe()
+                return None
             node = self.node(target)
         except (PipelineError, GatewayError, OSError, ValueError) as error:
             return _words(error)
@@ -55,16 +77,10 @@ class Sender:
 
     def node(self, target: DestinationRecord) -> Destination | DicomWebServer:
         """The destination's address with what it takes to get in. Raises `SecretMissing`, `TLSFilesUnusable`, …"""
-        tls = None
-        if target.use_tls or (target.url or "").startswith("https://"):
-            tls = client_context(
-                authorities=self._secret(target.authority_file),
-                certificate=self._secret(target.certificate_file),
-            )
+        tls = self._tls(target)
         if target.kind == "stow":
-            token = self._secret(target.token_file)
-            secret = token.read_bytes()[:_TOKEN_BYTES_MAX].decode("ascii").strip() if token else ""
-            return DicomWebServer(target.url or "", secret=secret, timeout_s=_PIECE_TIMEOUT_S, tls=tls)
+            token = self._token(target)
+            return DicomWebServer(target.url or "", secret=token, timeout_s=_PIECE_TIMEOUT_S, tls=tls)
         return Destination(
             host=target.host or "",
             port=target.port or 104,
@@ -73,6 +89,39 @@ class Sender:
             dimse_timeout_s=target.response_timeout_s,
             tls=tls,
         )
+
+    def _tell(self, path: Path, target: DestinationRecord) -> DeliveryOutcome:
+        """Tell a destination that is no PACS what a file of ours says."""
+        try:
+            warning = self._way(target).tell(load_told(path), path.parent)
+        except NotReached as error:
+            words, after_s = str(error), error.retry_after_s
+            return DeliveryOutcome("", None, False, words, path, error.is_refusal, retry_after_s=after_s)
+        except (PipelineError, GatewayError, OSError, ValueError) as error:
+            return DeliveryOutcome("", None, False, _words(error), path)
+        return DeliveryOutcome("", None, True, None, path, warning=warning)
+
+    def _way(self, target: DestinationRecord) -> Way:
+        return Way(
+            target,
+            tls=self._tls(target),
+            token=self._token(target),
+            facility=self.calling_ae_title,
+            mail=self.mail,
+            now=self.clock(),
+        )
+
+    def _tls(self, target: DestinationRecord) -> ssl.SSLContext | None:
+        if not (target.use_tls or (target.url or "").startswith("https://")):
+            return None
+        return client_context(
+            authorities=self._secret(target.authority_file),
+            certificate=self._secret(target.certificate_file),
+        )
+
+    def _token(self, target: DestinationRecord) -> str:
+        path = self._secret(target.token_file)
+        return path.read_bytes()[:_TOKEN_BYTES_MAX].decode("ascii").strip() if path else ""
 
     def _secret(self, name: str | None) -> Path | None:
         if name is None:

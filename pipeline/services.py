@@ -15,6 +15,7 @@ from models.model import Model
 from pipeline.database import Connection, Database
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
+from pipeline.ways_out.send_mail import MailServer
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,11 @@ class FindModel(Protocol):
 
 @dataclass(frozen=True)
 class Services:
-    """Everything a worker's steps use. time_zone: IANA name, of rules that name none."""
+    """Everything a worker's steps use.
+
+    time_zone: IANA name, of rules that name none. portal_url: where people reach the portal, empty where nobody said.
+    mail: who takes mails for us, None where nobody does.
+    """
 
     database: Database
     folders: Folders
@@ -97,3 +102,5 @@ class Services:
     defer_priors: Callable[[Connection, str, UUID, dict[str, Any]], None] = _fetch_no_priors
     observe_step: Callable[[str, str, float], None] = _observe_nothing
     time_zone: str = "UTC"
+    portal_url: str = ""
+    mail: MailServer | None = None

@@ -248,9 +248,9 @@ def result_objects(
 ) -> list[Row]:
     """One row for each encoded object and destination; `destination` is null where none takes the object."""
     return conn.execute(
-        """SELECT o.sop_instance_uid, o.product, o.kind, o.revision, o.review, o.location, o.sha256, o.size_bytes,
-                  d.destination, d.required, d.state, d.attempts, d.next_at, d.dicom_status, d.last_error, d.warning,
-                  d.acknowledged_at, d.confirmed_at, d.confirmed_by
+        """SELECT o.sop_instance_uid, o.product, o.kind, o.event, o.revision, o.review, o.location, o.sha256,
+                  o.size_bytes, d.destination, d.required, d.state, d.attempts, d.next_at, d.dicom_status,
+                  d.last_error, d.warning, d.acknowledged_at, d.confirmed_at, d.confirmed_by
            FROM result_object o LEFT JOIN delivery d USING (tenant, sop_instance_uid)
            WHERE o.tenant = %s AND o.study_id::text = %s AND (%s::int IS NULL OR o.revision = %s)
            ORDER BY o.revision DESC, o.product, o.review DESC, o.kind DESC, d.destination""",
@@ -270,20 +270,23 @@ def delivered_products(conn: Connection, study: StudyRecord) -> list[str]:
     """Products of which a result of this study was delivered, in any revision."""
     rows = conn.execute(
         """SELECT DISTINCT o.product FROM result_object o JOIN delivery d USING (tenant, sop_instance_uid)
-           WHERE o.tenant = %s AND o.study_id = %s AND d.acknowledged_at IS NOT NULL ORDER BY o.product""",
+           WHERE o.tenant = %s AND o.study_id = %s AND o.event = 'result' AND o.kind <> 'EVENT'
+             AND d.acknowledged_at IS NOT NULL
+           ORDER BY o.product""",
         (study.tenant, study.id),
     ).fetchall()
     return [row["product"] for row in rows]
 
 
 def superseded_objects(conn: Connection, study: StudyRecord) -> dict[str, list[str]]:
-    """By product: where the objects lie that its latest earlier revision has delivered, rejection notes aside."""
+    """By product: where the DICOM objects lie that its latest earlier revision has delivered, without the notes."""
     rows = conn.execute(
         """SELECT product, location FROM (
                SELECT o.product, o.location, o.kind,
                       rank() OVER (PARTITION BY o.product ORDER BY o.revision DESC) AS age
                FROM result_object o
-               WHERE o.tenant = %s AND o.study_id = %s AND o.revision < %s AND o.kind <> 'KOS'
+               WHERE o.tenant = %s AND o.study_id = %s AND o.revision < %s
+                 AND o.kind NOT IN ('KOS', 'FHIR', 'ORU', 'EVENT')
                  AND EXISTS (SELECT 1 FROM delivery d WHERE d.tenant = o.tenant
                              AND d.sop_instance_uid = o.sop_instance_uid AND d.acknowledged_at IS NOT NULL)) latest
            WHERE age = 1 ORDER BY product, kind DESC""",

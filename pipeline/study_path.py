@@ -20,13 +20,14 @@ from pipeline.decode_study import decode_study
 from pipeline.deliver_study import deliver_study
 from pipeline.encode_study import encode_study
 from pipeline.errors import StudyFailed, StudyRefused
-from pipeline.finish import record_outcome
+from pipeline.finish import products_of, record_outcome
 from pipeline.infer_study import infer_study
 from pipeline.progress import end_progress
 from pipeline.route_study import route_study
 from pipeline.services import Outcome, Services
 from pipeline.status import TERMINAL, StudyStatus
 from pipeline.store import StudyRecord
+from pipeline.ways_out.announce import announce_end
 
 log = logging.getLogger("radmeter.pipeline")
 
@@ -52,6 +53,7 @@ PATH = (
     Step("deliver", StudyStatus.ENCODED, StudyStatus.DELIVERED, deliver_study),
 )
 STEP_AFTER = {step.takes: step for step in PATH}
+_TOLD = frozenset({StudyStatus.DELIVERED, StudyStatus.REJECTED, StudyStatus.FAILED})
 
 
 def take_step(services: Services, tenant: str, study_id: str, revision: int, *, attempts: int) -> None:
@@ -120,6 +122,8 @@ def end_step(
         conn, study, gives, duration_ms=duration_ms, detail=outcome.detail, reason=outcome.reason
     )
     record_outcome(conn, after, unchanged=outcome.unchanged, refused=outcome.refused)
+    if gives in _TOLD and not outcome.unchanged:
+        announce_end(conn, services, after, products_of(conn, after, outcome.refused))
     if gives in STEP_AFTER:
         services.defer_step(conn, after)
     if gives is StudyStatus.DELIVERED:

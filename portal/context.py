@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from dicom_gateway.instance_sink import RecordOutcome
 from pipeline.database import Database
 from pipeline.queue import deferring_app
+from pipeline.ways_out.send_mail import MailServer
 
 ReadinessCheck = Callable[[], str | None]
 """Returns None when all is well, else one sentence about what is not."""
@@ -30,6 +31,7 @@ class PortalContext:
     instance_bytes_max: the largest instance that is taken, in bytes.
     free_bytes_min: with less free space on the disk of the data folder no instance is taken.
     observe_instance: told the outcome of each instance that is taken.
+    mail: who takes our mails, None where nobody does.
     stripe_webhook_secrets: what Stripe signs its messages with; empty where none are taken.
     readiness_checks: further named checks of `/readyz`, for what the server wires up.
     notices: what `/readyz` shows as well but does not turn on: studies are taken in while models cannot run.
@@ -47,6 +49,7 @@ class PortalContext:
     readiness_checks: dict[str, ReadinessCheck] = field(default_factory=dict)
     notices: dict[str, ReadinessCheck] = field(default_factory=dict)
     stripe_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    mail: MailServer | None = None
 
     @cached_property
     def queue(self) -> procrastinate.App:

@@ -61,7 +61,7 @@ ZH_DELIVERY = {
     "A name has 1 to 64 printable ASCII characters.": "名称为 1 至 64 个可打印的 ASCII 字符。",
     "The name of a destination stays; add another one instead.": "目的地的名称不可更改，请另行添加。",
     "There is a destination of this name already.": "该名称的目的地已存在。",
-    "Give the address of a DICOMweb service, https://…": "请填写 DICOMweb 服务地址，https://…",
+    "Give the address of the service, https://…": "请填写服务地址，https://…",
     "The address holds no user, query or fragment; a token lies in the folder of secrets.": "地址中不得含用户、参数或片段；令牌放在密钥文件夹中。",
     "Plain http must be allowed for this destination, or use https.": "须为此目的地允许 http，或使用 https。",
     "Storage commitment needs DIMSE; over the web we ask back by query.": "存储承诺需要 DIMSE；网络协议请用查询核实。",

@@ -13,6 +13,7 @@ from pipeline import deliveries, store
 from pipeline.deliver_study import send_again
 from pipeline.destinations import (
     AIR_KINDS,
+    EVENTS,
     OBJECT_KINDS,
     DestinationRecord,
     find_destination,
@@ -38,13 +39,20 @@ _DEFAULT = DestinationRecord("", "")
 @destination_commands.command("add")
 def add(
     name: Annotated[str, typer.Argument(help="what routing rules and peers call it")],
-    address: Annotated[str, typer.Argument(help="AE@host:port, or https://… of a DICOMweb service")],
+    address: Annotated[
+        str, typer.Argument(help="AE@host:port, https://… of a service, host:port for hl7, mail addresses")
+    ],
     tenant: TenantOption = FIRST_TENANT,
+    kind: Annotated[
+        str | None, typer.Option(help="dimse, stow, fhir, hl7, webhook or email; else told by the address")
+    ] = None,
     kinds: Annotated[str, typer.Option(help="objects that it takes, with commas")] = ",".join(AIR_KINDS),
     tls: Annotated[bool, typer.Option(help="DICOM over TLS")] = False,
     authority: Annotated[str | None, typer.Option(help="PEM file in secrets: whom we trust")] = None,
     certificate: Annotated[str | None, typer.Option(help="PEM file in secrets: ours, with its key")] = None,
-    token: Annotated[str | None, typer.Option(help="file in secrets: bearer token")] = None,
+    token: Annotated[
+        str | None, typer.Option(help="file in secrets: bearer token, or a webhook's whsec_…")
+    ] = None,
     plain_http: Annotated[bool, typer.Option(help="allow http:// without TLS")] = False,
     required: Annotated[bool, typer.Option(help="a study is delivered only when it is here")] = True,
     objects_per_s: Annotated[float | None, typer.Option(help="not more than these a second")] = None,
@@ -56,6 +64,15 @@ def add(
     give_up_after_s: Annotated[float, typer.Option(help="then too")] = _DEFAULT.give_up_after_s,
     confirmation: Annotated[str, typer.Option(help="none, query or commitment")] = "none",
     enabled: Annotated[bool, typer.Option(help="off: what is for it waits")] = True,
+    events: Annotated[str, typer.Option(help="of what it is told, with commas")] = ",".join(EVENTS),
+    private_hosts: Annotated[str, typer.Option(help="hosts that may have private addresses")] = "",
+    with_accession: Annotated[bool, typer.Option(help="webhook, email: the accession number too")] = False,
+    with_pdf: Annotated[bool, typer.Option(help="fhir, hl7: the report itself")] = False,
+    patient_system: Annotated[str | None, typer.Option(help="whose the patient id is")] = None,
+    accession_system: Annotated[str | None, typer.Option(help="whose the accession number is")] = None,
+    receiving_application: Annotated[str | None, typer.Option(help="hl7: MSH-5")] = None,
+    receiving_facility: Annotated[str | None, typer.Option(help="hl7: MSH-6")] = None,
+    character_set: Annotated[str, typer.Option(help="hl7: MSH-18")] = _DEFAULT.character_set,
 ) -> None:
     """Add a destination, or change the one of this name."""
     record = DestinationRecord(
@@ -66,7 +83,7 @@ def add(
         authority_file=authority,
         certificate_file=certificate,
         token_file=token,
-        object_kinds=tuple(kind.strip().upper() for kind in kinds.split(",") if kind.strip()),
+        object_kinds=tuple(one.upper() for one in _listed(kinds)),
         required=required,
         objects_per_s=objects_per_s,
         associations_max=associations,
@@ -77,17 +94,38 @@ def add(
         give_up_after_s=give_up_after_s,
         confirmation=confirmation,
         enabled=enabled,
+        events=_listed(events),
+        private_hosts=_listed(private_hosts),
+        with_accession=with_accession,
+        with_pdf=with_pdf,
+        patient_system=patient_system,
+        accession_system=accession_system,
+        receiving_application=receiving_application,
+        receiving_facility=receiving_facility,
+        character_set=character_set,
     )
     with administration(tenant) as conn:
-        save_destination(conn, _at(record, address))
+        save_destination(conn, _at(record, kind, address))
     typer.echo(f"destination {name} saved")
 
 
-def _at(record: DestinationRecord, address: str) -> DestinationRecord:
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(","))))
+
+
+def _at(record: DestinationRecord, kind: str | None, address: str) -> DestinationRecord:
     from server.send import parse_address
 
-    if "://" in address:
-        return dataclasses.replace(record, kind="stow", url=address)
+    kind = kind or ("stow" if "://" in address else "dimse")
+    if kind == "email":
+        return dataclasses.replace(record, kind=kind, recipients=_listed(address))
+    if kind == "hl7":
+        host, _, port = address.rpartition(":")
+        return dataclasses.replace(
+            record, kind=kind, host=host, port=int(port) if port.isdecimal() and len(port) < 6 else None
+        )
+    if kind != "dimse":
+        return dataclasses.replace(record, kind=kind, url=address)
     node = parse_address(address, "RADMETER")
     return dataclasses.replace(record, ae_title=node.called_ae_title, host=node.host, port=node.port)
 
@@ -135,7 +173,10 @@ def ask(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
         calling = store.get_tenant(conn, tenant)["called_ae_title"]
         if record is None:
             raise CommandFailed(f"no destination or peer {name}")
-        problem = Sender(calling, load_settings().secrets_directory).test(record)
+        from server.wiring import mail_server
+
+        settings = load_settings()
+        problem = Sender(calling, settings.secrets_directory, mail_server(settings)).test(record)
         if problem is not None:
             raise CommandFailed(f"{name} ({record.address}): {problem}")
     typer.echo(f"{name} ({record.address}) answers")

@@ -72,6 +72,7 @@ def run_portal(settings: Settings) -> None:
         observe_instance=Metrics().observe_instance,
         stripe_webhook_secrets=tuple(filter(None, settings.stripe_webhook_secrets.split(","))),
         notices=notices(settings, registry),
+        mail=wiring.mail_server(settings),
     )
     app = create_app(context)
     gc.freeze()  # what is loaded stays: the collector need not walk through it again and again

@@ -175,6 +175,16 @@ class Settings:
         "Signing secret (whsec_…) of Stripe's messages; two with a comma between while one replaces another.",
         is_secret=True,
     )
+    portal_url: str = _setting(
+        "", "PORTAL_URL", "Where people reach the portal, https://…, for links in messages; empty = no links."
+    )
+    smtp_url: str = _setting(
+        "",
+        "SMTP_URL",
+        "Who takes our mails: smtp://user@host (STARTTLS), smtps://…, smtp+plain://…; empty = nobody.",
+    )
+    smtp_from: str = _setting("", "SMTP_FROM", "The address that mails come from.")
+    smtp_password: str = _setting("", "SMTP_PASSWORD", "Password of that user.", is_secret=True)
     log_level: str = _setting("INFO", "LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")
 
     def __post_init__(self) -> None:

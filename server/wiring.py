@@ -15,10 +15,13 @@ from inference.choose import engine_problem, make_endpoint
 from pipeline.ask_counts import defer_count
 from pipeline.confirm_delivery import PAUSES_S
 from pipeline.database import Database
+from pipeline.errors import MailServerInvalid
 from pipeline.find_priors import defer_priors
 from pipeline.jobs import DELIVERIES_AT_ONCE
 from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.services import Folders, Services
+from pipeline.ways_out.send_mail import MailServer
+from server.errors import SettingInvalid
 from server.settings import Settings
 from server.telemetry import Metrics, open_circuits
 
@@ -62,6 +65,16 @@ def billing_round(settings: Settings) -> Callable[[], object]:
     return look_after
 
 
+def mail_server(settings: Settings) -> MailServer | None:
+    """Who takes our mails, None where nobody does. Raises `SettingInvalid`."""
+    if not settings.smtp_url:
+        return None
+    try:
+        return MailServer(settings.smtp_url, settings.smtp_from, settings.smtp_password)
+    except MailServerInvalid as error:
+        raise SettingInvalid("smtp_url", settings.smtp_url, str(error)) from None
+
+
 def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Services:
     """What a worker's steps use."""
     # Not at the top: gateway and portal have no use for the memory of models.
@@ -86,6 +99,8 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
         defer_confirmation=functools.partial(defer_confirmation, app, pauses_s=PAUSES_S),
         observe_step=metrics.observe_step,
         time_zone=settings.time_zone,
+        portal_url=settings.portal_url.rstrip("/"),
+        mail=mail_server(settings),
     )
 
 

@@ -60,6 +60,10 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "drain_s": "2.5",
         "stripe_api_key": "sk_test_1",
         "stripe_webhook_secrets": "whsec_1,whsec_2",
+        "portal_url": "https://radmeter.hospital.test",
+        "smtp_url": "smtps://radmeter@mail.hospital.test",
+        "smtp_from": "radmeter@hospital.test",
+        "smtp_password": "secret",
         "log_level": "WARNING",
         "time_zone": "Europe/Paris",
     }

@@ -1,0 +1,219 @@
+"""Announce: a message becomes an object of the study with its deliveries, in the transaction of what it tells of.
+
+FHIR and ORU of a result are made by the encode step and planned like its DICOM objects; everything later, and every
+EVENT, is made here and holds up nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import store
+from pipeline.database import Connection
+from pipeline.destinations import DestinationRecord, list_destinations
+from pipeline.report_view import ReportView
+from pipeline.services import Folders, Services
+from pipeline.status import StudyStatus
+from pipeline.store import Row, StudyRecord
+from pipeline.study_file import write_durably
+from pipeline.ways_out.critical import is_critical
+from pipeline.ways_out.items import items_of
+from pipeline.ways_out.told import Told, encode_told, load_told, message_uid
+from study.answer import Answer
+
+_DOCUMENTS = ("FHIR", "ORU")
+
+
+def hearers(conn: Connection, tenant: str) -> list[DestinationRecord]:
+    """The destinations that are no PACS: they hear of every study, whatever the routing rules name."""
+    return [one for one in list_destinations(conn, tenant) if one.enabled and not one.is_pacs]
+
+
+def result_messages(
+    conn: Connection,
+    services: Services,
+    study: StudyRecord,
+    product: str,
+    view: ReportView,
+    answer: Answer,
+    pdf: str,
+) -> list[Row]:
+    """Write what FHIR and HL7 destinations are told of a result; returns the rows of `result_object`.
+
+    pdf: the report's file, relative to the folder of the study's results.
+    """
+    wanted = {kind for one in hearers(conn, study.tenant) for kind in _DOCUMENTS if one.wants(kind, "result")}
+    before = _told_before(conn, services.folders, study, product)
+    rows = []
+    for kind in sorted(wanted):
+        told = _of_study(
+            conn, services, study, "result", product, view.created_at, kind,
+            report=view,
+            pdf=pdf,
+            codes=_codes(answer),
+            was_final=before is not None and (before.was_final or bool(before.reviewer)),
+            replaced_findings=max(len(items_of(before)), before.replaced_findings) if before is not None else 0,
+        )  # fmt: skip
+        rows.append(_write(services.folders, study, kind, told))
+    return rows
+
+
+def announce_end(conn: Connection, services: Services, study: StudyRecord, products: Sequence[str]) -> None:
+    """Tell of the end of a locked study: delivered, refused or failed. products: those that it is about."""
+    at = conn.execute("SELECT now() AS now").fetchone()
+    assert at is not None
+    earlier = [row for row in store.results(conn, study.tenant, study.id) if row["revision"] < study.revision]
+    is_first = not any(row["is_delivered"] for row in earlier)
+    named = ", ".join(products)
+    for event in _events(services.folders, study, products, is_first=is_first):
+        told = _of_study(conn, services, study, event, named, at["now"], "EVENT").without_patient()
+        announce(conn, services, study, "EVENT", told)
+    has_result = any(row["revision"] == study.revision for row in store.results(conn, study.tenant, study.id))
+    if study.status in (StudyStatus.REJECTED, StudyStatus.FAILED) and is_first and not has_result:
+        event = "refused" if study.status is StudyStatus.REJECTED else "failed"
+        for product in products:
+            for kind in _DOCUMENTS:
+                announce(
+                    conn,
+                    services,
+                    study,
+                    kind,
+                    _of_study(conn, services, study, event, product, at["now"], kind),
+                )
+
+
+def announce(conn: Connection, services: Services, study: StudyRecord, kind: str, told: Told) -> None:
+    """Make the object and its deliveries to those who want to hear of it, and start their jobs."""
+    targets = [one for one in hearers(conn, study.tenant) if one.wants(kind, told.event)]
+    if not targets:
+        return
+    row = _write(services.folders, study, kind, told)
+    insert_object(conn, study, row)
+    for target in targets:
+        conn.execute(
+            """INSERT INTO delivery (tenant, sop_instance_uid, destination, study_id, required)
+               VALUES (%s, %s, %s, %s, false)""",
+            (study.tenant, told.message_uid, target.name, study.id),
+        )
+        services.defer_delivery(conn, study, target.name, 0.0)
+
+
+def insert_object(conn: Connection, study: StudyRecord, row: Row) -> None:
+    """One row of `result_object`: of an encoded instance or of a message."""
+    conn.execute(
+        """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind, event, location,
+                                      sha256, size_bytes)
+           VALUES (%(tenant)s, %(sop_instance_uid)s, %(study_id)s, %(revision)s, %(product)s, %(kind)s, %(event)s,
+                   %(location)s, %(sha256)s, %(size_bytes)s)""",
+        {"event": "result"}
+        | row
+        | {"tenant": study.tenant, "study_id": study.id, "revision": study.revision},
+    )
+
+
+def _codes(answer: Answer) -> dict[str, tuple[str, str, str]]:
+    named = [(one.label, one.code) for one in answer.classifications]
+    named += [(one.label, one.code) for one in answer.structures]
+    return {label: (code.value, code.scheme, code.meaning) for label, code in named}
+
+
+def _events(folders: Folders, study: StudyRecord, products: Sequence[str], *, is_first: bool) -> list[str]:
+    if study.status is StudyStatus.REJECTED:
+        return ["refused"]
+    if study.status is StudyStatus.FAILED:
+        return ["failed"]
+    if study.status is not StudyStatus.DELIVERED:
+        return []
+    events = ["result"] if is_first else ["result", "superseded"]
+    views = [_view(folders.results_of(study) / name) for name in ("", *products)]
+    return events + (["critical"] if any(view is not None and is_critical(view) for view in views) else [])
+
+
+def _view(folder: Path) -> ReportView | None:
+    try:
+        return ReportView.from_json(json.loads((folder / "report.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def _of_study(
+    conn: Connection,
+    services: Services,
+    study: StudyRecord,
+    event: str,
+    product: str,
+    at: Any,
+    kind: str,
+    **more: Any,
+) -> Told:
+    tenant = store.get_tenant(conn, study.tenant)
+    number = conn.execute(
+        """SELECT count(*) AS n FROM result_object
+           WHERE tenant = %s AND study_id = %s AND revision = %s AND kind = %s AND event = %s""",
+        (study.tenant, study.id, study.revision, kind, event),
+    ).fetchone()
+    header: dict[str, Any] = {name: str(study.header.get(key) or "") for name, key in _HEADER.items()}
+    return Told(
+        # An event may come again, a failure for instance: then it is another message.
+        message_uid=message_uid(study.id, study.revision, product, kind, event, number and number["n"]),
+        event=event,
+        at=at,
+        study_id=str(study.id),
+        revision=study.revision,
+        product=product,
+        study_instance_uid=study.study_instance_uid,
+        language=tenant["language"],
+        reason_code=study.reason_code or "",
+        reason_text=study.reason_text or "",
+        report_url=f"{services.portal_url}/studies/{study.id}" if services.portal_url else "",
+        **header,
+        **more,
+    )
+
+
+_HEADER = {
+    "accession_number": "accession_number",
+    "patient_id": "patient_id",
+    "patient_name": "patient_name",
+    "patient_birth_date": "patient_birth_date",
+    "patient_sex": "patient_sex",
+    "study_date": "study_date",
+    "study_time": "study_time",
+    "study_description": "description",
+}
+"""What is told of the study → its name in the study's header."""
+
+
+def _told_before(conn: Connection, folders: Folders, study: StudyRecord, product: str) -> Told | None:
+    """What was last told of an earlier revision of the product."""
+    row = conn.execute(
+        """SELECT o.location FROM result_object o
+           WHERE o.tenant = %s AND o.study_id = %s AND o.product = %s AND o.revision < %s AND o.kind IN ('FHIR', 'ORU')
+             AND EXISTS (SELECT 1 FROM delivery d WHERE d.tenant = o.tenant
+                         AND d.sop_instance_uid = o.sop_instance_uid AND d.acknowledged_at IS NOT NULL)
+           ORDER BY o.revision DESC, o.event = 'reviewed' DESC LIMIT 1""",
+        (study.tenant, study.id, product, study.revision),
+    ).fetchone()
+    try:
+        return load_told(folders.results / row["location"]) if row else None
+    except (OSError, ValueError):
+        return None  # swept
+
+
+def _write(folders: Folders, study: StudyRecord, kind: str, told: Told) -> Row:
+    content = encode_told(told)
+    path = folders.results_of(study) / f"{told.message_uid.rpartition('.')[2]}.{kind.lower()}.json"
+    write_durably(path, content)
+    return {
+        "sop_instance_uid": told.message_uid,
+        "product": told.product,
+        "kind": kind,
+        "event": told.event,
+        "location": str(path.relative_to(folders.results)),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "size_bytes": len(content),
+    }
