@@ -131,8 +131,8 @@ def check_page(watched: Watched, name: str) -> None:
     """No violation of WCAG A or AA, no error so far, nothing from elsewhere, small on the wire; a picture is kept."""
     picture(watched, name)
     accessible(watched, name)
-    assert watched.errors == [], name
-    assert watched.strangers() == [], name
+    assert watched.errors == [], f"{name}: {watched.errors}"
+    assert watched.strangers() == [], f"{name}: {watched.strangers()}"
     size = watched.page.evaluate(_PAGE_BYTES)
     assert 0 < size < PAGE_BYTES_MAX, f"{name}: {size} bytes"
 
@@ -176,9 +176,9 @@ def printed(watched: Watched, name: str) -> None:
     picture(watched, f"{name}-printed")
     page.emulate_media(media="null")
     page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
-    assert cut_off == [], name
+    assert cut_off == [], f"{name}: {cut_off}"
     assert width <= 718, f"{name}: {width} pixels wide on paper of 718"
-    assert buttons == 0, name
+    assert buttons == 0, f"{name}: {buttons} buttons are printed"
 
 
 def keyboard_only(watched: Watched, name: str) -> None:
@@ -189,8 +189,10 @@ def keyboard_only(watched: Watched, name: str) -> None:
     for _ in range(count + 2):
         page.keyboard.press("Tab")
     if count < TABS_MAX:
-        assert page.evaluate(_NOT_REACHED) == [], name
-    assert page.evaluate(_FOCUS_UNSEEN) == [], name
+        unreached = page.evaluate(_NOT_REACHED)
+        assert unreached == [], f"{name}: {unreached}"
+    unseen = page.evaluate(_FOCUS_UNSEEN)
+    assert unseen == [], f"{name}: {unseen}"
 
 
 @contextmanager
@@ -215,7 +217,8 @@ def same_page_without_javascript(watched: Watched) -> Iterator[Watched]:
 def without_javascript(watched: Watched, name: str) -> None:
     """Headings, column names, labels and buttons are there without scripts too, and every button belongs to a form."""
     with same_page_without_javascript(watched) as plain:
-        assert set(watched.page.evaluate(_OUTLINE)) <= set(plain.page.evaluate(_OUTLINE)), name
+        lost = set(watched.page.evaluate(_OUTLINE)) - set(plain.page.evaluate(_OUTLINE))
+        assert not lost, f"{name}: {lost}"
         orphans = plain.page.evaluate(
             "() => [...document.querySelectorAll('button')].filter(b => !b.form && b.checkVisibility()).length"
         )
