@@ -34,6 +34,7 @@ BENCHMARKS = (
     "rating",
     "billing_growth",
     "usage_ingestion",
+    "work_list",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -13,8 +13,9 @@ from dicom_gateway.child_process import ChildError
 from dicom_gateway.decode import load_image
 from dicom_gateway.encode_errors import EncodeError
 from dicom_gateway.source_headers import SourceHeaderUnreadable
-from pipeline import deliveries, store
+from pipeline import deliveries, store, work_list
 from pipeline.check_results import CheckVerdict, check_result_set
+from pipeline.critical_findings import critical_codes
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed
 from pipeline.guidelines.of_findings import chosen_guideline
@@ -73,8 +74,14 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
             rows.extend(_write_objects(services, record, product, results))
             rows.extend(_write_messages(services, record, product, results, place / "report.pdf"))
 
+    listed = {
+        choice["product"]: _listed(services, record, choice["product"], results) for choice, results in made
+    }
+
     def save(conn: Connection, study: StudyRecord) -> None:
         _save_verdicts(conn, study, verdicts)
+        for product, (worst_category, critical) in listed.items():
+            work_list.note_result(conn, study, product, worst_category=worst_category, critical=critical)
         for row in rows:
             insert_object(conn, study, row)
 
@@ -150,6 +157,15 @@ def _make(
         predecessors=results.predecessors,
     )
     return results, verdict
+
+
+def _listed(
+    services: Services, record: StudyRecord, product: str, results: ResultSet
+) -> tuple[str | None, list[str]]:
+    """What the work list says of a result: the guideline's worst category, the codes of critical findings."""
+    guideline = results.view.guideline
+    answer = load_answer(services.folders.work_of(record), product)
+    return guideline.worst if guideline else None, critical_codes(answer, guideline)
 
 
 def _uid_seed(tenant: dict[str, Any], choice: dict[str, Any]) -> str:

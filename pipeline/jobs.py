@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -149,11 +149,11 @@ async def run_worker(
     *,
     concurrency: int,
     drain_s: float,
-    each_minute: Callable[[], object] = lambda: None,
+    each_minute: Sequence[Callable[[], object]] = (),
 ) -> None:
     """Work until SIGTERM; a step that is not done within `drain_s` is left to another worker.
 
-    each_minute: what is looked after beside the queues, several workers at once or not.
+    each_minute: what is looked after beside the queues, each by itself, several workers at once or not.
     """
     loop = asyncio.get_running_loop()
     # A thread for each job that runs at a time; Python's default is fewer on a small machine.
@@ -161,7 +161,7 @@ async def run_worker(
     async with app.open_async():
         beside = (
             asyncio.create_task(_free_stalled_jobs(app)),
-            asyncio.create_task(_look_each_minute(each_minute)),
+            *(asyncio.create_task(_look_each_minute(work)) for work in each_minute),
         )
         workers = [
             asyncio.create_task(_work_on(app, QUEUE, concurrency, drain_s, takes_signals=True)),

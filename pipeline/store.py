@@ -129,53 +129,6 @@ def set_route(conn: Connection, study: StudyRecord, route: list[Row]) -> None:
     )
 
 
-def list_studies(
-    conn: Connection,
-    tenant: str,
-    *,
-    status: str | None = None,
-    search: str = "",
-    limit: int = 50,
-    before: datetime | None = None,
-) -> list[Row]:
-    """The work list, newest first, with what the last arrival was and how many findings there are.
-
-    search: part of the patient's name or id, the accession number, the study description or our study id.
-    """
-    pattern = "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    return conn.execute(
-        """
-        SELECT s.id, s.tenant, s.study_instance_uid, s.ae_title, s.status, s.revision, s.reason_code, s.reason_text,
-               s.header, s.route, s.completion, s.created_at, s.updated_at, s.purpose, s.priority,
-               (SELECT count(*) FROM instance i WHERE i.study_id = s.id) AS instance_count,
-               (SELECT a.decision FROM arrival a
-                 WHERE a.tenant = s.tenant AND a.study_id = s.id AND a.closed_at IS NULL) AS waiting,
-               (SELECT count(*) FROM arrival a
-                 WHERE a.study_id = s.id AND a.outcome = 'seen_again') AS seen_again_count,
-               (SELECT sum(jsonb_array_length(r.findings)) FROM result r
-                 WHERE r.study_id = s.id AND NOT r.is_shadow AND r.revision =
-                 (SELECT max(latest.revision) FROM result latest
-                   WHERE latest.study_id = s.id AND latest.product = r.product)) AS finding_count
-        FROM study s
-        WHERE s.tenant = %(tenant)s
-          AND (%(status)s::text IS NULL OR s.status = %(status)s)
-          AND (%(before)s::timestamptz IS NULL OR s.created_at < %(before)s)
-          AND (%(search)s = '%%' OR s.id::text ILIKE %(search)s OR s.header->>'accession_number' ILIKE %(search)s
-               OR s.header->>'patient_name' ILIKE %(search)s OR s.header->>'patient_id' ILIKE %(search)s
-               OR s.header->>'description' ILIKE %(search)s)
-        ORDER BY s.created_at DESC LIMIT %(limit)s
-        """,
-        {"tenant": tenant, "status": status, "search": pattern, "limit": limit, "before": before},
-    ).fetchall()
-
-
-def count_by_status(conn: Connection, tenant: str) -> dict[str, int]:
-    rows = conn.execute(
-        "SELECT status, count(*) AS studies FROM study WHERE tenant = %s GROUP BY status", (tenant,)
-    ).fetchall()
-    return {row["status"]: row["studies"] for row in rows}
-
-
 def study_events(conn: Connection, tenant: str, study_id: UUID | str) -> list[Row]:
     """The timeline, oldest first: at, event, revision, duration_ms, detail."""
     return conn.execute(

@@ -68,6 +68,13 @@ class PageNotFound(PortalError):
     code = "not_found"
 
 
+class SearchTooLong(PortalError):
+    """A search has at most 100 characters. Give a part of the name, or the number."""
+
+    status = 422
+    code = "search_too_long"
+
+
 class InvalidInput(PortalError):
     """A value in the form or the query is not valid."""
 

@@ -98,6 +98,12 @@ def _duration(value: int | None) -> str:
     return f"{value} ms" if value < 1000 else f"{value / 1000:.1f} s"
 
 
+def _shortened(value: str | None, length_max: int) -> str:
+    """Text of a header, which may be of any length, as a row of a table takes it."""
+    text = value or ""
+    return text if len(text) <= length_max else f"{text[: length_max - 1]}…"
+
+
 @lru_cache(maxsize=1)
 def environment() -> jinja2.Environment:
     env = jinja2.Environment(
@@ -110,6 +116,7 @@ def environment() -> jinja2.Environment:
     env.filters.update(
         size=_size,
         duration=_duration,
+        shortened=_shortened,
         dicom_date=lambda value: report_format.dicom_date(value or ""),
         person_name=lambda value: report_format.person_name(value or ""),
     )

@@ -14,6 +14,7 @@ from portal.routing_text import ZH_ROUTING
 from portal.sign_in_text import ZH_SIGN_IN
 from portal.study_text import ZH_STUDY
 from portal.upload_text import ZH_UPLOAD
+from portal.worklist_text import ZH_WORK_LIST
 
 Translate = Callable[[str], str]
 
@@ -266,6 +267,7 @@ ZH = (
     | ZH_MONEY
     | ZH_PEER
     | ZH_SIGN_IN
+    | ZH_WORK_LIST
 )
 
 

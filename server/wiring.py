@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from billing.outcomes import settle_every_tenant
 from billing.rails.run import run_rails
 from inference.choose import engine_problem, make_endpoint
+from pipeline import work_list
 from pipeline.ask_counts import defer_count
 from pipeline.confirm_delivery import PAUSES_S
 from pipeline.database import Database
@@ -73,6 +74,12 @@ def mail_server(settings: Settings) -> MailServer | None:
         return MailServer(settings.smtp_url, settings.smtp_from, settings.smtp_password)
     except MailServerInvalid as error:
         raise SettingInvalid("smtp_url", settings.smtp_url, str(error)) from None
+
+
+def work_list_round(settings: Settings) -> Callable[[], object]:
+    """What a worker does each minute for the work list, see `pipeline.work_list.look_after`."""
+    pool = database(settings, pool_size_max=1)
+    return lambda: work_list.look_after(pool, now=datetime.now(UTC))
 
 
 def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Services:

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
-from pipeline import store
+from pipeline import store, work_list
 from pipeline.database import Connection
 from pipeline.status import TERMINAL, StudyStatus
+from pipeline.work_list import Filter
 from portal.api.metered import MeteredRoute
 from portal.api.shapes import (
     ModelIdentity,
@@ -40,7 +41,9 @@ def list_studies(
 ) -> StudyList:
     """The tenant's studies, newest first."""
     with context.database.transaction(identity.tenant) as conn:
-        rows = store.list_studies(conn, identity.tenant, status=status, limit=limit, before=before)
+        rows = work_list.newest_studies(
+            conn, identity.tenant, Filter(status=status), limit=limit, before=before
+        )
     return _listing(rows, limit)
 
 
@@ -48,7 +51,7 @@ def list_studies(
 def search_studies(context: Context, identity: Reader, search: StudySearch) -> StudyList:
     """Studies whose header or id holds the text, newest first."""
     with context.database.transaction(identity.tenant) as conn:
-        rows = store.list_studies(conn, identity.tenant, search=search.text, limit=search.limit)
+        rows = work_list.newest_studies(conn, identity.tenant, Filter(search=search.text), limit=search.limit)
     return _listing(rows, search.limit)
 
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 
-from pipeline import store
+from pipeline import store, work_list
 from pipeline.report import report_values
 from pipeline.status import StudyStatus
+from pipeline.work_list import Filter
 from portal.context import SEES_REPORTS, Identity
 from portal.errors import PageNotFound
 from portal.render import page
@@ -40,7 +41,9 @@ def search(
 
 def _list(request: Request, context: Context, identity: Identity, text: str) -> Response:
     with context.database.transaction(identity.tenant) as conn:
-        rows = store.list_studies(conn, identity.tenant, status=FINISHED, search=text, limit=LISTED_MAX + 1)
+        rows = work_list.newest_studies(
+            conn, identity.tenant, Filter(status=FINISHED, search=text), limit=LISTED_MAX + 1
+        )
     return page(request, "reports.html", rows=rows[:LISTED_MAX], has_more=len(rows) > LISTED_MAX, search=text)
 
 

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from pipeline import store
 from pipeline.errors import StudyNotFound, TransitionNotAllowed
 from pipeline.status import StudyStatus
+from pipeline.work_list import Filter, Place, count_by_view, list_studies
 from tests.pipeline.conftest import ALPHA, BETA, Clinic, make_instance
 
 # Their SECURITY DEFINER functions must work for an owner that is no superuser (pipeline-0005.ordinary-owner.sql).
@@ -33,7 +34,8 @@ def add_study(clinic: Clinic, uid: str, tenant: str = ALPHA, **header: str) -> s
 
 def found(clinic: Clinic, search: str, tenant: str = ALPHA) -> list[str]:
     with clinic.database.transaction(tenant) as conn:
-        return sorted(row["study_instance_uid"] for row in store.list_studies(conn, tenant, search=search))
+        rows = list_studies(conn, tenant, Filter(search=search), limit=50)
+        return sorted(row["study_instance_uid"] for row in rows)
 
 
 class TestWorkList:
@@ -66,10 +68,12 @@ class TestWorkList:
             add_study(clinic, f"1.{number}")
         clinic.owner.execute("UPDATE study SET status = 'receiving' WHERE study_instance_uid = '1.2'")
         with clinic.database.transaction(ALPHA) as conn:
-            first = store.list_studies(conn, ALPHA, limit=2)
-            rest = store.list_studies(conn, ALPHA, before=first[-1]["created_at"])
-            receiving = store.list_studies(conn, ALPHA, status="receiving")
-            counts = store.count_by_status(conn, ALPHA)
+            first = list_studies(conn, ALPHA, Filter(), limit=2)
+            last = first[-1]
+            place = Place(last["urgency"], last["created_at"], last["id"])
+            rest = list_studies(conn, ALPHA, Filter(), limit=50, after=place)
+            receiving = list_studies(conn, ALPHA, Filter(status="receiving"), limit=50)
+            _, counts = count_by_view(conn, ALPHA)
         assert [row["study_instance_uid"] for row in first + rest] == ["1.4", "1.3", "1.2", "1.1", "1.0"]
         assert [row["study_instance_uid"] for row in receiving] == ["1.2"]
         assert counts == {"delivered": 4, "receiving": 1}
@@ -117,8 +121,8 @@ class TestTenants:
             for find in (store.get_study, store.lock_study):
                 with pytest.raises(StudyNotFound):
                     find(conn, BETA, study_id)
-            assert store.list_studies(conn, BETA) == []
-            assert store.count_by_status(conn, BETA) == {}
+            assert list_studies(conn, BETA, Filter(), limit=50) == []
+            assert count_by_view(conn, BETA)[1] == {}
         assert found(clinic, "DOE", BETA) == []
 
     def test_a_caller_that_names_the_other_tenant_sees_nothing_either(self, clinic: Clinic) -> None:
@@ -126,7 +130,7 @@ class TestTenants:
         with clinic.database.transaction(BETA) as conn:
             with pytest.raises(StudyNotFound):
                 store.get_study(conn, ALPHA, study_id)
-            assert store.list_studies(conn, ALPHA) == []
+            assert list_studies(conn, ALPHA, Filter(), limit=50) == []
 
     @pytest.mark.parametrize("tenant", [BETA, "", "nobody", None])
     def test_a_query_without_a_where_clause_shows_only_ones_own(

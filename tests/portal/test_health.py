@@ -76,7 +76,7 @@ class TestReadiness:
             cookies=client.cookies,
             follow_redirects=False,
         )
-        monkeypatch.setattr("portal.pages.worklist.store.list_studies", lambda *a, **k: 1 / 0)
+        monkeypatch.setattr("portal.pages.worklist.work_list.list_studies", lambda *a, **k: 1 / 0)
         answer = broken.get("/")
         assert answer.status_code == 500
         assert "Something went wrong on our side." in answer.text

@@ -53,12 +53,14 @@ class TestWorkList:
             site.add_study("alpha")
         client = site.signed_in("alpha")
         first = client.get("/").text
-        older = first.split('href="/?before=')[1].split('"')[0].replace("&amp;", "&")
-        second = client.get(f"/?before={older}").text
-        assert first.count('scope="row"') == 50
-        assert second.count('scope="row"') == 1
+        older = first.split('href="/?after=')[1].split('"')[0].replace("&amp;", "&")
+        second = client.get(f"/?after={older}").text
+        assert first.count('id="study-') == 50
+        assert second.count('id="study-') == 1
 
-    @pytest.mark.parametrize("query", ["status=nonsense", "before=yesterday", "before=2026-01-01"])
+    @pytest.mark.parametrize(
+        "query", ["status=nonsense", "view=x", "days=2", "after=x", "after=1~2026-01-01~x"]
+    )
     def test_a_query_that_means_nothing_is_refused(self, site: Site, query: str) -> None:
         assert site.signed_in("alpha").get(f"/?{query}").status_code == 422
 
