@@ -8,7 +8,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import psycopg_pool
@@ -26,7 +26,7 @@ from portal import health
 from portal.access_audit import AccessAudit
 from portal.api import docs, money, rails, stow, studies, usage_events
 from portal.attempt import NOT_FOUND
-from portal.auth import SignIn, create_first_admin
+from portal.auth import create_first_admin
 from portal.context import PortalContext
 from portal.errors import (
     ActionConflict,
@@ -34,17 +34,20 @@ from portal.errors import (
     NotSignedIn,
     PageNotFound,
     PortalError,
+    StepNeeded,
 )
 from portal.guard import Guard, protect
 from portal.intake import Intake
 from portal.key_limits import KeyLimits
 from portal.pages import (
+    account,
     audit,
     books,
     claims,
     contracts,
     destinations,
     documents,
+    keys,
     model_health,
     models,
     overview,
@@ -59,11 +62,13 @@ from portal.pages import (
     trail,
     upload,
     usage,
+    users,
     wallets,
     worklist,
 )
 from portal.render import page
-from portal.requests import is_htmx
+from portal.requests import is_htmx, own_path
+from portal.sign_in import SignIn
 
 __all__ = ["PortalContext", "create_app", "create_first_admin"]
 
@@ -72,6 +77,9 @@ log = logging.getLogger("radmeter.portal")
 STATIC = Path(__file__).resolve().parent / "static"
 ROUTES = (
     sign_in,
+    account,
+    users,
+    keys,
     worklist,
     study,
     reports,
@@ -110,7 +118,7 @@ def create_app(context: PortalContext) -> FastAPI:
     app.state.context = context
     app.state.intake = Intake(context)
     app.state.key_limits = KeyLimits()
-    app.state.sign_in = SignIn(context.database, context.session_hours)
+    app.state.sign_in = SignIn(context)
     app.state.static_version = _static_version()
     for module in ROUTES:
         app.include_router(module.router)
@@ -192,19 +200,24 @@ def _answer_portal_error(request: Request, error: PortalError) -> Response:
         body = {"error": {"code": error.code, "message": str(error)}}
         return JSONResponse(body, error.status, headers)
     if isinstance(error, NotSignedIn):
-        return _to_sign_in(request)
+        return _to_sign_in(request, error.path if isinstance(error, StepNeeded) else "/sign-in")
     response = page(request, "error.html", status_code=error.status, message=str(error))
     response.headers.update(headers)
     return response
 
 
-def _to_sign_in(request: Request) -> Response:
-    """Pages that a person may come back to are named in `next`; a fragment sends the whole page away."""
+def _to_sign_in(request: Request, target: str) -> Response:
+    """The page that a person comes back to is named in `next`; a fragment sends the whole page away."""
     if is_htmx(request):
-        return Response(status_code=401, headers={"HX-Redirect": "/sign-in"})
-    target = "/sign-in"
-    if request.method == "GET" and request.url.path != "/":
-        target += "?next=" + quote(request.url.path)
+        back = urlsplit(request.headers.get("hx-current-url", "")).path
+    elif request.method == "GET":
+        back = request.url.path
+    else:
+        back = urlsplit(request.headers.get("referer", "")).path
+    if own_path(back) and back != "/" and not back.startswith("/sign-in"):
+        target += "?next=" + quote(back)
+    if is_htmx(request):
+        return Response(status_code=401, headers={"HX-Redirect": target})
     return RedirectResponse(target, 303)
 
 

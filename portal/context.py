@@ -26,6 +26,7 @@ class PortalContext:
 
     data_root: folder of instances, results and user models.
     session_hours: hours after which a person signs in again.
+    session_idle_minutes: minutes without use after which a session ends sooner.
     cookie_secure: cookies are sent over TLS only; set it wherever browsers come by https.
     time_zone: IANA name; pages show times in this zone and name it.
     instance_bytes_max: the largest instance that is taken, in bytes.
@@ -40,6 +41,7 @@ class PortalContext:
     database: Database
     data_root: Path
     session_hours: float = 12.0
+    session_idle_minutes: float = 60.0
     cookie_secure: bool = False
     time_zone: str = "UTC"
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -60,6 +62,11 @@ class PortalContext:
     def results_root(self) -> Path:
         """Where the encode step leaves reports: one folder for each study and revision."""
         return self.data_root / "results"
+
+    @property
+    def secrets_directory(self) -> Path:
+        """Keys and secrets as files, readable by the server alone."""
+        return self.data_root / "secrets"
 
     @property
     def viewer_root(self) -> Path:
@@ -100,6 +107,8 @@ CLOSES_BOOKS = frozenset({Role.ADMIN, Role.APPROVER, Role.FINANCE})
 APPROVES_MONEY = frozenset({Role.ADMIN, Role.APPROVER})
 ISSUES_STATEMENTS = CHANGES_MONEY
 SEES_PEERS = frozenset({Role.ADMIN, Role.OPERATOR})
+EDITS_USERS = frozenset({Role.ADMIN})
+SHARES_REPORTS = frozenset({Role.ADMIN, Role.OPERATOR, Role.RADIOLOGIST})
 EDITS_PEERS = frozenset({Role.ADMIN})
 SEES_ROUTING = frozenset({Role.ADMIN, Role.OPERATOR})
 EDITS_ROUTING = frozenset({Role.ADMIN})

@@ -22,6 +22,30 @@ class NotSignedIn(PortalError):
     code = "not_signed_in"
 
 
+class StepNeeded(NotSignedIn):
+    """The sign-in is not finished."""
+
+    path: ClassVar[str] = "/sign-in"
+
+
+class SecondFactorNeeded(StepNeeded):
+    """A second factor is asked for."""
+
+    path = "/sign-in/second-factor"
+
+
+class PasswordChangeNeeded(StepNeeded):
+    """The first password must be changed."""
+
+    path = "/account/password"
+
+
+class EnrolmentNeeded(StepNeeded):
+    """Your role signs in with a second factor: set one up."""
+
+    path = "/account/second-factor"
+
+
 class WrongNameOrPassword(PortalError):
     """The name or the password is wrong."""
 
@@ -101,6 +125,34 @@ class PasswordTooShort(PortalError):
 
     status = 422
     code = "password_too_short"
+
+
+class PasswordCommon(PortalError):
+    """This password is easy to guess: it is made of common words, names or runs. Take several words of your own."""
+
+    status = 422
+    code = "password_common"
+
+
+class UserNameInvalid(PortalError):
+    """A name has 1 to 100 visible characters and neither begins nor ends with a space."""
+
+    status = 422
+    code = "user_name_invalid"
+
+
+class LastAdmin(PortalError):
+    """Somebody must be able to administer: this is the last admin."""
+
+    status = 409
+    code = "last_admin"
+
+
+class WrongCode(PortalError):
+    """The code is wrong, or it was used already."""
+
+    status = 401
+    code = "wrong_code"
 
 
 class PartyNeeded(PortalError):

@@ -20,6 +20,7 @@ from pipeline.status import StudyStatus
 from portal.context import (
     EDITS_PEERS,
     EDITS_ROUTING,
+    EDITS_USERS,
     ISSUES_STATEMENTS,
     RUNS_MODELS,
     SEES_AUDIT,
@@ -159,6 +160,9 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
         pages.append(("/routing", "Routing", "routing"))
     if identity.may(SEES_AUDIT):
         pages.append(("/audit", "Audit trail", "audit"))
+    if identity.may(EDITS_USERS):
+        pages.append(("/users", "Users", "users"))
+        pages.append(("/keys", "API keys", "keys"))
     if identity.may(SEES_MODELS):
         pages.append(("/models", "Models", "models"))
     if identity.may(RUNS_MODELS):

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 
-from portal.auth import ApiKey, identify_session, reader_identity
+from portal.auth import ApiKey, reader_identity
 from portal.context import Identity, PortalContext, Role
 from portal.errors import NotSignedIn, PageNotFound, RoleNotAllowed
+from portal.sessions import Session, find_session
 
 SESSION_COOKIE = "radmeter_session"
 
@@ -28,16 +29,31 @@ def signed_in(roles: frozenset[Role] = frozenset(Role)) -> Callable[[Request, Po
     """A dependency: the person of the session cookie, who must have one of `roles`."""
 
     def check(request: Request, context: Context) -> Identity:
-        token = request.cookies.get(SESSION_COOKIE)
-        if not token:
-            raise NotSignedIn
-        identity = identify_session(context.database, token)
-        request.state.identity = identity
-        if not identity.may(roles):
+        session = session_of(request, context)
+        session.require_complete()
+        request.state.identity = session.identity
+        if not session.identity.may(roles):
             raise RoleNotAllowed
-        return identity
+        return session.identity
 
     return check
+
+
+def session_of(request: Request, context: Context) -> Session:
+    """A dependency of the steps of signing in: the session, finished or not. Raises `NotSignedIn`."""
+    token = request.cookies.get(SESSION_COOKIE)
+    if not token:
+        raise NotSignedIn
+    asks_by_itself = request.method == "GET" and (is_htmx(request) or is_stream(request))
+    return find_session(context, token, is_used=not asks_by_itself)
+
+
+def finished_session(request: Request, context: Context) -> Session:
+    """A dependency of the person's own pages: who has signed in to the end."""
+    session = session_of(request, context)
+    session.require_complete()
+    request.state.identity = session.identity
+    return session
 
 
 def program_or_person(roles: frozenset[Role]) -> Callable[[Request, PortalContext], Identity]:
@@ -78,6 +94,37 @@ def parse_id(text: str) -> UUID:
 
 def is_htmx(request: Request) -> bool:
     return request.headers.get("hx-request") == "true"
+
+
+def is_stream(request: Request) -> bool:
+    return "text/event-stream" in request.headers.get("accept", "")
+
+
+def browser_address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def keep_session(response: Response, context: PortalContext, token: str) -> None:
+    """Hand the browser the token of its session."""
+    response.set_cookie(
+        SESSION_COOKIE,
+        token,
+        max_age=round(context.session_hours * 3600),
+        httponly=True,
+        samesite="strict",
+        secure=context.cookie_secure,
+    )
+
+
+def device_of(request: Request) -> str:
+    """What the browser calls itself, for the list of the person's sessions."""
+    return request.headers.get("user-agent", "")
+
+
+def own_path(target: str) -> str:
+    """`target` if it is a path on this server, else nothing: a link must not send people elsewhere."""
+    is_own = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if is_own and "\\" not in target else ""
 
 
 def browser_language(request: Request) -> str:

@@ -184,6 +184,7 @@ def _add_groups() -> None:
         cli_study,
         cli_triton,
         cli_usage,
+        cli_users,
     )
 
     groups = (
@@ -208,6 +209,7 @@ def _add_groups() -> None:
         cli_study,
         cli_triton,
         cli_usage,
+        cli_users,
     )
     for group in groups:
         for name, commands in group.GROUPS.items():

@@ -1,4 +1,4 @@
-"""`radmeter tenant|key|user`: administration."""
+"""`radmeter tenant|key`: administration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pipeline.database import Connection
 from pipeline.peers import get_peer
 from pipeline.store import get_tenant
 from portal import auth
-from portal.context import Role
 from server.cli import explained_errors
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT, create_tenant, owner_connection
@@ -23,8 +22,7 @@ from study.identifiers import AETitle
 
 tenant_commands = typer.Typer(help="Tenants: hospitals that see only their own.", no_args_is_help=True)
 key_commands = typer.Typer(help="API keys.", no_args_is_help=True)
-user_commands = typer.Typer(help="People who sign in to the portal.", no_args_is_help=True)
-GROUPS = {"tenant": tenant_commands, "key": key_commands, "user": user_commands}
+GROUPS = {"tenant": tenant_commands, "key": key_commands}
 
 LatePolicy = Literal["run", "ask", "ignore"]
 GuidelineName = Literal["lung_rads_2022", "c_lung_rads_2024", "fleischner_2017", "bts_2015", "none"]
@@ -134,30 +132,3 @@ def revoke_key(prefix: str, tenant: TenantOption = FIRST_TENANT) -> None:
         if not auth.revoke_api_key(conn, tenant, prefix):
             raise CommandFailed(f"no key {prefix}")
     typer.echo(f"key {prefix} revoked")
-
-
-@user_commands.command("add")
-def add_user(
-    name: str,
-    role: Annotated[Role, typer.Option(help="what the person may see")],
-    tenant: TenantOption = FIRST_TENANT,
-    party: Annotated[str | None, typer.Option(help="id of the person's own party in the contracts")] = None,
-) -> None:
-    """Add a person who may sign in; asks for the password.
-
-    A hospital's people see the statements of their --party, a vendor's people its payouts.
-    """
-    password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    with administration(tenant) as conn:
-        auth.create_user(conn, tenant, name, password, role, party)
-    typer.echo(f"user {name} added")
-
-
-@user_commands.command("password")
-def change_password(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
-    """Set a new password; asks for it."""
-    password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    with administration(tenant) as conn:
-        if not auth.set_password(conn, tenant, name, password):
-            raise CommandFailed(f"no user {name}")
-    typer.echo(f"password of {name} changed")

@@ -65,6 +65,7 @@ def run_portal(settings: Settings) -> None:
         database=wiring.database(settings, pool_size_max=8),
         data_root=settings.data_directory,
         session_hours=settings.session_hours,
+        session_idle_minutes=settings.session_idle_minutes,
         cookie_secure=settings.cookie_secure,
         time_zone=settings.time_zone,
         registry=registry,

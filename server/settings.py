@@ -156,6 +156,9 @@ class Settings:
         16, "ASSOCIATIONS_PER_HOST_MAX", "Associations open at a time from one address."
     )
     session_hours: int = _setting(12, "SESSION_HOURS", "How long a sign-in to the portal lasts.")
+    session_idle_minutes: int = _setting(
+        60, "SESSION_IDLE_MINUTES", "Minutes without use after which a session ends sooner."
+    )
     time_zone: str = _setting(
         "UTC", "TIME_ZONE", "IANA time zone that the portal shows times in, Asia/Shanghai say."
     )

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from argon2 import PasswordHasher
 from playwright.sync_api import Browser, sync_playwright
 from psycopg.rows import dict_row
 
 from pipeline.database import Database
+from portal import passwords
 from portal.context import PortalContext
 from tests.conftest import fresh_database
 from tests.portal.browser_checks import CHROMIUM, CHROMIUM_ARGUMENTS, Watched, watch
@@ -30,6 +32,16 @@ def open_site(database_url: str, data_root: Path) -> Iterator[Site]:
     yield made
     owner.close()
     database.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes() -> Iterator[PasswordHasher]:
+    """Thousands of sign-ins in tests: argon2 with a thousandth of the work. Gives the real one."""
+    real = passwords._hasher, passwords._UNKNOWN_USER_HASH
+    passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    passwords._UNKNOWN_USER_HASH = passwords._hasher.hash("nobody")
+    yield real[0]
+    passwords._hasher, passwords._UNKNOWN_USER_HASH = real
 
 
 @pytest.fixture

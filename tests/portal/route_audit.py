@@ -5,6 +5,17 @@ from __future__ import annotations
 RECORDS_ITSELF = {
     "POST /sign-in",
     "POST /sign-out",
+    "POST /sign-in/second-factor",
+    "POST /account/language",
+    "POST /account/password",
+    "POST /account/second-factor",
+    "POST /account/second-factor/remove",
+    "POST /account/sessions/end",
+    "POST /users",
+    "POST /users/change",
+    "POST /users/policy",
+    "POST /keys",
+    "POST /keys/revoke",
     "POST /peers",
     "POST /destinations",
     "POST /destinations/remove",
@@ -28,7 +39,8 @@ def shows_no_patient(method: str, path: str) -> bool:
     """Pages about money, settings, models and the service itself."""
     return method == "GET" and path.startswith(
         (
-            "/sign-in", "/usage", "/overview", "/contracts", "/wallets", "/statements", "/credit-notes", "/payments",
+            "/sign-in", "/account", "/users", "/keys",
+            "/usage", "/overview", "/contracts", "/wallets", "/statements", "/credit-notes", "/payments",
             "/payouts", "/books", "/reconciliations", "/peers", "/destinations", "/routing", "/models", "/upload",
             "/api/v1/usage", "/api/v1/statements", "/api/openapi.json", "/api/docs", "/healthz", "/readyz", "/metrics",
         )

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 MONEY = {"admin", "approver", "auditor", "finance"}
+EVERYBODY = MONEY | {"hospital", "operator", "radiologist", "referrer", "vendor"}
 ROLES_OF = {
+    "/account": EVERYBODY,
+    "/account/password": EVERYBODY,
+    "/account/second-factor": EVERYBODY,
+    "/users": {"admin"},
+    "/keys": {"admin"},
     "/": {"admin", "radiologist", "operator"},
     "/studies/{study_id}": {"admin", "radiologist", "operator"},
     "/studies/{study_id}/report.pdf": {"admin", "radiologist", "operator", "referrer"},

@@ -18,6 +18,7 @@ TENANTS = ("alpha", "beta", "gamma")
 OPEN = {
     "/sign-in",
     "/sign-out",
+    "/sign-in/second-factor",
     "/healthz",
     "/readyz",
     "/metrics",
@@ -30,6 +31,8 @@ OPEN = {
 # POST routes with the fields that make them valid.
 POSTS = {
     "/studies/{study_id}/order", "/studies/{study_id}/cancel", "/studies/{study_id}/send-again",
+    "/account/language", "/account/password", "/account/second-factor", "/account/second-factor/remove",
+    "/account/sessions/end", "/users", "/users/change", "/users/policy", "/keys", "/keys/revoke",
     "/search", "/reports", "/upload", "/peers", "/statements/issue",
     "/statements/{statement_id}/credit", "/statements/{statement_id}/dispute", "/disputes/{dispute_id}/decide",
     "/credit-requests/{request_id}/decide",
