@@ -125,7 +125,7 @@ def _compare_one(
             return None
         then = _probe(pair.prior, place.point, finding.mean_diameter_mm)
     if then is None:
-        return Comparison("new", prior_date, days)
+        return Comparison("new", prior_date, days, center_lps_mm=_point(place.point))
     return Comparison(
         state="matched",
         study_date=prior_date,
@@ -135,6 +135,7 @@ def _compare_one(
         tracking_uid=then.tracking_uid if was_marked else None,
         was_marked=was_marked,
         growth=growth(_sized(finding, pair.current), _sized(then, pair.prior), days),
+        center_lps_mm=then.center_lps_mm,
     )
 
 

@@ -113,7 +113,7 @@ def _read(
         instances = store.instances(conn, record.tenant, row["id"])
         results = store.results(conn, record.tenant, row["id"])
     files = [(one["location"], services.folders.instances / one["location"]) for one in instances]
-    folder = services.folders.work_of(record) / "priors" / str(row["id"])
+    folder = services.folders.prior_of(record, manifest.product_code, row["id"])
     digests = {one["location"]: one["blake3"] for one in instances}
     decoded = decode_prior(files, manifest, services.folders.instances, folder)
     answer = _stored(results, manifest, input_digest(decoded.series, digests))

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
@@ -13,6 +14,7 @@ from dicom_gateway.child_process import ChildError
 from dicom_gateway.decode import load_image
 from dicom_gateway.encode_errors import EncodeError
 from dicom_gateway.source_headers import SourceHeaderUnreadable
+from dicom_gateway.volume_files import VolumeNotDecoded, load_volume
 from pipeline import deliveries, store, work_list
 from pipeline.check_results import CheckVerdict, check_result_set
 from pipeline.critical_findings import critical_codes
@@ -27,6 +29,7 @@ from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.study_file import load_answer, load_study, write_durably
 from pipeline.ways_out.announce import insert_object, result_messages
+from study.volume import Volume
 
 NOT_CONFORMANT = "RESULT_NOT_CONFORMANT"
 
@@ -34,9 +37,8 @@ NOT_CONFORMANT = "RESULT_NOT_CONFORMANT"
 def encode_study(services: Services, record: StudyRecord) -> Outcome:
     """Write the result objects and the report of every routed model into the study's results folder."""
     with services.database.transaction(record.tenant) as conn:
-        created_at = {
-            row["product"]: row["created_at"]
-            for row in store.results(conn, record.tenant, record.id, record.revision)
+        result_of = {
+            row["product"]: row for row in store.results(conn, record.tenant, record.id, record.revision)
         }
         tenant = store.get_tenant(conn, record.tenant)
         delivered = store.superseded_objects(conn, record)
@@ -49,7 +51,7 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
             services,
             record,
             choice,
-            created_at[product],
+            result_of[product],
             tenant,
             _uid_seed(tenant, choice),
             [services.folders.results / location for location in delivered.get(product, ())],
@@ -118,7 +120,7 @@ def _make(
     services: Services,
     record: StudyRecord,
     choice: dict[str, Any],
-    created_at: Any,
+    result: dict[str, Any],
     tenant: dict[str, Any],
     uid_seed: str,
     superseded: list[Path],
@@ -137,9 +139,10 @@ def _make(
             study_id=str(record.id),
             uid_seed=uid_seed,
             revision=record.revision,
-            created_at=created_at,
+            created_at=result["created_at"],
             instances_root=services.folders.instances,
             language=tenant["language"],
+            prior_volume=_prior_volume(services, record, choice["product"], result["prior_study_id"]),
             guideline=chosen_guideline(tenant["guideline"], tenant["guideline_setting"]),
             superseded=[path for path in superseded if path.is_file()],
             kinds=kinds,
@@ -166,6 +169,18 @@ def _listed(
     guideline = results.view.guideline
     answer = load_answer(services.folders.work_of(record), product)
     return guideline.worst if guideline else None, critical_codes(answer, guideline)
+
+
+def _prior_volume(
+    services: Services, record: StudyRecord, product: str, prior_study_id: UUID | None
+) -> Volume | None:
+    """What the model read of the prior, for its pictures; a step that runs again much later may not find it."""
+    if prior_study_id is None:
+        return None
+    try:
+        return load_volume(services.folders.prior_of(record, product, prior_study_id))
+    except VolumeNotDecoded:
+        return None
 
 
 def _uid_seed(tenant: dict[str, Any], choice: dict[str, Any]) -> str:

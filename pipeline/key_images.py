@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.report_view import KeyImage
-from study.findings import Finding
+from study.findings import Finding, Point
 from study.volume import Volume
 
 WINDOW_WIDTH_HU = 1500
 WINDOW_CENTER_HU = -600
 _KINDS = ("overview", "plain", "overlay")
+_PRIOR = "prior"
 _SIZE_PX = 480
 _CROP_MM_MIN = 50.0
 _MARK = (255, 208, 60)
@@ -51,13 +52,32 @@ class _Plane:
         )
 
 
-def render_key_images(volume: Volume, findings: Sequence[Finding], max_images: int = 9) -> list[KeyImage]:
-    """Up to `max_images` pictures, three for each finding, in the order given."""
+def render_key_images(
+    volume: Volume, findings: Sequence[Finding], prior: Volume | None = None
+) -> list[KeyImage]:
+    """Three pictures of each finding, in the order given, and of those compared its place in the prior's images."""
     images: list[KeyImage] = []
-    for finding in findings[: max_images // len(_KINDS)]:
+    for finding in findings:
         plane = _plane(volume, finding.slice_index)
         images += [_image(volume, plane, finding, kind) for kind in _KINDS]
+        images += _prior_image(prior, finding) if prior is not None else ()
     return images
+
+
+def _prior_image(prior: Volume, finding: Finding) -> Iterator[KeyImage]:
+    """The cut-out around the same place, of the same size, without marks; none where the prior does not reach."""
+    place = finding.comparison.center_lps_mm if finding.comparison is not None else None
+    if place is None:
+        return
+    index = prior.to_index(np.asarray(place))
+    if not ((index > -0.5) & (index < np.asarray(prior.voxels.shape) - 0.5)).all():
+        return
+    plane = _plane(prior, int(np.rint(index[0])))
+    box = _cut_out(plane, place, finding.long_axis_mm)
+    picture = _windowed(plane.pixels, box, plane.spacing)
+    mm_per_pixel = plane.spacing[1] * (box[2] - box[0]) / picture.width
+    _draw_frame(ImageDraw.Draw(picture), picture, plane, mm_per_pixel)
+    yield _key_image(picture, finding, _PRIOR)
 
 
 def _plane(volume: Volume, slice_index: int) -> _Plane:
@@ -74,7 +94,9 @@ def _plane(volume: Volume, slice_index: int) -> _Plane:
 
 
 def _image(volume: Volume, plane: _Plane, finding: Finding, kind: str) -> KeyImage:
-    box = _whole(plane) if kind == "overview" else _cut_out(plane, finding)
+    box = (
+        _whole(plane) if kind == "overview" else _cut_out(plane, finding.center_lps_mm, finding.long_axis_mm)
+    )
     picture = _windowed(plane.pixels, box, plane.spacing)
     draw = ImageDraw.Draw(picture)
     scale = picture.width / (box[2] - box[0]), picture.height / (box[3] - box[1])
@@ -88,6 +110,10 @@ def _image(volume: Volume, plane: _Plane, finding: Finding, kind: str) -> KeyIma
     elif kind == "overlay":
         _draw_outline(draw, volume, finding, place)
     _draw_frame(draw, picture, plane, plane.spacing[1] / scale[0])
+    return _key_image(picture, finding, kind)
+
+
+def _key_image(picture: Image.Image, finding: Finding, kind: str) -> KeyImage:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     caption = f"Finding {finding.id}, {kind}, window W {WINDOW_WIDTH_HU} L {WINDOW_CENTER_HU} HU"
@@ -106,10 +132,10 @@ def _whole(plane: _Plane) -> tuple[int, int, int, int]:
     return 0, 0, plane.pixels.shape[1], plane.pixels.shape[0]
 
 
-def _cut_out(plane: _Plane, finding: Finding) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) in pixels around the finding, square in mm, inside the slice."""
-    side_mm = max(_CROP_MM_MIN, 2.2 * finding.long_axis_mm)
-    column, row = plane.to_pixels(np.asarray(finding.center_lps_mm))
+def _cut_out(plane: _Plane, center: Point, long_axis_mm: float) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) in pixels around a finding, square in mm, inside the slice."""
+    side_mm = max(_CROP_MM_MIN, 2.2 * long_axis_mm)
+    column, row = plane.to_pixels(np.asarray(center))
     edges: list[tuple[int, int]] = []
     for middle, spacing, length in zip(
         (column, row), (plane.spacing[1], plane.spacing[0]), plane.pixels.shape[::-1], strict=True

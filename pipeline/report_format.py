@@ -72,6 +72,11 @@ def score(value: float) -> str:
     return f"{min(value, 0.99):.2f}" if value < 1 else "1.00"
 
 
+def percent(share: float) -> str:
+    """A share of 0 to 1 in whole percent; what is not all never rounds up to it."""
+    return f"{min(round(100 * share), 99) if share < 1 else 100}{_NARROW}%"
+
+
 def or_dash(value: object) -> str:
     """The text of a value; a dash for None and for nothing but spaces."""
     return ABSENT if value is None else str(value).strip() or ABSENT

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from pipeline.guidelines.of_findings import GuidelineRead
+from pipeline.operating_point import OperatingPoint
 from pipeline.report_prior import PriorRow, ResolvedRow, prior_from_json
+from study.review import Review, ReviewState, Verdict
 
 
 class ReportState(StrEnum):
@@ -26,35 +29,9 @@ class ReportState(StrEnum):
     """A step could not be done; there is no result. Not a negative result."""
 
 
-class Review(StrEnum):
-    """Where a result stands with the people who read it."""
-
-    NOT_REVIEWED = "not_reviewed"
-    REVIEWED = "reviewed"
-    SUPERSEDED = "superseded"
-
-
-class Verdict(StrEnum):
-    """What a physician said of one finding."""
-
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    UNSURE = "unsure"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A physician's verdict on one finding; `at` is text with its zone."""
-
-    finding_id: int
-    verdict: Verdict
-    reviewer: str
-    at: str
-
-
 @dataclass(frozen=True)
 class ReportModel:
-    """The model as every page names it."""
+    """The model as every page names it. operating_point: what was measured of it there, None where nothing was."""
 
     name: str
     version: str
@@ -64,11 +41,14 @@ class ReportModel:
     clearance_status: str
     intended_use: str
     operating_threshold: float | None = None
+    operating_point: OperatingPoint | None = None
 
 
 @dataclass(frozen=True)
 class SeriesRead:
-    """The series that the model read. slice_spacing_mm: between slice centres."""
+    """The series that the model read. slice_spacing_mm: between slice centres. noise_hu: standard deviation in soft
+    tissue, None where there is too little of it.
+    """
 
     description: str
     number: int | None
@@ -77,6 +57,8 @@ class SeriesRead:
     slice_spacing_mm: float
     kernel: str = ""
     manufacturer: str = ""
+    series_instance_uid: str = ""
+    noise_hu: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,17 +73,25 @@ class RadiographRead:
     bits: int
     spacing_mm: tuple[float, float] | None = None
     manufacturer: str = ""
+    series_instance_uid: str = ""
+    sop_instance_uid: str = ""
 
 
 @dataclass(frozen=True)
 class StatementRow:
-    """One statement about the whole image. number: from 1, the `finding_id` of its picture."""
+    """One statement about the whole image. number: from 1, the `finding_id` of its picture.
+
+    sensitivity, specificity: measured at this threshold, in [0, 1]; None where they were not.
+    """
 
     number: int
     label: str
     probability: float
     threshold: float
     is_positive: bool
+    tracking_uid: str = ""
+    sensitivity: float | None = None
+    specificity: float | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +113,8 @@ class FindingRow:
 
     image_number: Instance Number of the measured slice, or the frame number of a multi-frame source;
     the place from below in the volume when the header has neither.
+    mean_hu: of the segment. height_mm: its extent from foot to head.
+    right_share, right_of: of `right_of` marks with such a score in the tests of the model this share was a nodule.
     """
 
     id: int
@@ -140,6 +132,11 @@ class FindingRow:
     category: str | None = None
     solid_part_mm: float | None = None
     pleura_distance_mm: float | None = None
+    tracking_uid: str = ""
+    mean_hu: float | None = None
+    height_mm: float | None = None
+    right_share: float | None = None
+    right_of: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ class KeyImage:
     """A picture of one finding on its measured slice. png is empty where only the name is needed.
 
     kind: "overview" whole slice with a box, "plain" and "overlay" the same cut-out without and with
-    the outline. width, height: in pixels.
+    the outline, "prior" the same place in the earlier study. width, height: in pixels.
     """
 
     name: str
@@ -190,18 +187,23 @@ class ReportView:
     statements: tuple[StatementRow, ...] = ()
     structures: tuple[StructureRow, ...] = ()
     key_images: tuple[KeyImage, ...] = ()
-    decisions: tuple[Decision, ...] = field(default=())
     guideline: GuidelineRead | None = None
-
-    def decision_on(self, finding_id: int) -> Decision | None:
-        """The last decision on a finding."""
-        return next((one for one in reversed(self.decisions) if one.finding_id == finding_id), None)
 
     def count_of(self, what: str) -> int:
         """Findings whose comparison has this state or trend."""
         return sum(
             what in (row.prior.state, row.prior.trend) for row in self.findings if row.prior is not None
         )
+
+    def totals(self) -> list[tuple[str, int]]:
+        """How many findings there are of each category, or of each type where no guideline was applied."""
+        names = [
+            (row.category or "not given")
+            if self.guideline is not None
+            else (row.kind or "not stated").replace("_", "-")
+            for row in self.findings
+        ]
+        return list(Counter(names).items())
 
     def images_of(self, finding_id: int) -> tuple[KeyImage, ...]:
         return tuple(image for image in self.key_images if image.finding_id == finding_id)
@@ -214,6 +216,7 @@ class ReportView:
         """Plain values; the pixels of key images are left out."""
         record = asdict(self.without_pixels())
         record["created_at"] = self.created_at.isoformat()
+        record["review"] = _review_as_json(record["review"])
         for image in record["key_images"]:
             del image["png"]
         return record
@@ -223,9 +226,10 @@ class ReportView:
         """The inverse of `as_json`; `images` gives the PNG of each name."""
         pixels = images or {}
         values = dict(record)
-        values["state"], values["review"] = ReportState(values["state"]), Review(values["review"])
+        values.pop("decisions", None)  # reports of older releases have an empty list
+        values["state"], values["review"] = ReportState(values["state"]), _review(values["review"])
         values["created_at"] = datetime.fromisoformat(values["created_at"])
-        values["model"] = ReportModel(**values["model"]) if values["model"] else None
+        values["model"] = _model(values["model"])
         values["series"] = SeriesRead(**values["series"]) if values["series"] else None
         values["radiograph"] = _radiograph(values.get("radiograph"))
         values["statements"] = tuple(StatementRow(**row) for row in values.get("statements", ()))
@@ -238,9 +242,6 @@ class ReportView:
         values["key_images"] = tuple(
             KeyImage(**image, png=pixels.get(image["name"], b"")) for image in values["key_images"]
         )
-        values["decisions"] = tuple(
-            Decision(**{**one, "verdict": Verdict(one["verdict"])}) for one in values["decisions"]
-        )
         read = values.get("guideline")
         values["guideline"] = GuidelineRead.from_json(read) if read else None
         return cls(**values)
@@ -251,3 +252,28 @@ def _radiograph(record: dict[str, Any] | None) -> RadiographRead | None:
         return None
     spacing = record["spacing_mm"]
     return RadiographRead(**{**record, "spacing_mm": tuple(spacing) if spacing else None})
+
+
+def _model(record: dict[str, Any] | None) -> ReportModel | None:
+    if record is None:
+        return None
+    point = record.get("operating_point")
+    return ReportModel(**{**record, "operating_point": OperatingPoint.from_json(point) if point else None})
+
+
+def _review_as_json(record: dict[str, Any]) -> dict[str, Any]:
+    """Of `asdict`: instants as text."""
+    verdicts = [one | {"at": one["at"].isoformat()} for one in record["verdicts"]]
+    return record | {"at": record["at"].isoformat() if record["at"] else None, "verdicts": verdicts}
+
+
+def _review(record: dict[str, Any] | str) -> Review:
+    if isinstance(record, str):  # of a report of an older release, which nobody could review
+        return Review(ReviewState(record))
+    at, verdicts = record["at"], tuple(_verdict(one) for one in record["verdicts"])
+    return Review(**{**record, "at": datetime.fromisoformat(at) if at else None, "verdicts": verdicts})
+
+
+def _verdict(record: dict[str, Any]) -> Verdict:
+    place = tuple(record["place"]) if record["place"] else None
+    return Verdict(**{**record, "at": datetime.fromisoformat(record["at"]), "place": place})

@@ -88,6 +88,7 @@ def make_result_set(
     superseded: Sequence[Path] = (),
     guideline: ChosenGuideline | None = None,
     kinds: frozenset[str] = ALWAYS_MADE,
+    prior_volume: Volume | None = None,
 ) -> ResultSet:
     """Encode one result. The same arguments give the same bytes, so a repeated step repeats its objects.
 
@@ -95,6 +96,7 @@ def make_result_set(
     instances_root: the folder that the instances' locations are relative to.
     superseded: our own objects of an earlier revision that this result replaces. guideline: applied in the report.
     kinds: the objects that are wanted; those that they refer to are made too, and others of `RESULT_KINDS` are not.
+    prior_volume: the images of the prior that the findings were compared with, where they are here.
     """
     view = build_report(
         study,
@@ -109,6 +111,7 @@ def make_result_set(
         structures=answer.structures,
         model_notes=answer.notes,
         prior=answer.prior,
+        prior_volume=prior_volume,
         revision=revision,
         guideline=guideline,
     )

@@ -5,28 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.report_view import Decision, ReportView, Verdict
-from pipeline.report_view import Review as ReportReview
+from pipeline.report_view import ReportView
 from pipeline.reviews import ReviewItem
-from study.review import Review, ReviewState, VerdictKind
-
-_SHOWN_AS = {
-    VerdictKind.ACCEPT: Verdict.ACCEPTED,
-    VerdictKind.EDIT: Verdict.ACCEPTED,
-    VerdictKind.REJECT: Verdict.REJECTED,
-    VerdictKind.UNSURE: Verdict.UNSURE,
-}
+from study.review import Review
 
 
 def with_review(view: ReportView, items: Sequence[ReviewItem], review: Review) -> ReportView:
-    """The report as it is after the review."""
-    decisions = tuple(
-        Decision(item.number, _SHOWN_AS[said.kind], said.by, f"{said.at:%Y-%m-%d %H:%M %Z}")
-        for item in items
-        if (said := review.of(item.finding_uid)) is not None
+    """The report as it is after the review. Reports of older releases do not know the UIDs of their rows."""
+    uids = {item.number: item.finding_uid for item in items}
+    findings = tuple(replace(row, tracking_uid=uids.get(row.id, row.tracking_uid)) for row in view.findings)
+    statements = tuple(
+        replace(row, tracking_uid=uids.get(row.number, row.tracking_uid)) for row in view.statements
     )
-    state = {
-        ReviewState.REVIEWED: ReportReview.REVIEWED,
-        ReviewState.SUPERSEDED: ReportReview.SUPERSEDED,
-    }.get(review.state, ReportReview.NOT_REVIEWED)
-    return replace(view, review=state, decisions=decisions)
+    return replace(view, review=review, findings=findings, statements=statements)

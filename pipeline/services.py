@@ -30,6 +30,10 @@ class Folders:
     results: Path
     secrets: Path | None = None
 
+    def prior_of(self, study: StudyRecord, product: str, prior_study_id: UUID) -> Path:
+        """Of a prior what a model compares with: its decoded volume."""
+        return self.work_of(study) / "priors" / product / str(prior_study_id)
+
     def work_of(self, study: StudyRecord) -> Path:
         return self.work / str(study.id) / str(study.revision)
 

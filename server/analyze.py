@@ -15,6 +15,7 @@ from typing import Any
 from dicom_gateway.decode import DecodeLimits, decode_image
 from dicom_gateway.decode_errors import DecodeError
 from dicom_gateway.inspect import InspectError, inspect_study
+from dicom_gateway.volume_files import load_volume
 from inference.choose import make_endpoint
 from inference.endpoint import Endpoint
 from inference.errors import InferenceError
@@ -164,7 +165,8 @@ def _run(
         if prior is not None:
             result = _compared(study, image, result, model, endpoint, prior, Path(folder) / "prior")
             clock.lap("compare")
-        _write_results(study, image, result, model, out, language)
+        prior_volume = load_volume(Path(folder) / "prior") if result.answer.prior is not None else None
+        _write_results(study, image, result, model, out, language, prior_volume)
         clock.lap("encode")
     record["status"] = "completed"
     record["findings"] = [finding.as_json() for finding in result.findings]
@@ -216,7 +218,13 @@ def _find_model(name: str) -> Model:
 
 
 def _write_results(
-    study: Study, image: Image, result: InferenceResult, model: Model, out: Path, language: str
+    study: Study,
+    image: Image,
+    result: InferenceResult,
+    model: Model,
+    out: Path,
+    language: str,
+    prior_volume: Volume | None,
 ) -> None:
     now = datetime.now(UTC)
     results = make_result_set(
@@ -232,6 +240,7 @@ def _write_results(
         instances_root=Path("/"),
         language=language,
         kinds=RESULT_KINDS,
+        prior_volume=prior_volume,
     )
     for one in results.objects:
         (out / one.file_name(model.manifest.product_code)).write_bytes(one.content)

@@ -67,7 +67,8 @@ class Comparison:
     """The same nodule in an earlier study. state: "matched", or "new" where the earlier study showed none there.
 
     days: between the studies, None where a date is not known. Sizes are those of then. was_marked: whether the model
-    had marked it there; else it was measured where the nodule of now would have been.
+    had marked it there; else it was measured where the nodule of now would have been. center_lps_mm: that place in the
+    earlier scan; None in records of older releases.
     """
 
     state: str
@@ -78,6 +79,7 @@ class Comparison:
     tracking_uid: str | None = None
     was_marked: bool = False
     growth: Growth | None = None
+    center_lps_mm: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.growth, dict):  # of a stored record

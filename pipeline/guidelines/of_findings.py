@@ -51,7 +51,11 @@ class GuidelineRead:
         return cls(**{**record, "notes": tuple(GuidelineNote(**note) for note in record["notes"])})
 
     def category_of(self, finding_id: int) -> str | None:
-        return next((note.category for note in self.notes if note.finding_id == finding_id), None)
+        note = self.note_of(finding_id)
+        return note.category if note is not None else None
+
+    def note_of(self, finding_id: int) -> GuidelineNote | None:
+        return next((note for note in self.notes if note.finding_id == finding_id), None)
 
 
 def chosen_guideline(name: str | None, setting: str | None) -> ChosenGuideline | None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline.key_images import render_key_images
 from pipeline.report_view import KeyImage
+from study.nodule import Comparison
 from study.volume import Volume
 from tests.report_builders import lung_volume
 from tests.result_builders import ball
@@ -71,10 +72,28 @@ def test_the_window_is_the_one_that_is_written() -> None:
     assert "W 1500 L -600" in image.caption
 
 
-def test_no_more_images_than_asked_for() -> None:
+def test_what_was_compared_is_shown_in_the_prior_at_the_same_place_and_size() -> None:
     volume = lung_volume()
-    findings = [ball(volume, (-10, 4, 10), 8.0, id=number) for number in range(1, 6)]
-    assert len(render_key_images(volume, findings, 7)) == 6
+    affine = volume.affine_mm.copy()
+    affine[0, 3] += 3.0  # breathed elsewhere
+    moved = replace(volume, affine_mm=affine)
+    found = ball(volume, (-10, 4, 10), 8.0)
+    then = Comparison("matched", "20240901", 100, 8.0, 268.0, center_lps_mm=(-7.0, 4.0, 10.0))
+    images = render_key_images(volume, [replace(found, comparison=then)], moved)
+    assert [image.kind for image in images] == ["overview", "plain", "overlay", "prior"]
+    plain, prior = images[1], images[3]
+    assert (plain.width, plain.height) == (prior.width, prior.height)
+    assert brightest(prior) == pytest.approx(brightest(plain), abs=0.03)
+
+
+@pytest.mark.parametrize("place", [None, (900.0, 0.0, 0.0)])
+def test_a_place_that_the_prior_does_not_show_has_no_picture(
+    place: tuple[float, float, float] | None,
+) -> None:
+    volume = lung_volume()
+    then = Comparison("new", "20240901", 100, center_lps_mm=place)
+    images = render_key_images(volume, [replace(ball(volume, (-10, 4, 10), 8.0), comparison=then)], volume)
+    assert len(images) == 3
 
 
 def test_a_finding_at_the_edge_is_drawn_whole() -> None:

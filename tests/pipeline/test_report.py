@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
-from pipeline.report import render_report_html
+from pipeline.report import _environment, render_report_html, report_values
 from pipeline.report_text import ZH
-from pipeline.report_view import Decision, ReportState, ReportView, Review, Verdict
+from pipeline.report_view import ReportState, ReportView
 from pipeline.status import StudyStatus
+from study.nodule import NoduleKind
+from study.review import Review, ReviewState, Verdict, VerdictKind
 from tests.report_builders import manifest, rejected, report
 
 PAYLOADS = (
@@ -42,6 +47,19 @@ class _Tree(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text.append(data)
+
+
+AT = datetime(2025, 3, 4, 9, 1, tzinfo=timezone(timedelta(hours=8)))
+
+
+def verdict(finding: int, kind: VerdictKind, **values: Any) -> Verdict:
+    """Dr Roe's word on one of the two findings of `report`."""
+    uid = {row.id: row.tracking_uid for row in report().findings}[finding]
+    return Verdict(**{"finding_uid": uid, "kind": kind, "by": "Dr Roe", "at": AT, **values})
+
+
+def reviewed(*verdicts: Verdict, by: str = "Dr Roe") -> Review:
+    return Review(ReviewState.REVIEWED, by, AT, verdicts, 1)
 
 
 def html_of(view: ReportView, language: str = "en", *, for_print: bool = True) -> str:
@@ -89,7 +107,7 @@ class TestHostileText:
                     base.model, clearance_status=text, intended_use=text, title=text, publisher=text
                 ),
                 series=replace(base.series, description=text, kernel=text),
-                decisions=(Decision(1, Verdict.ACCEPTED, text, text),),
+                review=reviewed(verdict(1, VerdictKind.ACCEPT, note=text), by=text),
             )
 
         assert _Tree(html_of(view(payload))).elements == _Tree(html_of(view("x"))).elements
@@ -120,7 +138,7 @@ class TestContent:
         assert all((row.lobe, row.kind, row.prior, row.category) == (None,) * 4 for row in view.findings)
         html = html_of(view)
         table = html[html.index("<tbody>") : html.index("</tbody>")]
-        assert len(re.findall(r"<td[^>]*>—</td>", table)) == 4 * len(view.findings)
+        assert len(re.findall(r"<td[^>]*>—</td>", table)) == 6 * len(view.findings)
         assert "<td>0" not in table
 
     def test_the_image_number_is_the_one_the_pacs_shows(self) -> None:
@@ -155,21 +173,36 @@ class TestContent:
         assert (view.state, view.findings, view.key_images) == (ReportState.NOT_ANALYSED, (), ())
         assert report(status=StudyStatus.FAILED, reason=("X", "y")).state is ReportState.FAILED
 
-    def test_a_report_is_reviewed_when_each_finding_has_a_decision(self) -> None:
-        one = Decision(1, Verdict.ACCEPTED, "Dr Roe", "2025-03-04 09:00 UTC+08:00")
-        both = (one, Decision(2, Verdict.REJECTED, "Dr Roe", "2025-03-04 09:01 UTC+08:00"))
-        assert report(decisions=(one,)).review is Review.NOT_REVIEWED
-        assert report(decisions=both).review is Review.REVIEWED
-        text = text_of(report(decisions=both))
-        assert "AI result, reviewed" in text
-        assert "AI result, not reviewed" not in text
-        assert "rejected Dr Roe 2025-03-04 09:01 UTC+08:00" in text
+    def test_who_has_reviewed_it_and_what_was_said_of_each_finding_is_in_words(self) -> None:
+        text = text_of(
+            report(
+                review=reviewed(
+                    verdict(1, VerdictKind.REJECT, note="a vessel"),
+                    verdict(2, VerdictKind.EDIT, size_mm=8.04, nodule_kind=NoduleKind.SOLID),
+                    Verdict(
+                        "2.25.9", VerdictKind.MISSED, "Dr Roe", AT, size_mm=5.0, place=("1.2.3.4", 10.0, 12.0)
+                    ),
+                )
+            )
+        )
+        assert "AI result, reviewed Dr Roe , 2025-03-04 09:01:00 UTC+08:00" in text
+        assert "not reviewed" not in text
+        assert "rejected Dr Roe 2025-03-04 09:01:00 UTC+08:00 a vessel" in text
+        assert "— solid 7.2 8.0 8.0 × 6.4" in text  # what the model said, struck, and what the person says
+        assert "+1 added by a person 5.0" in text
 
-    def test_a_superseded_report_says_so(self) -> None:
-        assert "Do not use this one" in text_of(report(is_superseded=True))
+    def test_a_review_that_has_begun_is_not_a_review(self) -> None:
+        begun = Review(ReviewState.IN_REVIEW, verdicts=(verdict(1, VerdictKind.UNSURE),))
+        text = text_of(report(review=begun))
+        assert "AI result, review begun and not finished" in text
+        assert "Not for use without review by a physician." in text
+        assert "unsure Dr Roe" in text
 
-    def test_a_report_without_findings_is_never_reviewed(self) -> None:
-        assert report(findings=()).review is Review.NOT_REVIEWED
+    def test_a_superseded_report_says_so_and_links_the_newer_one(self) -> None:
+        old = report(review=Review(ReviewState.SUPERSEDED))
+        assert "Do not use this one" in text_of(old)
+        values = report_values(old, "en", str, newer_href="/studies/1")
+        assert '<a href="/studies/1">' in _environment().get_template("report_body.html").render(**values)
 
     def test_missing_patient_data_are_dashes(self) -> None:
         empty = dict.fromkeys(("name", "patient_id", "birth_date", "sex", "age"), "")
@@ -190,7 +223,23 @@ class TestChinese:
 
 class TestStoring:
     def test_a_view_survives_json(self) -> None:
-        view = report(decisions=(Decision(1, Verdict.UNSURE, "Dr Roe", "now"),))
+        added = Verdict(
+            "2.25.9", VerdictKind.MISSED, "Dr Roe", AT, nodule_kind=NoduleKind.SOLID, place=("1.2", 1.0, 2.0)
+        )
+        view = report(review=reviewed(verdict(1, VerdictKind.UNSURE), added))
         images = {image.name: image.png for image in view.key_images}
         assert ReportView.from_json(view.as_json(), images) == view
         assert ReportView.from_json(rejected().as_json()) == rejected()
+
+    def test_a_report_of_an_older_release_is_read(self) -> None:
+        record = json.loads(json.dumps(report().as_json()))
+        record |= {"review": "not_reviewed", "decisions": []}
+        del record["model"]["operating_point"]
+        for row in record["findings"]:
+            for key in ("tracking_uid", "mean_hu", "height_mm", "right_share", "right_of"):
+                del row[key]
+        for key in ("series_instance_uid", "noise_hu"):
+            del record["series"][key]
+        old = ReportView.from_json(record)
+        assert old.review == Review(ReviewState.NOT_REVIEWED)
+        assert "was not measured" in text_of(old)

@@ -28,8 +28,8 @@ def rows(view: ReportView, language: str = "en") -> list[str]:
 def test_each_row_says_lobe_kind_solid_part_and_change(view: ReportView) -> None:
     grown, new = rows(view)
     assert "right lower lobe 12 mm from the pleura solid 7.2" in grown
-    assert "6.0 mm · 113 mm³ grown +121 %" in grown
-    assert re.search(r"95 %: \+\d+ % to \+\d+ % doubles in 160 days \(\d+–\d+\)", grown)
+    assert "250 113 6.0 mm +121 % grown" in grown
+    assert re.search(r"95 %: \+\d+ % to \+\d+ % 160 \d+–\d+ —", grown)
     assert "left upper lobe touches the pleura part-solid solid part 3.1 mm" in new
     assert re.search(r"78 new —", new)
 
@@ -45,7 +45,7 @@ def test_the_conclusion_counts_what_changed_and_names_what_is_gone(view: ReportV
 def test_it_is_told_in_chinese_too(view: ReportView) -> None:
     grown, new = rows(view, "zh")
     assert "右肺下叶 距胸膜 12 mm 实性" in grown
-    assert "增大 +121 %" in grown
+    assert "+121 % 增大" in grown
     assert "部分实性 实性成分 3.1 mm" in new
     assert "新发" in new
     assert "无法" not in grown

@@ -10,9 +10,9 @@ from pipeline.report_view import (
     ReportModel,
     ReportState,
     ReportView,
-    Review,
     SeriesRead,
 )
+from study.review import Review, ReviewState
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
@@ -24,7 +24,7 @@ def small_report(study_id: str, patient_name: str = "DOE^JANE", text: str = "pla
     """A report with one finding and one picture, every text of it from outside."""
     return ReportView(
         state=ReportState.FINDINGS,
-        review=Review.NOT_REVIEWED,
+        review=Review(ReviewState.NOT_REVIEWED),
         patient_name=patient_name,
         patient_id=text,
         patient_birth_date="19580312",

@@ -25,7 +25,7 @@ def test_each_finding_has_its_category_and_the_worst_stands_in_the_conclusion() 
     view = read_under("lung_rads_2022", Setting.SCREENING)
     assert [(row.mean_diameter_mm, row.category) for row in view.findings] == [(7.2, "3"), (4.5, "2")]
     text = text_of(view)
-    assert "Guideline category: Lung-RADS v2022 3" in text
+    assert "Lung-RADS v2022 3 2 findings marked as possible pulmonary nodules" in text
     assert "Solid, at baseline, 6 to < 8 mm: Low-dose CT in 6 months." in text
     assert "Christensen et al., Chest 2024" in text
 
