@@ -21,6 +21,10 @@ FUNCTIONS = {
     "decode": "dicom_gateway.decode_child",
     "decode_radiograph": "dicom_gateway.radiograph_child",
     "source_headers": "dicom_gateway.source_headers_child",
+    "web_index": "dicom_gateway.web_index_child",
+    "web_frames": "dicom_gateway.web_frames_child",
+    "web_render": "dicom_gateway.web_render_child",
+    "bulk_data": "dicom_gateway.bulk_data_child",
 }
 
 

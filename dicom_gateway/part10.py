@@ -24,8 +24,10 @@ from pydicom.uid import (
 PREAMBLE_BYTES = 128
 UNDEFINED_LENGTH = 0xFFFFFFFF
 PIXEL_DATA = 0x7FE00010
+FLOAT_PIXEL_DATA = 0x7FE00008
+DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 # Float and Double Float Pixel Data come before it; the extended offset tables come before them.
-_FIRST_PIXEL_TAG = 0x7FE00008
+_FIRST_PIXEL_TAG = FLOAT_PIXEL_DATA
 # 512 slices of 512 x 512 x 8 bit; a deflated bomb of half a MiB otherwise inflates to a thousand times that.
 INFLATED_BYTES_MAX = 128 << 20
 _INFLATE_STEP_BYTES = 1 << 20
@@ -40,12 +42,13 @@ class PixelElement:
     """Where the value of Pixel Data lies in the (inflated) file.
 
     length_bytes: as declared, None for undefined length (encapsulated). available_bytes: from the offset to
-    the end of the file.
+    the end of the file. tag: `PIXEL_DATA`, or Float or Double Float Pixel Data in its place.
     """
 
     offset: int
     length_bytes: int | None
     available_bytes: int
+    tag: int = PIXEL_DATA
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,10 @@ class _Guard:
     def __call__(self, tag: Any, _vr: str | None, length: int) -> bool:
         number = int(tag)  # pydicom's own tags compare in ten times the time
         if number > self._last_tag:
-            if number == PIXEL_DATA:
+            if number in (PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA):
                 here = self._body.tell()
                 declared = None if length == UNDEFINED_LENGTH else length
-                self.pixels = PixelElement(here, declared, self._size - here)
+                self.pixels = PixelElement(here, declared, self._size - here, number)
             return True
         # pydicom returns what is left of a value that is longer than the file, without a word.
         if length != UNDEFINED_LENGTH and length > self._size - self._body.tell():

@@ -60,7 +60,7 @@ _Decoder = Callable[[bytes], NDArray[Any]]
 _SizeReader = Callable[[bytes], FrameSize]
 # Lossless JPEG goes through libjpeg-turbo as well: the smaller decoders for it (liblj92) write out of bounds on
 # damaged streams.
-_CODECS: dict[str, tuple[_SizeReader, _Decoder]] = {
+CODECS: dict[str, tuple[_SizeReader, _Decoder]] = {
     str(JPEGBaseline8Bit): (jpeg_frame_size, imagecodecs.jpeg8_decode),
     str(JPEGExtended12Bit): (jpeg_frame_size, imagecodecs.jpeg8_decode),
     str(JPEGLossless): (jpeg_frame_size, imagecodecs.jpeg8_decode),
@@ -70,7 +70,7 @@ _CODECS: dict[str, tuple[_SizeReader, _Decoder]] = {
     str(JPEG2000Lossless): (jpeg2000_frame_size, imagecodecs.jpeg2k_decode),
     str(JPEG2000): (jpeg2000_frame_size, imagecodecs.jpeg2k_decode),
 }
-SUPPORTED_SYNTAXES = NATIVE_SYNTAXES | frozenset(_CODECS) | {str(RLELossless)}
+SUPPORTED_SYNTAXES = NATIVE_SYNTAXES | frozenset(CODECS) | {str(RLELossless)}
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _decode(encoded: bytes, pixel_format: PixelFormat) -> tuple[NDArray[Any], in
         kind = f"<u{sample_bytes}"
         unpacked = np.frombuffer(imagecodecs.dicomrle_decode(encoded, kind), kind)
         return unpacked.reshape(shape), pixel_format.bits_stored
-    read_size, decode = _CODECS[syntax]
+    read_size, decode = CODECS[syntax]
     size = read_size(encoded)
     if (size.rows, size.columns, size.components) != (*shape, 1) or size.bits > pixel_format.bits_allocated:
         raise PixelDataUnreadable(

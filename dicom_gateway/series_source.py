@@ -26,7 +26,7 @@ from dicom_gateway.decode_errors import (
 )
 from dicom_gateway.frame_headers import HEADER_TAGS, FrameHeader, frame_count, read_frames
 from dicom_gateway.geometry import Plane
-from dicom_gateway.part10 import FileUnreadable, Header, PixelElement, open_body, read_header
+from dicom_gateway.part10 import PIXEL_DATA, FileUnreadable, Header, PixelElement, open_body, read_header
 from dicom_gateway.pixels import LOSSY_SYNTAXES, NATIVE_SYNTAXES, SUPPORTED_SYNTAXES, PixelFormat, Rescale
 from study.sentences import say
 
@@ -150,7 +150,7 @@ def source_of(path: Path, header: Header, ordinal: int) -> Source:
     number = ordinal if number is None else number
     if header.transfer_syntax_uid not in SUPPORTED_SYNTAXES:
         raise TransferSyntaxNotSupported(f"the transfer syntax of instance {number} is not supported")
-    if header.pixels is None:
+    if header.pixels is None or header.pixels.tag != PIXEL_DATA:
         raise PixelDataUnreadable(f"instance {number} has no pixel data")
     if (header.pixels.length_bytes or 0) > header.pixels.available_bytes:
         raise PixelDataUnreadable(f"the pixel data of instance {number} ends before its declared length")

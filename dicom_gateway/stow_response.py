@@ -83,7 +83,7 @@ class StowResult:
         return 409 if kinds else 400
 
     def dataset(self) -> dict[str, Any]:
-        """The Store Instances Response Module in the DICOM JSON model; without Retrieve URLs: nothing is served."""
+        """The Store Instances Response Module in the DICOM JSON model; no Retrieve URLs: who stores does not read."""
         failed, other = [], []
         for verdict in self._refused:
             assert verdict.refusal is not None

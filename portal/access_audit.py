@@ -21,6 +21,15 @@ from portal.context import Identity
 
 log = logging.getLogger("radmeter.audit")
 
+_SERIES = "/series/{series_instance_uid}"
+_INSTANCE = f"{_SERIES}/instances/{{sop_instance_uid}}"
+# Metadata names the patient as much as pixels show them.
+DICOMWEB_OF_STUDY = [
+    *("", "/metadata", "/thumbnail", "/series", "/instances"),
+    *(_SERIES + end for end in ("", "/metadata", "/thumbnail", "/instances")),
+    *(_INSTANCE + end for end in ("", "/metadata", "/rendered", "/thumbnail", "/bulkdata/{element:path}")),
+    *(f"{_INSTANCE}/frames/{{frames}}{end}" for end in ("", "/rendered", "/thumbnail")),
+]
 # method and route → event. A route that is missing here records its own event, or shows no patient and changes
 # nothing: `tests/portal/route_audit.py` says which.
 EVENT_OF = {
@@ -36,6 +45,13 @@ EVENT_OF = {
     "GET /api/v1/studies/{study_id}/result": AuditEvent.STUDY_VIEWED,
     "GET /studies/{study_id}/images/{name}": AuditEvent.IMAGES_VIEWED,
     "GET /studies/{study_id}/report.pdf": AuditEvent.REPORT_EXPORTED,
+    "GET /dicom-web/studies": AuditEvent.STUDIES_QUERIED,
+    "GET /dicom-web/series": AuditEvent.STUDIES_QUERIED,
+    "GET /dicom-web/instances": AuditEvent.STUDIES_QUERIED,
+    **{
+        f"GET /dicom-web/studies/{{study_instance_uid}}{rest}": AuditEvent.IMAGES_VIEWED
+        for rest in DICOMWEB_OF_STUDY
+    },
     "POST /studies/{study_id}/order": AuditEvent.STUDY_CHANGED,
     "POST /studies/{study_id}/cancel": AuditEvent.STUDY_CHANGED,
     "POST /studies/{study_id}/send-again": AuditEvent.STUDY_CHANGED,

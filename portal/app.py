@@ -24,7 +24,7 @@ from pipeline.errors import StudyNotFound
 from pipeline.report import TEMPLATES
 from portal import health
 from portal.access_audit import AccessAudit
-from portal.api import docs, money, rails, stow, studies, usage_events
+from portal.api import docs, money, qido, rails, stow, studies, usage_events, wado, wado_frames
 from portal.attempt import NOT_FOUND
 from portal.auth import create_first_admin
 from portal.context import PortalContext
@@ -106,6 +106,9 @@ ROUTES = (
     usage_events,
     docs,
     rails,
+    qido,
+    wado,
+    wado_frames,
     stow,
     health,
 )
@@ -154,6 +157,8 @@ def _answer_errors(app: FastAPI) -> None:
     """The one table from errors to HTTP."""
 
     def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and (error.status_code, request.method) == (405, "OPTIONS"):
+            return Response(status_code=204, headers=error.headers)
         if isinstance(error, (StudyNotFound, *NOT_FOUND)):
             error = PageNotFound()
         if isinstance(error, BillingError):

@@ -12,6 +12,7 @@ import procrastinate
 from prometheus_client import CollectorRegistry
 
 from dicom_gateway.instance_sink import RecordOutcome
+from dicom_gateway.web_index import WebIndex
 from pipeline.database import Database
 from pipeline.queue import deferring_app
 from pipeline.ways_out.send_mail import MailServer
@@ -67,6 +68,16 @@ class PortalContext:
     def secrets_directory(self) -> Path:
         """Keys and secrets as files, readable by the server alone."""
         return self.data_root / "secrets"
+
+    @property
+    def instances_root(self) -> Path:
+        """Where received instances lie."""
+        return self.data_root / "instances"
+
+    @cached_property
+    def web_index(self) -> WebIndex:
+        """Metadata of instances, for DICOMweb."""
+        return WebIndex(self.data_root / "dicomweb")
 
     @property
     def viewer_root(self) -> Path:

@@ -235,3 +235,24 @@ class NotAcceptable(PortalError):
 
     status = 406
     code = "not_acceptable"
+
+
+class QueryNotUnderstood(PortalError):
+    """A part of the address or the query is not understood."""
+
+    code = "query_not_understood"
+
+
+class InstanceGone(PortalError):
+    """The instance was here and is no more: another revision took its place, or its file is gone."""
+
+    status = 410
+    code = "gone"
+
+
+class TooManyImages(PortalError):
+    """Too many images are being decoded. Try again in a moment."""
+
+    status = 503
+    code = "too_many_images"
+    retry_after_s = 3

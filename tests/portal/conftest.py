@@ -18,6 +18,7 @@ from portal import passwords
 from portal.context import PortalContext
 from tests.conftest import fresh_database
 from tests.portal.browser_checks import CHROMIUM, CHROMIUM_ARGUMENTS, Watched, watch
+from tests.portal.dicomweb_archive import Archive, open_archive
 from tests.portal.live_portal import live_portal
 from tests.portal.portal_site import Site
 
@@ -104,3 +105,16 @@ def browser(chromium: tuple[Browser, asyncio.AbstractEventLoop]) -> Iterator[Bro
 @pytest.fixture
 def watched(portal_url: str, browser: Browser) -> Watched:
     return watch(browser, portal_url)
+
+
+@pytest.fixture(scope="session")
+def archive(
+    postgres_url: str, migrated_template: str, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Archive]:
+    """A listening portal whose store holds images in many transfer syntaxes."""
+    with (
+        fresh_database(postgres_url, template=migrated_template) as url,
+        open_site(url, tmp_path_factory.mktemp("archive")) as opened,
+        open_archive(opened, shared_data) as made,
+    ):
+        yield made

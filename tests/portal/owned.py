@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from billing import credit_notes, reconcile, statement, wallet_sale
 from billing import store as billing_store
 from billing.reconcile import Reconciliation
 from billing.splits import payout_statement
+from dicom_gateway.instance_store import locate
 from pipeline import rule_store
 from pipeline.database import Connection
 from tests.billing.limits_builders import MEMBERSHIP
 from tests.portal.portal_site import Site
 from tests.portal.report_seed import small_report
 from tests.portal.seeds import add_contract, add_result, add_usage, write_report
+from tests.result_builders import synthetic_headers
 
 LAST_MONTH = (datetime.now(UTC).replace(day=1) - timedelta(days=10)).replace(hour=12)
 
@@ -36,6 +42,7 @@ class Owned:
     credit_note_id: int
     reconciliation_id: int
     wallet_contract_id: int
+    study_instance_uid: str
 
 
 def payee_of(tenant: str) -> str:
@@ -45,7 +52,9 @@ def payee_of(tenant: str) -> str:
 def fill(site: Site, tenant: str) -> Owned:
     mark = f"MARK{tenant.upper()}"
     header = {"patient_name": mark, "patient_id": mark, "accession_number": mark, "description": mark}
-    study_id = site.add_study(tenant, header=header)
+    study_instance_uid = f"2.25.{zlib.crc32(tenant.encode())}"
+    study_id = site.add_study(tenant, header=header, study_instance_uid=study_instance_uid)
+    add_image(site, tenant, study_id, study_instance_uid, mark)
     view = small_report(study_id, patient_name=mark)
     write_report(site, study_id, view, with_pdf=False)
     pdf = site.context.results_root / study_id / "1/report.pdf"
@@ -103,7 +112,37 @@ def fill(site: Site, tenant: str) -> Owned:
         note.credit_note_id,
         compared.reconciliation_id,
         wallet_contract_id,
+        study_instance_uid,
     )
+
+
+def add_image(site: Site, tenant: str, study_id: str, study_uid: str, mark: str) -> None:
+    """One received instance with pixels and with the tenant's mark in its header."""
+    (image,) = synthetic_headers(1, 16, PatientName=mark, PatientID=mark, StudyInstanceUID=study_uid)
+    image.SeriesInstanceUID, image.SOPInstanceUID = f"{study_uid}.1", f"{study_uid}.1.1"
+    image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 16, 15, 1
+    image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
+    image.add_new(0x00281201, "OW", bytes(2048))
+    image.PixelData = bytes(16 * 16 * 2)
+    location = locate(tenant, study_uid, image.SeriesInstanceUID, image.SOPInstanceUID, mark)
+    path = site.context.instances_root / location
+    path.parent.mkdir(parents=True)
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image.save_as(path, enforce_file_format=True)
+    site.owner.execute(
+        """WITH arrived AS (
+             INSERT INTO arrival (tenant, study_id, ae_title, first_at, new_count, closed_at, outcome)
+             VALUES (%(tenant)s, %(study)s, 'PACS', now(), 1, now(), 'assembled') RETURNING id)
+           INSERT INTO instance (tenant, sop_instance_uid, study_id, series_instance_uid, sop_class_uid,
+                                 transfer_syntax_uid, modality, location, blake3, size_bytes, arrival_id)
+           SELECT %(tenant)s, %(sop)s, %(study)s, %(series)s, %(class)s, %(syntax)s, 'CT', %(location)s, %(mark)s, 1,
+                  id FROM arrived""",
+        {
+            "tenant": tenant, "study": study_id, "sop": image.SOPInstanceUID, "series": image.SeriesInstanceUID,
+            "class": image.SOPClassUID, "syntax": ExplicitVRLittleEndian, "location": location, "mark": mark,
+        },
+    )  # fmt: skip
 
 
 def compare(conn: Connection, tenant: str, mark: str) -> Reconciliation:
@@ -131,8 +170,13 @@ def address(path: str, own: Owned) -> str:
         "package": "three-screenings",
         "owner": f"member-{own.mark}",
         "product": f"model-of-{own.tenant}",
+        "study_instance_uid": own.study_instance_uid,
+        "series_instance_uid": f"{own.study_instance_uid}.1",
+        "sop_instance_uid": f"{own.study_instance_uid}.1.1",
+        "frames": "1",
+        "element": "00281201",
     }
-    filled = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], path)
+    filled = re.sub(r"\{(\w+)(?::path)?\}", lambda match: values[match[1]], path)
     query = {
         "/peers/edit": f"?ae_title={own.ae_title}",
         "/destinations/edit": f"?name=DEST{own.mark}",

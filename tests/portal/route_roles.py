@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+STUDIES = {"admin", "operator", "radiologist"}
+DICOMWEB = "/dicom-web/studies/{study_instance_uid}"
+SERIES = DICOMWEB + "/series/{series_instance_uid}"
+INSTANCE = SERIES + "/instances/{sop_instance_uid}"
 MONEY = {"admin", "approver", "auditor", "finance"}
 EVERYBODY = MONEY | {"hospital", "operator", "radiologist", "referrer", "vendor"}
 ROLES_OF = {
@@ -65,4 +69,16 @@ ROLES_OF = {
     "/models/health": {"admin", "operator"},
     "/models/health/{product}/plot.png": {"admin", "operator"},
     "/models": MONEY | {"radiologist", "operator"},
+    "/dicom-web/studies": STUDIES,
+    "/dicom-web/series": STUDIES,
+    "/dicom-web/instances": STUDIES,
+} | {
+    path + end: STUDIES
+    for path, ends in (
+        (DICOMWEB, ("", "/metadata", "/series", "/instances", "/thumbnail")),
+        (SERIES, ("", "/metadata", "/instances", "/thumbnail")),
+        (INSTANCE, ("", "/metadata", "/rendered", "/thumbnail", "/bulkdata/{element:path}")),
+        (INSTANCE + "/frames/{frames}", ("", "/rendered", "/thumbnail")),
+    )
+    for end in ends
 }

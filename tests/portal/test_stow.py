@@ -40,7 +40,7 @@ class TestStored:
         said = Dataset.from_json(answer.text)
         assert [item.ReferencedSOPInstanceUID for item in said.ReferencedSOPSequence] == uids
         assert "FailedSOPSequence" not in said
-        assert "RetrieveURL" not in said  # nothing is served there
+        assert "RetrieveURL" not in said  # who stores does not read
         assert {row["sop_instance_uid"] for row in live.instances()} == set(uids)
         assert len(live.stored_files()) == 100
         assert live.temporary_files() == []
