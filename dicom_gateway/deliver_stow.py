@@ -1,4 +1,4 @@
-"""Deliver: STOW-RS as user agent (PS3.18 section 10.5), one request for a list of files.
+"""Deliver: STOW-RS as user agent (PS3.18 section 10.5), one request for a list of files, else for each.
 
 The files are streamed as they are. An instance counts as acknowledged only when the answer names it as stored; a
 success without that list (a proxy's, say) is none. What a server does wrong is an outcome, never an exception.
@@ -38,6 +38,8 @@ _BYTES_PER_S_MIN = 64 * KIB
 
 _FAILED, _REFERENCED, _UID = "00081198", "00081199", "00081155"
 _FAILURE_REASON, _WARNING_REASON = "00081197", "00081196"
+# One instance in a request may be what the server does not like; sent alone, each has an answer of its own.
+_SENT_ALONE = frozenset({400, 409, 413, 415, 422})
 # Not the instance's fault and not the moment's: somebody has to change something first, here or there.
 _REFUSALS = frozenset({400, 401, 403, 404, 405, 406, 411, 413, 414, 415, 421, 422, 426, 501})
 
@@ -70,6 +72,8 @@ def stow_instances(
         except NotAPart10File as error:
             unreadable[path] = str(error)
     answer = _post(destination, list(metas)) if metas else _Answer()
+    if answer.is_of_whole and len(metas) > 1:
+        return [one for path in paths for one in stow_instances([path], destination, on_progress)]
     outcomes = []
     for path in paths:
         if path in metas:
@@ -111,6 +115,8 @@ class _Answer:
     error: str = "no answer from the server"
     is_refusal: bool = False
     retry_after_s: float | None = None
+    is_of_whole: bool = False
+    """The request as a whole was refused, and that may be one instance's doing."""
 
     def outcome_of(self, meta: FileMeta, path: Path) -> DeliveryOutcome:
         uid = meta.sop_instance_uid
@@ -193,7 +199,10 @@ def _read(response: httpx.Response, ends_at: float) -> _Answer:
     if named is None:
         missing = "without naming the instances that it stored" if code < 300 else "and names no instance"
         error = f"the server answers HTTP {code} {missing}"
-        return _Answer(error=error, is_refusal=code in _REFUSALS, retry_after_s=retry_after)
+        is_of_whole = code in _SENT_ALONE
+        return _Answer(
+            error=error, is_refusal=code in _REFUSALS, retry_after_s=retry_after, is_of_whole=is_of_whole
+        )
     stored, failed = named
     # Only these two say that something was stored (PS3.18 table 10.5.3-1).
     kept = stored if code in (200, 202) else {}

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.status import DUPLICATE_SOP_INSTANCE
-from pipeline import audit, peers, store
+from pipeline import audit, fallbacks, peers, store
 from pipeline.database import Connection
 from pipeline.destinations import MESSAGE_KINDS, DestinationRecord, find_destination, list_destinations
 from pipeline.errors import StudyFailed
@@ -71,10 +71,10 @@ def plan(conn: Connection, study: StudyRecord) -> list[str]:
 
 
 def kinds_taken(conn: Connection, study: StudyRecord) -> frozenset[str]:
-    """The kinds of objects that any destination of the study takes."""
+    """The kinds of objects that any destination of the study takes, and those that may have to stand in for them."""
     names = {name for several in names_by_product(conn, study, study.to_run).values() for name in several}
     found = [find_destination(conn, study.tenant, name) for name in names]
-    return frozenset(kind for one in found if one is not None for kind in one.object_kinds)
+    return frozenset(kind for one in found if one is not None for kind in (*one.object_kinds, *one.stand_ins))
 
 
 def names_by_product(conn: Connection, study: StudyRecord, choices: Iterable[Row]) -> dict[str, list[str]]:
@@ -107,7 +107,8 @@ class Waiting:
 
 def waiting(conn: Connection, study: StudyRecord, destination: str) -> Waiting:
     rows = conn.execute(
-        """SELECT d.sop_instance_uid, d.attempts, d.last_error, d.waiting_since, o.kind, o.location,
+        """SELECT d.sop_instance_uid, d.attempts, d.last_error, d.waiting_since, o.kind, o.location, o.product,
+                  o.revision, o.review,
                   extract(epoch FROM d.next_at - clock_timestamp())::float AS due_in_s,
                   extract(epoch FROM clock_timestamp() - d.waiting_since)::float AS waited_s
            FROM delivery d JOIN result_object o USING (tenant, sop_instance_uid)
@@ -147,6 +148,8 @@ def record_outcome(
         store.note(conn, study, "delivery_given_up", detail=detail | {"state": state})
     elif state == "waiting" and outcome.error != row["last_error"]:
         store.note(conn, study, "delivery_incomplete", detail=detail)
+    if state != "waiting":
+        fallbacks.settle(conn, study, target, row)
     return state
 
 
@@ -195,9 +198,9 @@ def _reason(rows: list[Row]) -> tuple[str, str]:
 def send_again(conn: Connection, study: StudyRecord, destination: str | None = None) -> list[str]:
     """Let what was given up of a locked study wait once more; returns the destinations."""
     rows = conn.execute(
-        """UPDATE delivery SET state = 'waiting', attempts = 0, next_at = clock_timestamp(),
+        """UPDATE delivery SET state = 'waiting', replaced_by = NULL, attempts = 0, next_at = clock_timestamp(),
                waiting_since = clock_timestamp()
-           WHERE tenant = %s AND study_id = %s AND state IN ('refused', 'dead')
+           WHERE tenant = %s AND study_id = %s AND state IN ('refused', 'dead', 'replaced')
              AND (%s::text IS NULL OR destination = %s)
            RETURNING destination""",
         (study.tenant, study.id, destination, destination),

@@ -28,6 +28,8 @@ CHARACTER_SETS = {"UNICODE UTF-8": "utf-8", "GB 18030-2000": "gb18030"}
 """MSH-18 (HL7 table 0211) → how Python names it."""
 _BY_URL = frozenset({"stow", "fhir", "webhook"})
 _BY_HOST = frozenset({"dimse", "hl7"})
+STAND_INS = ("GSPS", "SC", "PDF")
+"""What may stand in for a refused SR, and the order that a new destination is proposed."""
 _NAME = re.compile(r"[!-~]([ -~]{0,62}[!-~])?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}", re.ASCII)
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})", re.ASCII)
@@ -46,10 +48,11 @@ class DestinationRecord:
 
     url: root of a DICOMweb service (PS3.18 8.2), `…/studies` is added.
     authority_file, certificate_file, token_file: names of files in the folder of secrets.
-    object_kinds: what it takes; other kinds are never sent there. One that is no PACS takes its message alone.
+    object_kinds: what it takes; other kinds are sent only as fall-backs. One that is no PACS takes its message alone.
     events: of what such a one is told. private_hosts: hosts of its URL that may have private addresses.
     patient_system, accession_system: whose the patient id and the accession number are: identifier.system of FHIR.
     receiving_application, receiving_facility, character_set: MSH-5, MSH-6 and MSH-18 of HL7 v2.
+    fallbacks: what is sent in this order where it refuses the SR; see `fallbacks.py`.
     required: a study counts as delivered only when this destination has acknowledged.
     objects_per_s: None = as fast as it goes.
     associations_max: associations or requests open to it at a time, over all workers.
@@ -68,6 +71,7 @@ class DestinationRecord:
     certificate_file: str | None = None
     token_file: str | None = None
     object_kinds: tuple[str, ...] = DEFAULT_KINDS
+    fallbacks: tuple[str, ...] = ("PDF",)
     required: bool = True
     objects_per_s: float | None = None
     associations_max: int = 2
@@ -92,6 +96,11 @@ class DestinationRecord:
     def __post_init__(self) -> None:
         if self.kind in MESSAGE_KINDS:
             object.__setattr__(self, "object_kinds", (MESSAGE_KINDS[self.kind],))
+
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """The fall-backs, which are DICOM objects: for those destinations that take such."""
+        return self.fallbacks if self.is_pacs else ()
 
     @property
     def address(self) -> str:
@@ -149,6 +158,8 @@ def problems_of(record: DestinationRecord) -> dict[str, str]:
             problems[name] = "Give the name of a file in the folder of secrets, without a path."
     if record.is_pacs and not (record.object_kinds and set(record.object_kinds) <= set(OBJECT_KINDS)):
         problems["object_kinds"] = "Choose at least one kind of object."
+    if not set(record.fallbacks) <= set(STAND_INS) or len(set(record.fallbacks)) < len(record.fallbacks):
+        problems["fallbacks"] = "Fall-backs are GSPS, SC and PDF, each at most once."
     if record.confirmation not in ("none", "query", "commitment"):
         problems["confirmation"] = "Confirmation is none, query or commitment."
     return problems
@@ -212,8 +223,13 @@ def _message_problems(record: DestinationRecord) -> dict[str, str]:
     return problems
 
 
+def kinds_of(text: str) -> tuple[str, ...]:
+    """Kinds of objects as a person writes them, with commas."""
+    return tuple(word.strip().upper() for word in text.split(",") if word.strip())
+
+
 _COLUMNS = tuple(field.name for field in fields(DestinationRecord))
-_LISTS = ("object_kinds", "events", "private_hosts", "recipients")
+_LISTS = ("object_kinds", "fallbacks", "events", "private_hosts", "recipients")
 
 
 def _record(row: dict[str, Any]) -> DestinationRecord:

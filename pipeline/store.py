@@ -176,7 +176,7 @@ def results(conn: Connection, tenant: str, study_id: UUID | str, revision: int |
     return conn.execute(
         """SELECT product, revision, model_name, model_version, weights_sha256, input_digest, findings, timing_s,
                   created_at, is_shadow, operating_threshold, deployment, conformance, prior_study_id,
-                  coalesce((SELECT bool_and(d.acknowledged_at IS NOT NULL)
+                  coalesce((SELECT bool_and(d.acknowledged_at IS NOT NULL OR d.state = 'replaced')
                             FROM result_object o JOIN delivery d USING (tenant, sop_instance_uid)
                             WHERE o.study_id = result.study_id AND o.revision = result.revision
                               AND o.product = result.product AND d.required), false) AS is_delivered
@@ -203,7 +203,7 @@ def result_objects(
     return conn.execute(
         """SELECT o.sop_instance_uid, o.product, o.kind, o.event, o.revision, o.review, o.location, o.sha256,
                   o.size_bytes, d.destination, d.required, d.state, d.attempts, d.next_at, d.dicom_status,
-                  d.last_error, d.warning, d.acknowledged_at, d.confirmed_at, d.confirmed_by
+                  d.last_error, d.warning, d.acknowledged_at, d.confirmed_at, d.confirmed_by, d.replaced_by
            FROM result_object o LEFT JOIN delivery d USING (tenant, sop_instance_uid)
            WHERE o.tenant = %s AND o.study_id::text = %s AND (%s::int IS NULL OR o.revision = %s)
            ORDER BY o.revision DESC, o.product, o.review DESC, o.kind DESC, d.destination""",

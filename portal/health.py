@@ -142,7 +142,7 @@ class DeliveriesByState(Collector):
         except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
             return []
         gauge, counts = self._gauge(), {row["state"]: row["delivery_count"] for row in rows}
-        for state in ("waiting", "acknowledged", "confirmed", "refused", "dead"):
+        for state in ("waiting", "acknowledged", "confirmed", "refused", "dead", "replaced"):
             gauge.add_metric([state], counts.get(state, 0))
         return [gauge]
 

@@ -15,13 +15,16 @@ from pipeline.destinations import (
     AIR_KINDS,
     EVENTS,
     OBJECT_KINDS,
+    STAND_INS,
     DestinationRecord,
     find_destination,
     get_destination,
+    kinds_of,
     list_destinations,
     remove_destination,
     save_destination,
 )
+from pipeline.fallbacks import refused_kinds
 from pipeline.queue import deferring_app
 from pipeline.send_objects import Sender
 from server.cli_admin import TenantOption, administration
@@ -47,6 +50,9 @@ def add(
         str | None, typer.Option(help="dimse, stow, fhir, hl7, webhook or email; else told by the address")
     ] = None,
     kinds: Annotated[str, typer.Option(help="objects that it takes, with commas")] = ",".join(AIR_KINDS),
+    fallbacks: Annotated[str, typer.Option(help="sent in this order where it refuses the SR")] = ",".join(
+        STAND_INS
+    ),
     tls: Annotated[bool, typer.Option(help="DICOM over TLS")] = False,
     authority: Annotated[str | None, typer.Option(help="PEM file in secrets: whom we trust")] = None,
     certificate: Annotated[str | None, typer.Option(help="PEM file in secrets: ours, with its key")] = None,
@@ -83,7 +89,8 @@ def add(
         authority_file=authority,
         certificate_file=certificate,
         token_file=token,
-        object_kinds=tuple(one.upper() for one in _listed(kinds)),
+        object_kinds=kinds_of(kinds),
+        fallbacks=kinds_of(fallbacks),
         required=required,
         objects_per_s=objects_per_s,
         associations_max=associations,
@@ -195,6 +202,19 @@ def given_up(tenant: TenantOption = FIRST_TENANT) -> None:
             table.add_row(
                 str(one["study_id"]), one["kind"], one["destination"], one["state"], str(one["attempts"]),
                 one["last_error"] or "",
+            )  # fmt: skip
+    Console().print(table)
+
+
+@delivery_commands.command("replaced")
+def replaced(tenant: TenantOption = FIRST_TENANT) -> None:
+    """Show which kinds of objects destinations refuse, and what stands there instead. Nothing of it is lost."""
+    table = Table("destination", "refuses", "has instead", "objects", "last", "why")
+    with administration(tenant) as conn:
+        for one in refused_kinds(conn, tenant):
+            table.add_row(
+                one["destination"], one["kind"], one["replaced_by"], str(one["objects"]),
+                f"{one['last_at']:%Y-%m-%d %H:%M}", one["last_error"] or "",
             )  # fmt: skip
     Console().print(table)
 

@@ -78,7 +78,12 @@ class ResultObject(BaseModel):
     sop_instance_uid: str
     destination: str | None
     required: bool | None = Field(description="the study is delivered only when this one has acknowledged")
-    state: str | None = Field(description="waiting, acknowledged, confirmed, refused or dead (given up)")
+    state: str | None = Field(
+        description="waiting, acknowledged, confirmed, refused, replaced (refused, another one stands there) or dead"
+    )
+    replaced_by: str | None = Field(
+        description="kind of the object that stands there instead of a refused one"
+    )
     attempts: int | None
     dicom_status: int | None = Field(description="status of the last answer for it (PS3.4 table B.2-1)")
     last_error: str | None

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
 from pipeline import destinations, store
-from pipeline.destinations import AIR_KINDS, OBJECT_KINDS, DestinationRecord
+from pipeline.destinations import AIR_KINDS, OBJECT_KINDS, STAND_INS, DestinationRecord, kinds_of
 from pipeline.send_objects import Sender
 from portal.context import EDITS_PEERS, SEES_PEERS, Identity
 from portal.errors import PageNotFound
@@ -52,6 +52,7 @@ class DestinationForm(BaseModel):
     certificate_file: Text = ""
     token_file: Text = ""
     object_kinds: list[Text] = Field(default=[], max_length=20)
+    fallbacks: Text = ""
     required: bool = False
     objects_per_s: Text = ""
     associations_max: Text = ""
@@ -78,7 +79,11 @@ def edit(request: Request, context: Context, identity: Editor, name: str = "") -
     """The form: with the defaults, or with the destination of this name."""
     if not name:
         return _form(
-            request, _shown(DestinationRecord(identity.tenant, "", port=104, object_kinds=AIR_KINDS)), {}
+            request,
+            _shown(
+                DestinationRecord(identity.tenant, "", port=104, object_kinds=AIR_KINDS, fallbacks=STAND_INS)
+            ),
+            {},
         )
     with context.database.transaction(identity.tenant) as conn:
         record = destinations.get_destination(conn, identity.tenant, name)
@@ -135,6 +140,7 @@ def _shown(record: DestinationRecord) -> dict[str, Any]:
     values = asdict(record) | {"original": ""}
     for name in _NUMBERS:
         values[name] = "" if values[name] is None else f"{values[name]:.10g}"
+    values["fallbacks"] = ", ".join(record.fallbacks)
     return values | {name: values[name] or "" for name in _TEXTS}
 
 
@@ -144,6 +150,7 @@ def _record(tenant: str, form: DestinationForm) -> tuple[DestinationRecord, dict
     values: dict[str, Any] = form.model_dump(exclude={"original", *_NUMBERS})
     values |= {name: values[name].strip() or None for name in _TEXTS}
     values |= {"name": form.name.strip(), "object_kinds": tuple(form.object_kinds)}
+    values["fallbacks"] = kinds_of(form.fallbacks)
     # What belongs to the other protocol is not kept where nobody sees it.
     hidden = ("ae_title", "host") if form.kind == "stow" else ("url", "token_file")
     values |= dict.fromkeys(hidden)

@@ -18,6 +18,7 @@ from pipeline.cancel_study import CANCELLABLE, cancel_study
 from pipeline.completion_text import sentence
 from pipeline.database import Connection
 from pipeline.errors import NotCancellable, NothingGivenUp, NothingWaits
+from pipeline.fallbacks import GIVEN_UP
 from pipeline.order_study import order_study
 from pipeline.progress import progress_of
 from pipeline.report import report_values
@@ -45,6 +46,7 @@ EVENT_WORDS = {
     "study_delivered": "Results acknowledged by the destination",
     "delivery_incomplete": "The destination did not take everything; it is tried again",
     "delivery_given_up": "The destination did not take an object; it was given up",
+    "delivery_falls_back": "The destination refused a kind of object; another one is sent in its place",
     "delivery_asked_again": "Sent again on a person's word",
     "delivery_confirmed": "The destination has confirmed what it keeps",
     "delivery_not_confirmed": "The destination does not confirm what it acknowledged",
@@ -104,7 +106,7 @@ def show(
         waiting=waiting,
         may_decide=identity.may(DECIDES_STUDIES),
         may_cancel=identity.may(DECIDES_STUDIES) and study.status in CANCELLABLE,
-        may_send_again=any(one["state"] in ("refused", "dead") for one in values["objects"]),
+        may_send_again=any(one["state"] in GIVEN_UP for one in values["objects"]),
         DELIVERY_FAILURES=deliveries.FAILURES,
         is_final=study.status in TERMINAL and not waiting,
         files=files,

@@ -39,7 +39,7 @@ class Post:
     clinic: Clinic
     study: StudyRecord
 
-    def add(self, name: str, port: int, **changes: Any) -> None:
+    def add(self, name: str, port: int | None, **changes: Any) -> None:
         """A destination that is asked again at once."""
         values: dict[str, Any] = {
             "ae_title": "PACS", "host": "127.0.0.1", "port": port, "back_off_min_s": 0.1, "back_off_max_s": 0.1,

@@ -121,32 +121,19 @@ class TestAnswers:
     def test_a_refusal_is_given_up_soon_and_visibly(
         self, post: Post, pacs: ScriptedPacs, status: int
     ) -> None:
-        pacs.answers[SEG] = [status]
-        post.add("pacs", pacs.port)
+        pacs.answers[SR] = [status]
+        post.add("pacs", pacs.port, fallbacks=())
         post.route_to("pacs")
         post.start()
         for _ in range(10):
             post.run("pacs")
-        assert len(pacs.received["1.2.3.2"]) == deliveries.REFUSALS_MAX
-        assert post.states()["pacs", "SEG"] == "refused"
+        assert len(pacs.received["1.2.3.1"]) == deliveries.REFUSALS_MAX
+        assert post.states()["pacs", "SR"] == "refused"
         failed = post.row()
         assert (failed.status, failed.reason_code) == ("failed", "DELIVERY_REFUSED")
-        assert "pacs does not take SEG: " in str(failed.reason_text)
+        assert "pacs does not take SR: " in str(failed.reason_text)
         assert f"{status:04X}H" in str(failed.reason_text)
         assert post.usage() == [("failed", "failed")]
-
-    def test_a_sop_class_that_is_not_negotiated_is_a_refusal(self, post: Post) -> None:
-        with ScriptedPacs.listening(without=[SR]) as pacs:
-            post.add("pacs", pacs.port)
-            post.route_to("pacs")
-            post.start()
-            for _ in range(deliveries.REFUSALS_MAX):
-                post.run("pacs")
-        assert post.states() == {
-            ("pacs", "SR"): "refused",
-            ("pacs", "SEG"): "acknowledged",
-            ("pacs", "PDF"): "acknowledged",
-        }
 
     @pytest.mark.parametrize("script", [[ABORT, 0x0111], [0x0111]], ids=["answer lost", "work done again"])
     def test_what_is_there_already_counts_as_stored_and_says_so(
