@@ -5,6 +5,8 @@ What is not in the table keeps its English meaning: products, units of UCUM, con
 
 from __future__ import annotations
 
+from pydicom.dataset import Dataset
+
 MEANINGS = {
     ("126000", "DCM"): "影像测量报告",
     ("126010", "DCM"): "影像测量",
@@ -80,6 +82,32 @@ MEANINGS = {
     ("PRIOR_VOLUME", "99RADMETER"): "既往检查中的体积",
     ("VOLUME_CHANGE", "99RADMETER"): "与既往检查相比的体积变化",
     ("VOLUME_DOUBLING", "99RADMETER"): "体积倍增时间",
+    ("GUIDELINE", "99RADMETER"): "指南分类",
+    ("REVIEW", "99RADMETER"): "对所见的审阅",
+    ("REVIEW_ACCEPTED", "99RADMETER"): "审阅者接受",
+    ("REVIEW_CHANGED", "99RADMETER"): "审阅者修改",
+    ("REVIEW_UNSURE", "99RADMETER"): "审阅者不确定",
+    ("REVIEW_ADDED", "99RADMETER"): "审阅者补充",
     ("INTERVAL_LOW", "99RADMETER"): "95 % 区间下限",
     ("INTERVAL_HIGH", "99RADMETER"): "95 % 区间上限",
 }
+
+
+def in_chinese(document: Dataset) -> None:
+    """Put the meanings of the title and of the whole content tree into Chinese."""
+    for item in document.ConceptNameCodeSequence:
+        _translate(item)
+    _walk(document.ContentSequence)
+
+
+def _walk(items: list[Dataset]) -> None:
+    for item in items:
+        if "CodeValue" in item:
+            _translate(item)
+        for element in item:
+            if element.VR == "SQ":
+                _walk(element.value)
+
+
+def _translate(code: Dataset) -> None:
+    code.CodeMeaning = MEANINGS.get((code.CodeValue, code.CodingSchemeDesignator), code.CodeMeaning)

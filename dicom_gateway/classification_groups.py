@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from highdicom.sr import (
-    AlgorithmIdentification,
     CodeContentItem,
     FindingSite,
     GraphicTypeValues,
@@ -20,12 +19,13 @@ from highdicom.sr import (
 from pydicom.sr.coding import Code as DicomCode
 
 from dicom_gateway import result_codes
+from dicom_gateway.encode_common import algorithm
 from dicom_gateway.result_context import ResultContext
 from study.codes import Code
 
 
 def region_groups(
-    context: ResultContext, algorithm: AlgorithmIdentification
+    context: ResultContext,
 ) -> Iterator[PlanarROIMeasurementsAndQualitativeEvaluations]:
     """TID 1410 for each positive statement that has a place: where the map is greatest, as a rectangle on the image.
 
@@ -50,7 +50,7 @@ def region_groups(
             ),
             finding_type=_code(statement.code),
             finding_sites=[FindingSite(_code(statement.site))] if statement.site else None,
-            algorithm_id=algorithm,
+            algorithm_id=algorithm(context, statement.threshold),
             measurements=[
                 Measurement(
                     name=result_codes.CERTAINTY_OF_FINDING,
@@ -71,31 +71,6 @@ def evaluations(context: ResultContext) -> list[CodeContentItem]:
         )
         for statement in context.classifications
     ]
-
-
-def conclusion(context: ResultContext) -> str:
-    """The result in one sentence, then every probability beside its threshold."""
-    positive = [one.title for one in context.classifications if one.is_positive]
-    if positive:
-        head = f"The model found signs of: {', '.join(positive)}."
-    else:
-        head = "The model found none of the findings it looks for. This does not exclude disease."
-    numbers = "; ".join(
-        f"{one.title} {one.probability:.3f} (threshold {one.threshold:.3f},"
-        f" {'positive' if one.is_positive else 'negative'})"
-        for one in context.classifications
-    )
-    return f"{head} Calibrated probabilities: {numbers}."
-
-
-def what_was_assessed(context: ResultContext) -> str:
-    """What the model looked for, on what, and that nothing else was assessed."""
-    names = ", ".join(one.title for one in context.classifications)
-    return (
-        f"Assessed: {names}, on one frontal chest radiograph. Not assessed: all other findings, other images, and "
-        "change since prior studies. The rectangle of a finding is where the model's map is greatest, no outline. "
-        f"Intended use of the model: {context.intended_use.strip() or 'not stated'}"
-    )
 
 
 def _code(code: Code) -> DicomCode:

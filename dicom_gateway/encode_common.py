@@ -9,7 +9,7 @@ from copy import deepcopy
 from datetime import datetime
 
 from highdicom import ContributingEquipment
-from highdicom.sr import DeviceObserverIdentifyingAttributes
+from highdicom.sr import AlgorithmIdentification, DeviceObserverIdentifyingAttributes
 from pydicom.config import IGNORE, disable_value_validation
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
@@ -19,7 +19,7 @@ from pydicom.valuerep import PersonName
 
 from dicom_gateway import result_codes
 from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicom_gateway.result_context import NOT_REVIEWED, ResultContext
+from dicom_gateway.result_context import ResultContext
 
 # At INFO highdicom names the SOP Instance UIDs that it copies from; logs hold no identifiers.
 logging.getLogger("highdicom").setLevel(logging.WARNING)
@@ -113,6 +113,14 @@ def device_observer(context: ResultContext) -> DeviceObserverIdentifyingAttribut
     )
 
 
+def algorithm(context: ResultContext, threshold: float | None) -> AlgorithmIdentification:
+    """The model as the algorithm of a measurement group (TID 4019), with the operating point of what it says there."""
+    parameters = [f"weights_sha256={context.weights_sha256}"]
+    if threshold is not None:
+        parameters.append(f"operating_threshold={threshold:g}")
+    return AlgorithmIdentification(context.model_name, context.model_version, parameters)
+
+
 def contributing_equipment(context: ResultContext) -> ContributingEquipment:
     """The model as processing equipment (IHE AIR 1.3; PS3.3 C.12.1)."""
     moment = context.local_created_at
@@ -121,25 +129,12 @@ def contributing_equipment(context: ResultContext) -> ContributingEquipment:
         purpose_of_reference=result_codes.PROCESSING_EQUIPMENT,
         manufacturer_model_name=context.model_name[:64],
         software_versions=context.model_version[:64],
-        contribution_description=notice(context)[:1024],
+        contribution_description=context.words.notice(context)[:1024],
         institution_name=context.institution[:64] or None,
     )
     item.DeviceUID = context.device_uid
     item.ContributionDateTime = moment.strftime("%Y%m%d%H%M%S.%f%z")
     return item
-
-
-def notice(context: ResultContext) -> str:
-    """The sentence that every object carries: not reviewed, which clearance, which model and weights."""
-    return (
-        f"{NOT_REVIEWED} by a physician. {_sentence(context.clearance_status)} "
-        f"Model {context.model_name} {context.model_version}, weights SHA-256 {context.weights_sha256}."
-    )
-
-
-def _sentence(text: str) -> str:
-    text = text.strip() or "Clearance for clinical use: not stated."
-    return text if text.endswith((".", "!", "?", "。")) else text + "."
 
 
 def stamp(result: Dataset, context: ResultContext, kind: str) -> None:

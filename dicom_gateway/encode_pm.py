@@ -35,11 +35,11 @@ _FRONTAL = ([0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0, -1.0])
 
 
 def encode_pm(context: ResultContext) -> Dataset | None:
-    """The map of a result; None where the model gives none: a negative result, and outlines of structures."""
+    """The map of a result; None where it has none."""
+    if not has_map(context):
+        return None
     radiograph = context.image if isinstance(context.image, Radiograph) else None
     maps = _salient(context) if radiograph is not None else []
-    if not maps and (radiograph is not None or not segmented_findings(context)):
-        return None
     frames = (
         _radiograph_frames(context, radiograph, maps) if radiograph is not None else _findings_frames(context)
     )
@@ -71,6 +71,11 @@ def encode_pm(context: ResultContext) -> Dataset | None:
     for item in (*result.DimensionOrganizationSequence, *result.DimensionIndexSequence):
         item.DimensionOrganizationUID = dimension_uid
     return result
+
+
+def has_map(context: ResultContext) -> bool:
+    """Whether the result has one: not a negative result, nor outlines of structures."""
+    return bool(_salient(context)) or bool(segmented_findings(context))
 
 
 def _salient(context: ResultContext) -> list[Classification]:

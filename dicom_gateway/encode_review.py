@@ -23,11 +23,12 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DatasetSequence
 from pydicom.sr.codedict import codes
 
-from dicom_gateway import result_codes, review_groups
+from dicom_gateway import result_codes, review_groups, review_words
+from dicom_gateway.chinese_meanings import in_chinese
 from dicom_gateway.encode_errors import InvalidResultContext
 from dicom_gateway.result_context import NOT_REVIEWED, derived_uid, utc_offset_minutes
 from study.codes import Code
-from study.review import Review, Verdict, VerdictKind
+from study.review import Review
 
 REVIEWED = "AI result, reviewed"
 _SERIES_NUMBER_STEP = 500
@@ -74,6 +75,8 @@ def encode_reviewed_sr(source: Dataset, context: ReviewContext) -> Dataset:
     _observe(document, context)
     review_groups.apply(document, context.review, context.statements, context.codes)
     _evaluate(document, context)
+    if review_groups.is_chinese(document):
+        in_chinese(document)
     document.PredecessorDocumentsSequence = DatasetSequence([_reference(one) for one in context.predecessors])
     document.PreliminaryFlag = "FINAL" if context.is_verified else "PRELIMINARY"
     document.VerificationFlag = "VERIFIED" if context.is_verified else "UNVERIFIED"
@@ -107,13 +110,7 @@ def _issue_anew(document: Dataset, context: ReviewContext, kind: str) -> None:
         setattr(document, f"{prefix}Time", moment.strftime("%H%M%S.%f"))
     for equipment in document.get("ContributingEquipmentSequence", []):
         words = str(equipment.get("ContributionDescription", ""))
-        equipment.ContributionDescription = _reviewed_words(words, context)[:1024]
-
-
-def _reviewed_words(text: str, context: ReviewContext) -> str:
-    return text.replace(
-        f"{NOT_REVIEWED} by a physician.", f"{REVIEWED} by {context.reader}, review {context.review.number}."
-    )
+        equipment.ContributionDescription = review_words.reviewed(words, context)[:1024]
 
 
 def _local(document: Dataset, context: ReviewContext) -> datetime:
@@ -142,47 +139,14 @@ def _evaluate(document: Dataset, context: ReviewContext) -> None:
     container = review_groups.container(document, result_codes.QUALITATIVE_EVALUATIONS)
     for item in container.ContentSequence:
         if item.ValueType == "TEXT":
-            item.TextValue = _reviewed_words(str(item.TextValue), context)
-    sentences = [_conclusion(context), *(_said(verdict, context) for verdict in context.review.verdicts)]
+            item.TextValue = review_words.reviewed(str(item.TextValue), context)
+    is_chinese = review_groups.is_chinese(document)
+    sentences = [review_words.conclusion(context, is_chinese=is_chinese)]
+    sentences += [review_words.said(one, context, is_chinese=is_chinese) for one in context.review.verdicts]
     contains = RelationshipTypeValues.CONTAINS
     container.ContentSequence.extend(
         TextContentItem(result_codes.COMMENT, sentence, contains) for sentence in sentences
     )
-
-
-def _conclusion(context: ReviewContext) -> str:
-    review = context.review
-    count = {kind: sum(one.kind is kind for one in review.verdicts) for kind in VerdictKind}
-    parts = (
-        (count[VerdictKind.ACCEPT], "accepted"),
-        (count[VerdictKind.EDIT], "changed"),
-        (count[VerdictKind.REJECT], "rejected"),
-        (count[VerdictKind.UNSURE], "left unsure"),
-        (count[VerdictKind.MISSED], "added"),
-    )
-    told = ", ".join(f"{number} {word}" for number, word in parts if number) or "no finding to judge"
-    further = " The reader saw no further finding." if review.nothing_missed else ""
-    return f"Reviewed by {context.reader}: {told}.{further} What stands above is the model's, as the reader left it."
-
-
-def _said(verdict: Verdict, context: ReviewContext) -> str:
-    name = context.names.get(str(verdict.finding_uid), verdict.label or "finding")
-    words = {
-        VerdictKind.ACCEPT: "accepted",
-        VerdictKind.REJECT: "rejected: not a finding; its group was removed",
-        VerdictKind.EDIT: "changed",
-        VerdictKind.UNSURE: "the reader is unsure",
-        VerdictKind.MISSED: "added by the reader; the model did not report it",
-    }[verdict.kind]
-    values = []
-    if verdict.size_mm is not None:
-        values.append(f"mean diameter {verdict.size_mm:.1f} mm")
-    if verdict.nodule_kind is not None:
-        values.append(f"type {verdict.nodule_kind.value.replace('_', ' ')}")
-    told = f" ({', '.join(values)})" if values else ""
-    by = f"{verdict.by}, {verdict.at.isoformat(timespec='seconds')}"
-    note = f". {verdict.note}" if verdict.note else ""
-    return f"{name[:1].upper()}{name[1:]}: {words}{told}. {by}{note}"[:8000]
 
 
 def _reference(predecessor: Dataset) -> Dataset:

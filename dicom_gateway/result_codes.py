@@ -20,6 +20,7 @@ CT_PROCEDURE = Code("25045-6", "LN", "CT unspecified body region")
 # "XR unspecified body region" (43468-8, LN) came into CID 100 later than the copies that validators carry.
 RADIOGRAPHY_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
 ENGLISH = Code("en", "RFC5646", "English")
+CHINESE = Code("zh-CN", "RFC5646", "Chinese (S)")
 
 # What was found and where, TID 1410 and 1411.
 ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
@@ -71,6 +72,8 @@ VOLUME_DOUBLING_TIME = Code("VOLUME_DOUBLING", "99RADMETER", "Volume doubling ti
 INTERVAL_LOW = Code("INTERVAL_LOW", "99RADMETER", "Lower end of the 95 % interval")
 INTERVAL_HIGH = Code("INTERVAL_HIGH", "99RADMETER", "Upper end of the 95 % interval")
 
+# The category that a guideline gives, as text: each guideline has its own.
+GUIDELINE_CATEGORY = Code("GUIDELINE", "99RADMETER", "Guideline category")
 # What a map of a radiograph shows: ours too, as CID 7180 has no saliency.
 SALIENCY = Code("SALIENCY", "99RADMETER", "Saliency of a statement")
 # What a reader says of a finding: ours as well.

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from dicom_gateway.encode_errors import InvalidResultContext, SourceHeadersIncomplete, SourceHeadersMixed
 from dicom_gateway.result_words import Words
+from dicom_gateway.result_words_zh import ChineseWords
 from study.answer import Classification, Image, Structure
 from study.findings import Finding
 from study.nodule import PriorRead
@@ -27,6 +28,20 @@ _NAMESPACE = uuid.UUID("6f0d2b3e-6c1f-4f8e-9d5a-0b8f4f6d7a11")
 
 
 @dataclass(frozen=True)
+class GuidelineWords:
+    """A guideline applied to a result, in the result's language.
+
+    worst: the most pressing category, None where none was given. notes: for each finding its id and the sentence that
+    names the rule, or what is missing for one.
+    """
+
+    title: str
+    source: str
+    worst: str | None
+    notes: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
 class ResultContext:
     """One result of one model on one series or radiograph.
 
@@ -39,7 +54,10 @@ class ResultContext:
     clearance_status, intended_use: the manifest's sentences, shown as they are.
     created_at: aware; the moment of the inference. The same context gives the same objects byte for byte.
     revision: 1 for the first result of this model on this study, then counting up.
+    finding_mm: smallest and largest diameter of what the model was made to find, None where it does not say.
     operating_threshold: score from which on the model reports a finding, None when it has none.
+    guideline: what a guideline that the tenant has chosen says.
+    kinds: of the objects that are made of it.
     institution: who runs the device, if the site wants it in the results.
     language: of sentences and of the meanings of codes in the SR and on pictures, "en" or "zh".
     predecessors: headers of the delivered objects of this model that this revision replaces.
@@ -64,6 +82,9 @@ class ResultContext:
     classifications: tuple[Classification, ...] = ()
     structures: tuple[Structure, ...] = ()
     prior: PriorRead | None = None
+    finding_mm: tuple[float, float] | None = None
+    guideline: GuidelineWords | None = None
+    kinds: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         names = (self.uid_seed, self.model_name, self.model_version, self.weights_sha256, self.publisher)
@@ -125,7 +146,7 @@ class ResultContext:
     @property
     def words(self) -> Words:
         """The sentences of the result's language."""
-        return Words(self.language)
+        return ChineseWords() if self.language == "zh" else Words()
 
     @property
     def local_created_at(self) -> datetime:

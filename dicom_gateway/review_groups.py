@@ -93,6 +93,12 @@ def container(document: Dataset, name: Code) -> Dataset:
     return found
 
 
+def is_chinese(document: Dataset) -> bool:
+    """Whether its language (TID 1204) is Chinese."""
+    codes_of = (item.get("ConceptCodeSequence") for item in document.ContentSequence)
+    return any(found and found[0].CodeValue == result_codes.CHINESE.value for found in codes_of)
+
+
 def _is_rejected(review: Review, finding_uid: str) -> bool:
     verdict = review.of(finding_uid)
     return verdict is not None and verdict.kind is VerdictKind.REJECT

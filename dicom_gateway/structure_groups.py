@@ -1,4 +1,4 @@
-"""What an SR says of structures: a TID 1411 group for each, and the volumes in a sentence (PS3.16)."""
+"""What an SR says of structures: a TID 1411 group for each, (PS3.16)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from highdicom.sr import (
 from dicom_gateway import result_codes
 from dicom_gateway.encode_seg import SegmentedStructure
 from dicom_gateway.result_context import ResultContext
-from study.answer import Structure
 
 _SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 
@@ -52,27 +51,4 @@ def structure_group(
                 derivation=result_codes.MEAN,
             ),
         ],
-    )
-
-
-def conclusion(context: ResultContext) -> str:
-    """All structures with their volumes in one sentence, and what they come to."""
-    total = sum(one.volume_ml for one in context.structures)
-    parts = "; ".join(_words(one) for one in context.structures)
-    return f"{len(context.structures)} structures were outlined, {total:.0f} ml together: {parts}."
-
-
-def _words(structure: Structure) -> str:
-    words = f"{structure.label} {structure.volume_ml:.0f} ml, mean {structure.mean_hu:.0f} HU"
-    share = structure.low_attenuation_share
-    return words if share is None else f"{words}, {100 * share:.1f} % below -950 HU"
-
-
-def what_was_assessed(context: ResultContext) -> str:
-    """What the model looked at and for, and what it did not."""
-    count = len(context.volume.slice_sop_instance_uids)
-    return (
-        f"Assessed: outlines and volumes of the structures named, on {count} axial slices of one CT series. "
-        "Not assessed: disease of any kind, and everything else. "
-        f"Intended use of the model: {context.intended_use.strip() or 'not stated'}"
     )

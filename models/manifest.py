@@ -89,6 +89,7 @@ class Manifest:
         graph maps to its range, where it says so. uses: names of models that run first on the same image.
     max_batch: how many inputs may be stacked along axis 0 in one run. run_bytes_per_element: peak memory of a run for
         each element of its inputs, measured; bounds what runs at a time.
+    finding_mm: smallest and largest diameter of what it was made to find, for models that find something of a size.
     languages: of what the model's texts are in. precisions: the same graph with other weights.
     licence, licence_file, card_file: SPDX expression or name, and files in the model's folder.
     """
@@ -121,6 +122,7 @@ class Manifest:
     licence: str = ""
     licence_file: str = ""
     card_file: str = "MODEL_CARD.md"
+    finding_mm: tuple[float, float] | None = None
 
     @property
     def weights_path(self) -> Path:
@@ -190,7 +192,7 @@ def _parse(values: dict[str, Any], folder: Path, *, strict: bool) -> Manifest:
         settings=top.free("settings"),
         folder=folder,
         inputs=top.shapes("inputs", {}),
-        window_hu=_window(top),
+        window_hu=_range(top, "window_hu", "Hounsfield unit"),
         uses=top.texts("uses", (), pattern=_NAME, allowed="names of models"),
         max_batch=top.integer("max_batch", 1, low=1, high=1024),
         run_bytes_per_element=top.number("run_bytes_per_element", 80.0, low=0),
@@ -200,6 +202,7 @@ def _parse(values: dict[str, Any], folder: Path, *, strict: bool) -> Manifest:
         licence=top.text("licence", ""),
         licence_file=top.text("licence_file", "", pattern=_FILE, allowed=_FILE_WORDS),
         card_file=top.text("card_file", "MODEL_CARD.md", pattern=_FILE, allowed=_FILE_WORDS),
+        finding_mm=_range(top, "finding_mm", "diameter in mm"),
     )  # fmt: skip
     if not manifest.outputs:
         raise ValueError("[outputs] must name at least one output of the graph, as scores = [1, 256]")
@@ -268,10 +271,10 @@ def _price_hint(top: Table) -> tuple[PriceHint | None, Table | None]:
     ), hint
 
 
-def _window(top: Table) -> tuple[float, float] | None:
-    if "window_hu" not in top:
+def _range(top: Table, key: str, of: str) -> tuple[float, float] | None:
+    if key not in top:
         return None
-    low, high = top.numbers("window_hu", 2, allowed="two numbers: the lowest and the highest Hounsfield unit")
+    low, high = top.numbers(key, 2, allowed=f"two numbers: the lowest and the highest {of}")
     if low >= high:
-        raise top.problem("window_hu", [low, high], "must begin with the lower number")
+        raise top.problem(key, [low, high], "must begin with the lower number")
     return low, high

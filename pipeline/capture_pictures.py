@@ -14,7 +14,6 @@ from PIL import Image, ImageDraw
 
 from dicom_gateway.encode_gsps import LUNG_WINDOW_HU
 from dicom_gateway.encode_sc import Capture
-from dicom_gateway.encode_sr import conclusion, what_was_assessed
 from dicom_gateway.key_slices import KeySlice, Mark, key_slices
 from dicom_gateway.result_context import ResultContext
 from dicom_gateway.slice_geometry import slice_geometry
@@ -38,7 +37,13 @@ def draw_captures(context: ResultContext) -> list[Capture]:
     if not chosen:
         return [
             Capture(
-                _with_words(context, None, [conclusion(context), what_was_assessed(context)]), None, "Text"
+                _with_words(
+                    context,
+                    None,
+                    [context.words.conclusion(context), context.words.what_was_assessed(context)],
+                ),
+                None,
+                "Text",
             )
         ]
     shown = chosen[:_PICTURES_MAX]
@@ -62,7 +67,7 @@ def _capture(context: ResultContext, one: KeySlice, number: int, shown: int, cou
     for mark in one.marks:
         _draw(draw, mark, context, one, factor, labels)
     _draw_letters(draw, picture, context)
-    lines = [context.words.picture_of(number, shown, count), window, conclusion(context)]
+    lines = [context.words.picture_of(number, shown, count), window, context.words.conclusion(context)]
     words = f"Key image with burned-in marks of an AI result. {window}."
     return Capture(_with_words(context, picture, lines), one, words)
 
@@ -78,7 +83,7 @@ def _grey(context: ResultContext, one: KeySlice) -> tuple[NDArray[np.uint8], str
         low, high = center - width / 2, center + width / 2
         pixels, unit = context.volume.voxels[one.slice_index], " HU"
     grey = (pixels.astype(np.float32) - low) / max(high - low, 1.0) * 255
-    words = f"Window W {high - low:.0f} L {(high + low) / 2:.0f}{unit}"
+    words = context.words.window(high - low, (high + low) / 2, unit)
     return np.clip(grey, 0, 255).astype(np.uint8), words
 
 

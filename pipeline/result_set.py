@@ -20,7 +20,7 @@ from dicom_gateway.encode_rejection_note import encode_rejection_note
 from dicom_gateway.encode_sc import encode_captures
 from dicom_gateway.encode_seg import encode_seg
 from dicom_gateway.encode_sr import encode_sr
-from dicom_gateway.result_context import ResultContext
+from dicom_gateway.result_context import GuidelineWords, ResultContext
 from dicom_gateway.source_headers import read_headers
 from models.manifest import Manifest
 from pipeline.capture_pictures import draw_captures
@@ -133,10 +133,13 @@ def make_result_set(
         created_at=created_at,
         revision=revision,
         language=language,
+        finding_mm=manifest.finding_mm,
+        guideline=_guideline_words(view, language),
+        kinds=_complete(kinds),
         operating_threshold=manifest.operating_threshold,
         predecessors=[dcmread(path, stop_before_pixels=True) for path in superseded],
     )
-    objects = [_object(kind, dataset) for kind, dataset in _encoded(context, pdf, _complete(kinds))]
+    objects = [_object(kind, dataset) for kind, dataset in encode_result(context, pdf)]
     return ResultSet(tuple(objects), view, pdf, context.source_headers, context.predecessors)
 
 
@@ -144,7 +147,15 @@ def _complete(kinds: frozenset[str]) -> frozenset[str]:
     return kinds.union(*(_REFERS_TO.get(kind, ()) for kind in kinds))
 
 
-def _encoded(context: ResultContext, pdf: bytes, kinds: frozenset[str]) -> Iterator[tuple[str, Dataset]]:
+def _guideline_words(view: ReportView, language: str) -> GuidelineWords | None:
+    read = view.guideline
+    if read is None:
+        return None
+    notes = [(note.finding_id, note.zh if language == "zh" else note.en) for note in read.notes]
+    return GuidelineWords(read.title, read.source, read.worst, tuple(notes))
+
+
+def encode_result(context: ResultContext, pdf: bytes) -> Iterator[tuple[str, Dataset]]:
     """The objects that the result has, in the order in which they are best sent."""
     encoders: dict[str, Callable[[ResultContext], Dataset | None]] = {
         "SR": encode_sr,
@@ -154,12 +165,12 @@ def _encoded(context: ResultContext, pdf: bytes, kinds: frozenset[str]) -> Itera
         "GSPS": encode_gsps,
         "KOS": encode_rejection_note,
     }
-    made = {kind: encode(context) for kind, encode in encoders.items() if kind in kinds}
-    if "KEYS" in kinds:
+    made = {kind: encode(context) for kind, encode in encoders.items() if kind in context.kinds}
+    if "KEYS" in context.kinds:
         others = [made[kind] for kind in ("SR", "SEG", "PM")]
         made["KEYS"] = encode_keys(context, [one for one in others if one is not None])
     yield from ((kind, dataset) for kind, dataset in made.items() if dataset is not None)
-    if "SC" in kinds:
+    if "SC" in context.kinds:
         yield from (("SC", dataset) for dataset in encode_captures(context, draw_captures(context)))
 
 

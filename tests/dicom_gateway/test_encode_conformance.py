@@ -1,113 +1,153 @@
-"""Independent validators read what we encode, on real sources (PS3.3, PS3.16, IHE AIR 1.3)."""
+"""Independent validators read every kind of object of every model, on real sources (PS3.3, PS3.16, IHE AIR 1.3)."""
 
 from __future__ import annotations
 
 import re
-import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import pydicom
 import pytest
 
-from dicom_gateway.encode_pdf import encode_pdf
-from dicom_gateway.encode_seg import encode_seg
-from dicom_gateway.encode_sr import encode_sr
+from dicom_gateway.result_context import GuidelineWords, ResultContext
+from dicom_gateway.source_headers import read_headers
+from pipeline.result_set import RESULT_KINDS, encode_result
 from study.nodule import PriorRead
+from tests.dicom_gateway.test_encode_structures import lobes
+from tests.dicom_validators import errors_in, inconsistencies, output_of, report_errors
+from tests.radiograph_files import radiograph_context, statement
 from tests.result_builders import ball, characterised, grown, read_source, result_context
 
 pytestmark = pytest.mark.peer
 
-CASES = ("ct_chest_lidc0314_1mm", "ct_chest_4dlung_113", "ct_chest_lungdx_A0002")
-OBJECTS = (
-    "positive.sr", "positive.seg", "positive.pdf", "single.sr", "single.seg", "negative.sr", "negative.pdf",
-)  # fmt: skip
-PIXELMED_JARS = "pixelmed commons-codec commons-net jaxb-api javax.json slf4j-nop vecmath"
+SERIES = ("ct_chest_lidc0314_1mm", "ct_chest_4dlung_113", "ct_chest_lungdx_A0002")
+RADIOGRAPHS = ("gdcm-CR-MONO1-10-chest.dcm", "RG1_J2KI")
+GUIDELINE = GuidelineWords(
+    "Lung-RADS v2022", "ACR 2022", "4A", ((1, "4A: solid, 8 to < 15 mm, at baseline."),)
+)
+IOD = {
+    "sr": "Comprehensive3DSR", "seg": "Segmentation", "pm": "ParametricMap", "pdf": "EncapsulatedPDF",
+    "gsps": "GrayscaleSoftcopyPresentationState", "keys": "KeyObjectSelectionDocument", "sc": "SCImage",
+    "kos": "KeyObjectSelectionDocument",
+}  # fmt: skip
+ALL = {"sr", "seg", "pm", "pdf", "gsps", "keys", "sc"}
+KINDS = {
+    "nodules": ALL, "superseding": ALL | {"kos"}, "single": ALL, "none": {"sr", "pdf", "sc"}, "lobes": ALL - {"pm"},
+    "positive": ALL - {"seg"}, "negative": {"sr", "pdf", "sc"},
+}  # fmt: skip
+DRAWN = {"nodules": 3, "superseding": 3, "single": 1, "positive": 1}
 
 
-class Results(NamedTuple):
-    source: Path
+@dataclass(frozen=True)
+class Made:
+    """One result on one real source, as files named `kind.number`."""
+
+    name: str
+    source: tuple[Path, ...]
     folder: Path
 
-
-@pytest.fixture(scope="module", params=CASES)
-def results(
-    request: pytest.FixtureRequest, shared_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Results:
-    """A positive result (segments, one finding without), one with a lone finding and a negative one, as files."""
-    source, folder = shared_data / request.param / "dicom", tmp_path_factory.mktemp(request.param)
-    headers, volume = read_source(source)
-    middle = volume.to_lps_mm(np.asarray([volume.voxels.shape[0] / 2, 256.0, 200.0]))
-    findings = (
-        grown(ball(volume, middle, 15.0, id=1, score=0.97)),
-        characterised(ball(volume, middle + np.array([60, 10, 5]), 8.0, id=2, score=0.7), state="new"),
-        ball(volume, middle + np.array([-20, 30, -15]), 25.0, id=3, score=0.55, segment=False),
-    )
-    for name, found in (("positive", findings), ("single", findings[:1]), ("negative", ())):
-        context = result_context(headers, volume, found, prior=PriorRead("20240901", 183, 0.97))
-        objects = {
-            "sr": encode_sr(context),
-            "seg": encode_seg(context),
-            "pdf": encode_pdf(context, b"%PDF-1.7"),
-        }
-        for kind, dataset in objects.items():
-            if dataset is not None:
-                dataset.save_as(folder / f"{name}.{kind}", enforce_file_format=True)
-    return Results(source, folder)
+    @property
+    def files(self) -> list[Path]:
+        return sorted(self.folder.iterdir())
 
 
-def output_of(*command: str | Path) -> str:
-    completed = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, errors="replace"
-    )
-    return completed.stdout + completed.stderr
+@pytest.fixture(scope="module")
+def results(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Made]:
+    made = []
+    for source, name, context in [*of_series(shared_data), *of_radiographs(shared_data)]:
+        folder = tmp_path_factory.mktemp(name)
+        for kind, dataset in encode_result(replace(context, kinds=RESULT_KINDS), b"%PDF-1.7"):
+            dataset.save_as(folder / f"{kind.lower()}.{dataset.InstanceNumber}", enforce_file_format=True)
+        made.append(Made(name, source, folder))
+    return made
 
 
-def errors_in(output: str) -> list[str]:
-    return [line for line in output.splitlines() if line.startswith("Error")]
+def of_series(data: Path) -> Iterator[tuple[tuple[Path, ...], str, ResultContext]]:
+    """Nodules and none on each series; a lone one, the lobes and a second revision on one of them."""
+    for number, series in enumerate(SERIES):
+        folder = data / series / "dicom"
+        files = tuple(sorted(folder.glob("*.dcm")))
+        headers, volume = read_source(folder)
+        middle = volume.to_lps_mm(np.asarray([volume.voxels.shape[0] / 2, 256.0, 200.0]))
+        findings = (
+            grown(ball(volume, middle, 15.0, id=1, score=0.97)),
+            characterised(ball(volume, middle + np.array([60, 10, 5]), 8.0, id=2, score=0.7), state="new"),
+            ball(volume, middle + np.array([-20, 30, -15]), 25.0, id=3, score=0.55, segment=False),
+        )
+        nodules = result_context(
+            headers,
+            volume,
+            findings,
+            prior=PriorRead("20240901", 183, 0.97),
+            guideline=GUIDELINE,
+            finding_mm=(4, 80),
+        )
+        yield files, "nodules", replace(nodules, language="zh" if number == 1 else "en")
+        if number != 1:
+            continue
+        yield files, "none", replace(nodules, findings=(), guideline=None, language="zh")
+        yield files, "single", replace(nodules, findings=findings[:1])
+        lobar = replace(nodules, findings=(), prior=None, guideline=None, structures=lobes(volume))
+        yield (
+            files,
+            "lobes",
+            replace(lobar, model_name="lung_ct_segmentation", operating_threshold=None, language="zh"),
+        )
+        earlier = [one for _, one in encode_result(replace(nodules, kinds=RESULT_KINDS), b"%PDF-1.7")]
+        yield files, "superseding", replace(nodules, revision=2, predecessors=earlier)
 
 
-@pytest.mark.parametrize("name", OBJECTS)
-def test_dciodvfy_finds_no_error(results: Results, name: str) -> None:
-    output = output_of("dciodvfy", results.folder / name)
-    assert {"sr": "Comprehensive3DSR", "seg": "Segmentation", "pdf": "EncapsulatedPDF"}[
-        name[-3:].strip(".")
-    ] in output
-    assert errors_in(output) == []
+def of_radiographs(data: Path) -> Iterator[tuple[tuple[Path, ...], str, ResultContext]]:
+    for name, language in zip(RADIOGRAPHS, ("en", "zh"), strict=True):
+        path = data / "cxr" / name
+        (header,) = read_headers([path])
+        statements = [statement(), statement("cardiomegaly", 0.1)]
+        context = radiograph_context(header, statements, language=language)
+        yield (path,), "positive", context
+        yield (path,), "negative", replace(context, classifications=tuple(statements[1:]))
 
 
-def test_dcentvfy_finds_results_and_source_consistent(results: Results) -> None:
-    source = sorted(results.source.glob("*.dcm"))
-    output = output_of(
-        "dcentvfy", *source, *(results.folder / name for name in OBJECTS if "positive" in name)
-    )
-    # The tool counts Accession Number to the series of an image and to the study of an SR; every SR
-    # in an imaging study is told so.
-    rest = [line for line in output.splitlines() if line.strip() and "Element=<AccessionNumber>" not in line]
-    assert rest == []
+def test_every_model_gives_the_kinds_that_it_can(results: list[Made]) -> None:
+    for one in results:
+        assert {path.stem for path in one.files} == KINDS[one.name], one.name
 
 
-def structured_report_errors(path: Path) -> list[str]:
-    """What PixelMed's validator has against a report after TID 1500."""
-    jars = ":".join(f"/usr/share/java/{jar}.jar" for jar in PIXELMED_JARS.split())
-    output = output_of(
-        "java", "-Xmx2g", "-Xss64m", "-Djdk.xml.xpathTotalOpLimit=0", "-Djdk.xml.xpathExprOpLimit=0",
-        "-Djdk.xml.xpathExprGrpLimit=0", "-cp", jars, "com.pixelmed.validate.DicomSRValidator", path,
-    )  # fmt: skip
-    assert "Found Root Template TID_1500" in output
-    # The validator exits with 0 whatever it finds, and stays silent when it never reaches the template.
-    assert "Root Template Validation Complete" in output
-    return errors_in(output)
+def test_dciodvfy_finds_no_error_in_any_kind(results: list[Made]) -> None:
+    for one in results:
+        for path in one.files:
+            output = output_of("dciodvfy", path)
+            assert IOD[path.stem] in output, path
+            assert errors_in(output) == [], path
 
 
-@pytest.mark.parametrize("name", ["positive.sr", "single.sr", "negative.sr"])
-def test_the_sr_follows_its_root_template(results: Results, name: str) -> None:
-    assert structured_report_errors(results.folder / name) == []
+def test_dcentvfy_finds_results_and_source_consistent(results: list[Made]) -> None:
+    for one in results:
+        # One of the radiographs lacks attributes of type 2, which results must have.
+        lacks = "Attribute present in one instance but not the other"
+        found = inconsistencies(*one.source, *one.files)
+        assert [line for line in found if lacks not in line or len(one.source) > 1] == [], one.name
 
 
-def test_dsrdump_reads_the_findings(results: Results) -> None:
-    output = output_of("dsrdump", results.folder / "positive.sr")
-    assert not re.search(r"(?m)^[EF]: ", output)
-    assert output.count('"Measurement Group"') == 5
-    assert output.count('"Image Region"') == 3
-    assert "UNVERIFIED" in output
+def test_the_sr_of_every_model_follows_its_root_template(results: list[Made]) -> None:
+    paths = [one.folder / "sr.1" for one in results if one.name != "superseding"]
+    assert report_errors(paths) == []
+
+
+def test_dsrdump_reads_every_document(results: list[Made]) -> None:
+    for one in results:
+        for kind in {"sr", "keys", "kos"} & KINDS[one.name]:
+            output = output_of("dsrdump", one.folder / f"{kind}.1")
+            assert not re.search(r"(?m)^[EF]: ", output), (one.name, kind)
+            if kind == "sr":
+                assert "UNVERIFIED" in output
+                assert output.count("SCOORD:") == DRAWN.get(one.name, 0)
+
+
+def test_the_pictures_open_in_dcmtk(results: list[Made]) -> None:
+    for one in results:
+        picture = one.folder / "sc.1"
+        image = pydicom.dcmread(picture)
+        assert (image.BurnedInAnnotation, image.Rows > 200) == ("YES", True)
+        assert "E:" not in output_of("dcm2pnm", "--write-png", picture, one.folder.parent / "sc.png")

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
-import pytest
 from pydicom.dataset import Dataset
 
-from dicom_gateway.encode_pdf import encode_pdf
 from dicom_gateway.encode_seg import encode_seg
 from dicom_gateway.encode_sr import encode_sr
-from dicom_gateway.source_headers import read_headers
-from study.answer import Classification
-from tests.dicom_gateway.test_encode_conformance import PIXELMED_JARS, errors_in, output_of
-from tests.radiograph_files import radiograph, radiograph_context, statement, write_radiograph
+from tests.radiograph_files import radiograph, radiograph_context, statement
 
 POSITIVE, NEGATIVE = statement(), statement("cardiomegaly", 0.1)
 HEADER = radiograph(np.zeros((200, 120), np.uint16))
@@ -77,43 +69,3 @@ class TestContent:
         (procedure,) = named(encode_sr(context), "Procedure reported")
         assert procedure.ConceptCodeSequence[0].CodeMeaning == "Imaging procedure"
         assert encode_seg(context) is None
-
-
-def check(path: Path) -> None:
-    """dciodvfy and PixelMed's validator find no error in an SR."""
-    jars = ":".join(f"/usr/share/java/{jar}.jar" for jar in PIXELMED_JARS.split())
-    assert errors_in(output_of("dciodvfy", path)) == []
-    output = output_of(
-        "java", "-Xmx2g", "-Xss64m", "-Djdk.xml.xpathTotalOpLimit=0", "-Djdk.xml.xpathExprOpLimit=0",
-        "-Djdk.xml.xpathExprGrpLimit=0", "-cp", jars, "com.pixelmed.validate.DicomSRValidator", path,
-    )  # fmt: skip
-    assert "Root Template Validation Complete" in output
-    assert errors_in(output) == []
-
-
-@pytest.mark.peer
-@pytest.mark.parametrize(
-    "statements",
-    [[POSITIVE, statement("cardiomegaly")], [POSITIVE, NEGATIVE], [NEGATIVE]],
-    ids=["positive", "single", "negative"],
-)
-def test_independent_validators_find_no_error(tmp_path: Path, statements: list[Classification]) -> None:
-    source = write_radiograph(tmp_path / "source.dcm", np.zeros((200, 120), np.uint16))
-    context = radiograph_context(pydicom.dcmread(source, stop_before_pixels=True), statements)
-    sr, pdf = tmp_path / "result.sr", tmp_path / "result.pdf"
-    encode_sr(context).save_as(sr, enforce_file_format=True)
-    encode_pdf(context, b"%PDF-1.7").save_as(pdf, enforce_file_format=True)
-    check(sr)
-    assert errors_in(output_of("dciodvfy", pdf)) == []
-    rest = [line for line in output_of("dcentvfy", source, sr, pdf).splitlines() if line.strip()]
-    assert [line for line in rest if "Element=<AccessionNumber>" not in line] == []
-    assert not re.search(r"(?m)^[EF]: ", output_of("dsrdump", sr))
-
-
-@pytest.mark.peer
-@pytest.mark.parametrize("name", ["gdcm-CR-MONO1-10-chest.dcm", "RG1_J2KI"])
-def test_results_on_real_radiographs_are_valid(shared_data: Path, tmp_path: Path, name: str) -> None:
-    (header,) = read_headers([shared_data / "cxr" / name])
-    sr = tmp_path / "result.sr"
-    encode_sr(radiograph_context(header, [POSITIVE, NEGATIVE])).save_as(sr, enforce_file_format=True)
-    check(sr)

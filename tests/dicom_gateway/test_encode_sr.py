@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -15,7 +16,8 @@ from pydicom.dataset import Dataset
 
 from dicom_gateway.encode_errors import FindingSliceUnknown, InvalidResultContext, SourceHeadersMixed
 from dicom_gateway.encode_seg import encode_seg
-from dicom_gateway.encode_sr import conclusion, encode_sr
+from dicom_gateway.encode_sr import encode_sr
+from dicom_gateway.result_context import GuidelineWords
 from tests.result_builders import (
     CLEARANCE,
     ball,
@@ -146,7 +148,35 @@ class TestContent:
         assert encode_seg(context) is None
 
     def test_the_conclusion_names_the_largest(self) -> None:
-        assert conclusion(synthetic_result()).endswith("the largest has a mean diameter of 8.1 mm.")
+        context = synthetic_result()
+        assert context.words.conclusion(context).endswith("the largest has a mean diameter of 8.1 mm.")
+
+    def test_a_negative_result_names_the_sizes_that_the_model_was_made_for(self) -> None:
+        text = "\n".join(content_tree(encode_sr(synthetic_result(findings=(), finding_mm=(4.0, 80.0)))))
+        assert "No pulmonary nodule of 4 mm or more was detected by the model" in text
+        assert "Not assessed: nodules below 4 mm, all other findings" in text
+
+    def test_a_chosen_guideline_stands_with_its_category_and_the_rule_of_each_finding(self) -> None:
+        note = "4A: solid, 8 to < 15 mm, at baseline."
+        chosen = GuidelineWords("Lung-RADS v2022", "ACR 2022", "4A", ((1, note),))
+        text = "\n".join(content_tree(encode_sr(synthetic_result(guideline=chosen))))
+        assert "CONTAINS TEXT Guideline category (GUIDELINE, 99RADMETER) = Lung-RADS v2022: 4A" in text
+        assert f"= Finding 1: {note}" in text
+        abstains = GuidelineWords("Lung-RADS v2022", "ACR 2022", None, ((1, "The age is not known."),))
+        text = "\n".join(content_tree(encode_sr(synthetic_result(guideline=abstains))))
+        assert "= Lung-RADS v2022: no category, see the notes" in text
+
+    def test_the_evidence_holds_the_map_only_where_one_is_made(self) -> None:
+        def classes(**changes: Any) -> set[str]:
+            study = encode_sr(synthetic_result(**changes)).CurrentRequestedProcedureEvidenceSequence[0]
+            return {
+                one.ReferencedSOPClassUID.name
+                for series in study.ReferencedSeriesSequence
+                for one in series.ReferencedSOPSequence
+            }
+
+        assert classes(kinds=frozenset({"SR", "SEG", "PM"})) - classes() == {"Parametric Map Storage"}
+        assert classes(kinds=frozenset({"SR", "PM"}), findings=()) == {"CT Image Storage"}
 
     def test_the_tree_is_the_reviewed_one(self) -> None:
         expected = (GOLDEN / "sr_two_findings.txt").read_text(encoding="utf-8")
