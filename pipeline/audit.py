@@ -86,10 +86,14 @@ def record(conn: Connection, tenant: str | None, event: AuditEvent, detail: dict
 
 
 def detail_text(detail: dict[str, Any]) -> str:
-    """The text that is hashed: without what is empty, in the order of the names."""
-    return json.dumps(
-        {key: value for key, value in detail.items() if value not in ("", None)}, sort_keys=True
-    )
+    """The text that is hashed: without what is empty, in the order of the names; what no text of PostgreSQL can hold
+    (NUL, half a surrogate pair) is replaced."""
+    kept = {key: value for key, value in detail.items() if value not in ("", None)}
+    text = json.dumps(kept, sort_keys=True)
+    if "\\u0000" in text or "\\ud" in text:
+        text = json.dumps(kept, sort_keys=True, ensure_ascii=False).replace("\\u0000", "\ufffd")
+        text = text.encode("utf-8", "replace").decode()
+    return text
 
 
 def record_now(database: Database, tenant: str | None, event: AuditEvent, detail: dict[str, Any]) -> None:

@@ -94,6 +94,13 @@ class SecretMissing(PipelineError):
         super().__init__(f"there is no file {name} in the folder of secrets")
 
 
+class AuditServerInvalid(PipelineError):
+    """A syslog server is given as tls://host:port or udp://host:port."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"{address} is no syslog server: give tls://host:port or udp://host:port")
+
+
 class PeerTableInvalid(PipelineError):
     """A table of peers cannot be read; each problem names its line."""
 

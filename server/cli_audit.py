@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from datetime import UTC
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from pipeline import audit
+from pipeline.audit_message import AuditSource, audit_message, studies_of
+from pipeline.database import Connection
 from server.cli_admin import administration
 from server.installation import FIRST_TENANT
 
 audit_commands = typer.Typer(help="The audit trail, over all tenants.", no_args_is_help=True)
 GROUPS = {"audit": audit_commands}
+
+Form = Literal["json", "dicom-xml"]
 
 
 @audit_commands.command("verify")
@@ -35,12 +40,20 @@ def verify(
 
 
 @audit_commands.command("export")
-def export() -> None:
-    """Write every event as a line of JSON, oldest first, with the hashes that chain them.
+def export(
+    form: Annotated[Form, typer.Option("--format", help="json, or messages of PS3.15 A.5")] = "json",
+    with_patient_ids: Annotated[
+        bool, typer.Option(help="dicom-xml: name patients by their Patient ID")
+    ] = False,
+) -> None:
+    """Write every event on a line, oldest first: as JSON with the hashes that chain them, or as a DICOM audit message.
 
-    The detail stays the text that was hashed.
+    In JSON the detail stays the text that was hashed.
     """
     with administration(FIRST_TENANT) as conn:
+        if form == "dicom-xml":
+            _write_messages(conn, with_patients=with_patient_ids)
+            return
         for row in audit.every(conn):
             line = {
                 **row,
@@ -49,3 +62,12 @@ def export() -> None:
                 "hash": bytes(row["hash"]).hex(),
             }
             sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _write_messages(conn: Connection, *, with_patients: bool) -> None:
+    rows = audit.every(conn)
+    while batch := list(itertools.islice(rows, 1000)):
+        studies = studies_of(conn, batch, with_patients=with_patients)
+        for row in batch:
+            message = audit_message(row, AuditSource(), studies).replace(b"\n", b" ")
+            sys.stdout.write(message.decode() + "\n")

@@ -45,7 +45,11 @@ def run_worker(settings: Settings) -> None:
             app,
             concurrency=settings.worker_concurrency,
             drain_s=settings.drain_s,
-            each_minute=(wiring.billing_round(settings), wiring.work_list_round(settings)),
+            each_minute=(
+                wiring.billing_round(settings),
+                wiring.work_list_round(settings),
+                wiring.audit_round(settings),
+            ),
         )
     )
 

@@ -188,6 +188,11 @@ class Settings:
     )
     smtp_from: str = _setting("", "SMTP_FROM", "The address that mails come from.")
     smtp_password: str = _setting("", "SMTP_PASSWORD", "Password of that user.", is_secret=True)
+    audit_syslog: str = _setting(
+        "",
+        "AUDIT_SYSLOG",
+        "Who gets the audit trail by syslog: tls://host:6514 or udp://host:514; empty = nobody.",
+    )
     log_level: str = _setting("INFO", "LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -14,9 +15,11 @@ from billing.rails.run import run_rails
 from inference.choose import engine_problem, make_endpoint
 from pipeline import work_list
 from pipeline.ask_counts import defer_count
+from pipeline.audit_message import AuditSource
+from pipeline.audit_syslog import SyslogServer, send_round
 from pipeline.confirm_delivery import PAUSES_S
 from pipeline.database import Database
-from pipeline.errors import MailServerInvalid
+from pipeline.errors import AuditServerInvalid, MailServerInvalid
 from pipeline.find_priors import defer_priors
 from pipeline.jobs import DELIVERIES_AT_ONCE
 from pipeline.queue import defer_confirmation, defer_delivery, defer_step
@@ -74,6 +77,23 @@ def mail_server(settings: Settings) -> MailServer | None:
         return MailServer(settings.smtp_url, settings.smtp_from, settings.smtp_password)
     except MailServerInvalid as error:
         raise SettingInvalid("smtp_url", settings.smtp_url, str(error)) from None
+
+
+def audit_round(settings: Settings) -> Callable[[], object]:
+    """What a worker does each minute for the audit trail, see `pipeline.audit_syslog`. Raises `SettingInvalid`.
+
+    Whom TLS trusts and our own certificate with its key lie in the folder of secrets, where there are any.
+    """
+    if not settings.audit_syslog:
+        return lambda: None
+    names = ("audit-authority.pem", "audit-certificate.pem")
+    files = (path if (path := settings.secrets_directory / name).exists() else None for name in names)
+    try:
+        server = SyslogServer(settings.audit_syslog, *files)
+    except AuditServerInvalid as error:
+        raise SettingInvalid("audit_syslog", settings.audit_syslog, str(error)) from None
+    pool = database(settings, pool_size_max=2)
+    return lambda: send_round(pool, server, AuditSource(), host=socket.gethostname())
 
 
 def work_list_round(settings: Settings) -> Callable[[], object]:
