@@ -188,14 +188,15 @@ def report_values(
         "report": view,
         "w": word,
         "f": report_format,
-        "said": lambda text: translated(text, language, word),
-        "unread": lambda code, text: reason_text(code, text, language),
+        "said": lambda text: report_format.note(translated(text, language, word)),
+        "unread": lambda code, text: report_format.note(reason_text(code, text, language)),
         "image_href": image_href,
         "slice_href": slice_href,
         "csv_href": csv_href,
         "newer_href": newer_href,
         "rows_max": rows_max,
         "for_print": for_print,
+        "languages": (),
         "report_language": "zh-Hans" if language == "zh" else "en",
     }
 

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from datetime import datetime
+
+TEXT_MAX = 200
+NOTE_MAX = 1000
+"""Characters of a text, and of a sentence, from outside that are shown."""
 
 ABSENT = "\N{EM DASH}"
 _MINUS = "\N{MINUS SIGN}"
 _NARROW = "\u202f"
 
 
+def plain(value: str, most: int = TEXT_MAX) -> str:
+    """Text from outside without control characters and without marks that turn the direction of what follows; what is
+    longer than a reader could use is cut."""
+    kept = "".join(
+        " " if one in "\t\r\n" else one for one in value[: 4 * most] if one in "\t\r\n" or not _is_unseen(one)
+    )
+    return kept if len(kept) <= most else kept[: most - 1] + "…"
+
+
+def note(value: str) -> str:
+    """A sentence of a model or a decoder."""
+    return plain(value, NOTE_MAX)
+
+
+def _is_unseen(character: str) -> bool:
+    """Controls, and embeddings, overrides and isolates of direction (Unicode Standard Annex 9)."""
+    return (
+        unicodedata.category(character) == "Cc"
+        or character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    )
+
+
 def person_name(value: str) -> str:
     """PN text for the eye (PS3.5 section 6.2.1): "Family, Given", ideographic group first if there is one."""
+    value = plain(value)
     groups = [_group(group) for group in value.split("=")[:2]]
     alphabetic = groups[0]
     ideographic = groups[1] if len(groups) > 1 else ""
@@ -25,12 +53,17 @@ def _group(group: str) -> str:
     family, given = parts[0], " ".join(part for part in parts[1:3] if part)
     if not family or not given:
         return family or given
-    return f"{family}{given}" if not given.isascii() else f"{family}, {given}"
+    return f"{family}{given}" if _is_east_asian(given) else f"{family}, {given}"
+
+
+def _is_east_asian(text: str) -> bool:
+    """Whether names are written without a space between family and given name."""
+    return all(unicodedata.east_asian_width(one) == "W" for one in text if not one.isspace())
 
 
 def dicom_date(value: str) -> str:
     """DA text with hyphens; anything else as it is."""
-    text = value.strip()
+    text = plain(value).strip()
     if len(text) == 8 and text.isdecimal():
         return f"{text[:4]}-{text[4:6]}-{text[6:]}"
     return text or ABSENT
@@ -44,7 +77,7 @@ def dicom_time(value: str) -> str:
 
 def dicom_age(value: str, word: Callable[[str], str]) -> str:
     """AS text with its unit in words (PS3.5 section 6.2): 061Y gives 61 years."""
-    text = value.strip()
+    text = plain(value).strip()
     unit = {"Y": "years", "M": "months", "W": "weeks", "D": "days"}.get(text[3:])
     if unit is None or not text[:3].isdecimal():
         return text or ABSENT
@@ -79,7 +112,7 @@ def percent(share: float) -> str:
 
 def or_dash(value: object) -> str:
     """The text of a value; a dash for None and for nothing but spaces."""
-    return ABSENT if value is None else str(value).strip() or ABSENT
+    return ABSENT if value is None else plain(str(value)).strip() or ABSENT
 
 
 def change(percent: float) -> str:

@@ -16,6 +16,7 @@ ZH = {
     "AI result, not reviewed": "人工智能结果，未经医师审核",
     "AI result, reviewed": "人工智能结果，已由医师审核",
     "AI result, review begun and not finished": "人工智能结果，审核已开始但未完成",
+    "Language of the report": "报告语言",
     "Open the newer report": "打开新版报告",
     "AI result, superseded": "人工智能结果，已被新版本取代",
     "A newer version of this report exists. Do not use this one.": "本报告已有更新版本，请勿使用本版本。",

@@ -189,6 +189,10 @@ class ReportView:
     key_images: tuple[KeyImage, ...] = ()
     guideline: GuidelineRead | None = None
 
+    def superseded(self) -> ReportView:
+        """The same report, marked as one that a newer one has taken the place of."""
+        return replace(self, review=replace(self.review, state=ReviewState.SUPERSEDED))
+
     def count_of(self, what: str) -> int:
         """Findings whose comparison has this state or trend."""
         return sum(

@@ -52,6 +52,7 @@ EVENT_OF = {
         f"GET /dicom-web/studies/{{study_instance_uid}}{rest}": AuditEvent.IMAGES_VIEWED
         for rest in DICOMWEB_OF_STUDY
     },
+    "GET /studies/{study_id}/findings.csv": AuditEvent.REPORT_EXPORTED,
     "POST /studies/{study_id}/order": AuditEvent.STUDY_CHANGED,
     "POST /studies/{study_id}/cancel": AuditEvent.STUDY_CHANGED,
     "POST /studies/{study_id}/send-again": AuditEvent.STUDY_CHANGED,

@@ -35,6 +35,7 @@ from portal.errors import (
     PageNotFound,
     PortalError,
     StepNeeded,
+    StudyGone,
 )
 from portal.guard import Guard, protect
 from portal.intake import Intake
@@ -54,6 +55,7 @@ from portal.pages import (
     payments,
     payouts,
     peers,
+    report_parts,
     reports,
     routing,
     sign_in,
@@ -82,6 +84,7 @@ ROUTES = (
     keys,
     worklist,
     study,
+    report_parts,
     reports,
     upload,
     usage,
@@ -159,6 +162,11 @@ def _answer_errors(app: FastAPI) -> None:
     def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and (error.status_code, request.method) == (405, "OPTIONS"):
             return Response(status_code=204, headers=error.headers)
+        if isinstance(error, StudyNotFound) and is_htmx(request):
+            # The page that asks is of a study that has just been removed: anew it says so.
+            return Response(status_code=204, headers={"HX-Refresh": "true"})
+        if isinstance(error, StudyNotFound) and not _is_api(request):
+            error = StudyGone()
         if isinstance(error, (StudyNotFound, *NOT_FOUND)):
             error = PageNotFound()
         if isinstance(error, BillingError):

@@ -92,6 +92,20 @@ class PageNotFound(PortalError):
     code = "not_found"
 
 
+class StudyGone(PageNotFound):
+    """This study is not here: it was removed, or the address is not whole."""
+
+    code = "study_not_found"
+
+
+class PrinterBusy(PortalError):
+    """The report could not be printed just now. Try again in a moment; the one that was sent is in the PACS."""
+
+    status = 503
+    code = "printer_busy"
+    retry_after_s = 10
+
+
 class SearchTooLong(PortalError):
     """A search has at most 100 characters. Give a part of the name, or the number."""
 

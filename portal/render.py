@@ -120,6 +120,7 @@ def environment() -> jinja2.Environment:
         shortened=_shortened,
         dicom_date=lambda value: report_format.dicom_date(value or ""),
         person_name=lambda value: report_format.person_name(value or ""),
+        plain=lambda value, absent=report_format.ABSENT: report_format.plain(value or "") or absent,
     )
     env.globals.update(
         STATUS_LOOK=STATUS_LOOK,

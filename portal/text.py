@@ -209,6 +209,8 @@ ZH = (
         "Back": "返回",
         "Back to the work list": "返回工作列表",
         "There is nothing here.": "此处没有内容。",
+        "This study is not here: it was removed, or the address is not whole.": "该检查不在此处：已被删除，或地址不完整。",
+        "The report could not be printed just now. Try again in a moment; the one that was sent is in the PACS.": "暂时无法打印报告，请稍后再试；已发送的报告在 PACS 中。",
         "Your role does not include this page.": "您的角色不包含此页面。",
         "The service is not ready. Try again in a moment.": "服务暂时不可用，请稍后再试。",
         "Something went wrong on our side.": "服务器出现错误。",

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Form, Request, Response
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
 
 from pipeline import store, work_list
-from pipeline.report import report_values
 from pipeline.status import StudyStatus
 from pipeline.work_list import Filter
 from portal.context import SEES_REPORTS, Identity
 from portal.errors import PageNotFound
 from portal.render import page
 from portal.report_files import find_reports
+from portal.report_page import report_on_page
 from portal.requests import Context, parse_id, signed_in
 
 router = APIRouter(include_in_schema=False)
@@ -48,7 +48,14 @@ def _list(request: Request, context: Context, identity: Identity, text: str) -> 
 
 
 @router.get("/reports/{study_id}")
-def show(request: Request, context: Context, identity: Reader, study_id: str, product: str = "") -> Response:
+def show(
+    request: Request,
+    context: Context,
+    identity: Reader,
+    study_id: str,
+    product: str = "",
+    language: Annotated[Literal["en", "zh"] | None, Query()] = None,
+) -> Response:
     """The report alone: of `product` where several models read the study."""
     with context.database.transaction(identity.tenant) as conn:
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
@@ -56,9 +63,15 @@ def show(request: Request, context: Context, identity: Reader, study_id: str, pr
     files = next((one for one in reports if one.product == product), None)
     if files is None:
         raise PageNotFound
-    query = files.query
-    values = report_values(
-        files.view, identity.language, lambda name: f"/studies/{study.id}/images/{name}?{query}"
+    values = report_on_page(
+        context,
+        study,
+        files,
+        files.view,
+        language=language or identity.language,
+        own_language=identity.language,
+        page_path=f"/reports/{study.id}",
+        newest_revision=files.revision,
     )
     return page(
         request,
@@ -67,6 +80,6 @@ def show(request: Request, context: Context, identity: Reader, study_id: str, pr
         files=files,
         reports=reports,
         base=f"/reports/{study.id}",
-        pdf_address=f"/studies/{study.id}/report.pdf?{query}",
+        pdf_address=values["pdf_href"],
         **values,
     )

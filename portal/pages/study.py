@@ -7,8 +7,8 @@ import hashlib
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Query, Request, Response
-from fastapi.responses import FileResponse, RedirectResponse
+from fastapi import APIRouter, Depends, Form, Request, Response
+from fastapi.responses import RedirectResponse
 
 from billing import store as billing_store
 from dicom_gateway.arrival_evidence import Order
@@ -21,14 +21,13 @@ from pipeline.errors import NotCancellable, NothingGivenUp, NothingWaits
 from pipeline.fallbacks import GIVEN_UP
 from pipeline.order_study import order_study
 from pipeline.progress import progress_of
-from pipeline.report import report_values
 from pipeline.status import TERMINAL
 from pipeline.store import Row, StudyRecord
-from portal.context import DECIDES_STUDIES, SEES_STUDIES, Identity, PortalContext
-from portal.errors import PageNotFound
-from portal.pages.reports import FINISHED, Reader
+from portal.context import DECIDES_STUDIES, SEES_STUDIES, Identity
+from portal.pages.report_parts import Language, Revision
 from portal.render import page
-from portal.report_files import ReportFiles, find_report, find_reports
+from portal.report_files import find_reports
+from portal.report_page import report_on_page
 from portal.requests import Context, is_htmx, parse_id, signed_in
 
 router = APIRouter(include_in_schema=False)
@@ -69,9 +68,16 @@ EVENT_WORDS = {
 
 @router.get("/studies/{study_id}")
 def show(
-    request: Request, context: Context, identity: Viewer, study_id: str, seen: str = "", product: str = ""
+    request: Request,
+    context: Context,
+    identity: Viewer,
+    study_id: str,
+    seen: str = "",
+    product: str = "",
+    revision: Revision = None,
+    language: Language = None,
 ) -> Response:
-    """The page, with the report of `product` where several models read the study.
+    """The page, with the report of `product` where several models read the study; `revision`: an earlier one.
 
     For htmx: nothing (204) until the status is another than `seen`, then a reload.
     """
@@ -91,12 +97,19 @@ def show(
             "progress": progress,
             "newest": _newest_revisions(objects),
         }
-    reports = find_reports(context.results_root, study)
+    newest = find_reports(context.results_root, study)
+    reports = find_reports(context.results_root, study, revision) if revision else newest
     files = next((one for one in reports if one.product == product), reports[0] if reports else None)
     if files is not None:
-        query = files.query
-        values |= report_values(
-            files.view, identity.language, lambda name: f"/studies/{study.id}/images/{name}?{query}"
+        values |= report_on_page(
+            context,
+            study,
+            files,
+            files.view,
+            language=language or identity.language,
+            own_language=identity.language,
+            page_path=f"/studies/{study.id}",
+            newest_revision=newest[0].revision if newest else files.revision,
         )
     return page(
         request,
@@ -161,56 +174,6 @@ def send_again(
         with contextlib.suppress(NothingGivenUp):
             deliver_study.send_again(context.queue, conn, identity.tenant, str(study.id))
     return RedirectResponse(f"/studies/{study.id}", 303)
-
-
-@router.get("/studies/{study_id}/images/{name}")
-def image(
-    context: Context,
-    identity: Reader,
-    study_id: str,
-    name: str,
-    revision: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
-    product: str = "",
-) -> Response:
-    """One key image of the report."""
-    files = _files(context, identity, study_id, revision, product)
-    path = files.image(name)
-    if path is None:
-        raise PageNotFound
-    return FileResponse(path, media_type="image/png")
-
-
-@router.get("/studies/{study_id}/report.pdf")
-def report_pdf(
-    context: Context,
-    identity: Reader,
-    study_id: str,
-    revision: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
-    product: str = "",
-) -> Response:
-    """The report as it was sent; its file name holds our id, not the patient's name."""
-    files = _files(context, identity, study_id, revision, product)
-    if files.pdf is None:
-        raise PageNotFound
-    return FileResponse(
-        files.pdf,
-        media_type="application/pdf",
-        filename=f"report-{parse_id(study_id)}-{files.revision}{files.product and '-'}{files.product}.pdf",
-        content_disposition_type="attachment",
-    )
-
-
-def _files(
-    context: PortalContext, identity: Identity, study_id: str, revision: int | None, product: str
-) -> ReportFiles:
-    with context.database.transaction(identity.tenant) as conn:
-        study = store.get_study(conn, identity.tenant, parse_id(study_id))
-    if study.status is not FINISHED and not identity.may(SEES_STUDIES):
-        raise PageNotFound
-    files = find_report(context.results_root, study, revision, product)
-    if files is None:
-        raise PageNotFound
-    return files
 
 
 def _values(conn: Connection, study: StudyRecord) -> dict[str, Any]:

@@ -17,6 +17,7 @@ ROLES_OF = {
     "/": {"admin", "radiologist", "operator"},
     "/studies/{study_id}": {"admin", "radiologist", "operator"},
     "/studies/{study_id}/report.pdf": {"admin", "radiologist", "operator", "referrer"},
+    "/studies/{study_id}/findings.csv": {"admin", "radiologist", "operator", "referrer"},
     "/studies/{study_id}/images/{name}": {"admin", "radiologist", "operator", "referrer"},
     "/reports": {"admin", "radiologist", "operator", "referrer"},
     "/reports/{study_id}": {"admin", "radiologist", "operator", "referrer"},
