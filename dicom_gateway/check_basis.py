@@ -11,6 +11,7 @@ from itertools import chain
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from dicom_gateway.result_context import NOT_REVIEWED
 from study.answer import Image
 
 DEPTH_MAX = 32
@@ -87,7 +88,7 @@ class CheckBasis:
 
     sources: headers of what the model read, in slice order. image: what was made of them; None where nothing was read.
     predecessors: earlier objects that the set may name as replaced. others: further instances of the study that it may
-    name, by SOP Instance UID.
+    name, by SOP Instance UID. notice: what every series description says.
     """
 
     objects: Sequence[CheckedObject]
@@ -97,6 +98,7 @@ class CheckBasis:
     image: Image | None = None
     predecessors: Sequence[Dataset] = ()
     others: Mapping[str, Known] = field(default_factory=dict)
+    notice: str = NOT_REVIEWED
 
     @property
     def source(self) -> Dataset:

@@ -11,7 +11,6 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from dicom_gateway.check_basis import CheckBasis, CheckedObject
-from dicom_gateway.result_context import NOT_REVIEWED
 
 OBJECT_BYTES_MAX = 1 << 30
 SERIES_NUMBER_MIN = 9000
@@ -36,7 +35,7 @@ def identity_problems(one: CheckedObject, basis: CheckBasis) -> Iterator[str]:
     if one.dataset.get("StudyInstanceUID") != basis.source.StudyInstanceUID:
         yield "it is not in the study of its source"
     yield from _patient_problems(one, basis)
-    yield from _series_problems(one.dataset)
+    yield from _series_problems(one.dataset, basis.notice)
     yield from _equipment_problems(one.dataset, basis)
     yield from _state_problems(one)
 
@@ -53,7 +52,7 @@ def set_problems(basis: CheckBasis) -> Iterator[str]:
     series = {str(one.dataset.get("SeriesInstanceUID") or "") for one in basis.objects}
     if basis.source_uids & (series | set(uids)):
         yield "an object has the UID of an instance or series of the source"
-    if len({_plain(header.get("PatientID")) for header in basis.sources}) > 1:
+    if len({_plain(header.PatientID) for header in basis.sources if "PatientID" in header}) > 1:
         yield "the source images name more than one PatientID"
 
 
@@ -101,11 +100,11 @@ def _plain(value: Any) -> Any:
     return _ESCAPE_SEQUENCE.sub("", str(value)).rstrip(" \0^=")
 
 
-def _series_problems(dataset: Dataset) -> Iterator[str]:
+def _series_problems(dataset: Dataset, notice: str) -> Iterator[str]:
     if int(dataset.get("SeriesNumber") or 0) < SERIES_NUMBER_MIN:
         yield f"its SeriesNumber is not {SERIES_NUMBER_MIN} or higher"
-    if NOT_REVIEWED not in str(dataset.get("SeriesDescription") or ""):
-        yield f"its SeriesDescription does not say “{NOT_REVIEWED}”"
+    if notice not in str(dataset.get("SeriesDescription") or ""):
+        yield f"its SeriesDescription does not say “{notice}”"
 
 
 def _equipment_problems(dataset: Dataset, basis: CheckBasis) -> Iterator[str]:

@@ -99,6 +99,9 @@ ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 # Purpose of the reference from a secondary capture, CID 7202.
 SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
 
+# Title of a report that says that there is none, CID 7000.
+DIAGNOSTIC_IMAGING_REPORT = Code("18748-4", "LN", "Diagnostic imaging report")
+
 # Encapsulated PDF title, CID 7020.
 DOCUMENT_TITLE_AI_REPORT = Code("18782-3", "LN", "Radiology Study observation (narrative)")
 

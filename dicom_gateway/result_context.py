@@ -47,6 +47,7 @@ class ResultContext:
 
     uid_seed: what the UIDs are derived from beside source, model and revision; is written nowhere. It must differ
         where the content differs: by the digest of what the model read, say.
+    image: what the model read; None of a study that was refused.
     source_headers: datasets without pixels in slice order; an enhanced multi-frame source is one dataset.
     findings: highest score first; empty for a negative result. classifications, structures, prior: see
         `study.answer`.
@@ -65,7 +66,7 @@ class ResultContext:
 
     uid_seed: str
     source_headers: Sequence[Dataset]
-    image: Image
+    image: Image | None
     findings: tuple[Finding, ...]
     model_name: str
     model_version: str

@@ -52,6 +52,11 @@ def draw_captures(context: ResultContext) -> list[Capture]:
     ]
 
 
+def draw_page(context: ResultContext, title: str, lines: list[str]) -> Capture:
+    """A page of words under a title."""
+    return Capture(_with_words(context, None, lines, title), None, "Text")
+
+
 def _capture(context: ResultContext, one: KeySlice, number: int, shown: int, count: int) -> Capture:
     grey, window = _grey(context, one)
     picture = Image.fromarray(grey).convert("RGB")
@@ -90,7 +95,7 @@ def _grey(context: ResultContext, one: KeySlice) -> tuple[NDArray[np.uint8], str
 def _spacing(context: ResultContext) -> tuple[float, float]:
     if isinstance(context.image, Radiograph):
         return context.image.spacing_mm or (1.0, 1.0)
-    return context.image.spacing_mm[1], context.image.spacing_mm[2]
+    return context.volume.spacing_mm[1], context.volume.spacing_mm[2]
 
 
 def _draw(
@@ -130,7 +135,7 @@ def _draw_letters(draw: ImageDraw.ImageDraw, picture: Image.Image, context: Resu
     """Which side of the patient lies at the left and at the top; a radiograph says so itself."""
     if isinstance(context.image, Radiograph):
         return
-    affine, font = context.image.affine_mm, picture_font(26)
+    affine, font = context.volume.affine_mm, picture_font(26)
     draw.text((8, picture.height / 2 - 13), _letter(-affine[:3, 2]), fill=_TEXT, font=font)
     draw.text((picture.width / 2 - 9, 4), _letter(-affine[:3, 1]), fill=_TEXT, font=font)
 
@@ -140,7 +145,9 @@ def _letter(direction: NDArray[np.float64]) -> str:
     return _LETTERS[axis][0 if direction[axis] > 0 else 1]
 
 
-def _with_words(context: ResultContext, picture: Image.Image | None, lines: list[str]) -> NDArray[np.uint8]:
+def _with_words(
+    context: ResultContext, picture: Image.Image | None, lines: list[str], title_words: str = ""
+) -> NDArray[np.uint8]:
     """The warning above the picture, `lines` and who made it below."""
     title, small = picture_font(28), picture_font(18)
     made_by = f"{context.model_name} {context.model_version}. {context.clearance_status}"
@@ -149,7 +156,7 @@ def _with_words(context: ResultContext, picture: Image.Image | None, lines: list
     middle = picture.height if picture is not None else 0
     page = Image.new("RGB", (_SIZE_PX, head + middle + len(folded) * line_height + 2 * _MARGIN), _PAPER)
     draw = ImageDraw.Draw(page)
-    draw.text((_MARGIN, _MARGIN - 2), context.words.not_reviewed, fill=_WARNING, font=title)
+    draw.text((_MARGIN, _MARGIN - 2), title_words or context.words.not_reviewed, fill=_WARNING, font=title)
     if picture is not None:
         page.paste(picture, ((_SIZE_PX - picture.width) // 2, head))
     for number, line in enumerate(folded):

@@ -20,6 +20,7 @@ from dicom_gateway.check_basis import CheckBasis, CheckedObject, Known
 from dicom_gateway.check_geometry import geometry_problems
 from dicom_gateway.check_identity import identity_problems, set_problems
 from dicom_gateway.check_references import reference_problems, tracking_problems
+from dicom_gateway.result_context import NOT_REVIEWED
 from pipeline.result_set import ResultObject
 from study.answer import Image
 
@@ -71,6 +72,7 @@ def check_result_set(
     image: Image | None = None,
     predecessors: Sequence[Dataset] = (),
     others: Mapping[str, Known] | None = None,
+    notice: str = NOT_REVIEWED,
 ) -> CheckVerdict:
     """Run every rule over the objects of one result; see `CheckBasis` for what they are measured by.
 
@@ -79,9 +81,12 @@ def check_result_set(
     started = time.monotonic()
     kinds = tuple(one.kind for one in objects)
     with disable_value_validation():  # a warning would write the offending value into the log
-        problems = list(_size_problems(objects)) or list(
-            _problems(objects, sources, model_name, model_version, image, predecessors, others or {})
+        problems = list(_size_problems(objects))
+        read = [] if problems else list(_read(objects, problems))
+        basis = CheckBasis(
+            read, sources, model_name, model_version, image, predecessors, others or {}, notice
         )
+        problems += _problems(basis)
     duration_ms = round((time.monotonic() - started) * 1000)
     return CheckVerdict(tuple(dict.fromkeys(problems))[:_PROBLEMS_MAX], kinds, duration_ms)
 
@@ -95,23 +100,16 @@ def _size_problems(objects: Sequence[ResultObject]) -> Iterator[str]:
         yield f"the objects have more than {SET_BYTES_MAX >> 30} GiB together"
 
 
-def _problems(
-    objects: Sequence[ResultObject],
-    sources: Sequence[Dataset],
-    model_name: str,
-    model_version: str,
-    image: Image | None,
-    predecessors: Sequence[Dataset],
-    others: Mapping[str, Known],
-) -> Iterator[str]:
-    read: list[CheckedObject] = []
+def _read(objects: Sequence[ResultObject], problems: list[str]) -> Iterator[CheckedObject]:
     for one in objects:
         try:
-            read.append(CheckedObject.read(one.kind, one.content))
+            yield CheckedObject.read(one.kind, one.content)
         except Exception as error:  # whatever a broken file raises, it must not leave
-            yield f"{one.kind}: it cannot be read back ({type(error).__name__})"
-    basis = CheckBasis(read, sources, model_name, model_version, image, predecessors, others)
-    for checked in read:
+            problems.append(f"{one.kind}: it cannot be read back ({type(error).__name__})")
+
+
+def _problems(basis: CheckBasis) -> Iterator[str]:
+    for checked in basis.objects:
         for rule in _OF_OBJECT:
             yield from (f"{checked.kind}: {each}" for each in _run(rule, checked, basis))
     for whole in _OF_SET:

@@ -20,12 +20,20 @@ def settle(conn: Connection, study: StudyRecord, target: DestinationRecord, abou
     about: product, revision and review of the set that the answered object belongs to.
     """
     rows = conn.execute(
-        """SELECT o.sop_instance_uid, o.kind, d.state
+        """SELECT o.sop_instance_uid, o.kind, d.state, d.required
            FROM result_object o LEFT JOIN delivery d
              ON d.tenant = o.tenant AND d.sop_instance_uid = o.sop_instance_uid AND d.destination = %s
            WHERE o.tenant = %s AND o.study_id = %s AND o.product = %s AND o.revision = %s AND o.review = %s
-             AND o.event = 'result'""",
-        (target.name, study.tenant, study.id, about["product"], about["revision"], about["review"]),
+             AND o.event = %s""",
+        (
+            target.name,
+            study.tenant,
+            study.id,
+            about["product"],
+            about["revision"],
+            about["review"],
+            about["event"],
+        ),
     ).fetchall()
     refused = [row for row in rows if row["state"] in ("refused", "replaced") and row["kind"] != "KOS"]
     if not refused:
@@ -35,12 +43,13 @@ def settle(conn: Connection, study: StudyRecord, target: DestinationRecord, abou
         _mark(conn, target, refused, "replaced", kind)
         return
     _mark(conn, target, refused, "refused", None)
+    is_required = any(row["required"] for row in refused)
     missing = [row for row in standing_in if row["state"] is None]
     for row in missing:
         conn.execute(
             """INSERT INTO delivery (tenant, sop_instance_uid, destination, study_id, required)
                VALUES (%s, %s, %s, %s, %s)""",
-            (study.tenant, row["sop_instance_uid"], target.name, study.id, target.required),
+            (study.tenant, row["sop_instance_uid"], target.name, study.id, is_required),
         )
     if missing:
         detail = {

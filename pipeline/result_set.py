@@ -139,7 +139,7 @@ def make_result_set(
         operating_threshold=manifest.operating_threshold,
         predecessors=[dcmread(path, stop_before_pixels=True) for path in superseded],
     )
-    objects = [_object(kind, dataset) for kind, dataset in encode_result(context, pdf)]
+    objects = [as_object(kind, dataset) for kind, dataset in encode_result(context, pdf)]
     return ResultSet(tuple(objects), view, pdf, context.source_headers, context.predecessors)
 
 
@@ -182,7 +182,8 @@ def _source_files(study: Study, image: Image, root: Path) -> Sequence[Path]:
     return [root / location[uid] for uid in dict.fromkeys(uids)]
 
 
-def _object(kind: str, dataset: Dataset) -> ResultObject:
+def as_object(kind: str, dataset: Dataset) -> ResultObject:
+    """The bytes that leave."""
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     number = int(dataset.InstanceNumber)

@@ -23,6 +23,7 @@ from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.finish import products_of, record_outcome
 from pipeline.infer_study import infer_study
 from pipeline.progress import end_progress
+from pipeline.refusal_objects import with_refusal_object
 from pipeline.route_study import route_study
 from pipeline.services import Outcome, Services
 from pipeline.status import TERMINAL, StudyStatus
@@ -81,6 +82,8 @@ def take_step(services: Services, tenant: str, study_id: str, revision: int, *, 
         outcome = Outcome(gives=StudyStatus.FAILED, reason=("STEP_GAVE_UP", text))
     if outcome is None:
         return
+    if outcome.gives is StudyStatus.REJECTED:
+        outcome = with_refusal_object(services, study, outcome)
     duration_ms = round((time.monotonic() - started) * 1000)
     try:
         _commit(services, study, step, outcome, duration_ms=duration_ms)

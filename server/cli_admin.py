@@ -70,21 +70,30 @@ def set_tenant(
         GuidelineSetting | None,
         typer.Option(help="why its chest examinations are made; mixed = the guideline asks and abstains"),
     ] = None,
+    refusal_object: Annotated[
+        bool | None,
+        typer.Option(help="a study that is not analysed leaves a small report in the PACS that says so"),
+    ] = None,
 ) -> None:
     """Change what holds for a whole tenant."""
-    if late_policy is None and guideline is None and setting is None:
-        raise typer.BadParameter("say what to change: --late-policy, --guideline, --setting")
+    if late_policy is None and guideline is None and setting is None and refusal_object is None:
+        raise typer.BadParameter(
+            "say what to change: --late-policy, --guideline, --setting, --refusal-object"
+        )
     with administration(tenant) as conn:
         conn.execute(
             """UPDATE tenant SET late_policy = coalesce(%s, late_policy),
                       guideline = CASE WHEN %s::text IS NULL THEN guideline ELSE nullif(%s, 'none') END,
                       guideline_setting =
-                          CASE WHEN %s::text IS NULL THEN guideline_setting ELSE nullif(%s, 'mixed') END
+                          CASE WHEN %s::text IS NULL THEN guideline_setting ELSE nullif(%s, 'mixed') END,
+                      refusal_object = coalesce(%s, refusal_object)
                WHERE tenant = %s""",
-            (late_policy, guideline, guideline, setting, setting, tenant),
+            (late_policy, guideline, guideline, setting, setting, refusal_object, tenant),
         )
         row = get_tenant(conn, tenant)
     typer.echo(f"tenant {tenant}: late images: {row['late_policy']}")
+    if row["refusal_object"]:
+        typer.echo("a study that is not analysed leaves a report in the PACS that says so")
     if row["guideline"]:
         typer.echo(f"reports apply {row['guideline']}, setting: {row['guideline_setting'] or 'mixed'}")
 

@@ -1,0 +1,82 @@
+"""That a study was not analysed, as a small report (Comprehensive SR after TID 2000): nobody waits in vain.
+
+It has no measurement and no finding, and its first word is that there is no result: a refusal never looks like "no
+finding".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from highdicom.sr import (
+    ComprehensiveSR,
+    ContainerContentItem,
+    ContentSequence,
+    LanguageOfContentItemAndDescendants,
+    ObservationContext,
+    ObserverContext,
+    RelationshipTypeValues,
+    TextContentItem,
+)
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import ExplicitVRLittleEndian
+
+from dicom_gateway import result_codes
+from dicom_gateway.encode_common import bare_reference, device_observer, stamp
+from dicom_gateway.result_context import ResultContext
+
+NOT_ANALYSED = "NOT ANALYSED by AI, no result"
+"""Stands in every series description, English as those of results."""
+
+
+def encode_refusal(context: ResultContext, conclusion: Sequence[str], advice: Sequence[str]) -> Dataset:
+    """conclusion: why there is no result, sentence by sentence. advice: what to do. The evidence is all that came."""
+    report = ComprehensiveSR(
+        evidence=[bare_reference(header) for header in context.source_headers],
+        content=_root(context, conclusion, advice),
+        series_instance_uid=context.uid("SR series"),
+        series_number=context.series_number("SR"),
+        sop_instance_uid=context.uid("SR instance"),
+        instance_number=1,
+        manufacturer=context.publisher[:64],
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        specific_character_set="ISO_IR 192",
+    )
+    stamp(report, context, "SR")
+    describe(report, context)
+    return report
+
+
+def describe(result: Dataset, context: ResultContext) -> None:
+    """The series and its maker say what it is, in place of "AI result"."""
+    name = f"{context.model_name} {context.model_version}"
+    result.SeriesDescription = f"{name[: 62 - len(NOT_ANALYSED)]}: {NOT_ANALYSED}"
+    result.ContributingEquipmentSequence[0].ContributionDescription = f"{NOT_ANALYSED}. {name}."[:1024]
+
+
+def _root(context: ResultContext, conclusion: Sequence[str], advice: Sequence[str]) -> ContainerContentItem:
+    root = ContainerContentItem(name=result_codes.DIAGNOSTIC_IMAGING_REPORT, template_id="2000")
+    root.ContentSequence = ContentSequence()
+    language = result_codes.CHINESE if context.language == "zh" else result_codes.ENGLISH
+    root.ContentSequence.extend(LanguageOfContentItemAndDescendants(language))
+    root.ContentSequence.extend(
+        ObservationContext(
+            observer_device_context=ObserverContext(codes.DCM.Device, device_observer(context))
+        )
+    )
+    root.ContentSequence.append(_section(codes.DCM.Conclusions, codes.DCM.Conclusion, conclusion))
+    root.ContentSequence.append(_section(codes.DCM.Recommendations, codes.DCM.Recommendation, advice))
+    return root
+
+
+def _section(title: Code, each: Code, sentences: Sequence[str]) -> ContainerContentItem:
+    section = ContainerContentItem(name=title, relationship_type=RelationshipTypeValues.CONTAINS)
+    section.ContentSequence = ContentSequence()
+    for sentence in sentences:
+        section.ContentSequence.append(TextContentItem(each, sentence, RelationshipTypeValues.CONTAINS))
+    return section
