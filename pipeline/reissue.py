@@ -5,6 +5,7 @@ Nothing of it is a usage event: the case was charged when its result was deliver
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 from pathlib import Path
@@ -27,6 +28,7 @@ from pipeline.reviews import ReviewedResult
 from pipeline.services import Services
 from pipeline.store import Row, StudyRecord
 from pipeline.study_file import write_durably
+from pipeline.ways_out.announce import announce_review
 from study.answer import Classification
 from study.review import Review
 
@@ -56,10 +58,32 @@ def reissue(services: Services, tenant: str, study_id: str, revision: int, produ
         for row in made:
             _insert(conn, study, row)
         names = _plan(conn, study, revision, product, number)
+        _announce(conn, services, study, result, context)
         detail = {"by": review.by, "product": product, "review": number, "destinations": names}
         store.note(conn, study, "review_issued", detail=detail)
         for name in names:
             services.defer_delivery(conn, study, name, 0.0)
+
+
+def _announce(
+    conn: Connection, services: Services, study: StudyRecord, result: ReviewedResult, context: ReviewContext
+) -> None:
+    """Tell the destinations that are no PACS."""
+    review, key = context.review, result.key
+    at_revision = dataclasses.replace(study, revision=key.revision)
+    root = services.folders.results
+    folder = review_folder(root, study.id, key.revision, key.product, review.number)
+    announce_review(
+        conn,
+        services,
+        at_revision,
+        key.product,
+        load_report(folder),
+        str((folder / "report.pdf").relative_to(services.folders.results_of(at_revision))),
+        review,
+        {one.finding_uid: one.number for one in result.items},
+        context.codes,
+    )
 
 
 def _not_issued(

@@ -74,6 +74,9 @@ ZH = {
     "none": "无",
     "Source": "来源",
     "Applied by rule to the measurements above; what a model cannot see is not assumed. A physician decides.": "按规则应用于上述测量；模型无法判断的内容不作假设。由医师决定。",
+    "{n} of them rejected on review.": "审核时拒绝 {n} 处。",
+    "{n} changed on review.": "审核时修改 {n} 处。",
+    "{n} added on review.": "审核时新增 {n} 处。",
     # table
     "Findings": "所见",
     "Largest first.": "按大小降序排列。",

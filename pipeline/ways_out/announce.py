@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from pipeline.ways_out.critical import is_critical
 from pipeline.ways_out.items import items_of
 from pipeline.ways_out.told import Told, encode_told, load_told, message_uid
 from study.answer import Answer
+from study.codes import Code
+from study.review import Review, VerdictKind
 
 _DOCUMENTS = ("FHIR", "ORU")
 
@@ -47,7 +49,7 @@ def result_messages(
     pdf: the report's file, relative to the folder of the study's results.
     """
     wanted = {kind for one in hearers(conn, study.tenant) for kind in _DOCUMENTS if one.wants(kind, "result")}
-    before = _told_before(conn, services.folders, study, product)
+    before = _told_before(conn, services.folders, study, product, study.revision - 1)
     rows = []
     for kind in sorted(wanted):
         told = _of_study(
@@ -55,8 +57,7 @@ def result_messages(
             report=view,
             pdf=pdf,
             codes=_codes(answer),
-            was_final=before is not None and (before.was_final or bool(before.reviewer)),
-            replaced_findings=max(len(items_of(before)), before.replaced_findings) if before is not None else 0,
+            **_corrected(before),
         )  # fmt: skip
         rows.append(_write(services.folders, study, kind, told))
     return rows
@@ -86,12 +87,56 @@ def announce_end(conn: Connection, services: Services, study: StudyRecord, produ
                 )
 
 
-def announce(conn: Connection, services: Services, study: StudyRecord, kind: str, told: Told) -> None:
-    """Make the object and its deliveries to those who want to hear of it, and start their jobs."""
+def announce_review(
+    conn: Connection,
+    services: Services,
+    study: StudyRecord,
+    product: str,
+    view: ReportView,
+    pdf: str,
+    review: Review,
+    numbers: Mapping[str, int],
+    codes: Mapping[str, Code],
+) -> None:
+    """Tell of a finished review of a result of a locked study.
+
+    study: at the revision that was reviewed. view, pdf: the report after the review, as for a result.
+    numbers: finding's UID → its number. codes: see `Told`.
+    """
+    assert review.by is not None
+    assert review.at is not None
+    verdicts = [(numbers.get(one.finding_uid or ""), one) for one in review.verdicts]
+    said = [(number, one) for number, one in verdicts if number is not None]
+    before = _told_before(conn, services.folders, study, product, study.revision)
+    for kind in (*_DOCUMENTS, "EVENT"):
+        told = _of_study(
+            conn, services, study, "reviewed", product, review.at, kind,
+            report=view,
+            pdf=pdf,
+            codes={label: (code.value, code.scheme, code.meaning) for label, code in codes.items()},
+            reviewer=review.by,
+            reviewed_at=review.at.isoformat(),
+            rejected=tuple(number for number, one in said if one.kind is VerdictKind.REJECT),
+            edits={str(number): (one.size_mm, one.nodule_kind) for number, one in said if one.kind is VerdictKind.EDIT},
+            missed=tuple((one.label, one.size_mm, one.nodule_kind) for one in review.missed),
+            **_corrected(before),
+        )  # fmt: skip
+        announce(
+            conn, services, study, kind, told.without_patient() if kind == "EVENT" else told, review.number
+        )
+
+
+def announce(
+    conn: Connection, services: Services, study: StudyRecord, kind: str, told: Told, review: int = 0
+) -> None:
+    """Make the object and its deliveries to those who want to hear of it, and start their jobs.
+
+    review: the number of the finished review that it tells.
+    """
     targets = [one for one in hearers(conn, study.tenant) if one.wants(kind, told.event)]
     if not targets:
         return
-    row = _write(services.folders, study, kind, told)
+    row = _write(services.folders, study, kind, told) | {"review": review}
     insert_object(conn, study, row)
     for target in targets:
         conn.execute(
@@ -106,13 +151,21 @@ def insert_object(conn: Connection, study: StudyRecord, row: Row) -> None:
     """One row of `result_object`: of an encoded instance or of a message."""
     conn.execute(
         """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind, event, location,
-                                      sha256, size_bytes)
+                                      sha256, size_bytes, review)
            VALUES (%(tenant)s, %(sop_instance_uid)s, %(study_id)s, %(revision)s, %(product)s, %(kind)s, %(event)s,
-                   %(location)s, %(sha256)s, %(size_bytes)s)""",
-        {"event": "result"}
+                   %(location)s, %(sha256)s, %(size_bytes)s, %(review)s)""",
+        {"event": "result", "review": 0}
         | row
         | {"tenant": study.tenant, "study_id": study.id, "revision": study.revision},
     )
+
+
+def _corrected(before: Told | None) -> dict[str, Any]:
+    """What a message says of the one that it replaces."""
+    if before is None:
+        return {}
+    was_final = before.was_final or bool(before.reviewer)
+    return {"was_final": was_final, "replaced_findings": max(len(items_of(before)), before.replaced_findings)}
 
 
 def _codes(answer: Answer) -> dict[str, tuple[str, str, str]]:
@@ -188,15 +241,15 @@ _HEADER = {
 """What is told of the study → its name in the study's header."""
 
 
-def _told_before(conn: Connection, folders: Folders, study: StudyRecord, product: str) -> Told | None:
-    """What was last told of an earlier revision of the product."""
+def _told_before(
+    conn: Connection, folders: Folders, study: StudyRecord, product: str, revision_max: int
+) -> Told | None:
+    """What was last told of the product, up to that revision."""
     row = conn.execute(
         """SELECT o.location FROM result_object o
-           WHERE o.tenant = %s AND o.study_id = %s AND o.product = %s AND o.revision < %s AND o.kind IN ('FHIR', 'ORU')
-             AND EXISTS (SELECT 1 FROM delivery d WHERE d.tenant = o.tenant
-                         AND d.sop_instance_uid = o.sop_instance_uid AND d.acknowledged_at IS NOT NULL)
-           ORDER BY o.revision DESC, o.event = 'reviewed' DESC LIMIT 1""",
-        (study.tenant, study.id, product, study.revision),
+           WHERE o.tenant = %s AND o.study_id = %s AND o.product = %s AND o.revision <= %s AND o.kind IN ('FHIR', 'ORU')
+           ORDER BY o.revision DESC, o.review DESC LIMIT 1""",
+        (study.tenant, study.id, product, revision_max),
     ).fetchone()
     try:
         return load_told(folders.results / row["location"]) if row else None

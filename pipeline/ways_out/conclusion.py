@@ -29,7 +29,13 @@ def _sentences(told: Told, w: Words) -> Iterator[str]:
         else f"{w('AI result, not reviewed')}."
     )
     yield from _result(view, w)
-    yield from told.review_lines
+    for count, key in (
+        (len(told.rejected), "{n} of them rejected on review."),
+        (len(told.edits), "{n} changed on review."),
+        (len(told.missed), "{n} added on review."),
+    ):
+        if count:
+            yield w(key).format(n=count)
     if view.guideline is not None and view.guideline.worst:
         yield f"{w('Guideline category')}: {view.guideline.title} {view.guideline.worst}."
     if view.model is not None:

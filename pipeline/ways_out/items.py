@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydicom.sr.coding import Code
 
@@ -41,11 +41,14 @@ def items_of(told: Told) -> list[Item]:
     if view is None:
         return []
     found = [*_findings(told, view), *_statements(told, view), *_structures(told, view)]
+    found += _missed(told, len(found))
     return found or [Item(1, result_codes.PULMONARY_NODULE, result_codes.NOT_DETECTED, result_codes.LUNG)]
 
 
 def _findings(told: Told, view: ReportView) -> Iterator[Item]:
     for row in view.findings:
+        size_mm, kind = told.edits.get(str(row.id), (None, None))
+        row = replace(row, kind=kind or row.kind)
         coded = [(result_codes.COMPOSITION, code) for code in _composition(row)]
         coded += [(result_codes.CHANGE_FROM_PRIORS, code) for code in _change(row)]
         title = view.guideline.title if view.guideline else ""
@@ -54,11 +57,29 @@ def _findings(told: Told, view: ReportView) -> Iterator[Item]:
             result_codes.finding_type(row.label),
             result_codes.DETECTED,
             nodule_items.LOBES.get(row.lobe or "", result_codes.LUNG),
-            tuple(_measured(row)),
+            # What a person measured stands alone: axes and volume of the model belong to another outline.
+            tuple(_measured(row)) if size_mm is None else _diameter(size_mm),
             tuple(coded),
             ((GUIDELINE_CATEGORY, f"{title} {row.category}".strip()),) if row.category else (),
             is_rejected=row.id in told.rejected,
         )
+
+
+def _missed(told: Told, count: int) -> Iterator[Item]:
+    """What the person who reviewed the result has added, numbered on."""
+    for number, (label, size_mm, kind) in enumerate(told.missed, start=count + 1):
+        known = told.codes.get(label)
+        yield Item(
+            number,
+            Code(*known) if known else result_codes.finding_type(label or "nodule"),
+            result_codes.DETECTED,
+            measured=_diameter(size_mm) if size_mm is not None else (),
+            coded=((result_codes.COMPOSITION, nodule_items.composition(NoduleKind(kind))),) if kind else (),
+        )
+
+
+def _diameter(size_mm: float) -> tuple[tuple[Code, float, Code], ...]:
+    return ((result_codes.DIAMETER, round(size_mm, 1), result_codes.MILLIMETRE),)
 
 
 def _measured(row: FindingRow) -> Iterator[tuple[Code, float, Code]]:

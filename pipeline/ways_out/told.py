@@ -24,7 +24,8 @@ class Told:
     patient_id … study_description: as the study's header has them; empty in what must not name the patient.
     codes: label of a statement or structure → value, scheme and meaning of its code.
     reviewer, reviewed_at: who finished the review and when; empty before. rejected: numbers of the findings that
-    this person does not share. review_lines: what was said of the others, one sentence each.
+    this person does not share. edits: number as text → mean diameter in mm and type that the person gave instead.
+    missed: label, mean diameter and type of each finding that the person added.
     was_final: an earlier revision was reviewed, so this one corrects what people may have acted on.
     replaced_findings: how many findings the revision before had told under numbers from 1.
     reason: code and sentence of a study that was refused or failed.
@@ -55,7 +56,8 @@ class Told:
     reviewer: str = ""
     reviewed_at: str = ""
     rejected: tuple[int, ...] = ()
-    review_lines: tuple[str, ...] = ()
+    edits: dict[str, tuple[float | None, str | None]] = field(default_factory=dict)
+    missed: tuple[tuple[str, float | None, str | None], ...] = ()
     was_final: bool = False
     replaced_findings: int = 0
     report: ReportView | None = None
@@ -81,7 +83,9 @@ class Told:
         values = dict(record)
         values["at"] = datetime.fromisoformat(values["at"])
         values["codes"] = {label: tuple(code) for label, code in values["codes"].items()}
-        values |= {name: tuple(values[name]) for name in ("rejected", "review_lines")}
+        values["rejected"] = tuple(values["rejected"])
+        values["edits"] = {number: tuple(edit) for number, edit in values["edits"].items()}
+        values["missed"] = tuple(tuple(one) for one in values["missed"])
         values["report"] = ReportView.from_json(values["report"]) if values["report"] else None
         return cls(**values)
 
@@ -90,7 +94,7 @@ class Told:
         return replace(
             self, study_instance_uid="", patient_id="", patient_name="", patient_birth_date="", patient_sex="",
             study_date="", study_time="", study_description="", pdf="", report=None, codes={}, reviewer="",
-            reviewed_at="", rejected=(), review_lines=(),
+            reviewed_at="", rejected=(), edits={}, missed=(),
         )  # fmt: skip
 
 

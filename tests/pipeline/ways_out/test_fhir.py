@@ -187,7 +187,7 @@ def test_texts_of_any_kind_leave_the_bundle_valid(text: str) -> None:
     server = FhirServer()
     hostile = told(
         patient_name=f"{text}^{text}=x", patient_id=text, accession_number=text, study_date=text,
-        patient_birth_date=text, patient_sex=text, reviewer="Dr. X", review_lines=(text,),
+        patient_birth_date=text, patient_sex=text, reviewer="Dr. X", missed=((text, 5.0, None),),
         report=replace(VIEW, findings=(replace(NODULES[0], label=text, lobe=text, category=text),)),
     )  # fmt: skip
     report = keep(server, hostile, patient_system="urn:oid:1.2")

@@ -193,7 +193,7 @@ def test_the_report_lies_inside_as_base64_where_it_is_wanted() -> None:
 def test_texts_of_any_kind_neither_end_a_block_nor_begin_a_segment(text: str, character_set: str) -> None:
     hostile = told(
         patient_name=f"{text}^{text}=x", patient_id=text, accession_number=text, study_date=text, patient_sex=text,
-        patient_birth_date=text, study_instance_uid=text, reviewer=text, review_lines=(text,), report_url=text,
+        patient_birth_date=text, study_instance_uid=text, reviewer=text, missed=((text, 5.0, None),), report_url=text,
         report=replace(VIEW, findings=(replace(NODULES[0], label=text, category=text),)),
     )  # fmt: skip
     encoding = {"UNICODE UTF-8": "utf-8", "GB 18030-2000": "gb18030"}[character_set]
