@@ -10,7 +10,14 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
 from pipeline import destinations, store
-from pipeline.destinations import AIR_KINDS, OBJECT_KINDS, STAND_INS, DestinationRecord, kinds_of
+from pipeline.destinations import (
+    AIR_KINDS,
+    CHARACTER_SETS,
+    OBJECT_KINDS,
+    STAND_INS,
+    DestinationRecord,
+    kinds_of,
+)
 from pipeline.send_objects import Sender
 from portal.context import EDITS_PEERS, SEES_PEERS, Identity
 from portal.errors import PageNotFound
@@ -32,8 +39,33 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
     "back_off_max_s": float,
     "give_up_after_s": float,
 }
+EVENT_WORDS = {
+    "result": "results delivered",
+    "reviewed": "results reviewed",
+    "superseded": "results superseded",
+    "critical": "critical findings",
+    "refused": "studies not analysed",
+    "failed": "studies failed",
+}
 _MAY_BE_EMPTY = frozenset({"port", "objects_per_s"})
-_TEXTS = ("ae_title", "host", "url", "authority_file", "certificate_file", "token_file")
+_TEXTS = (
+    "ae_title", "host", "url", "authority_file", "certificate_file", "token_file", "patient_system", "accession_system",
+    "receiving_application", "receiving_facility",
+)  # fmt: skip
+_LISTS = ("private_hosts", "recipients")  # with commas between
+_BY_URL, _BY_HOST = frozenset({"stow", "fhir", "webhook"}), frozenset({"dimse", "hl7"})
+_ONLY_FOR: dict[str, frozenset[str]] = {
+    "ae_title": frozenset({"dimse"}),
+    "host": _BY_HOST,
+    "port": _BY_HOST,
+    "use_tls": _BY_HOST,
+    "url": _BY_URL,
+    "token_file": _BY_URL,
+    "allow_plain_http": _BY_URL,
+    "private_hosts": frozenset({"fhir", "webhook"}),
+    "recipients": frozenset({"email"}),
+}
+"""Field → the kinds that have it. What belongs to another kind is not kept where nobody sees it."""
 
 
 class DestinationForm(BaseModel):
@@ -63,6 +95,16 @@ class DestinationForm(BaseModel):
     give_up_after_s: Text = ""
     confirmation: Text = "none"
     enabled: bool = False
+    events: list[Text] = Field(default=[], max_length=20)
+    private_hosts: Text = ""
+    with_accession: bool = False
+    with_pdf: bool = False
+    patient_system: Text = ""
+    accession_system: Text = ""
+    receiving_application: Text = ""
+    receiving_facility: Text = ""
+    character_set: Text = "UNICODE UTF-8"
+    recipients: Text = ""
 
 
 @router.get("/destinations")
@@ -71,7 +113,7 @@ def show(
 ) -> Response:
     with context.database.transaction(identity.tenant) as conn:
         rows = destinations.list_destinations(conn, identity.tenant)
-    return page(request, "destinations.html", rows=rows, all_kinds=OBJECT_KINDS)
+    return page(request, "destinations.html", rows=rows, all_kinds=OBJECT_KINDS, event_words=EVENT_WORDS)
 
 
 @router.get("/destinations/edit")
@@ -131,9 +173,16 @@ def test(
     record = next((one for one in rows if one.name == name), None)
     if record is None:
         raise PageNotFound
-    problem = Sender(calling, context.data_root / "secrets").test(record)
+    problem = Sender(calling, context.data_root / "secrets", context.mail).test(record)
     tested = {"name": name, "problem": problem}
-    return page(request, "destinations.html", rows=rows, all_kinds=OBJECT_KINDS, tested=tested)
+    return page(
+        request,
+        "destinations.html",
+        rows=rows,
+        all_kinds=OBJECT_KINDS,
+        event_words=EVENT_WORDS,
+        tested=tested,
+    )
 
 
 def _shown(record: DestinationRecord) -> dict[str, Any]:
@@ -141,6 +190,7 @@ def _shown(record: DestinationRecord) -> dict[str, Any]:
     for name in _NUMBERS:
         values[name] = "" if values[name] is None else f"{values[name]:.10g}"
     values["fallbacks"] = ", ".join(record.fallbacks)
+    values |= {name: ", ".join(values[name]) for name in _LISTS}
     return values | {name: values[name] or "" for name in _TEXTS}
 
 
@@ -151,10 +201,8 @@ def _record(tenant: str, form: DestinationForm) -> tuple[DestinationRecord, dict
     values |= {name: values[name].strip() or None for name in _TEXTS}
     values |= {"name": form.name.strip(), "object_kinds": tuple(form.object_kinds)}
     values["fallbacks"] = kinds_of(form.fallbacks)
-    # What belongs to the other protocol is not kept where nobody sees it.
-    hidden = ("ae_title", "host") if form.kind == "stow" else ("url", "token_file")
-    values |= dict.fromkeys(hidden)
-    values |= {"use_tls": False} if form.kind == "stow" else {"allow_plain_http": False}
+    values |= {"events": tuple(form.events)}
+    values |= {name: tuple(filter(None, map(str.strip, values[name].split(",")))) for name in _LISTS}
     for name, kind in _NUMBERS.items():
         text = getattr(form, name).strip()
         if not text and name in _MAY_BE_EMPTY:
@@ -164,9 +212,11 @@ def _record(tenant: str, form: DestinationForm) -> tuple[DestinationRecord, dict
             values[name] = kind(text)
         except ValueError:
             problems[name] = "This is not a number."
-    if form.kind == "stow":
-        values["port"] = None
-        problems.pop("port", None)
+    nothing = vars(DestinationRecord("", ""))
+    for name, kinds in _ONLY_FOR.items():
+        if form.kind not in kinds:
+            values[name] = nothing[name]
+            problems.pop(name, None)
     return DestinationRecord(tenant=tenant, **values), problems
 
 
@@ -178,4 +228,6 @@ def _form(request: Request, form: dict[str, Any], problems: dict[str, str]) -> R
         form=form,
         problems=problems,
         all_kinds=OBJECT_KINDS,
+        event_words=EVENT_WORDS,
+        character_sets=list(CHARACTER_SETS),
     )

@@ -168,6 +168,86 @@ class TestDestinations:
         assert row is not None
         assert (row["token_file"], row["ae_title"], row["host"]) == ("pacs-token", None, None)
 
+    @pytest.mark.parametrize(
+        ("change", "kept"),
+        [
+            (
+                {"kind": "fhir", "url": "https://emr.test/fhir", "private_hosts": "emr.test, 10.0.0.5"},
+                {
+                    "object_kinds": ["FHIR"],
+                    "private_hosts": ["emr.test", "10.0.0.5"],
+                    "host": None,
+                    "ae_title": None,
+                },
+            ),
+            (
+                {
+                    "kind": "hl7",
+                    "receiving_application": "RIS",
+                    "character_set": "GB 18030-2000",
+                    "url": "https://x",
+                },
+                {"object_kinds": ["ORU"], "host": "pacs.test", "port": 104, "url": None, "ae_title": None},
+            ),
+            (
+                {"kind": "webhook", "url": "https://hook.test/a?b=c", "token_file": "hook"},
+                {"object_kinds": ["EVENT"], "token_file": "hook", "events": ["result", "failed"]},
+            ),
+            (
+                {"kind": "email", "recipients": "a@b.test, c@d.test", "port": "x"},
+                {"object_kinds": ["EVENT"], "recipients": ["a@b.test", "c@d.test"], "port": None},
+            ),
+        ],
+        ids=str,
+    )
+    def test_one_that_is_no_pacs_is_kept_with_what_belongs_to_it(
+        self, site: Site, change: dict[str, object], kept: dict[str, object]
+    ) -> None:
+        client = site.signed_in("alpha")
+        message = FORM | {
+            "events": ["result", "failed"],
+            "confirmation": "none",
+            "character_set": "UNICODE UTF-8",
+        }
+        answer = client.post("/destinations", data=message | change)
+        assert answer.status_code == 303, answer.text
+        row = site.owner.execute("SELECT * FROM destination").fetchone()
+        assert row is not None
+        assert {name: row[name] for name in kept} == kept
+        text = client.get("/destinations").text
+        assert "results delivered, studies failed" in text
+        form = client.get("/destinations/edit?name=archive").text
+        assert form.count('name="events" value="failed" checked') == 1
+
+    @pytest.mark.parametrize(
+        ("change", "sentence"),
+        [
+            ({"kind": "fhir", "url": "http://emr.test/fhir"}, "Plain http must be allowed"),
+            (
+                {"kind": "fhir", "url": "https://emr.test/fhir", "private_hosts": "a/b"},
+                "Give host names or IP",
+            ),
+            ({"kind": "webhook", "url": "https://hook.test/"}, "A webhook is signed"),
+            ({"kind": "webhook", "url": "https://hook.test/\u200b", "token_file": "x"}, "Give the address"),
+            ({"kind": "email", "recipients": "nobody"}, "Give 1 to 20 e-mail addresses"),
+            ({"kind": "email", "recipients": "a@b.test\r\nBcc: c@d.test"}, "Give 1 to 20 e-mail addresses"),
+            ({"kind": "email", "recipients": "a@b.test", "events": []}, "Choose at least one event"),
+            ({"kind": "hl7", "receiving_application": "a\rMSH|"}, "Give at most 180"),
+            ({"kind": "hl7", "character_set": "ASCII"}, "The character set is"),
+            ({"kind": "hl7", "confirmation": "query"}, "can be asked back"),
+            ({"kind": "ftp"}, "is reached by DIMSE"),
+        ],
+        ids=str,
+    )
+    def test_what_cannot_be_told_is_not_saved(
+        self, site: Site, change: dict[str, object], sentence: str
+    ) -> None:
+        message = FORM | {"events": ["result"], "confirmation": "none", "character_set": "UNICODE UTF-8"}
+        answer = site.signed_in("alpha").post("/destinations", data=message | change)
+        assert answer.status_code == 422
+        assert sentence in answer.text
+        assert site.owner.execute("SELECT 1 FROM destination").fetchone() is None
+
     def test_it_is_tested_with_a_sentence(self, site: Site) -> None:
         client = site.signed_in("alpha")
         client.post("/destinations", data=FORM | {"host": "127.0.0.1", "port": "1"})

@@ -106,3 +106,39 @@ def test_what_was_given_up_is_listed_and_sent_again(radmeter: Command, migrated_
         ["waiting"],
         ["take_step"],
     )
+
+
+def test_ways_out_that_are_no_pacs_are_added_and_tested(
+    radmeter: Command, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(
+        radmeter(
+            "destination", "add", "emr", "https://emr.test/fhir", "--kind", "fhir", "--events", "reviewed,refused",
+            "--private-hosts", "emr.test", "--patient-system", "urn:oid:1.2", "--with-pdf", "--no-required",
+        )
+    )  # fmt: skip
+    shown = done(radmeter("destination", "show", "emr"))
+    assert all(
+        line in shown
+        for line in (
+            "object_kinds: FHIR",
+            "events: reviewed, refused",
+            "private_hosts: emr.test",
+            "with_pdf: True",
+        )
+    )
+    done(radmeter("destination", "add", "ris", f"127.0.0.1:{free_port}", "--kind", "hl7"))
+    assert "no connection to the receiver" in radmeter("destination", "test", "ris").stderr
+    done(radmeter("destination", "add", "duty", "duty@hospital.test,it@hospital.test", "--kind", "email"))
+    assert "no mail server is set up: RADMETER_SMTP_URL" in radmeter("destination", "test", "duty").stderr
+    monkeypatch.setenv("RADMETER_SMTP_URL", f"smtp+plain://127.0.0.1:{free_port}")
+    monkeypatch.setenv("RADMETER_SMTP_FROM", "radmeter@hospital.test")
+    assert "ConnectionRefusedError" in radmeter("destination", "test", "duty").stderr
+    monkeypatch.setenv("RADMETER_SMTP_FROM", "nobody")
+    assert "smtp_url" in radmeter("destination", "test", "duty").stderr
+    assert (
+        "A webhook is signed"
+        in radmeter("destination", "add", "x", "https://h.test", "--kind", "webhook").stderr
+    )
+    listed = done(radmeter("destination", "list"))
+    assert "duty@hospital.test, it@hospital.test" in listed

@@ -76,6 +76,7 @@ def listening(
         asyncio.set_event_loop(loop)
         loop.run_until_complete(start())
         loop.run_forever()
+        loop.close()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
