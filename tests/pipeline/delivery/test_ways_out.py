@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import replace
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline import store
-from pipeline.deliver_to import deliver_to
 from pipeline.destinations import save_destination
 from pipeline.report_file import save_report
 from pipeline.store import StudyRecord
 from pipeline.ways_out.announce import announce_end, insert_object, result_messages
 from pipeline.ways_out.told import load_told
 from study.answer import Answer
-from study.nodule import NoduleKind
-from tests.pipeline.conftest import ALPHA, BETA, Clinic
+from tests.pipeline.conftest import ALPHA, BETA
 from tests.pipeline.delivery.conftest import PRODUCT, Post
-from tests.pipeline.review_desk import AT, Desk
 from tests.pipeline.ways_out.builders import NODULES, VIEW, destination
 from tests.pipeline.ways_out.fhir_server import FhirServer
 from tests.pipeline.ways_out.http_receiver import HttpReceiver, answer, http_receiver
 from tests.pipeline.ways_out.test_hl7 import listening
 from tests.pipeline.ways_out.test_webhook import OLD
-from tests.review_seed import seed_result
 from tests.scripted_pacs import ScriptedPacs
 
 HEADER = {
@@ -255,48 +248,3 @@ def test_another_tenant_hears_nothing(told: Post) -> None:
         save_destination(conn, replace(destination("webhook", url=hook.url, token_file="hook"), tenant=BETA))
     end(told, "rejected", "NO_AXIAL_SERIES")
     assert events(told) == []
-
-
-def test_a_finished_review_makes_the_report_final_and_a_second_one_corrects_it(
-    clinic: Clinic, tmp_path: Path
-) -> None:
-    desk = Desk(clinic, seed_result(clinic.owner, tmp_path, ALPHA), tmp_path)
-    services = clinic.services
-    server = FhirServer()
-    with http_receiver(server) as emr, listening() as ris:
-        with clinic.database.transaction(ALPHA) as conn:
-            at_emr = destination("fhir", name="emr", url=emr.url, with_pdf=True, events=("reviewed",))
-            save_destination(conn, at_emr)
-            save_destination(conn, destination("hl7", name="ris", host="127.0.0.1", port=ris.port))
-        desk.say(1, "edit", size_mm=7.0)
-        desk.say(2, "reject")
-        desk.miss(size_mm=6.0, nodule_kind=NoduleKind.SOLID)
-        desk.finish()
-        desk.issue()
-        for name in ("emr", "ris"):
-            deliver_to(services, ALPHA, desk.seeded.study_id, name)
-        (report,) = server.resources["DiagnosticReport"].values()
-        assert report["status"] == "final"
-        assert report["resultsInterpreter"][0]["display"] == "dr chen"
-        assert base64.b64decode(report["presentedForm"][0]["data"])[:5] == b"%PDF-"
-        assert "1 of them rejected on review. 1 changed on review. 1 added on review." in report["conclusion"]
-        found = {one["identifier"][0]["value"]: one for one in server.resources["Observation"].values()}
-        assert [one["status"] for one in found.values()] == ["final", "entered-in-error", "final"]
-        first, _, missed = found.values()
-        assert [
-            float(one["valueQuantity"]["value"]) for one in first["component"] if "valueQuantity" in one
-        ] == [7.0]
-        assert [one.get("valueQuantity", {}).get("value") for one in missed["component"]] == [6.0, None]
-        assert {str(one[11]) for one in ris.messages[0].segments("OBX")} == {"F", "D"}
-        desk.say(2, "accept")
-        desk.take_back("2.25.77")
-        desk.finish(at=AT + timedelta(hours=1))
-        desk.issue()
-        deliver_to(services, ALPHA, desk.seeded.study_id, "emr")
-    (report,) = server.resources["DiagnosticReport"].values()
-    assert report["status"] == "corrected"
-    assert len(report["result"]) == 2
-    assert sorted(one["status"] for one in server.resources["Observation"].values()) == [
-        "corrected", "corrected", "entered-in-error",
-    ]  # fmt: skip
-    assert not clinic.rows("SELECT 1 FROM delivery d WHERE d.required AND d.destination IN ('emr', 'ris')")

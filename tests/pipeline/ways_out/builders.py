@@ -14,11 +14,11 @@ from pipeline.report_view import (
     ReportModel,
     ReportState,
     ReportView,
-    Review,
     SeriesRead,
     StatementRow,
 )
 from pipeline.ways_out.told import Told
+from study.review import Review, ReviewState
 
 AT = datetime(2026, 11, 26, 12, 0, 5, tzinfo=UTC)
 NODULES = (
@@ -31,7 +31,7 @@ NODULES = (
 )  # fmt: skip
 VIEW = ReportView(
     state=ReportState.FINDINGS,
-    review=Review.NOT_REVIEWED,
+    review=Review(ReviewState.NOT_REVIEWED),
     patient_name="Yamada^Tarou=山田^太郎",
     patient_id="P-42",
     patient_birth_date="19580312",
