@@ -123,18 +123,21 @@ def _findings_frames(context: ResultContext) -> dict[str, object]:
     segmented = segmented_findings(context)
     slices = slices_with_content(segmented)
     place = {index: position for position, index in enumerate(slices)}
-    certainty = np.zeros((len(slices), *context.volume.voxels.shape[1:]), dtype=np.uint16)
+    # The box that holds all segments: whole slices of 16 bits would be many times as large as the Segmentation.
+    first = np.min([item.segment.origin[1:] for item in segmented], axis=0)
+    ends = [np.add(item.segment.origin[1:], item.segment.mask.shape[1:]) for item in segmented]
+    certainty = np.zeros((len(slices), *(np.max(ends, axis=0) - first)), dtype=np.uint16)
     for item in segmented:
         value = _stored(np.asarray(item.finding.score))
-        first, row, column = item.segment.origin
-        for depth, mask in enumerate(item.segment.mask):
+        row, column = np.subtract(item.segment.origin[1:], first)
+        for depth, mask in enumerate(item.segment.mask, start=item.segment.origin[0]):
             if mask.any():
                 height, width = mask.shape
-                target = certainty[place[first + depth], row : row + height, column : column + width]
+                target = certainty[place[depth], row : row + height, column : column + width]
                 target[mask] = np.maximum(target[mask], value)
     words = "Certainty of each finding over its segment, not saliency"
     return {
-        **frames_on_source(context, slices, certainty),
+        **frames_on_source(context, slices, certainty, (int(first[0]), int(first[1]))),
         "real_world_value_mappings": [
             _mapping("Certainty", words, result_codes.CERTAINTY_OF_FINDING, result_codes.PERCENT, 100.0)
         ],

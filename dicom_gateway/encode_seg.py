@@ -155,9 +155,15 @@ def _planes(segment: Segment, place: dict[int, int]) -> list[tuple[int, slice, s
 
 
 def frames_on_source(
-    context: ResultContext, slices: list[int], pixels: NDArray[np.unsignedinteger]
+    context: ResultContext,
+    slices: list[int],
+    pixels: NDArray[np.unsignedinteger],
+    corner: tuple[int, int] = (0, 0),
 ) -> dict[str, object]:
-    """How the pixels lie on the source: frame by frame where they can, else by their own planes."""
+    """How the pixels lie on the source: frame by frame where they can, else by their own planes.
+
+    corner: (row, column) of the first pixel, where they are a part of the slices.
+    """
     images = source_images(context)
     volume = context.volume
     by_uid = {str(image.SOPInstanceUID): image for image in images}
@@ -167,14 +173,17 @@ def frames_on_source(
         # Type 1 in what is made from it; some exports have no frame of reference at all.
         image.FrameOfReferenceUID = volume.frame_of_reference_uid or context.uid("frame of reference")
     one_each = len(chosen) == len(slices) and "NumberOfFrames" not in chosen[0]
-    if one_each and _on_source(volume, slices, chosen):
+    is_whole = pixels.shape[1:3] == volume.voxels.shape[1:]
+    if one_each and is_whole and _on_source(volume, slices, chosen):
         return {"source_images": chosen, "pixel_array": pixels, "pixel_measures": _measures(volume)}
     return {
         "source_images": chosen,
         "pixel_array": pixels,
         "pixel_measures": _measures(volume),
         "plane_orientation": PlaneOrientationSequence("PATIENT", _orientation(volume)),
-        "plane_positions": [PlanePositionSequence("PATIENT", _position(volume, index)) for index in slices],
+        "plane_positions": [
+            PlanePositionSequence("PATIENT", _position(volume, (index, *corner))) for index in slices
+        ],
     }
 
 
@@ -200,9 +209,9 @@ def _orientation(volume: Volume) -> list[float]:
     return [round(float(value), 9) + 0.0 for value in (*columns, *rows)]
 
 
-def _position(volume: Volume, index: int) -> list[float]:
-    corner = volume.to_lps_mm(np.asarray([index, 0.0, 0.0]))
-    return [round(float(value), 6) + 0.0 for value in corner]
+def _position(volume: Volume, index: tuple[int, int, int]) -> list[float]:
+    point = volume.to_lps_mm(np.asarray(index, dtype=np.float64))
+    return [round(float(value), 6) + 0.0 for value in point]
 
 
 def _measures(volume: Volume) -> PixelMeasuresSequence:

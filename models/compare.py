@@ -63,7 +63,9 @@ def compare(
         comparison = _compare_one(pair, finding, places[number], then, days, prior_date)
         if comparison is None:
             notes.append(say("FINDING_NOT_COMPARED", n=finding.id))
-        findings.append(replace(finding, comparison=comparison))
+        # One nodule has one Tracking UID over time: that of the first study that marked it.
+        known = comparison.tracking_uid if comparison is not None else None
+        findings.append(replace(finding, comparison=comparison, tracking_uid=known or finding.tracking_uid))
     gone, seen = _resolved(
         pair, [one for n, one in enumerate(prior_answer.findings) if n not in matches.values()]
     )

@@ -113,6 +113,8 @@ def test_grown_new_and_resolved_nodules_are_told_in_a_chest_that_moved_and_breat
     assert new is not None
     assert [grown.state, same.state, new.state] == ["matched", "matched", "new"]
     assert [grown.tracking_uid, same.tracking_uid] == [one.tracking_uid for one in before.findings[:2]]
+    kept = [finding.tracking_uid for finding in done.findings[:2]]
+    assert kept == [one.tracking_uid for one in before.findings[:2]], "one nodule, one identifier over time"
     assert grown.growth is not None
     assert same.growth is not None
     assert grown.growth.trend is Trend.GROWN
