@@ -17,6 +17,8 @@ def run(arguments: dict[str, Any]) -> dict[str, Any]:
     *way, last = arguments["element"]
     try:
         for tag, number in zip(way[::2], way[1::2], strict=True):
+            if number < 1:
+                raise IndexError(number)
             dataset = dataset[tag].value[number - 1]
         value = dataset[last].value
     except MemoryError:

@@ -65,12 +65,14 @@ from portal.pages import (
     upload,
     usage,
     users,
+    viewer,
     wallets,
     worklist,
 )
 from portal.render import page
 from portal.requests import is_htmx, own_path
 from portal.sign_in import SignIn
+from portal.viewer_link import VIEWER_PATH
 
 __all__ = ["PortalContext", "create_app", "create_first_admin"]
 
@@ -113,6 +115,7 @@ ROUTES = (
     wado,
     wado_frames,
     stow,
+    viewer,
     health,
 )
 
@@ -225,6 +228,8 @@ def _to_sign_in(request: Request, target: str) -> Response:
         back = urlsplit(request.headers.get("hx-current-url", "")).path
     elif request.method == "GET":
         back = request.url.path
+        if back.startswith(VIEWER_PATH):  # what is to be looked at stands in its query
+            back += f"?{request.url.query}"
     else:
         back = urlsplit(request.headers.get("referer", "")).path
     if own_path(back) and back != "/" and not back.startswith("/sign-in"):

@@ -185,6 +185,7 @@ def _add_groups() -> None:
         cli_triton,
         cli_usage,
         cli_users,
+        cli_viewer,
     )
 
     groups = (
@@ -210,6 +211,7 @@ def _add_groups() -> None:
         cli_triton,
         cli_usage,
         cli_users,
+        cli_viewer,
     )
     for group in groups:
         for name, commands in group.GROUPS.items():

@@ -42,6 +42,7 @@ def shows_no_patient(method: str, path: str) -> bool:
             "/sign-in", "/account", "/users", "/keys",
             "/usage", "/overview", "/contracts", "/wallets", "/statements", "/credit-notes", "/payments",
             "/payouts", "/books", "/reconciliations", "/peers", "/destinations", "/routing", "/models", "/upload",
-            "/api/v1/usage", "/api/v1/statements", "/api/openapi.json", "/api/docs", "/healthz", "/readyz", "/metrics",
+            "/ohif/", "/api/v1/usage",
+            "/api/v1/statements", "/api/openapi.json", "/api/docs", "/healthz", "/readyz", "/metrics",
         )
     )  # fmt: skip

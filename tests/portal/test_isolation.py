@@ -22,6 +22,9 @@ OPEN = {
     "/healthz",
     "/readyz",
     "/metrics",
+    "/ohif/",  # the viewer's own files; what it shows is asked of /dicom-web
+    "/ohif/viewer",
+    "/ohif/{name:path}",
     "/api/openapi.json",
     "/api/docs",
     "/api/v1/rails/stripe/webhook",  # the message's signature decides
