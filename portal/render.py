@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +43,8 @@ _ROOT = Path(__file__).resolve().parent
 _TEMPLATE_FOLDERS = tuple(
     _ROOT.parent / package / "templates" for package in ("portal", "pipeline", "billing")
 )
+
+_SMALL_CHARACTERS = 4000
 
 _ELSEWHERE = {
     StudyStatus.HELD,
@@ -218,4 +221,14 @@ def page(request: Request, template: str, *, status_code: int = 200, **values: A
             **values,
         )
     )
-    return HTMLResponse(html, status_code)
+    return _sent_small(request, html, status_code)
+
+
+def _sent_small(request: Request, html: str, status_code: int) -> HTMLResponse:
+    """Long pages go compressed. They hold no token, and no other site can have one sent with the session's cookie."""
+    coding = request.headers.get("accept-encoding", "")
+    if len(html) < _SMALL_CHARACTERS or "gzip" not in coding:
+        return HTMLResponse(html, status_code, {"Vary": "Accept-Encoding"})
+    body = gzip.compress(html.encode(), compresslevel=4, mtime=0)
+    headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    return HTMLResponse(body, status_code, headers)

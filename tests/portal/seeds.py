@@ -35,26 +35,28 @@ def lung_model() -> Manifest:
     return next(manifest for manifest in list_models() if manifest.name == PRODUCT)
 
 
-def phantom_report(
-    study_id: str, patient: Patient, *, nodule_count: int = 3
-) -> tuple[ReportView, list[Finding]]:
-    """The report of a synthetic chest, its findings where the phantom has its nodules."""
-    phantom = make_phantom(7, spacing_mm=(2.0, 1.0, 1.0), nodule_count=nodule_count)
+def phantom_volume(seed: int, *, nodule_count: int) -> tuple[Volume, list[tuple[np.ndarray, float]]]:
+    """A synthetic chest and its nodules, largest first: centre in patient LPS mm, diameter."""
+    phantom = make_phantom(seed, spacing_mm=(2.0, 1.0, 1.0), nodule_count=nodule_count)
     affine = np.zeros((4, 4))
     affine[0, 2], affine[1, 1], affine[2, 0], affine[3, 3] = 1.0, 1.0, 2.0, 1.0
     affine[:3, 3] = (-160.0, -128.0, -300.0)
     count = phantom.voxels.shape[0]
     uids = tuple(f"1.2.826.0.1.{index + 1}" for index in range(count))
     volume = Volume(phantom.voxels, affine, uids, (1,) * count, "1.2.826.0.2", "1.2.826.0.3", 2.0)
+    nodules = sorted(phantom.truth, key=lambda one: -one.diameter_mm)
+    return volume, [(volume.to_lps_mm(np.asarray(one.center_index)), one.diameter_mm) for one in nodules]
+
+
+def phantom_report(
+    study_id: str, patient: Patient, *, nodule_count: int = 3
+) -> tuple[ReportView, list[Finding]]:
+    """The report of a synthetic chest, its findings where the phantom has its nodules."""
+    volume, nodules = phantom_volume(7, nodule_count=nodule_count)
+    uids = volume.slice_sop_instance_uids
     findings = [
-        ball(
-            volume,
-            volume.to_lps_mm(np.asarray(nodule.center_index)),
-            nodule.diameter_mm,
-            id=number,
-            score=0.96 - 0.07 * number,
-        )
-        for number, nodule in enumerate(sorted(phantom.truth, key=lambda one: -one.diameter_mm), start=1)
+        ball(volume, place, diameter, id=number, score=0.96 - 0.07 * number)
+        for number, (place, diameter) in enumerate(nodules, start=1)
     ]
     instances = tuple(
         Instance(
