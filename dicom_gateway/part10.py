@@ -21,6 +21,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from dicom_gateway.undeclared_text import declare_unicode
+
 PREAMBLE_BYTES = 128
 UNDEFINED_LENGTH = 0xFFFFFFFF
 PIXEL_DATA = 0x7FE00010
@@ -100,6 +102,7 @@ def _read(file: BinaryIO, tags: Sequence[int] | None) -> Header:
         stop_when=guard,
         specific_tags=list(tags) if tags is not None else None,
     )
+    declare_unicode(dataset)
     return Header(meta, dataset, syntax, guard.pixels)
 
 

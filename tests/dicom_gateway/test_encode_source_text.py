@@ -10,16 +10,25 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from dicom_gateway.encode_gsps import encode_gsps
+from dicom_gateway.encode_keys import encode_keys
 from dicom_gateway.encode_pdf import encode_pdf
+from dicom_gateway.encode_pm import encode_pm
+from dicom_gateway.encode_sc import encode_captures
 from dicom_gateway.encode_seg import encode_seg
 from dicom_gateway.encode_sr import encode_sr
 from dicom_gateway.result_context import ResultContext
+from pipeline.capture_pictures import draw_captures
 from tests.result_builders import ball, result_context, synthetic_headers, volume_of
 
 ENCODERS: dict[str, Callable[[ResultContext], Dataset | None]] = {
     "SR": encode_sr,
     "SEG": encode_seg,
     "PDF": lambda context: encode_pdf(context, b"%PDF-1.7"),
+    "PM": encode_pm,
+    "GSPS": encode_gsps,
+    "KEYS": lambda context: encode_keys(context, []),
+    "SC": lambda context: encode_captures(context, draw_captures(context))[0],
 }
 PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 STUDY = ("StudyDate", "StudyTime", "AccessionNumber", "StudyID", "ReferringPhysicianName")
@@ -49,6 +58,7 @@ def result_of(headers: list[Dataset], kind: str) -> Dataset:
     ("character_set", "name"),
     [
         ("GB18030", "Wang^XiaoDong=王^小东"),
+        ("GBK", "Wang^XiaoDong=王^小东"),
         ("ISO_IR 192", "Żółć^Łucja"),
         (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
         (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),

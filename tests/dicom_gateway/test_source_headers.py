@@ -6,8 +6,11 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_gateway.child_process import ChildError, ChildLimits
+from dicom_gateway.header_values import clean
+from dicom_gateway.inspect import inspect_study
 from dicom_gateway.source_headers import SourceHeaderUnreadable, read_headers
 from tests.ct_files import change, ramp, write
 
@@ -29,6 +32,44 @@ def test_text_of_every_character_set_comes_as_utf8(shared_data: Path) -> None:
     for path, header in zip(paths, read_headers(paths), strict=True):
         assert header.SpecificCharacterSet == "ISO_IR 192"
         assert str(header.PatientName) == str(pydicom.dcmread(path).PatientName)
+
+
+CHINESE = "王^小东"
+DAMAGED = "\ufffd"
+
+
+@pytest.mark.parametrize("implicit_vr", [False, True])
+@pytest.mark.parametrize(
+    ("declared", "written", "read"),
+    [
+        ("GB18030", CHINESE.encode("gb18030"), CHINESE),
+        ("GBK", CHINESE.encode("gbk"), CHINESE),
+        ("ISO_IR 192", CHINESE.encode(), CHINESE),
+        ("", CHINESE.encode(), CHINESE),
+        ("ISO_IR 999", CHINESE.encode(), CHINESE),
+        # Nobody can tell which of many character sets these are in: garbled for all to see, never a plausible name.
+        ("", CHINESE.encode("gb18030"), CHINESE.encode("gb18030").decode("latin-1")),
+        ("ISO_IR 999", CHINESE.encode("gb18030"), CHINESE.encode("gb18030").decode("latin-1")),
+        ("ISO_IR 192", "王^ab".encode("gb18030"), f"{DAMAGED}{DAMAGED}^ab"),
+        ("", b"Doe^Jane", "Doe^Jane"),
+    ],
+)
+def test_a_name_under_a_right_a_wrong_or_no_declared_character_set(
+    tmp_path: Path, declared: str, written: bytes, read: str, implicit_vr: bool
+) -> None:
+    (path,) = write(tmp_path, ramp((1, 4, 4)))
+    dataset = pydicom.dcmread(path)
+    dataset.PatientName = "@" * len(written)
+    dataset.SpecificCharacterSet = declared
+    syntax = ImplicitVRLittleEndian if implicit_vr else ExplicitVRLittleEndian
+    dataset.file_meta.TransferSyntaxUID = syntax
+    with pydicom.config.disable_value_validation():
+        pydicom.dcmwrite(path, dataset, implicit_vr=implicit_vr, little_endian=True)
+    path.write_bytes(path.read_bytes().replace(b"@" * len(written), written))
+    (header,) = read_headers([path])
+    assert header.SpecificCharacterSet == "ISO_IR 192"
+    assert str(header.PatientName) == read
+    assert inspect_study([("1", path)]).study.patient.name == clean(read)
 
 
 def test_text_within_sequences_keeps_the_character_set_that_it_was_written_in(tmp_path: Path) -> None:
