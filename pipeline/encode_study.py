@@ -201,6 +201,8 @@ def _write_objects(
         rows.append(
             {
                 "sop_instance_uid": one.sop_instance_uid,
+                "series_instance_uid": one.series_instance_uid,
+                "sop_class_uid": one.sop_class_uid,
                 "product": product,
                 "kind": one.kind,
                 "location": str(path.relative_to(services.folders.results)),

@@ -20,6 +20,7 @@ from pipeline.deliver_to import deliver_to
 from pipeline.fetch_prior import fetch_prior
 from pipeline.find_priors import find_priors
 from pipeline.health_round import look_at_models
+from pipeline.perform_workitem import perform_workitem
 from pipeline.queue import (
     ARCHIVE_QUEUE,
     CONNECTION,
@@ -31,6 +32,7 @@ from pipeline.queue import (
 from pipeline.reissue import reissue
 from pipeline.services import Services
 from pipeline.study_path import take_step
+from pipeline.work_sources import look_for_work
 
 log = logging.getLogger("radmeter.jobs")
 
@@ -39,6 +41,8 @@ STALLED_AFTER_S = 10.0
 _ARCHIVE_CONCURRENCY = 2
 # How soon a study goes on that a limit held back, and how soon a threshold is told: every fifteen seconds.
 _LIMITS_CRON = "* * * * * */15"
+# Worklists of other systems: looked at, and told how far what we claimed is, every ten seconds.
+_WORK_CRON = "* * * * * */10"
 # The models' figures of the day so far, and what rules say of them: each hour.
 _HEALTH_CRON = "7 * * * *"
 # Destinations that are sent to at the same time; each waits for the network, not for the processor.
@@ -124,6 +128,18 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
             images_max,
             attempt,
         )
+
+    @app.task(name="perform_workitem", queue=ARCHIVE_QUEUE, retry=_Retry(), pass_context=True)
+    def _perform_workitem(context: JobContext, tenant: str, uid: str, attempt: int) -> None:
+        tries = context.job.attempts
+        folder = services.folders.instances
+        perform_workitem(services.database, queue, folder, tenant, uid, attempt, tries=tries)
+
+    @app.periodic(cron=_WORK_CRON)
+    @app.task(name="look_for_work", queue=ARCHIVE_QUEUE, queueing_lock="look_for_work")
+    def _look_for_work(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
+        for tenant in limit_gate.tenants(services.database):
+            look_for_work(services.database, queue, services.folders.secrets, tenant)
 
     @app.periodic(cron=_LIMITS_CRON)
     @app.task(name="look_at_limits", queue=ARCHIVE_QUEUE, queueing_lock="look_at_limits")

@@ -194,6 +194,8 @@ def _write(
     return {
         **result.key.values,
         "sop_instance_uid": str(document.SOPInstanceUID),
+        "series_instance_uid": str(document.SeriesInstanceUID),
+        "sop_class_uid": str(document.SOPClassUID),
         "kind": kind,
         "location": str(path.relative_to(root)),
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -204,10 +206,10 @@ def _write(
 
 def _insert(conn: Connection, study: StudyRecord, row: dict[str, Any]) -> None:
     conn.execute(
-        """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind, location, sha256,
-                                      size_bytes, review)
-           VALUES (%(tenant)s, %(sop_instance_uid)s, %(study_id)s, %(revision)s, %(product)s, %(kind)s, %(location)s,
-                   %(sha256)s, %(size_bytes)s, %(review)s)""",
+        """INSERT INTO result_object (tenant, sop_instance_uid, series_instance_uid, sop_class_uid, study_id, revision,
+                                      product, kind, location, sha256, size_bytes, review)
+           VALUES (%(tenant)s, %(sop_instance_uid)s, %(series_instance_uid)s, %(sop_class_uid)s, %(study_id)s,
+                   %(revision)s, %(product)s, %(kind)s, %(location)s, %(sha256)s, %(size_bytes)s, %(review)s)""",
         row | {"study_id": study.id},
     )
 

@@ -50,6 +50,8 @@ class ResultObject:
 
     kind: str
     sop_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
     content: bytes
     number: int = 1
 
@@ -186,5 +188,5 @@ def as_object(kind: str, dataset: Dataset) -> ResultObject:
     """The bytes that leave."""
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
-    number = int(dataset.InstanceNumber)
-    return ResultObject(kind, str(dataset.SOPInstanceUID), buffer.getvalue(), number)
+    uids = (str(dataset.SOPInstanceUID), str(dataset.SeriesInstanceUID), str(dataset.SOPClassUID))
+    return ResultObject(kind, *uids, buffer.getvalue(), int(dataset.InstanceNumber))

@@ -13,6 +13,7 @@ from pipeline.database import Connection
 from pipeline.errors import StudyNotFound
 from pipeline.status import StudyStatus, require_transition
 from pipeline.urgency import Priority
+from pipeline.workitem_follow import follow
 
 Row = dict[str, Any]
 
@@ -98,6 +99,7 @@ def advance(
     )
     after = get_study(conn, study.tenant, study.id)
     note(conn, after, f"study_{to.value}", duration_ms=duration_ms, detail=detail)
+    follow(conn, after)
     return after
 
 

@@ -24,7 +24,19 @@ from pipeline.errors import StudyNotFound
 from pipeline.report import TEMPLATES
 from portal import health
 from portal.access_audit import AccessAudit
-from portal.api import docs, money, qido, rails, stow, studies, usage_events, wado, wado_frames
+from portal.api import (
+    docs,
+    money,
+    qido,
+    rails,
+    stow,
+    studies,
+    ups,
+    ups_channel,
+    usage_events,
+    wado,
+    wado_frames,
+)
 from portal.attempt import NOT_FOUND
 from portal.auth import create_first_admin
 from portal.context import PortalContext
@@ -116,6 +128,8 @@ ROUTES = (
     wado_frames,
     stow,
     viewer,
+    ups,
+    ups_channel,
     health,
 )
 

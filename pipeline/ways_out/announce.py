@@ -150,11 +150,12 @@ def announce(
 def insert_object(conn: Connection, study: StudyRecord, row: Row) -> None:
     """One row of `result_object`: of an encoded instance or of a message."""
     conn.execute(
-        """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind, event, location,
-                                      sha256, size_bytes, review)
-           VALUES (%(tenant)s, %(sop_instance_uid)s, %(study_id)s, %(revision)s, %(product)s, %(kind)s, %(event)s,
-                   %(location)s, %(sha256)s, %(size_bytes)s, %(review)s)""",
-        {"event": "result", "review": 0}
+        """INSERT INTO result_object (tenant, sop_instance_uid, series_instance_uid, sop_class_uid, study_id, revision,
+                                      product, kind, event, location, sha256, size_bytes, review)
+           VALUES (%(tenant)s, %(sop_instance_uid)s, %(series_instance_uid)s, %(sop_class_uid)s, %(study_id)s,
+                   %(revision)s, %(product)s, %(kind)s, %(event)s, %(location)s, %(sha256)s, %(size_bytes)s,
+                   %(review)s)""",
+        {"event": "result", "review": 0, "series_instance_uid": None, "sop_class_uid": None}
         | row
         | {"tenant": study.tenant, "study_id": study.id, "revision": study.revision},
     )

@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from psycopg.types.json import Jsonb
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -49,6 +50,10 @@ def payee_of(tenant: str) -> str:
     return f"maker-of-{tenant}"
 
 
+def workitem_of(tenant: str) -> str:
+    return f"2.25.{int.from_bytes(tenant.encode(), 'big')}"
+
+
 def fill(site: Site, tenant: str) -> Owned:
     mark = f"MARK{tenant.upper()}"
     header = {"patient_name": mark, "patient_id": mark, "accession_number": mark, "description": mark}
@@ -80,6 +85,15 @@ def fill(site: Site, tenant: str) -> Owned:
     site.owner.execute(
         "INSERT INTO peer (tenant, ae_title, host, port) VALUES (%s, %s, 'pacs.test', 104)",
         (tenant, ae_title),
+    )
+    site.owner.execute(
+        """INSERT INTO workitem (tenant, uid, ae_title, attributes, is_ours) VALUES (%s, %s, %s, %s, false)""",
+        (
+            tenant,
+            workitem_of(tenant),
+            ae_title,
+            Jsonb({"00100010": {"vr": "PN", "Value": [{"Alphabetic": mark}]}}),
+        ),
     )
     site.owner.execute(
         """INSERT INTO destination (tenant, name, kind, ae_title, host, port)
@@ -175,6 +189,7 @@ def address(path: str, own: Owned) -> str:
         "sop_instance_uid": f"{own.study_instance_uid}.1.1",
         "frames": "1",
         "element": "00281201",
+        "workitem_uid": workitem_of(own.tenant),
     }
     filled = re.sub(r"\{(\w+)(?::path)?\}", lambda match: values[match[1]], path)
     query = {

@@ -26,6 +26,8 @@ ROLES_OF = {
     "/api/v1/studies/{study_id}/events": {"admin", "radiologist", "operator"},
     "/api/v1/studies/{study_id}/result": {"admin", "radiologist", "operator"},
     "/upload": {"admin", "radiologist", "operator"},
+    "/dicom-web/workitems": {"admin", "radiologist", "operator"},
+    "/dicom-web/workitems/{workitem_uid}": {"admin", "radiologist", "operator"},
     "/usage": MONEY,
     "/usage.csv": MONEY,
     "/usage/{ingest_sequence}": MONEY,

@@ -25,6 +25,10 @@ OPEN = {
     "/ohif/",  # the viewer's own files; what it shows is asked of /dicom-web
     "/ohif/viewer",
     "/ohif/{name:path}",
+    "/dicom-web/workitems/{workitem_uid}/state",  # a key decides, see test_ups.py
+    "/dicom-web/workitems/{workitem_uid}/cancelrequest",
+    "/dicom-web/workitems/{workitem_uid}/subscribers/{ae_title}",
+    "/dicom-web/workitems/{workitem_uid}/subscribers/{ae_title}/suspend",
     "/api/openapi.json",
     "/api/docs",
     "/api/v1/rails/stripe/webhook",  # the message's signature decides
@@ -47,6 +51,7 @@ POSTS = {
     "/models/health/pause", "/models/health/resume",
     "/api/v1/studies/search", "/api/v1/usage/events",
     "/dicom-web/studies", "/dicom-web/studies/{study_instance_uid}",  # a key decides, see test_stow.py
+    "/dicom-web/workitems", "/dicom-web/workitems/{workitem_uid}",
 }  # fmt: skip
 
 
@@ -160,6 +165,7 @@ def test_row_level_security_stands_behind_the_queries(site: Site) -> None:
         "route_rule_set",
         "study_facts",
         "model_health_day",
+        "workitem",
         "billing.usage_event",
         "billing.statement",
     ):
