@@ -137,7 +137,7 @@ def make_result_set(
         language=language,
         finding_mm=manifest.finding_mm,
         guideline=_guideline_words(view, language),
-        kinds=_complete(kinds),
+        kinds=with_references(kinds),
         operating_threshold=manifest.operating_threshold,
         predecessors=[dcmread(path, stop_before_pixels=True) for path in superseded],
     )
@@ -145,7 +145,8 @@ def make_result_set(
     return ResultSet(tuple(objects), view, pdf, context.source_headers, context.predecessors)
 
 
-def _complete(kinds: frozenset[str]) -> frozenset[str]:
+def with_references(kinds: frozenset[str]) -> frozenset[str]:
+    """The kinds, and those that objects of these kinds refer to."""
     return kinds.union(*(_REFERS_TO.get(kind, ()) for kind in kinds))
 
 
