@@ -19,7 +19,7 @@ from pipeline import deliveries, store
 from pipeline.destinations import DestinationRecord, find_destination
 from pipeline.send_objects import Sender
 from pipeline.services import Services
-from pipeline.status import StudyStatus
+from pipeline.status import TERMINAL, StudyStatus
 from pipeline.store import Row, StudyRecord
 from pipeline.study_path import STEP_AFTER, end_step, tell
 
@@ -128,6 +128,8 @@ class _Job:
         with self.services.database.transaction(self.study.tenant) as conn:
             now = store.lock_study(conn, self.study.tenant, self.study.id)
             state = deliveries.record_outcome(conn, now, self.target, row, outcome)
+            if state == "acknowledged" and row["kind"] in ("FHIR", "ORU") and now.status in TERMINAL:
+                deliveries.record_message(conn, now, self.target)
             if now.status is StudyStatus.ENCODED:
                 verdict = deliveries.verdict(conn, now)
                 if verdict is not None:

@@ -273,6 +273,12 @@ def confirm(conn: Connection, tenant: str, destination: str, sop_instance_uids: 
     ).rowcount
 
 
+def record_message(conn: Connection, study: StudyRecord, target: DestinationRecord) -> None:
+    """The audit trail's line for a message about a patient that left after the end of its study."""
+    detail = {"study": str(study.id), "destination": target.name, "instances": 1}
+    audit.record(conn, study.tenant, audit.AuditEvent.INSTANCES_SENT, detail)
+
+
 def record_transfer(conn: Connection, study: StudyRecord) -> None:
     """The audit trail's line for each destination that has acknowledged objects of this revision."""
     for row in conn.execute(

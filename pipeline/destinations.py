@@ -215,6 +215,8 @@ def _message_problems(record: DestinationRecord) -> dict[str, str]:
         text = getattr(record, name) or ""
         if len(text) > longest or not text.isprintable():
             problems[name] = f"Give at most {longest} printable characters."
+    if record.kind == "fhir" and record.token_file and (record.url or "").startswith("http:"):
+        problems["token_file"] = "A token is sent over https only."  # noqa: S105  a sentence
     if record.kind == "webhook" and record.token_file is None:
         problems["token_file"] = "A webhook is signed: name the file with its secret, whsec_…"  # noqa: S105  a sentence
     mails = record.recipients

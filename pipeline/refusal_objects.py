@@ -36,13 +36,11 @@ from pipeline.services import Outcome, Services
 from pipeline.status import StudyStatus
 from pipeline.store import Row, StudyRecord
 from pipeline.study_file import load_study, write_durably
-from pipeline.ways_out.announce import insert_object
+from pipeline.ways_out.announce import NOT_OURS, insert_object
 from study.study import Series, Study
 
 log = logging.getLogger("radmeter.pipeline")
 
-# A study that no rule takes is none of ours: its PACS would be filled with our word about other people's images.
-_NOT_OURS = frozenset({"NO_RULE_MATCHED"})
 _EVIDENCE_MAX = 2000
 _KINDS = ("SR", "SC", "PDF")
 
@@ -52,7 +50,7 @@ def with_refusal_object(services: Services, study: StudyRecord, outcome: Outcome
     code, text = outcome.reason or ("", "")
     with services.database.transaction(study.tenant) as conn:
         tenant = store.get_tenant(conn, study.tenant)
-        if not tenant["refusal_object"] or code in _NOT_OURS:
+        if not tenant["refusal_object"] or code in NOT_OURS:
             return outcome
         products = finish.products_of(conn, study, outcome.refused)
         targets = _targets(conn, study, products)

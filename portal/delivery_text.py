@@ -3,6 +3,16 @@
 
 from __future__ import annotations
 
+TOLD_WORDS = {
+    "result": "results delivered",
+    "reviewed": "results reviewed",
+    "superseded": "results superseded",
+    "critical": "critical findings",
+    "refused": "studies not analysed",
+    "failed": "studies failed",
+}
+"""What a destination that is no PACS is told of → its words."""
+
 ZH_DELIVERY = {
     # study
     "Confirmed": "已核实",
@@ -95,6 +105,7 @@ ZH_DELIVERY = {
     "Receiving facility (MSH-6)": "接收机构（MSH-6）",
     "Character set (MSH-18)": "字符集（MSH-18）",
     "A destination is reached by DIMSE, STOW-RS, FHIR, HL7, webhook or e-mail.": "目的地须通过 DIMSE、STOW-RS、FHIR、HL7、webhook 或电子邮件到达。",
+    "A token is sent over https only.": "令牌只能通过 https 发送。",
     "Choose at least one event.": "请至少选择一种事件。",
     "Give host names or IP addresses, with commas between.": "请填写主机名或 IP 地址，以逗号分隔。",
     "Only a PACS or an archive can be asked back.": "只有 PACS 或归档可以核实。",

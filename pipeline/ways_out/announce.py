@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from study.codes import Code
 from study.review import Review, VerdictKind
 
 _DOCUMENTS = ("FHIR", "ORU")
+NOT_OURS = frozenset({"NO_RULE_MATCHED"})
+"""A study that no rule takes is none of ours: others would be told of every image that passes."""
 
 
 def hearers(conn: Connection, tenant: str) -> list[DestinationRecord]:
@@ -65,26 +68,45 @@ def result_messages(
 
 def announce_end(conn: Connection, services: Services, study: StudyRecord, products: Sequence[str]) -> None:
     """Tell of the end of a locked study: delivered, refused or failed. products: those that it is about."""
-    at = conn.execute("SELECT now() AS now").fetchone()
-    assert at is not None
-    earlier = [row for row in store.results(conn, study.tenant, study.id) if row["revision"] < study.revision]
-    is_first = not any(row["is_delivered"] for row in earlier)
-    named = ", ".join(products)
+    if study.reason_code in NOT_OURS:
+        return
+    now = conn.execute("SELECT now() AS now").fetchone()
+    assert now is not None
+    at = now["now"]
+    shadows = {choice["product"] for choice in study.route if choice.get("shadow")}
+    products = [product for product in products if product not in shadows]
+    results = store.results(conn, study.tenant, study.id)
+    is_first = not any(row["is_delivered"] for row in results if row["revision"] < study.revision)
     for event in _events(services.folders, study, products, is_first=is_first):
-        told = _of_study(conn, services, study, event, named, at["now"], "EVENT").without_patient()
+        told = _of_study(conn, services, study, event, ", ".join(products), at, "EVENT").without_patient()
         announce(conn, services, study, "EVENT", told)
-    has_result = any(row["revision"] == study.revision for row in store.results(conn, study.tenant, study.id))
+    # What has a result, or an earlier one that stands, is not told as without one.
+    has_result = any(row["revision"] == study.revision for row in results)
     if study.status in (StudyStatus.REJECTED, StudyStatus.FAILED) and is_first and not has_result:
         event = "refused" if study.status is StudyStatus.REJECTED else "failed"
         for product in products:
-            for kind in _DOCUMENTS:
-                announce(
-                    conn,
-                    services,
-                    study,
-                    kind,
-                    _of_study(conn, services, study, event, product, at["now"], kind),
-                )
+            _announce_none(conn, services, study, event, product, at)
+    for choice in study.refused_choices:  # their models could not judge what others could
+        why = choice["refused"]
+        _announce_none(
+            conn,
+            services,
+            study,
+            "refused",
+            choice["product"],
+            at,
+            reason_code=why["code"],
+            reason_text=why["text"],
+        )
+
+
+def _announce_none(
+    conn: Connection, services: Services, study: StudyRecord, event: str, product: str, at: Any, **reason: Any
+) -> None:
+    """Tell those who wait for a report of the product that there is none."""
+    for kind in _DOCUMENTS:
+        told = replace(_of_study(conn, services, study, event, product, at, kind), **reason)
+        announce(conn, services, study, kind, told)
 
 
 def announce_review(

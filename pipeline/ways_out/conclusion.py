@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline import report_format
+from pipeline.reason_text import reason_text
 from pipeline.report_text import Words, words
 from pipeline.report_view import ReportState, ReportView
 from pipeline.ways_out.told import Told
@@ -20,7 +21,7 @@ def _sentences(told: Told, w: Words) -> Iterator[str]:
     view = told.report
     if view is None:
         title = "Analysis failed" if told.event == "failed" else "Not analysed"
-        yield f"{w(title)}: {told.reason_text or told.reason_code}"
+        yield f"{w(title)}: {reason_text(told.reason_code, told.reason_text, told.language) or told.reason_code}"
         yield w("This is not a negative result: there is no result for this study.")
         return
     yield (

@@ -20,6 +20,7 @@ from pipeline.destinations import (
 )
 from pipeline.send_objects import Sender
 from portal.context import EDITS_PEERS, SEES_PEERS, Identity
+from portal.delivery_text import TOLD_WORDS
 from portal.errors import PageNotFound
 from portal.render import page
 from portal.requests import Context, signed_in
@@ -38,14 +39,6 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
     "back_off_min_s": float,
     "back_off_max_s": float,
     "give_up_after_s": float,
-}
-EVENT_WORDS = {
-    "result": "results delivered",
-    "reviewed": "results reviewed",
-    "superseded": "results superseded",
-    "critical": "critical findings",
-    "refused": "studies not analysed",
-    "failed": "studies failed",
 }
 _MAY_BE_EMPTY = frozenset({"port", "objects_per_s"})
 _TEXTS = (
@@ -113,7 +106,7 @@ def show(
 ) -> Response:
     with context.database.transaction(identity.tenant) as conn:
         rows = destinations.list_destinations(conn, identity.tenant)
-    return page(request, "destinations.html", rows=rows, all_kinds=OBJECT_KINDS, event_words=EVENT_WORDS)
+    return page(request, "destinations.html", rows=rows, all_kinds=OBJECT_KINDS, event_words=TOLD_WORDS)
 
 
 @router.get("/destinations/edit")
@@ -180,7 +173,7 @@ def test(
         "destinations.html",
         rows=rows,
         all_kinds=OBJECT_KINDS,
-        event_words=EVENT_WORDS,
+        event_words=TOLD_WORDS,
         tested=tested,
     )
 
@@ -228,6 +221,6 @@ def _form(request: Request, form: dict[str, Any], problems: dict[str, str]) -> R
         form=form,
         problems=problems,
         all_kinds=OBJECT_KINDS,
-        event_words=EVENT_WORDS,
+        event_words=TOLD_WORDS,
         character_sets=list(CHARACTER_SETS),
     )

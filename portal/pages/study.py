@@ -24,6 +24,7 @@ from pipeline.progress import progress_of
 from pipeline.status import TERMINAL
 from pipeline.store import Row, StudyRecord
 from portal.context import DECIDES_STUDIES, SEES_STUDIES, Identity
+from portal.delivery_text import TOLD_WORDS
 from portal.pages.report_parts import Language, Revision
 from portal.render import page
 from portal.report_files import find_reports
@@ -96,6 +97,7 @@ def show(
             "objects": objects,
             "progress": progress,
             "newest": _newest_revisions(objects),
+            "told_words": TOLD_WORDS,
         }
     newest = find_reports(context.results_root, study)
     reports = find_reports(context.results_root, study, revision) if revision else newest

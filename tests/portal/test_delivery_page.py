@@ -71,6 +71,16 @@ def test_each_state_has_its_words_and_only_what_was_acknowledged_looks_so(
     assert ("chip good" in delivery) == is_kept
 
 
+def test_an_event_that_was_told_says_which(site: Site) -> None:
+    study_id = site.add_study("alpha", status="delivered")
+    add_delivery(site, study_id, "acknowledged", "hook", required=False)
+    site.owner.execute("UPDATE result_object SET kind = 'EVENT', event = 'refused', product = ''")
+    text = site.signed_in("alpha").get(f"/studies/{study_id}").text
+    delivery = text.split('id="delivery"')[1].split("</section>")[0]
+    assert "EVENT" in delivery
+    assert "studies not analysed" in delivery
+
+
 def test_what_no_destination_takes_is_not_shown_as_sent(site: Site) -> None:
     study_id = site.add_study("alpha", status="delivered")
     site.owner.execute(
@@ -228,6 +238,10 @@ class TestDestinations:
                 "Give host names or IP",
             ),
             ({"kind": "webhook", "url": "https://hook.test/"}, "A webhook is signed"),
+            (
+                {"kind": "fhir", "url": "http://emr.test", "token_file": "x", "allow_plain_http": "true"},
+                "A token is sent over https only",
+            ),
             ({"kind": "webhook", "url": "https://hook.test/\u200b", "token_file": "x"}, "Give the address"),
             ({"kind": "email", "recipients": "nobody"}, "Give 1 to 20 e-mail addresses"),
             ({"kind": "email", "recipients": "a@b.test\r\nBcc: c@d.test"}, "Give 1 to 20 e-mail addresses"),

@@ -72,13 +72,13 @@ def events(post: Post) -> list[tuple[str, str, str]]:
     return [tuple(row.values()) for row in rows]  # type: ignore[misc]
 
 
-def end(post: Post, status: str, code: str | None = None) -> None:
+def end(post: Post, status: str, code: str | None = None, products: list[str] | None = None) -> None:
     post.clinic.owner.execute(
         "UPDATE study SET status = %s, reason_code = %s, reason_text = %s", (status, code, code)
     )
     with post.clinic.database.transaction(ALPHA) as conn:
         study = store.lock_study(conn, ALPHA, post.study.id)
-        announce_end(conn, post.clinic.services, study, [PRODUCT])
+        announce_end(conn, post.clinic.services, study, products or [PRODUCT])
 
 
 def test_nothing_is_made_where_nobody_wants_to_hear(told: Post) -> None:
@@ -241,6 +241,36 @@ def test_a_later_revision_supersedes_and_says_what_it_takes_back(told: Post, pac
         "preliminary",
         "entered-in-error",
     ]
+
+
+def test_a_study_that_is_none_of_ours_is_told_to_nobody(told: Post) -> None:
+    add(told, "ris", "hl7", host="127.0.0.1", port=1)
+    add(told, "duty", "email", recipients=("duty@hospital.test",))
+    end(told, "rejected", "NO_RULE_MATCHED")
+    assert events(told) == []
+
+
+def test_one_model_of_several_that_could_not_judge_is_told_beside_the_result_and_a_shadow_is_not(
+    told: Post,
+) -> None:
+    add(told, "ris", "hl7", host="127.0.0.1", port=1)
+    add(told, "duty", "email", recipients=("duty@hospital.test",))
+    refused = {"code": "NO_AXIAL_SERIES", "text": "No axial series."}
+    route = [
+        {"product": PRODUCT},
+        {"product": "lobes", "refused": refused},
+        {"product": "trial", "shadow": True},
+    ]
+    told.clinic.owner.execute("UPDATE study SET route = %s", (json.dumps(route),))
+    end(told, "delivered", products=[PRODUCT, "trial"])
+    assert events(told) == [("EVENT", "result", "duty"), ("ORU", "refused", "ris")]
+    rows = told.clinic.rows(
+        "SELECT kind, product, location FROM result_object WHERE kind IN ('ORU', 'EVENT')"
+    )
+    assert {row["kind"]: row["product"] for row in rows} == {"ORU": "lobes", "EVENT": PRODUCT}
+    (location,) = (row["location"] for row in rows if row["kind"] == "ORU")
+    message = load_told(told.clinic.services.folders.results / location)
+    assert (message.status, message.reason_text) == ("cancelled", "No axial series.")
 
 
 def test_another_tenant_hears_nothing(told: Post) -> None:

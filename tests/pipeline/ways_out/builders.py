@@ -107,3 +107,10 @@ HOSTILE_TEXTS = (
     "a" * 65_536,
     "DROP TABLE',$|\\,%00../",
 )
+
+
+DOCUMENTED = told(
+    report=replace(VIEW, findings=NODULES[:1]),
+    report_url="https://radmeter.hospital.test/studies/6a0f1d1e-0000-4000-8000-000000000001",
+)
+"""What the examples of docs/ways_out.md tell."""
