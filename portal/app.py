@@ -52,6 +52,7 @@ from portal.errors import (
 from portal.guard import Guard, protect
 from portal.intake import Intake
 from portal.key_limits import KeyLimits
+from portal.openid import OpenIdClient
 from portal.pages import (
     account,
     audit,
@@ -63,6 +64,7 @@ from portal.pages import (
     keys,
     model_health,
     models,
+    openid,
     overview,
     payments,
     payouts,
@@ -70,6 +72,7 @@ from portal.pages import (
     report_parts,
     reports,
     routing,
+    shared,
     sign_in,
     statements,
     study,
@@ -81,6 +84,7 @@ from portal.pages import (
     wallets,
     worklist,
 )
+from portal.rate_limit import FailureLimit
 from portal.render import page
 from portal.requests import is_htmx, own_path
 from portal.sign_in import SignIn
@@ -93,6 +97,7 @@ log = logging.getLogger("radmeter.portal")
 STATIC = Path(__file__).resolve().parent / "static"
 ROUTES = (
     sign_in,
+    openid,
     account,
     users,
     keys,
@@ -100,6 +105,7 @@ ROUTES = (
     study,
     report_parts,
     reports,
+    shared,
     upload,
     usage,
     documents,  # before statements, whose path of one statement would match its own
@@ -142,6 +148,8 @@ def create_app(context: PortalContext) -> FastAPI:
     app.state.intake = Intake(context)
     app.state.key_limits = KeyLimits()
     app.state.sign_in = SignIn(context)
+    app.state.openid = OpenIdClient()
+    app.state.shared_limit = FailureLimit(30, 900.0)
     app.state.static_version = _static_version()
     for module in ROUTES:
         app.include_router(module.router)

@@ -27,6 +27,7 @@ class PortalContext:
 
     data_root: folder of instances, results and user models.
     session_hours: hours after which a person signs in again.
+    portal_url: where people reach the portal, for links; empty = as the browser that asks has it.
     session_idle_minutes: minutes without use after which a session ends sooner.
     cookie_secure: cookies are sent over TLS only; set it wherever browsers come by https.
     time_zone: IANA name; pages show times in this zone and name it.
@@ -43,6 +44,7 @@ class PortalContext:
     data_root: Path
     session_hours: float = 12.0
     session_idle_minutes: float = 60.0
+    portal_url: str = ""
     cookie_secure: bool = False
     time_zone: str = "UTC"
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)

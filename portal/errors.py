@@ -155,6 +155,34 @@ class UserNameInvalid(PortalError):
     code = "user_name_invalid"
 
 
+class OpenIdRefused(PortalError):
+    """The provider's word was not taken."""
+
+    status = 403
+    code = "openid_refused"
+
+
+class OpenIdUnavailable(PortalError):
+    """The provider cannot be asked, or its settings cannot be right."""
+
+    status = 502
+    code = "openid_unavailable"
+
+
+class LinkNotGood(PortalError):
+    """This link does not lead to a report, or not any more. Ask whoever sent it for a new one."""
+
+    status = 404
+    code = "link_not_good"
+
+
+class PinWrong(PortalError):
+    """The PIN is wrong."""
+
+    status = 403
+    code = "pin_wrong"
+
+
 class LastAdmin(PortalError):
     """Somebody must be able to administer: this is the last admin."""
 

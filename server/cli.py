@@ -31,6 +31,7 @@ def explained_errors() -> Iterator[None]:
     from inference.errors import InferenceError
     from models.errors import ModelError
     from pipeline.errors import PipelineError
+    from portal.errors import PortalError
     from study.errors import StudyError
 
     try:
@@ -41,6 +42,7 @@ def explained_errors() -> Iterator[None]:
         InferenceError,
         ModelError,
         PipelineError,
+        PortalError,
         StudyError,
         OSError,
         UnicodeDecodeError,
@@ -174,6 +176,7 @@ def _add_groups() -> None:
         cli_ledger,
         cli_limits,
         cli_model_versions,
+        cli_openid,
         cli_payments,
         cli_payout,
         cli_peers,
@@ -202,6 +205,7 @@ def _add_groups() -> None:
         cli_ledger,
         cli_limits,
         cli_model_versions,
+        cli_openid,
         cli_payments,
         cli_payout,
         cli_peers,

@@ -17,7 +17,8 @@ user_commands = typer.Typer(help="People who sign in to the portal.", no_args_is
 GROUPS = {"user": user_commands}
 
 
-def _who() -> str:
+def who() -> str:
+    """Whom the audit trail names for a command."""
     return f"{getpass.getuser()} on the command line"
 
 
@@ -34,7 +35,7 @@ def add_user(
     """
     password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     with administration(tenant) as conn:
-        auth.create_user(conn, tenant, name, password, role, party, must_change=True, by=_who())
+        auth.create_user(conn, tenant, name, password, role, party, must_change=True, by=who())
     typer.echo(f"user {name} added")
 
 
@@ -43,7 +44,7 @@ def change_password(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
     """Set a new first password; asks for it. All of the person's sessions end."""
     password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     with administration(tenant) as conn:
-        if not auth.set_password(conn, tenant, name, password, must_change=True, by=_who()):
+        if not auth.set_password(conn, tenant, name, password, must_change=True, by=who()):
             raise CommandFailed(f"no user {name}")
     typer.echo(f"password of {name} changed")
 
@@ -52,7 +53,7 @@ def change_password(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
 def reset_second_factor(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
     """Take away the second factor of a person who has lost it, recovery codes too."""
     with administration(tenant) as conn:
-        if not second_factor.remove(conn, tenant, name, by=_who()):
+        if not second_factor.remove(conn, tenant, name, by=who()):
             raise CommandFailed(f"user {name} has no second factor")
     typer.echo(f"{name} signs in without a second factor until a new one is set up")
 
@@ -81,5 +82,5 @@ def require_second_factor(
 ) -> None:
     """Say which roles sign in with a second factor or not at all."""
     with administration(tenant) as conn:
-        users.set_policy(conn, tenant, roles or [], by=_who())
+        users.set_policy(conn, tenant, roles or [], by=who())
     typer.echo(f"a second factor is required of: {', '.join(role.value for role in roles or []) or 'nobody'}")

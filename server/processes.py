@@ -70,6 +70,7 @@ def run_portal(settings: Settings) -> None:
         data_root=settings.data_directory,
         session_hours=settings.session_hours,
         session_idle_minutes=settings.session_idle_minutes,
+        portal_url=settings.portal_url.rstrip("/"),
         cookie_secure=settings.cookie_secure,
         time_zone=settings.time_zone,
         registry=registry,

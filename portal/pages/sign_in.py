@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Request, Response
+from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from pipeline.store import Row
+from portal.context import PortalContext
 from portal.errors import NotSignedIn, PortalError, TooManyAttempts, WrongCode, WrongNameOrPassword
+from portal.openid import OpenIdClient
+from portal.openid_store import find_provider
 from portal.render import home_of, page
 from portal.requests import (
     SESSION_COOKIE,
@@ -37,14 +41,28 @@ Checker = Annotated[SignIn, Depends(checker)]
 
 
 @router.get("/sign-in")
-def show(request: Request, context: Context, next: str = "") -> Response:
+def show(
+    request: Request, context: Context, next: str = "", at: Annotated[str, Query(max_length=40)] = ""
+) -> Response:
+    """at: a tenant whose own sign-in is offered; not needed where there is one alone."""
     token = request.cookies.get(SESSION_COOKIE)
     if token:
         try:
             return RedirectResponse(home_of(find_session(context, token).identity), 303)
         except NotSignedIn:
             token = None  # an old cookie: ask again
-    return page(request, "sign_in.html", next=own_path(next), problem="", user_name="", minutes=0)
+    return page(
+        request, "sign_in.html", next=own_path(next), problem="", user_name="", minutes=0,
+        provider=_provider(context, at),
+    )  # fmt: skip
+
+
+def _provider(context: PortalContext, at: str) -> Row | None:
+    """The OpenID provider to offer: of the tenant that was named, else the only one. Others' stay unknown."""
+    with context.database.system_transaction() as conn:
+        rows = conn.execute("SELECT * FROM openid_providers()").fetchall()
+    named = [row for row in rows if row["tenant"] == at] if at else rows
+    return named[0] if len(named) == 1 else None
 
 
 @router.post("/sign-in")
@@ -56,7 +74,7 @@ def submit(
     password: Annotated[str, Form(max_length=4096)] = "",
     next: Next = "",
 ) -> Response:
-    values = {"next": own_path(next), "user_name": name}
+    values = {"next": own_path(next), "user_name": name, "provider": _provider(context, "")}
     try:
         token = checker.sign_in(name, password, browser_address(request), device_of(request))
     except (WrongNameOrPassword, TooManyAttempts) as error:
@@ -103,13 +121,24 @@ def _again(request: Request, template: str, error: PortalError, values: dict[str
 
 
 @router.post("/sign-out")
-def leave(request: Request, context: Context, _session: AnySession) -> Response:
+def leave(request: Request, context: Context, session: AnySession) -> Response:
+    """Who came by a provider is still signed in there; a link leads to its sign-out."""
     sign_out(context, request.cookies[SESSION_COOKIE])
-    redirect = RedirectResponse("/sign-in", 303)
-    forget_session(redirect, secure=context.cookie_secure)
-    return redirect
-
-
-def forget_session(response: Response, *, secure: bool) -> None:
-    response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=secure)
+    address = _sign_out_there(request, context, session) if session.by_openid else ""
+    response: Response = (
+        page(request, "signed_out.html", address=address) if address else RedirectResponse("/sign-in", 303)
+    )
+    response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=context.cookie_secure)
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response
+
+
+def _sign_out_there(request: Request, context: PortalContext, session: Session) -> str:
+    """Of RP-initiated logout; nothing where the provider has none or is away."""
+    client: OpenIdClient = request.app.state.openid
+    with context.database.transaction(session.identity.tenant) as conn:
+        try:
+            provider = find_provider(conn, context.secrets_directory, session.identity.tenant)
+            return client.way_to_sign_out(provider)
+        except PortalError:
+            return ""

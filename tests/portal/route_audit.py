@@ -6,6 +6,11 @@ RECORDS_ITSELF = {
     "POST /sign-in",
     "POST /sign-out",
     "POST /sign-in/second-factor",
+    "GET /sign-in/openid/back",
+    "POST /studies/{study_id}/links",
+    "POST /studies/{study_id}/links/revoke",
+    "POST /shared/{token}",
+    "GET /shared/{token}/report.pdf",
     "POST /account/language",
     "POST /account/password",
     "POST /account/second-factor",
@@ -31,6 +36,12 @@ RECORDS_ITSELF = {
 """The event is written with the change itself."""
 
 CHANGES_NOTHING = {
+    "GET /sign-in/openid/{tenant}/out",
+    "GET /studies/{study_id}/links",  # who was given links, not what they show
+    "GET /shared/{token}",
+    # what was opened, and recorded as it was: the view is the opening
+    "GET /shared/{token}/report",
+    "GET /shared/{token}/images/{name}",
     "POST /search",  # leads to the work list, which is recorded
 }
 

@@ -19,6 +19,7 @@ ROLES_OF = {
     "/studies/{study_id}/report.pdf": {"admin", "radiologist", "operator", "referrer"},
     "/studies/{study_id}/findings.csv": {"admin", "radiologist", "operator", "referrer"},
     "/studies/{study_id}/images/{name}": {"admin", "radiologist", "operator", "referrer"},
+    "/studies/{study_id}/links": {"admin", "radiologist", "operator"},
     "/reports": {"admin", "radiologist", "operator", "referrer"},
     "/reports/{study_id}": {"admin", "radiologist", "operator", "referrer"},
     "/api/v1/studies": {"admin", "radiologist", "operator"},
