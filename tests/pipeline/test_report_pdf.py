@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def test_every_page_says_what_it_is_and_which_page_it_is() -> None:
         assert "job 0194c3a2-7d1e-7c55-9a63-1f0a2b3c4d5e" in text
         assert "2025-03-04 05:06:07 UTC+08:00" in text
         assert "Intended use: " + manifest().intended_use[:40] in text
+
+
+def test_of_two_thousand_findings_the_worst_are_printed_and_the_others_counted() -> None:
+    view = report()
+    row = replace(view.findings[0], kind="solid")
+    view = replace(view, findings=tuple(replace(row, id=number) for number in range(1, 2001)))
+    started = time.monotonic()
+    text = " ".join(pages(view))
+    assert time.monotonic() - started < 20
+    assert "60 of 2000 findings are listed here. All are in the SR and the SEG. solid: 2000" in text
+    assert "2000 findings marked as possible pulmonary nodules" in text
 
 
 @pytest.mark.parametrize("view", [report(findings=()), rejected()], ids=["no finding", "rejected"])

@@ -41,6 +41,7 @@ def test_findings_are_compared_in_json_and_report(tmp_path: Path, voxels: NDArra
     assert result["findings"]
     assert {one["comparison"]["growth"]["trend"] for one in result["findings"]} == {"unchanged"}
     assert result["timing_s"]["compare"] > 0
+    assert (tmp_path / "out/finding-1-prior.png").is_file()  # beside the present slice
     text = text_of(tmp_path / "out/report.pdf")
     assert "Compared with the prior study: 2025-10-01" in text
     assert f"{len(result['findings'])} unchanged" in text
