@@ -25,6 +25,7 @@ BENCHMARKS = (
     "receive_nagle",
     "receive_saturation",
     "stow",
+    "dicomweb_read",
     "traces",
     "study_path",
     "inference_provider",

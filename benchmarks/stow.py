@@ -45,11 +45,12 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Receiver:
-    """process: that answers. key: for the Authorization header, "" without."""
+    """process: that answers. key: for the Authorization header of who stores, "" without; reading_key: of who reads."""
 
     process: psutil.Process
     port: int
     key: str = ""
+    reading_key: str = ""
 
 
 def run(rounds: int = ROUNDS) -> dict[str, Any]:
@@ -119,6 +120,12 @@ def _large_body() -> Iterator[bytes]:
     yield f"--{_BOUNDARY}--".encode()
 
 
+def post_files(receiver: Receiver, files: list[bytes]) -> None:
+    """Store Part 10 files in one request."""
+    head = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    _post(receiver, [*(head + content + b"\r\n" for content in files), f"--{_BOUNDARY}--".encode()])
+
+
 def _body(objects: list[tuple[str, bytes]]) -> list[bytes]:
     return [*_parts(objects), f"--{_BOUNDARY}--".encode()]
 
@@ -174,9 +181,10 @@ def radmeter(folder: Path) -> Iterator[Receiver]:
         prepare_database(database.get_uri())
         with owner_connection(database.get_uri(), "benchmark") as conn:
             key = create_api_key(conn, "benchmark", "benchmark", ae_title=CALLING_AE_TITLE)
+            reading_key = create_api_key(conn, "benchmark", "reader")
         command = [sys.executable, "-m", "server", "serve", "--role", "portal"]
         with running(command, port, environment) as process:
-            yield Receiver(process, port, key)
+            yield Receiver(process, port, key, reading_key)
     finally:
         database.cleanup()
 

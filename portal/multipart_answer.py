@@ -11,7 +11,7 @@ from pathlib import Path
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-_PIECE_BYTES = 256 * 1024
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)

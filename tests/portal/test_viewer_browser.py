@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, expect
 
 from portal.context import Role
 from portal.viewer_link import viewer_url
+from server.demo.phantom import phantom_study
 from server.viewer_install import install_viewer
 from tests.portal.browser_checks import CHROMIUM, CHROMIUM_ARGUMENTS, SCREENSHOTS, Watched, sign_in, watch
 from tests.portal.dicomweb_archive import encoded
@@ -24,6 +25,7 @@ from tests.portal.portal_site import Site
 from tests.portal.viewer_case import ViewerCase, slices_around_the_nodule, store_case, viewer_package
 
 pytestmark = pytest.mark.browser
+SLICES = 550
 # The viewer draws by WebGL; without a graphics card in software.
 WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
@@ -148,3 +150,48 @@ def test_every_compression_that_the_store_takes_is_decoded_in_the_browser(
         open_viewer(portal, reader, case, case.series)
         viewport(reader, f"viewer-{name}", is_ct)
     assert reader.errors == []
+
+
+@pytest.mark.soak
+def test_a_study_of_over_500_slices_is_loaded_to_its_end(
+    portal: LivePortal,
+    shared_data: Path,
+    reader: Watched,
+) -> None:
+    paths = sorted((shared_data / "ct_chest_lidc0314_1mm/dicom").glob("*.dcm"))
+    slices = []
+    for number in range(SLICES):
+        source = pydicom.dcmread(paths[number % len(paths)])
+        source.StudyInstanceUID, source.SeriesInstanceUID = "2.25.77", "2.25.77.1"
+        source.SOPInstanceUID = source.file_meta.MediaStorageSOPInstanceUID = f"2.25.77.1.{number + 1}"
+        source.InstanceNumber = number + 1
+        column, row, _ = source.ImagePositionPatient
+        source.ImagePositionPatient = [column, row, float(number)]
+        slices.append(encoded(source))
+    assert portal.stow(slices).status_code == 200
+    large = ViewerCase("2.25.77", "2.25.77.1", "", {})
+    open_viewer(portal, reader, large, large.series)
+    viewport(reader, "viewer-550-slices", is_ct)
+    reader.page.wait_for_timeout(60_000)
+    frames = {url for url in reader.requests if "/frames/" in url}
+    assert len(frames) >= 500, len(frames)
+    open_viewer(portal, reader, large, large.series, f"2.25.77.1.{SLICES}")
+    viewport(reader, "viewer-550-slices-last", is_ct)
+    assert reader.errors == []
+
+
+@pytest.mark.soak
+def test_a_synthetic_chest_with_its_report_is_shown(
+    portal: LivePortal,
+    tmp_path: Path,
+    reader: Watched,
+) -> None:
+    folder, truth = phantom_study(tmp_path)
+    nodule = max(truth, key=lambda one: one.diameter_mm)
+    synthetic = store_case(
+        portal, sorted(folder.glob("*.dcm")), tmp_path / "volume", nodule.center_lps_mm, nodule.diameter_mm
+    )
+    open_viewer(portal, reader, synthetic, synthetic.results["SEG"])
+    viewport(reader, "viewer-phantom-seg", lambda pixels: is_ct(pixels) and len(painted(pixels, RED)) > 9)
+    open_viewer(portal, reader, synthetic, synthetic.results["SR"])
+    viewport(reader, "viewer-phantom", lambda pixels: is_ct(pixels) and len(painted(pixels, GREEN)) > 50)
