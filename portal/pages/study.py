@@ -30,6 +30,7 @@ from portal.render import page
 from portal.report_files import find_reports
 from portal.report_page import report_on_page
 from portal.requests import Context, is_htmx, parse_id, signed_in
+from portal.viewer_link import viewer_url
 
 router = APIRouter(include_in_schema=False)
 
@@ -119,6 +120,7 @@ def show(
         study=study,
         state=state,
         waiting=waiting,
+        viewer_href=viewer_url(context, study.study_instance_uid),
         may_decide=identity.may(DECIDES_STUDIES),
         may_cancel=identity.may(DECIDES_STUDIES) and study.status in CANCELLABLE,
         may_send_again=any(one["state"] in GIVEN_UP for one in values["objects"]),

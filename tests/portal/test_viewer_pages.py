@@ -46,6 +46,12 @@ def test_only_who_sees_images_opens_it_and_comes_back_after_signing_in(installed
     assert back.headers["location"] == VIEWER
 
 
+def test_the_page_of_a_study_leads_to_its_images(installed: Site) -> None:
+    study = installed.add_study("alpha", study_instance_uid="1.2.3")
+    page = installed.signed_in("alpha").get(f"/studies/{study}").text
+    assert 'href="/ohif/viewer?StudyInstanceUIDs=1.2.3"' in page
+
+
 def test_generated_code_is_allowed_here_and_nowhere_else(installed: Site) -> None:
     client = installed.signed_in("alpha")
     assert "'unsafe-eval'" in client.get(VIEWER).headers["content-security-policy"]
