@@ -1,7 +1,7 @@
 # The only task runner. `make` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-train check format bench soak setup lock clean
+.PHONY: help demo test test-train check format bench conformance soak setup lock clean
 
 VENV ?= .venv
 VENV_TRAIN ?= .venv-train
@@ -50,6 +50,12 @@ bench: ## measure; one table, and JSON in benchmarks/results
 	@scripts/system_packages.sh test
 	@scripts/setup.sh dev
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+conformance: ## run outside validators over every kind of object of every model; writes docs/conformance.md
+	@scripts/system_packages.sh runtime
+	@scripts/system_packages.sh test
+	@scripts/setup.sh dev
+	@$(BIN)/python -m tests.conformance_table $(ARGS)
 
 soak: ## run the slow campaigns
 	@scripts/system_packages.sh test

@@ -17,6 +17,7 @@ import psycopg
 from dicom_gateway.delivery_outcome import DeliveryOutcome
 from pipeline import deliveries, store
 from pipeline.destinations import DestinationRecord, find_destination
+from pipeline.errors import StudyNotFound
 from pipeline.send_objects import Sender
 from pipeline.services import Services
 from pipeline.status import TERMINAL, StudyStatus
@@ -32,7 +33,11 @@ _BUSY_S = 0.5
 def deliver_to(services: Services, tenant: str, study_id: str, destination: str) -> None:
     """Send what is due. Raises only what is wrong on our side, for the queue to try again."""
     with services.database.transaction(tenant) as conn:
-        study = store.get_study(conn, tenant, study_id)
+        try:
+            study = store.get_study(conn, tenant, study_id)
+        except StudyNotFound:  # deleted since: nothing is left to send, and asking again would never end
+            log.warning("delivery_of_a_deleted_study", extra={"tenant": tenant, "study": study_id})
+            return
         waiting = deliveries.waiting(conn, study, destination)
         target = find_destination(conn, tenant, destination)
         calling = store.get_tenant(conn, tenant)["called_ae_title"]

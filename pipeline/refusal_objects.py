@@ -132,7 +132,8 @@ def _make(
         reason=reason,
         revision=record.revision,
     )
-    objects = _objects(context, render_report_pdf(view, tenant["language"]), products, reason)
+    made = refusal_datasets(context, render_report_pdf(view, tenant["language"]), products, reason)
+    objects = [as_object(kind, dataset) for kind, dataset in made.items()]
     verdict = check_result_set(
         objects,
         context.source_headers,
@@ -145,9 +146,10 @@ def _make(
     return [_write(services, record, products[0], one) for one in objects]
 
 
-def _objects(
+def refusal_datasets(
     context: ResultContext, pdf: bytes, products: Sequence[str], reason: tuple[str, str]
-) -> list[ResultObject]:
+) -> dict[str, Dataset]:
+    """By kind: the report, the page and the PDF that say that there is no result."""
     conclusion, advice = sentences(products, reason, context.language)
     title = conclusion[0]
     made = {
@@ -159,7 +161,7 @@ def _objects(
     made["PDF"].DocumentTitle = f"{context.model_name} {context.model_version}: {NOT_ANALYSED}"
     for dataset in made.values():
         describe(dataset, context)
-    return [as_object(kind, made[kind]) for kind in _KINDS]
+    return made
 
 
 def sentences(products: Sequence[str], reason: tuple[str, str], language: str) -> tuple[list[str], list[str]]:

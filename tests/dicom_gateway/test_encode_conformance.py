@@ -13,7 +13,8 @@ import pytest
 
 from dicom_gateway.result_context import GuidelineWords, ResultContext
 from dicom_gateway.source_headers import read_headers
-from pipeline.result_set import RESULT_KINDS, encode_result
+from pipeline.check_results import check_result_set
+from pipeline.result_set import RESULT_KINDS, ResultObject, encode_result
 from study.nodule import PriorRead
 from tests.dicom_gateway.test_encode_structures import lobes
 from tests.dicom_validators import errors_in, inconsistencies, output_of, report_errors
@@ -47,6 +48,7 @@ class Made:
     name: str
     source: tuple[Path, ...]
     folder: Path
+    context: ResultContext
 
     @property
     def files(self) -> list[Path]:
@@ -60,7 +62,7 @@ def results(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list
         folder = tmp_path_factory.mktemp(name)
         for kind, dataset in encode_result(replace(context, kinds=RESULT_KINDS), b"%PDF-1.7"):
             dataset.save_as(folder / f"{kind.lower()}.{dataset.InstanceNumber}", enforce_file_format=True)
-        made.append(Made(name, source, folder))
+        made.append(Made(name, source, folder, context))
     return made
 
 
@@ -112,6 +114,20 @@ def of_radiographs(data: Path) -> Iterator[tuple[tuple[Path, ...], str, ResultCo
 def test_every_model_gives_the_kinds_that_it_can(results: list[Made]) -> None:
     for one in results:
         assert {path.stem for path in one.files} == KINDS[one.name], one.name
+
+
+def test_our_own_gate_lets_every_set_pass(results: list[Made]) -> None:
+    for one in results:
+        objects = [ResultObject(path.stem.upper(), "", path.read_bytes()) for path in one.files]
+        verdict = check_result_set(
+            objects,
+            one.context.source_headers,
+            model_name=one.context.model_name,
+            model_version=one.context.model_version,
+            image=one.context.image,
+            predecessors=one.context.predecessors,
+        )
+        assert verdict.problems == (), one.name
 
 
 def test_dciodvfy_finds_no_error_in_any_kind(results: list[Made]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline import deliveries, fallbacks
+from pipeline.deliver_to import deliver_to
 from tests.pipeline.conftest import ALPHA
 from tests.pipeline.delivery.conftest import PDF, SEG, SR, Post, write_object
 from tests.scripted_pacs import ScriptedPacs
@@ -167,3 +168,28 @@ def test_a_study_that_a_later_revision_replaced_meanwhile_falls_back_to_nothing_
         for _ in range(3):
             rich.run("pacs")
     assert rich.clinic.rows("SELECT * FROM delivery") == []
+
+
+def test_an_object_whose_file_is_gone_is_given_up_visibly_and_falls_back_to_nothing(
+    rich: Post, pacs: ScriptedPacs
+) -> None:
+    """That is our loss and no refusal: another object in its place would hide it."""
+    (rich.clinic.services.folders.results / "SR.dcm").unlink()
+    rich.add("pacs", pacs.port, fallbacks=("GSPS",), attempts_max=2)
+    deliver(rich, runs=4)
+    assert rich.states()["pacs", "SR"] == "dead"
+    assert rich.states()["pacs", "SEG"] == "acknowledged"
+    assert (rich.row().status, rich.row().reason_code) == ("failed", "DELIVERY_GAVE_UP")
+    assert ("pacs", "GSPS") not in rich.states()
+
+
+def test_a_study_that_was_deleted_in_between_ends_its_job(rich: Post, pacs: ScriptedPacs) -> None:
+    rich.add("pacs", pacs.port)
+    rich.route_to("pacs")
+    rich.start()
+    owner = rich.clinic.owner
+    owner.execute("SET session_replication_role = replica")  # as a person with the database's own tools
+    for table in ("delivery", "result_object", "study"):
+        owner.execute(f"DELETE FROM {table}")
+    deliver_to(rich.clinic.services, ALPHA, str(rich.study.id), "pacs")
+    assert pacs.received == {}
