@@ -135,7 +135,7 @@ def _qualitative_evaluations(context: ResultContext) -> ContainerContentItem:
     container = _container(result_codes.QUALITATIVE_EVALUATIONS)
     contains = RelationshipTypeValues.CONTAINS
     container.ContentSequence.extend(classification_groups.evaluations(context))
-    if not (context.classifications or context.structures):
+    if not (context.classifications or context.structures or context.outlines):
         verdict = result_codes.DETECTED if context.findings else result_codes.NOT_DETECTED
         container.ContentSequence.append(CodeContentItem(result_codes.PULMONARY_NODULE, verdict, contains))
     words, texts = context.words, [context.words.conclusion(context), context.words.comparison(context)]

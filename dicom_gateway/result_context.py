@@ -59,6 +59,7 @@ class ResultContext:
     operating_threshold: score from which on the model reports a finding, None when it has none.
     guideline: what a guideline that the tenant has chosen says.
     kinds: of the objects that are made of it.
+    outlines: whether the model outlines structures and speaks of no finding, also where it outlined none.
     institution: who runs the device, if the site wants it in the results.
     language: of sentences and of the meanings of codes in the SR and on pictures, "en" or "zh".
     predecessors: headers of the delivered objects of this model that this revision replaces.
@@ -86,6 +87,7 @@ class ResultContext:
     finding_mm: tuple[float, float] | None = None
     guideline: GuidelineWords | None = None
     kinds: frozenset[str] = frozenset()
+    outlines: bool = False
 
     def __post_init__(self) -> None:
         names = (self.uid_seed, self.model_name, self.model_version, self.weights_sha256, self.publisher)

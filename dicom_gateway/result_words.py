@@ -38,7 +38,7 @@ class Words:
         """The result in one sentence."""
         if context.classifications:
             return self._statements(context)
-        if context.structures:
+        if context.structures or context.outlines:
             return self._structures(context)
         at = ""
         if context.operating_threshold is not None:
@@ -73,6 +73,8 @@ class Words:
             words = f"{one.label} {one.volume_ml:.0f} ml, mean {one.mean_hu:.0f} HU"
             share = one.low_attenuation_share
             parts.append(words if share is None else f"{words}, {100 * share:.1f} % below -950 HU")
+        if not parts:
+            return "None of the structures that the model outlines was found. This says nothing of disease."
         total = sum(one.volume_ml for one in context.structures)
         return f"{len(parts)} structures were outlined, {total:.0f} ml together: {'; '.join(parts)}."
 
@@ -98,8 +100,8 @@ class Words:
                 "all other findings, other images, and change since prior studies. "
                 "The rectangle of a finding is where the model's map is greatest, no outline"
             )
-        elif context.structures:
-            done = f"outlines and volumes of the structures named, on {slices_of(context)}"
+        elif context.structures or context.outlines:
+            done = f"outlines and volumes of the structures that the model knows, on {slices_of(context)}"
             rest = "disease of any kind, and everything else"
         else:
             done = f"pulmonary nodules in the lungs, on {slices_of(context)}"

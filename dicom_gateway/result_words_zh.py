@@ -31,7 +31,7 @@ class ChineseWords(Words):
     def conclusion(self, context: ResultContext) -> str:
         if context.classifications:
             return self._statements(context)
-        if context.structures:
+        if context.structures or context.outlines:
             return self._structures(context)
         at = ""
         if context.operating_threshold is not None:
@@ -63,6 +63,8 @@ class ChineseWords(Words):
             words = f"{self.name_of(one.code, one.label)} {one.volume_ml:.0f} ml，平均 {one.mean_hu:.0f} HU"
             share = one.low_attenuation_share
             parts.append(words if share is None else f"{words}，{100 * share:.1f} % 低于 -950 HU")
+        if not parts:
+            return "未找到模型所勾画的任何结构。这不说明有无疾病。"
         total = sum(one.volume_ml for one in context.structures)
         return f"已勾画 {len(parts)} 个结构，合计 {total:.0f} ml：{'；'.join(parts)}。"
 
@@ -85,8 +87,8 @@ class ChineseWords(Words):
             rest = (
                 "所有其他征象、其他图像以及与既往检查相比的变化。所见的矩形框是模型显著图最高之处，并非轮廓"
             )
-        elif context.structures:
-            done = f"所列结构的轮廓与体积，基于{_slices(context)}"
+        elif context.structures or context.outlines:
+            done = f"模型所能勾画结构的轮廓与体积，基于{_slices(context)}"
             rest = "任何疾病及其他一切内容"
         else:
             done = f"肺内结节，基于{_slices(context)}"

@@ -68,6 +68,9 @@ class WeightsFile:
     sha256: str
 
 
+_OUTLINES = frozenset({"lung_ct_segmentation", "monai_segmentation"})
+
+
 @dataclass(frozen=True)
 class PriceHint:
     """What the publisher would ask for one result; a contract says what is really paid."""
@@ -128,6 +131,11 @@ class Manifest:
     def weights_path(self) -> Path:
         """Where the weights lie; `verified_weights` also checks them."""
         return self.folder / self.weights_file
+
+    @property
+    def outlines(self) -> bool:
+        """Whether it outlines structures and speaks of no finding, also where it outlines none."""
+        return self.family in _OUTLINES
 
     # Short names for what routing asks most.
     @property

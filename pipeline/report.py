@@ -78,7 +78,8 @@ def build_report(
     whatever is given. guideline: what the tenant has chosen to be applied to nodules. review: none so far without it.
     pictured_max: findings that get pictures.
     """
-    state = _state(status, findings, statements, structures)
+    outlines = bool(structures) or (manifest is not None and manifest.outlines)
+    state = _state(status, findings, statements, outlines=outlines)
     image = volume or radiograph
     series = _series_of(study, image)
     model = model_row(manifest)
@@ -136,12 +137,13 @@ def _state(
     status: StudyStatus,
     findings: Sequence[Finding],
     statements: Sequence[Classification],
-    structures: Sequence[Structure],
+    *,
+    outlines: bool,
 ) -> ReportState:
     state = _STATES_WITHOUT_RESULT.get(status)
     if state is not None:
         return state
-    if structures and not (findings or statements):
+    if outlines and not (findings or statements):
         return ReportState.MEASURED
     found = bool(findings) or any(one.is_positive for one in statements)
     return ReportState.FINDINGS if found else ReportState.NO_FINDING

@@ -136,6 +136,7 @@ def make_result_set(
         revision=revision,
         language=language,
         finding_mm=manifest.finding_mm,
+        outlines=manifest.outlines,
         guideline=_guideline_words(view, language),
         kinds=with_references(kinds),
         operating_threshold=manifest.operating_threshold,

@@ -17,7 +17,8 @@ from models.lung_ct_segmentation.lobes import LOBES, NAMES
 from study.answer import Structure
 from study.findings import Segment
 from study.volume import Volume
-from tests.result_builders import result_context, synthetic_headers, volume_of
+from tests.dicom_gateway.test_encode_sr import content_tree
+from tests.result_builders import INTENDED_USE, result_context, synthetic_headers, volume_of
 
 
 def lobes(volume: Volume, slices: slice = slice(None)) -> tuple[Structure, ...]:
@@ -75,6 +76,15 @@ def test_the_sr_names_the_volume_and_attenuation_of_each_structure_and_claims_no
     assert text.count("'Volume'") == 5
     assert "Not assessed: disease of any kind" in context.words.what_was_assessed(context)
     assert "Pulmonary nodule" not in text
+
+
+def test_outlines_that_found_nothing_are_no_negative_result_about_nodules() -> None:
+    headers = synthetic_headers()
+    context = result_context(headers, volume_of(headers), operating_threshold=None, outlines=True)
+    text = "\n".join(content_tree(encode_sr(context)))
+    assert "nodule" not in text.replace(context.model_name, "").replace(INTENDED_USE, "")
+    assert "Not detected" not in text
+    assert "None of the structures that the model outlines was found. This says nothing of disease." in text
 
 
 @pytest.mark.soak

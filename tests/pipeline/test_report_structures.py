@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from models.lung_ct_segmentation.lobes import LOBES, NAMES
+from models.registry import get_model
 from pipeline.report_text import ZH
 from pipeline.report_view import ReportState, ReportView
 from pipeline.structure_images import render_structures
@@ -54,6 +55,14 @@ def test_the_table_names_every_structure_with_its_figures_in_both_languages() ->
     assert "Disease of any kind was not assessed" in english
     for word in ("pulmonary nodule", "marked no finding", "Model score"):
         assert word not in english.split("Method and limits")[0]
+
+
+def test_a_model_of_outlines_that_outlined_nothing_reports_no_negative_finding() -> None:
+    view = measured(structures=(), manifest=get_model("lung_ct_segmentation").manifest)
+    assert view.state is ReportState.MEASURED
+    english = text_of(view)
+    assert "0 structures were outlined" in english
+    assert "no finding" not in english.lower()
 
 
 def test_it_is_stored_and_read_back_without_loss() -> None:
