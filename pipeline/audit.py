@@ -64,6 +64,7 @@ class AuditEvent(enum.Enum):
     AUDIT_VIEWED = ("audit_viewed", "Audit Log Used", SUCCESS)
     FUNCTION_USED = ("function_used", "Security Alert", SUCCESS)
     VERDICT_GIVEN = ("verdict_given", "Procedure Record", SUCCESS)
+    VERDICTS_EXPORTED = ("verdicts_exported", "Export", SUCCESS)
     REVIEW_FINISHED = ("review_finished", "Procedure Record", SUCCESS)
     APPLICATION_STARTED = ("application_started", "Application Activity", SUCCESS)
     APPLICATION_STOPPED = ("application_stopped", "Application Activity", SUCCESS)

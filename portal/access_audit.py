@@ -43,6 +43,8 @@ EVENT_OF = {
     "GET /api/v1/studies/{study_id}": AuditEvent.STUDY_VIEWED,
     "GET /api/v1/studies/{study_id}/events": AuditEvent.STUDY_VIEWED,
     "GET /api/v1/studies/{study_id}/result": AuditEvent.STUDY_VIEWED,
+    "GET /studies/{study_id}/verdicts/{token}/edit": AuditEvent.STUDY_VIEWED,
+    "GET /studies/{study_id}/missed": AuditEvent.STUDY_VIEWED,
     "GET /studies/{study_id}/images/{name}": AuditEvent.IMAGES_VIEWED,
     "GET /studies/{study_id}/report.pdf": AuditEvent.REPORT_EXPORTED,
     "GET /dicom-web/studies": AuditEvent.STUDIES_QUERIED,

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -17,12 +18,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
 from billing.errors import BillingError
 from pipeline.audit_access import AccessTrail
 from pipeline.errors import StudyNotFound
 from pipeline.report import TEMPLATES
-from portal import health
+from pipeline.review_errors import FindingUnknown
+from portal import health, kept_form
 from portal.access_audit import AccessAudit
 from portal.api import (
     docs,
@@ -61,6 +64,7 @@ from portal.pages import (
     contracts,
     destinations,
     documents,
+    kept,
     keys,
     model_health,
     models,
@@ -80,6 +84,7 @@ from portal.pages import (
     upload,
     usage,
     users,
+    verdict,
     viewer,
     wallets,
     worklist,
@@ -137,6 +142,8 @@ ROUTES = (
     ups,
     ups_channel,
     health,
+    verdict,
+    kept,
 )
 
 
@@ -150,11 +157,13 @@ def create_app(context: PortalContext) -> FastAPI:
     app.state.sign_in = SignIn(context)
     app.state.openid = OpenIdClient()
     app.state.shared_limit = FailureLimit(30, 900.0)
+    app.state.form_key = secrets.token_bytes(32)
     app.state.static_version = _static_version()
     for module in ROUTES:
         app.include_router(module.router)
     app.add_api_route("/static/report.css", _report_style, include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    # Only what is the same for everybody is compressed: the length of a page tells nothing of what it says.
+    app.mount("/static", GZipMiddleware(StaticFiles(directory=STATIC), minimum_size=1024), name="static")
     _answer_errors(app)
     health.register_studies(context.registry, context.database)
     app.add_middleware(AccessAudit, trail=AccessTrail(context.database))
@@ -192,7 +201,7 @@ def _answer_errors(app: FastAPI) -> None:
             return Response(status_code=204, headers={"HX-Refresh": "true"})
         if isinstance(error, StudyNotFound) and not _is_api(request):
             error = StudyGone()
-        if isinstance(error, (StudyNotFound, *NOT_FOUND)):
+        if isinstance(error, (StudyNotFound, FindingUnknown, *NOT_FOUND)):
             error = PageNotFound()
         if isinstance(error, BillingError):
             error = ActionConflict(type(error).__doc__)
@@ -204,9 +213,12 @@ def _answer_errors(app: FastAPI) -> None:
         assert isinstance(error, PortalError)
         return _answer_portal_error(request, error)
 
+    secure = app.state.context.cookie_secure
+    app.add_exception_handler(NotSignedIn, kept_form.keeping(answer, app.state.form_key, secure=secure))
     for kind in (
         PortalError,
         StudyNotFound,
+        FindingUnknown,
         BillingError,
         RequestValidationError,
         psycopg.DataError,

@@ -14,6 +14,7 @@ from portal.routing_text import ZH_ROUTING
 from portal.sign_in_text import ZH_SIGN_IN
 from portal.study_text import ZH_STUDY
 from portal.upload_text import ZH_UPLOAD
+from portal.verdict_text import ZH_VERDICT
 from portal.worklist_text import ZH_WORK_LIST
 
 Translate = Callable[[str], str]
@@ -26,6 +27,7 @@ ZH = (
         **ZH_MODELS,
         **ZH_UPLOAD,
         **ZH_STUDY,
+        **ZH_VERDICT,
         # chrome
         "Work list": "工作列表",
         "Usage": "用量",

@@ -188,6 +188,7 @@ def _add_groups() -> None:
         cli_triton,
         cli_usage,
         cli_users,
+        cli_verdicts,
         cli_viewer,
         cli_work,
     )
@@ -216,6 +217,7 @@ def _add_groups() -> None:
         cli_triton,
         cli_usage,
         cli_users,
+        cli_verdicts,
         cli_viewer,
         cli_work,
     )

@@ -74,11 +74,14 @@ def set_tenant(
         bool | None,
         typer.Option(help="a study that is not analysed leaves a small report in the PACS that says so"),
     ] = None,
+    reviews_verify: Annotated[
+        bool | None, typer.Option(help="a finished review is the site's verification of its SR")
+    ] = None,
 ) -> None:
     """Change what holds for a whole tenant."""
-    if late_policy is None and guideline is None and setting is None and refusal_object is None:
+    if all(one is None for one in (late_policy, guideline, setting, refusal_object, reviews_verify)):
         raise typer.BadParameter(
-            "say what to change: --late-policy, --guideline, --setting, --refusal-object"
+            "say what to change: --late-policy, --guideline, --setting, --refusal-object, --reviews-verify"
         )
     with administration(tenant) as conn:
         conn.execute(
@@ -86,14 +89,17 @@ def set_tenant(
                       guideline = CASE WHEN %s::text IS NULL THEN guideline ELSE nullif(%s, 'none') END,
                       guideline_setting =
                           CASE WHEN %s::text IS NULL THEN guideline_setting ELSE nullif(%s, 'mixed') END,
-                      refusal_object = coalesce(%s, refusal_object)
+                      refusal_object = coalesce(%s, refusal_object),
+                      review_verifies = coalesce(%s, review_verifies)
                WHERE tenant = %s""",
-            (late_policy, guideline, guideline, setting, setting, refusal_object, tenant),
+            (late_policy, guideline, guideline, setting, setting, refusal_object, reviews_verify, tenant),
         )
         row = get_tenant(conn, tenant)
     typer.echo(f"tenant {tenant}: late images: {row['late_policy']}")
     if row["refusal_object"]:
         typer.echo("a study that is not analysed leaves a report in the PACS that says so")
+    if row["review_verifies"]:
+        typer.echo("a finished review verifies its SR")
     if row["guideline"]:
         typer.echo(f"reports apply {row['guideline']}, setting: {row['guideline_setting'] or 'mixed'}")
 

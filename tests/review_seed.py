@@ -224,7 +224,7 @@ def _source(headers: list[Dataset], patient: str) -> Study:
     return Study(
         str(headers[0].StudyInstanceUID),
         (series,),
-        Patient(patient, "P-1"),
+        Patient("P-1", patient),
         "20261120",
         "081500",
         "A-1",

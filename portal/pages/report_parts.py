@@ -23,6 +23,7 @@ from portal.file_answer import file_answer
 from portal.pages.reports import FINISHED, Reader
 from portal.report_files import ReportFiles, find_report, find_reports
 from portal.requests import Context, parse_id
+from portal.verdict_desk import VerdictDesk, desk_of, reviewed_view
 
 router = APIRouter(include_in_schema=False)
 
@@ -36,10 +37,16 @@ _WAIT_S = 20.0
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
-    """A stored report; is_old: a newer one stands in its place."""
+    """A stored report; is_old: a newer one stands in its place. desk: what people have said of it."""
 
     files: ReportFiles
     is_old: bool
+    desk: VerdictDesk | None = None
+
+    @property
+    def is_as_sent(self) -> bool:
+        """Nothing has come over it since the model's result was sent."""
+        return not self.is_old and (self.desk is None or not self.desk.seen)
 
     def name(self, ending: str) -> str:
         """Holds our id, not the patient's name."""
@@ -73,13 +80,13 @@ def report_pdf(
     product: str = "",
     language: Language = None,
 ) -> Response:
-    """The report as it was sent. In another language, or when a newer one stands in its place and it must say so, it
-    is printed anew."""
+    """The report as it was sent. In another language, or when somebody has judged it or a newer one stands in its
+    place and it must say so, it is printed anew."""
     found = _find(context, identity, study_id, revision, product)
     if found.files.pdf is None:
         raise PageNotFound
     disposition = f'attachment; filename="{found.name("pdf")}"'
-    if language is None and not found.is_old:
+    if language is None and found.is_as_sent:
         return FileResponse(
             found.files.pdf, media_type="application/pdf", headers={"Content-Disposition": disposition}
         )
@@ -108,18 +115,17 @@ def _find(
 ) -> _Found:
     with context.database.transaction(identity.tenant) as conn:
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
-    if study.status is not FINISHED and not identity.may(SEES_STUDIES):
-        raise PageNotFound
-    files = find_report(context.results_root, study, revision, product)
-    if files is None:
+        files = find_report(context.results_root, study, revision, product)
+        desk = desk_of(conn, identity, study.id, files)
+    if files is None or (study.status is not FINISHED and not identity.may(SEES_STUDIES)):
         raise PageNotFound
     newest = find_reports(context.results_root, study)
-    return _Found(files, files.revision < newest[0].revision)
+    return _Found(files, files.revision < newest[0].revision, desk)
 
 
 def _print(found: _Found, language: str) -> bytes:
     try:
-        view = load_report(found.files.folder)
+        view = reviewed_view(load_report(found.files.folder), found.desk)
     except FileNotFoundError:
         raise PageNotFound from None
     if not _PRINTERS.acquire(timeout=_WAIT_S):

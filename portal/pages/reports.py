@@ -15,6 +15,7 @@ from portal.render import page
 from portal.report_files import find_reports
 from portal.report_page import report_on_page
 from portal.requests import Context, parse_id, signed_in
+from portal.verdict_desk import desk_of, reviewed_view
 
 router = APIRouter(include_in_schema=False)
 
@@ -59,15 +60,16 @@ def show(
     """The report alone: of `product` where several models read the study."""
     with context.database.transaction(identity.tenant) as conn:
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
-    reports = find_reports(context.results_root, study) if study.status is FINISHED else []
-    files = next((one for one in reports if one.product == product), None)
+        reports = find_reports(context.results_root, study) if study.status is FINISHED else []
+        files = next((one for one in reports if one.product == product), None)
+        desk = desk_of(conn, identity, study.id, files)
     if files is None:
         raise PageNotFound
     values = report_on_page(
         context,
         study,
         files,
-        files.view,
+        reviewed_view(files.view, desk),
         language=language or identity.language,
         own_language=identity.language,
         page_path=f"/reports/{study.id}",

@@ -30,6 +30,7 @@ from portal.render import page
 from portal.report_files import find_reports
 from portal.report_page import report_on_page
 from portal.requests import Context, is_htmx, parse_id, signed_in
+from portal.verdict_desk import desk_of, page_values, reviewed_view
 from portal.viewer_link import viewer_url
 
 router = APIRouter(include_in_schema=False)
@@ -59,6 +60,9 @@ EVENT_WORDS = {
     "study_shadowed": "Results kept in shadow, nothing sent",
     "study_rejected": "Not analysed",
     "study_failed": "Failed",
+    "review_finished": "Review finished",
+    "review_issued": "The reviewed report was made",
+    "review_not_issued": "The reviewed report could not be made",
     "study_prior": "Fetched for comparison; not analysed",
     "study_promoted": "Sent by a peer as a study of its own",
     "priors_asked": "The archive was asked for earlier studies",
@@ -100,15 +104,17 @@ def show(
             "newest": _newest_revisions(objects),
             "told_words": TOLD_WORDS,
         }
-    newest = find_reports(context.results_root, study)
-    reports = find_reports(context.results_root, study, revision) if revision else newest
-    files = next((one for one in reports if one.product == product), reports[0] if reports else None)
+        newest = find_reports(context.results_root, study)
+        reports = find_reports(context.results_root, study, revision) if revision else newest
+        files = next((one for one in reports if one.product == product), reports[0] if reports else None)
+        desk = desk_of(conn, identity, study.id, files)
+    values |= page_values(desk)
     if files is not None:
         values |= report_on_page(
             context,
             study,
             files,
-            files.view,
+            reviewed_view(files.view, desk),
             language=language or identity.language,
             own_language=identity.language,
             page_path=f"/studies/{study.id}",

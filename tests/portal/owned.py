@@ -22,7 +22,7 @@ from tests.billing.limits_builders import MEMBERSHIP
 from tests.portal.portal_site import Site
 from tests.portal.report_seed import small_report
 from tests.portal.seeds import add_contract, add_result, add_usage, write_report
-from tests.result_builders import synthetic_headers
+from tests.result_builders import ball, synthetic_headers, volume_of
 
 LAST_MONTH = (datetime.now(UTC).replace(day=1) - timedelta(days=10)).replace(hour=12)
 
@@ -64,7 +64,8 @@ def fill(site: Site, tenant: str) -> Owned:
     write_report(site, study_id, view, with_pdf=False)
     pdf = site.context.results_root / study_id / "1/report.pdf"
     pdf.write_bytes(b"%PDF-1.7 " + mark.encode())
-    add_result(site, tenant, study_id, [])
+    volume = volume_of(synthetic_headers())
+    add_result(site, tenant, study_id, [ball(volume, (0.0, 0.0, 10.0), 8.0)])
     contract_id = add_contract(site, tenant, (payee_of(tenant), mark))
     add_usage(site, tenant, study_id, occurred_at=LAST_MONTH)
     add_usage(site, tenant, study_id, question="another one")
@@ -190,9 +191,12 @@ def address(path: str, own: Owned) -> str:
         "frames": "1",
         "element": "00281201",
         "workitem_uid": workitem_of(own.tenant),
+        "token": "1",
     }
     filled = re.sub(r"\{(\w+)(?::path)?\}", lambda match: values[match[1]], path)
     query = {
+        "/studies/{study_id}/verdicts/{token}/edit": "?revision=1",
+        "/studies/{study_id}/missed": "?revision=1",
         "/peers/edit": f"?ae_title={own.ae_title}",
         "/destinations/edit": f"?name=DEST{own.mark}",
         "/routing/edit": "?version=1",

@@ -27,6 +27,8 @@ RECORDS_ITSELF = {
     "POST /models",
     "POST /models/health/pause",
     "POST /models/health/resume",
+    "POST /studies/{study_id}/verdicts",
+    "POST /studies/{study_id}/missed",
     # instances_received when the study is assembled
     "POST /dicom-web/studies",
     "POST /dicom-web/studies/{study_instance_uid}",
@@ -50,7 +52,7 @@ def shows_no_patient(method: str, path: str) -> bool:
     """Pages about money, settings, models and the service itself."""
     return method == "GET" and path.startswith(
         (
-            "/sign-in", "/account", "/users", "/keys",
+            "/sign-in", "/continue", "/account", "/users", "/keys",
             "/usage", "/overview", "/contracts", "/wallets", "/statements", "/credit-notes", "/payments",
             "/payouts", "/books", "/reconciliations", "/peers", "/destinations", "/routing", "/models", "/upload",
             "/ohif/", "/api/v1/usage",

@@ -16,6 +16,8 @@ ROLES_OF = {
     "/keys": {"admin"},
     "/": {"admin", "radiologist", "operator"},
     "/studies/{study_id}": {"admin", "radiologist", "operator"},
+    "/studies/{study_id}/verdicts/{token}/edit": {"admin", "radiologist"},
+    "/studies/{study_id}/missed": {"admin", "radiologist"},
     "/studies/{study_id}/report.pdf": {"admin", "radiologist", "operator", "referrer"},
     "/studies/{study_id}/findings.csv": {"admin", "radiologist", "operator", "referrer"},
     "/studies/{study_id}/images/{name}": {"admin", "radiologist", "operator", "referrer"},

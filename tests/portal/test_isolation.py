@@ -25,6 +25,7 @@ OPEN = {
     "/shared/{token}/report",
     "/shared/{token}/report.pdf",
     "/shared/{token}/images/{name}",
+    "/continue",  # shows a person what the own browser keeps
     "/healthz",
     "/readyz",
     "/metrics",
@@ -41,6 +42,7 @@ OPEN = {
 }
 # POST routes with the fields that make them valid.
 POSTS = {
+    "/studies/{study_id}/verdicts", "/studies/{study_id}/missed",
     "/studies/{study_id}/order", "/studies/{study_id}/cancel", "/studies/{study_id}/send-again",
     "/account/language", "/account/password", "/account/second-factor", "/account/second-factor/remove",
     "/account/sessions/end", "/users", "/users/change", "/users/policy", "/keys", "/keys/revoke",
@@ -170,6 +172,7 @@ def test_row_level_security_stands_behind_the_queries(site: Site) -> None:
         "destination",
         "delivery",
         "route_rule_set",
+        "verdict",
         "study_facts",
         "model_health_day",
         "workitem",
