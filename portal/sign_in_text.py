@@ -104,7 +104,7 @@ ZH_SIGN_IN = {
     "Signs in by": "登录方式",
     "disabled": "已停用",
     "must be changed": "须修改",
-    "{n} sessions": "{n} 个会话",
+    "sessions: {n}": "会话：{n}",
     "Enable": "启用",
     "Disable": "停用",
     "End sessions": "结束会话",
