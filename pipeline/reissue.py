@@ -171,7 +171,9 @@ def _make(
     view = with_review(load_report(_report_folder(root, result)), result.items, context.review)
     pdf = render_report_pdf(view, language)
     save_report(folder, view, pdf)
-    documents = {"SR": encode_reviewed_sr(dcmread(source["SR"]), context)}
+    documents = {}
+    if "SR" in source:  # no destination may take it
+        documents["SR"] = encode_reviewed_sr(dcmread(source["SR"]), context)
     if "PDF" in source:
         documents["PDF"] = encode_reviewed_pdf(dcmread(source["PDF"]), context, pdf)
     return [_write(root, folder, result, kind, document, context) for kind, document in documents.items()]

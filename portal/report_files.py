@@ -49,10 +49,10 @@ def find_reports(results_root: Path, study: StudyRecord, revision: int | None = 
     wanted = [revision] if revision is not None else range(study.revision, 0, -1)
     for number in wanted:
         folder = results_root / str(study.id) / str(number)
-        first = _read(folder, number, "")
+        first = read_report(folder, number, "")
         if first is not None:
             products = [choice["product"] for choice in study.route if not choice.get("shadow")]
-            further = (_read(folder / product, number, product) for product in products)
+            further = (read_report(folder / product, number, product) for product in products)
             return [first, *(files for files in further if files is not None)]
     return []
 
@@ -65,7 +65,7 @@ def find_report(
     return next((files for files in reports if files.product == product), None)
 
 
-def _read(folder: Path, revision: int, product: str) -> ReportFiles | None:
+def read_report(folder: Path, revision: int, product: str) -> ReportFiles | None:
     try:
         record = json.loads((folder / "report.json").read_text("utf-8"))
     except FileNotFoundError:

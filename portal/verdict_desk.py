@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from pipeline import reviews
 from pipeline.database import Connection
+from pipeline.reissue import review_folder
 from pipeline.report_view import FindingRow, ReportView, StatementRow
 from pipeline.review_errors import FindingUnknown
 from pipeline.reviewed_view import with_review
 from pipeline.reviews import ReviewedResult, ReviewItem
 from pipeline.status import StudyStatus
 from portal.context import GIVES_VERDICTS, Identity
-from portal.report_files import ReportFiles
+from portal.report_files import ReportFiles, read_report
 from study.nodule import NoduleKind
 from study.review import Review, ReviewState, Verdict
 
@@ -98,6 +100,20 @@ def desk_of(
 def reviewed_view(view: ReportView, desk: VerdictDesk | None) -> ReportView:
     """The stored report with what was said of it since."""
     return with_review(view, desk.result.items, desk.review) if desk is not None else view
+
+
+def as_last_reviewed(
+    conn: Connection, tenant: str, study_id: object, results_root: Path, files: ReportFiles
+) -> ReportFiles:
+    """The report of the last finished review with its PDF; as the model made it where none was finished."""
+    try:
+        result = reviews.open_result(conn, tenant, str(study_id), files.revision, files.product)
+    except FindingUnknown:
+        return files
+    folder = review_folder(
+        results_root, study_id, files.revision, result.key.product, result.books.review.number
+    )
+    return read_report(folder, files.revision, files.product) or files
 
 
 def page_values(desk: VerdictDesk | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from portal.render import page
 from portal.report_files import ReportFiles, find_reports
 from portal.report_links import DAYS_MAX, OPENING_GOOD_FOR, FoundLink, find_link
 from portal.requests import Context, browser_address, parse_id, signed_in
+from portal.verdict_desk import as_last_reviewed
 
 router = APIRouter(include_in_schema=False)
 
@@ -177,9 +178,13 @@ def _opened(
         study_id: UUID = report_links.opened_study(conn, link, request.cookies.get(OPENING_COOKIE, ""))
         study = store.get_study(conn, link.tenant, study_id)
         language = store.get_tenant(conn, link.tenant)["language"]
+        root = context.results_root
+        reports = [
+            as_last_reviewed(conn, link.tenant, study.id, root, one) for one in find_reports(root, study)
+        ]
     if study.status is not FINISHED:
         raise LinkNotGood
-    return link, study, find_reports(context.results_root, study), language
+    return link, study, reports, language
 
 
 def _find(request: Request, context: PortalContext, token: str) -> FoundLink:
