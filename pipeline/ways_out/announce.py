@@ -7,10 +7,8 @@ EVENT, is made here and holds up nothing.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pipeline import store
@@ -21,7 +19,6 @@ from pipeline.services import Folders, Services
 from pipeline.status import StudyStatus
 from pipeline.store import Row, StudyRecord
 from pipeline.study_file import write_durably
-from pipeline.ways_out.critical import is_critical
 from pipeline.ways_out.items import items_of
 from pipeline.ways_out.told import Told, encode_told, load_told, message_uid
 from study.answer import Answer
@@ -77,7 +74,7 @@ def announce_end(conn: Connection, services: Services, study: StudyRecord, produ
     products = [product for product in products if product not in shadows]
     results = store.results(conn, study.tenant, study.id)
     is_first = not any(row["is_delivered"] for row in results if row["revision"] < study.revision)
-    for event in _events(services.folders, study, products, is_first=is_first):
+    for event in _events(conn, study, is_first=is_first):
         told = _of_study(conn, services, study, event, ", ".join(products), at, "EVENT").without_patient()
         announce(conn, services, study, "EVENT", told)
     # What has a result, or an earlier one that stands, is not told as without one.
@@ -197,23 +194,19 @@ def _codes(answer: Answer) -> dict[str, tuple[str, str, str]]:
     return {label: (code.value, code.scheme, code.meaning) for label, code in named}
 
 
-def _events(folders: Folders, study: StudyRecord, products: Sequence[str], *, is_first: bool) -> list[str]:
+def _events(conn: Connection, study: StudyRecord, *, is_first: bool) -> list[str]:
     if study.status is StudyStatus.REJECTED:
         return ["refused"]
     if study.status is StudyStatus.FAILED:
         return ["failed"]
     if study.status is not StudyStatus.DELIVERED:
         return []
-    events = ["result"] if is_first else ["result", "superseded"]
-    views = [_view(folders.results_of(study) / name) for name in ("", *products)]
-    return events + (["critical"] if any(view is not None and is_critical(view) for view in views) else [])
-
-
-def _view(folder: Path) -> ReportView | None:
-    try:
-        return ReportView.from_json(json.loads((folder / "report.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
+    critical = conn.execute(
+        """SELECT 1 FROM result
+           WHERE tenant = %s AND study_id = %s AND revision = %s AND NOT is_shadow AND critical <> '{}' LIMIT 1""",
+        (study.tenant, study.id, study.revision),
+    ).fetchone()
+    return ["result", *([] if is_first else ["superseded"]), *(["critical"] if critical else [])]
 
 
 def _of_study(

@@ -20,11 +20,14 @@ from models.chest_radiograph.phantom_body import HELD_OUT
 from models.chest_radiograph.phantom_others import lateral
 from models.registry import get_model
 from pipeline import store
+from pipeline.destinations import DestinationRecord, save_destination
 from pipeline.report_file import load_report
 from pipeline.services import Services
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.study_path import take_step
+from pipeline.ways_out.items import items_of
+from pipeline.ways_out.told import load_told
 from tests.conftest import ROOT
 from tests.pipeline.conftest import ALPHA, Clinic, receive_files
 from tests.pipeline.test_route_study import put_in_force
@@ -80,6 +83,9 @@ def usage(clinic: Clinic, study: StudyRecord) -> list[tuple[str, str]]:
 def test_a_frontal_radiograph_is_judged_reported_delivered_and_charged(
     clinic: Clinic, services: Services
 ) -> None:
+    with clinic.database.transaction(ALPHA) as conn:
+        ris = DestinationRecord(ALPHA, "ris", kind="hl7", host="ris.test", port=2575, required=False)
+        save_destination(conn, ris)
     picture = take_frontal(np.random.default_rng(2), PATIENT, frozenset({"pleural_effusion"}))
     after = steps(clinic, services, arrived(clinic, picture))
     assert (after.status, after.reason_code) == (StudyStatus.DELIVERED, None)
@@ -97,8 +103,16 @@ def test_a_frontal_radiograph_is_judged_reported_delivered_and_charged(
     document = pydicom.dcmread(results / "chest_radiograph.sr.dcm")
     evidence = document.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
     assert [one.ReferencedSOPInstanceUID for one in evidence.ReferencedSOPSequence] == ["2.25.9001"]
-    kinds = {row["kind"] for row in clinic.rows("SELECT kind FROM result_object")}
-    assert kinds == {"SR", "PDF"}
+    location = {
+        row["kind"]: row["location"] for row in clinic.rows("SELECT kind, location FROM result_object")
+    }
+    assert set(location) == {"SR", "PDF", "ORU"}
+    told = load_told(services.folders.results / location["ORU"])
+    assert [(item.number, item.code.value) for item in items_of(told)] == [
+        (number, one["code"]["value"]) for number, one in enumerate(statements.values(), start=1)
+    ]
+    assert (told.status, told.patient_id) == ("preliminary", view.patient_id)
+    assert (services.folders.results / location["ORU"]).with_name(told.pdf) == results / "report.pdf"
     assert usage(clinic, after) == [("result_delivered", "billable")]
 
 

@@ -198,8 +198,12 @@ def test_only_what_is_wanted_goes_there(told: Post, pacs: ScriptedPacs) -> None:
         add(told, "off", "webhook", hook, token_file="hook", enabled=False)
         told.route_to("pacs")
         assert encode(told) == [], "only reviewed results go to the EMR"
-        critical = replace(VIEW, findings=(replace(NODULES[0], category="4X"),))
-        save_report(told.clinic.services.folders.results_of(told.study), critical, b"")
+        told.clinic.owner.execute(
+            """INSERT INTO result (tenant, study_id, revision, product, model_name, model_version, weights_sha256,
+                 input_digest, findings, timing_s, critical)
+               VALUES ('alpha', %s, 1, %s, 'm', '1', 'x', 'x', '[]', '{}', '{pneumothorax}')""",
+            (told.study.id, PRODUCT),
+        )
         told.start()
         told.run("pacs")
     assert told.row().status == "delivered"

@@ -21,7 +21,7 @@ def ask(url: str, **changes: Any) -> bytes:
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "localhost", "0x7f000001", "2130706433", "127.1", "0.0.0.0", "[::ffff:127.0.0.1]"],
+    ["127.0.0.1", "localhost", "0x7f000001", "2130706433", "127.1", "0.0.0.0", "[::ffff:127.0.0.1]", "[::1]"],
 )
 def test_what_is_this_machine_in_other_clothes_is_not_reached(host: str) -> None:
     with http_receiver(answer()) as receiver:
