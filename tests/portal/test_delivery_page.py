@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from portal.context import Role
 from tests.portal.portal_site import Site
@@ -29,11 +30,12 @@ def add_delivery(
     values = {"attempts": 3, "last_error": None, "required": True} | changes
     site.owner.execute(
         """INSERT INTO delivery (tenant, sop_instance_uid, destination, study_id, state, attempts, last_error, required,
-             acknowledged_at, confirmed_at, confirmed_by)
+             acknowledged_at, confirmed_at, confirmed_by, replaced_by)
            VALUES ('alpha', %(uid)s, %(destination)s, %(study)s, %(state)s, %(attempts)s, %(last_error)s, %(required)s,
              CASE WHEN %(state)s IN ('acknowledged', 'confirmed') THEN now() END,
              CASE WHEN %(state)s = 'confirmed' THEN now() END,
-             CASE WHEN %(state)s = 'confirmed' THEN 'query' END)""",
+             CASE WHEN %(state)s = 'confirmed' THEN 'query' END,
+             CASE WHEN %(state)s = 'replaced' THEN 'SC' END)""",
         values | {"uid": uid, "destination": destination, "study": study_id, "state": state},
     )
 
@@ -57,6 +59,7 @@ def failed_study(site: Site) -> str:
         ("confirmed", "Confirmed"),
         ("refused", "by the destination"),
         ("dead", "Given up"),
+        ("replaced", "SC stands there instead"),
     ],
 )
 def test_each_state_has_its_words_and_only_what_was_acknowledged_looks_so(
@@ -69,6 +72,25 @@ def test_each_state_has_its_words_and_only_what_was_acknowledged_looks_so(
     assert words in delivery
     is_kept = state in ("acknowledged", "confirmed")
     assert ("chip good" in delivery) == is_kept
+
+
+def test_the_verdict_of_the_gate_stands_beside_the_delivery(site: Site) -> None:
+    study_id = site.add_study(
+        "alpha", status="failed", reason_code="RESULT_NOT_CONFORMANT", reason_text="Not sent."
+    )
+    sentence = "PDF: PatientID is not that of the source"
+    for product, problems in (("lung_nodule_ct", []), ("chest_radiograph", [sentence])):
+        site.owner.execute(
+            """INSERT INTO result (tenant, study_id, revision, product, model_name, model_version, weights_sha256,
+                 input_digest, findings, timing_s, conformance)
+               VALUES ('alpha', %s, 1, %s, 'm', '1', 'x', 'x', '[]', '{}', %s)""",
+            (study_id, product, Jsonb({"rules": 1, "kinds": ["SR"], "problems": problems, "duration_ms": 5})),
+        )
+    text = site.signed_in("alpha").get(f"/studies/{study_id}").text
+    delivery = text.split('id="delivery"')[1].split("</section>")[0]
+    assert "no problem found" in delivery
+    assert sentence in delivery
+    assert "This study could not be processed" in text
 
 
 def test_an_event_that_was_told_says_which(site: Site) -> None:

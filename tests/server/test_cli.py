@@ -200,6 +200,8 @@ def test_an_installation_is_administered_without_a_running_server(tmp_path: Path
     assert done("migrate").startswith("0 ")
     done("tenant", "add", "clinic", "--ae-title", "CLINIC")
     assert "late images: ask" in done("tenant", "set", "clinic", "--late-policy", "ask")
+    assert "leaves a report in the PACS" in done("tenant", "set", "clinic", "--refusal-object")
+    assert "leaves a report" not in done("tenant", "set", "clinic", "--no-refusal-object")
     chosen = done("tenant", "set", "clinic", "--guideline", "lung_rads_2022", "--setting", "screening")
     assert chosen.splitlines()[1] == "reports apply lung_rads_2022, setting: screening"
     assert "late images: ask" in chosen, "what is not named stays"

@@ -35,12 +35,21 @@ def done(result: Result) -> str:
 def test_a_destination_is_added_shown_changed_and_removed(radmeter: Command) -> None:
     done(
         radmeter(
-            "destination", "add", "archive", "ARCHIVE@10.0.0.7:104", "--kinds", "sr,seg", "--no-required"
+            "destination",
+            "add",
+            "archive",
+            "ARCHIVE@10.0.0.7:104",
+            "--kinds",
+            "sr,seg",
+            "--no-required",
+            "--fallbacks",
+            "sc,pdf",
         )
     )
     assert "ARCHIVE@10.0.0.7:104" in done(radmeter("destination", "list"))
     shown = done(radmeter("destination", "show", "archive"))
     assert "object_kinds: SR, SEG" in shown
+    assert "fallbacks: SC, PDF" in shown
     assert "required: False" in shown
     done(radmeter("destination", "add", "archive", "https://pacs.test/dicom-web", "--token", "pacs-token"))
     assert "url: https://pacs.test/dicom-web" in done(radmeter("destination", "show", "archive"))
@@ -54,6 +63,7 @@ def test_a_destination_is_added_shown_changed_and_removed(radmeter: Command) -> 
         (("add", "x", "http://pacs.test"), "Plain http must be allowed"),
         (("add", "x", "A@h:104", "--kinds", "EXE"), "Choose at least one kind"),
         (("add", "x", "A@h:104", "--authority", "../ca.pem"), "without a path"),
+        (("add", "x", "A@h:104", "--fallbacks", "SC,SEG"), "Fall-backs are GSPS, SC and PDF"),
         (("remove", "x"), "no destination x"),
         (("test", "x"), "no destination or peer x"),
     ],
@@ -142,3 +152,26 @@ def test_ways_out_that_are_no_pacs_are_added_and_tested(
     )
     listed = done(radmeter("destination", "list"))
     assert "duty@hospital.test, it@hospital.test" in listed
+
+
+def test_which_kinds_a_destination_refuses_is_listed_with_what_stands_there(
+    radmeter: Command, migrated_url: str
+) -> None:
+    with psycopg.connect(migrated_url, autocommit=True) as conn:
+        row = conn.execute(
+            "INSERT INTO study (tenant, study_instance_uid, ae_title) VALUES ('default', '1.2', 'PACS') RETURNING id"
+        ).fetchone()
+        assert row is not None
+        conn.execute(
+            """INSERT INTO result_object (tenant, sop_instance_uid, study_id, revision, product, kind, location, sha256,
+                 size_bytes) VALUES ('default', '1.2.3', %s, 1, 'lung_nodule_ct', 'SEG', 'x', 'x', 1)""",
+            row,
+        )
+        conn.execute(
+            """INSERT INTO delivery (tenant, sop_instance_uid, destination, study_id, state, replaced_by, last_error)
+               VALUES ('default', '1.2.3', 'archive', %s, 'replaced', 'SR', 'SOP class not supported (0122H)')""",
+            row,
+        )
+    listed = done(radmeter("delivery", "replaced"))
+    assert all(word in listed for word in ("archive", "SEG", "SR", "SOP class not supported"))
+    assert "SEG" not in done(radmeter("delivery", "list")), "nobody is needed"
