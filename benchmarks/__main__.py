@@ -36,6 +36,7 @@ BENCHMARKS = (
     "billing_growth",
     "usage_ingestion",
     "work_list",
+    "audit_append",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 
