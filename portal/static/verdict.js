@@ -3,11 +3,12 @@
 (() => {
   const KEEP_MAX = 16384;
   const rows = () => [...document.querySelectorAll(".verdict")].filter((one) => one.querySelector("button"));
-  const inside = () => document.activeElement?.closest(".verdict, #review-bar, .report-findings");
-
-  function current() {
-    return document.activeElement?.closest(".verdict") ?? null;
-  }
+  // The row that had the focus last: a verdict draws it anew, and then nothing has the focus for a moment.
+  let last = null;
+  document.addEventListener("focusin", (event) => { last = event.target.closest(".verdict")?.id ?? null; });
+  const lost = () => (!document.activeElement || document.activeElement === document.body ? document.getElementById(last ?? "") : null);
+  const current = () => document.activeElement?.closest(".verdict") ?? lost();
+  const inside = () => document.activeElement?.closest(".verdict, #review-bar, .report-findings") ?? lost();
 
   function go(step) {
     const all = rows();
@@ -19,13 +20,10 @@
     next.scrollIntoView({ block: "nearest" });
   }
 
-  // The row is drawn anew after each verdict: the focus comes back to it.
   function press(word) {
     const row = current();
     const button = row?.querySelector(`button[value^="${word} "]`);
-    if (!button) return;
-    sessionStorage.setItem("verdict-focus", row.id);
-    button.click();
+    button?.click();
   }
 
   const KEYS = {
@@ -46,8 +44,7 @@
   });
 
   function focusAgain() {
-    const row = document.getElementById(sessionStorage.getItem("verdict-focus") ?? "");
-    sessionStorage.removeItem("verdict-focus");
+    const row = lost();
     if (row) { row.tabIndex = -1; row.focus(); }
   }
   document.addEventListener("htmx:afterSettle", () => {
