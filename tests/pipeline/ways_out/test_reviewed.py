@@ -60,4 +60,9 @@ def test_a_finished_review_makes_the_report_final_and_a_second_one_corrects_it(
     assert sorted(one["status"] for one in server.resources["Observation"].values()) == [
         "corrected", "corrected", "entered-in-error",
     ]  # fmt: skip
+    sent = clinic.rows(
+        """SELECT detail->>'destination' AS name FROM audit_event
+           WHERE action = 'instances_sent' AND detail->>'destination' IN ('emr', 'ris') ORDER BY sequence"""
+    )
+    assert [row["name"] for row in sent] == ["emr", "ris", "emr"], "each leaves a line in the audit trail"
     assert not clinic.rows("SELECT 1 FROM delivery d WHERE d.required AND d.destination IN ('emr', 'ris')")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from pipeline.destinations import problems_of
 from pipeline.errors import NotReached, SecretUnusable
+from pipeline.send_objects import Sender
 from pipeline.ways_out.event_message import event_payload
 from pipeline.ways_out.send_webhook import send_webhook
 from tests.pipeline.ways_out.builders import destination, told
@@ -134,3 +137,17 @@ def test_a_webhook_needs_https_and_a_secret() -> None:
         "token_file",
     }
     assert problems_of(destination("webhook", url="https://x.test/hook?a=b", token_file="hook")) == {}
+
+
+def test_whether_it_is_there_is_asked_by_a_signed_ping(tmp_path: Path) -> None:
+    (tmp_path / "hook").write_text(f"{OLD}\n")
+    with http_receiver(answer()) as receiver:
+        target = destination("webhook", url=receiver.url, token_file="hook")
+        assert Sender("RADMETER", tmp_path).test(target) is None
+        _, _, headers, body = receiver.requests[0]
+        assert Webhook(OLD).verify(body, headers)["type"] == "ping"
+        assert "private network" in str(Sender("RADMETER", tmp_path).test(replace(target, private_hosts=())))
+        assert "no file other in the folder" in str(
+            Sender("RADMETER", tmp_path).test(replace(target, token_file="other"))
+        )
+        assert len(receiver.requests) == 1
