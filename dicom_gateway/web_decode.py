@@ -13,9 +13,12 @@ from typing import Any
 from dicom_gateway.child_process import ChildError, ChildLimits, run_child
 
 CHILDREN_MAX = 3  # at a time; an instance is taken in and read while people look
+# Requests that wait hold threads that pages need: beyond these it is said at once that there are too many.
+WAITING_MAX = 12
 WAIT_MAX_S = 20.0
 _LIMITS = ChildLimits(memory_bytes=2 << 30, cpu_s=60, wall_clock_s=90.0, file_bytes=2 << 30)
 _children = threading.BoundedSemaphore(CHILDREN_MAX)
+_waiting = threading.BoundedSemaphore(CHILDREN_MAX + WAITING_MAX)
 
 
 class NotDecodable(ValueError):
@@ -83,18 +86,30 @@ def bulk_value(path: Path, element: Sequence[int]) -> bytes:
 
 
 def _run(function: str, arguments: dict[str, Any]) -> None:
-    if not _children.acquire(timeout=WAIT_MAX_S):
-        raise TooBusy
-    try:
-        answer = run_child(function, arguments, _LIMITS)
-    except ChildError as error:
-        raise NotDecodable(
-            f"the instance cannot be decoded within the limits: its process {error}"
-        ) from error
-    finally:
-        _children.release()
+    with turn():
+        try:
+            answer = run_child(function, arguments, _LIMITS)
+        except ChildError as error:
+            reason = f"the instance cannot be decoded within the limits: its process {error}"
+            raise NotDecodable(reason) from error
     if "problem" in answer:
         raise NotDecodable(str(answer["problem"]))
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """A place among those who may run a child; raises `TooBusy` where there is none soon."""
+    if not _waiting.acquire(blocking=False):
+        raise TooBusy
+    try:
+        if not _children.acquire(timeout=WAIT_MAX_S):
+            raise TooBusy
+        try:
+            yield
+        finally:
+            _children.release()
+    finally:
+        _waiting.release()
 
 
 @contextmanager

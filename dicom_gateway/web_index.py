@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 from dicom_gateway.child_process import ChildError, ChildLimits, in_parts, run_child
 from dicom_gateway.frame_table import FrameTable, table_from_json
+from dicom_gateway.web_decode import turn
 
 # Counts with what is written, so that a new release does not serve what an old one has kept.
 _FORMAT = 1
@@ -57,6 +59,7 @@ class WebIndex:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._reading = threading.Lock()
         self._identities: dict[str, Identity] = {}
 
     def metadata(self, files: Sequence[IndexedFile]) -> list[bytes]:
@@ -88,13 +91,17 @@ class WebIndex:
         return folder / f"{name}.metadata.json", folder / f"{name}.frames.json"
 
     def _read_missing(self, files: Sequence[IndexedFile]) -> None:
-        missing = [file for file in files if not self._paths(file)[0].is_file()]
-        if not missing:
+        if all(self._paths(file)[0].is_file() for file in files):
             return
+        # A viewer asks for much of one study at a time: the first reads it for all.
+        with turn(), self._reading:
+            self._read_all([file for file in files if not self._paths(file)[0].is_file()])
+
+    def _read_all(self, missing: Sequence[IndexedFile]) -> None:
         for file in missing:
             self._paths(file)[0].parent.mkdir(parents=True, exist_ok=True)
-        parts = in_parts(missing, _FILES_OF_CHILD_MIN)
-        with ThreadPoolExecutor(len(parts)) as pool:
+        parts = in_parts(missing, _FILES_OF_CHILD_MIN) if missing else []
+        with ThreadPoolExecutor(max(1, len(parts))) as pool:
             list(pool.map(self._read_part, parts))
 
     def _read_part(self, files: Sequence[IndexedFile]) -> None:

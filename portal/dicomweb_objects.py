@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
 
 from dicom_gateway.json_model import INSTANCE_MARK
 from dicom_gateway.web_decode import NotDecodable, TooBusy
@@ -49,6 +50,21 @@ def _reader(request: Request, context: Context) -> Identity:
 
 
 Reader = Annotated[Identity, Depends(_reader)]
+
+
+class ImageRoute(APIRoute):
+    """A route that may have to wait for a place to decode, and says so where there is none."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answer_or_not_now(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except TooBusy as error:
+                raise TooManyImages from error
+
+        return answer_or_not_now
 
 
 @dataclass(frozen=True)
@@ -237,12 +253,10 @@ def accept_of(request: Request) -> str:
 
 @contextmanager
 def explained(other: type[PortalError] = NotAcceptable) -> Iterator[None]:
-    """What cannot be decoded, or not now, as an answer; a file that has just gone away too."""
+    """What cannot be decoded as an answer, and a file that has just gone away."""
     try:
         yield
     except NotDecodable as error:
         raise other(f"It cannot be given in this form: {error}.") from error
-    except TooBusy as error:
-        raise TooManyImages from error
     except FileNotFoundError as error:
         raise InstanceGone from error

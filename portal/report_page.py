@@ -25,11 +25,13 @@ def report_on_page(
     own_language: str,
     page_path: str,
     newest_revision: int,
+    sees_images: bool = True,
 ) -> dict[str, Any]:
     """The values of `report_body.html`.
 
     view: the report of `files`, with what was said of it since. own_language: of the reader; `language` is the one
     asked for. page_path: where this page lies. newest_revision: of the newest report there is.
+    sees_images: slices open in the viewer, where one is installed.
     """
     base = f"/studies/{study.id}"
     is_old = files.revision < newest_revision
@@ -45,7 +47,9 @@ def report_on_page(
         view.superseded() if is_old else view,
         language,
         lambda name: f"{base}/images/{name}?{files.query}",
-        slice_href=lambda series, instance: viewer_url(context, study.study_instance_uid, series, instance),
+        slice_href=lambda series, instance: (
+            viewer_url(context, study.study_instance_uid, series, instance) if sees_images else None
+        ),
         csv_href=f"{base}/findings.csv?{files.query}{said}",
         newer_href=f"{page_path}?product={files.product}" if files.product else page_path,
     ) | {

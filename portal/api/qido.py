@@ -15,11 +15,20 @@ from dicom_gateway.stow_response import JSON
 from dicom_gateway.web_accept import choose_plain
 from pipeline.study_objects import StudyFilter, find_studies
 from portal.context import Identity, PortalContext
-from portal.dicomweb_objects import OfSeries, OfStudy, Reader, StudyReader, WebObject, accept_of, service_root
+from portal.dicomweb_objects import (
+    ImageRoute,
+    OfSeries,
+    OfStudy,
+    Reader,
+    StudyReader,
+    WebObject,
+    accept_of,
+    service_root,
+)
 from portal.errors import NotAcceptable, QueryNotUnderstood
 from portal.requests import Context
 
-router = APIRouter(prefix="/dicom-web", include_in_schema=False)
+router = APIRouter(prefix="/dicom-web", include_in_schema=False, route_class=ImageRoute)
 _GET = ["GET", "HEAD"]
 
 _PAGE = 50

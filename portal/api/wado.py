@@ -12,6 +12,7 @@ from dicom_gateway.web_accept import DICOM, Offer, accepted_ranges, choose, choo
 from dicom_gateway.web_decode import decoded_instances
 from portal.context import PortalContext
 from portal.dicomweb_objects import (
+    ImageRoute,
     OfSeries,
     OfStudy,
     OneInstance,
@@ -27,7 +28,7 @@ from portal.errors import NotAcceptable
 from portal.multipart_answer import Part, multipart_answer, pieces_of
 from portal.requests import Context
 
-router = APIRouter(prefix="/dicom-web", include_in_schema=False)
+router = APIRouter(prefix="/dicom-web", include_in_schema=False, route_class=ImageRoute)
 _GET = ["GET", "HEAD"]
 _SERIES = "/studies/{study_instance_uid}/series/{series_instance_uid}"
 _INSTANCE = _SERIES + "/instances/{sop_instance_uid}"

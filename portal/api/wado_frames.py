@@ -20,6 +20,7 @@ from dicom_gateway.web_accept import (
 from dicom_gateway.web_decode import Drawing, bulk_value, decode_frames, draw_frame
 from portal.context import PortalContext
 from portal.dicomweb_objects import (
+    ImageRoute,
     OfSeries,
     OfStudy,
     OneInstance,
@@ -35,7 +36,7 @@ from portal.errors import NotAcceptable, PageNotFound, QueryNotUnderstood
 from portal.multipart_answer import Part, multipart_answer
 from portal.requests import Context
 
-router = APIRouter(prefix="/dicom-web", include_in_schema=False)
+router = APIRouter(prefix="/dicom-web", include_in_schema=False, route_class=ImageRoute)
 _GET = ["GET", "HEAD"]
 _SERIES = "/studies/{study_instance_uid}/series/{series_instance_uid}"
 _INSTANCE = _SERIES + "/instances/{sop_instance_uid}"

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from pipeline import store, work_list
 from pipeline.status import StudyStatus
 from pipeline.work_list import Filter
-from portal.context import SEES_REPORTS, Identity
+from portal.context import SEES_REPORTS, SEES_STUDIES, Identity
 from portal.errors import PageNotFound
 from portal.render import page
 from portal.report_files import find_reports
@@ -74,6 +74,7 @@ def show(
         own_language=identity.language,
         page_path=f"/reports/{study.id}",
         newest_revision=files.revision,
+        sees_images=identity.may(SEES_STUDIES),
     )
     return page(
         request,

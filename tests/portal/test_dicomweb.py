@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pydicom
 import pytest
@@ -14,6 +16,8 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
+from benchmarks.stow import PLUGIN, running
+from tests.conftest import missing
 from tests.portal.dicomweb_archive import JLS, Archive, encoded
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
@@ -229,3 +233,34 @@ class TestFound:
     def test_everything_is_returned_where_it_is_asked_for(self, archive: Archive) -> None:
         (one,) = archive.get(f"/studies/{archive.ids(JLS)[0]}/instances?includefield=all").json()
         assert one["00280030"]["Value"] == [float(value) for value in archive.sources[JLS].PixelSpacing]
+
+
+@pytest.mark.peer
+def test_orthanc_fetches_a_study_from_us_by_dicomweb(
+    archive: Archive, tmp_path: Path, free_port: int
+) -> None:
+    """A foreign PACS as the client: it searches, retrieves and stores what it got."""
+    server = {
+        "Url": f"{archive.portal.url}/dicom-web/",
+        "HttpHeaders": {"Authorization": f"Bearer {archive.keys['alpha']}"},
+    }
+    configuration = {
+        "StorageDirectory": str(tmp_path), "IndexDirectory": str(tmp_path), "HttpPort": free_port,
+        "DicomServerEnabled": False, "AuthenticationEnabled": False, "Plugins": [str(PLUGIN)],
+        "DicomWeb": {"Servers": {"radmeter": server}},
+    }  # fmt: skip
+    (tmp_path / "orthanc.json").write_text(json.dumps(configuration))
+    if not PLUGIN.is_file():
+        missing("not installed: orthanc-dicomweb", "RADMETER_REQUIRE_PEERS")
+    study = archive.ids(JLS)[0]
+    with running(["Orthanc", str(tmp_path / "orthanc.json")], free_port, dict(os.environ)):
+        url = f"http://127.0.0.1:{free_port}"
+        asked = {"Uri": "/studies", "Arguments": {"StudyInstanceUID": study}}
+        found = httpx.post(f"{url}/dicom-web/servers/radmeter/qido", json=asked, timeout=60)
+        assert study in found.text
+        wanted = {"Resources": [{"Study": study}], "Synchronous": True}
+        answer = httpx.post(f"{url}/dicom-web/servers/radmeter/retrieve", json=wanted, timeout=60)
+        assert answer.status_code == 200, answer.text
+        (stored,) = httpx.get(f"{url}/instances").json()
+        fetched = pydicom.dcmread(io.BytesIO(httpx.get(f"{url}/instances/{stored}/file").content))
+    assert np.array_equal(fetched.pixel_array, archive.sources[JLS].pixel_array)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -110,3 +111,17 @@ def test_a_file_that_is_gone_is_said_to_be_gone(archive: Archive) -> None:
     assert archive.get(archive.address(name)).status_code == 410
     shutil.move(path.with_suffix(".away"), path)
     assert archive.get(archive.address(name)).status_code == 200
+
+
+def test_too_many_at_a_time_are_told_to_come_back_and_pages_go_on(archive: Archive) -> None:
+    def draw(number: int) -> httpx.Response:
+        return archive.get(f"{archive.address(JLS)}/rendered?window={number + 1},1000", accept="image/png")
+
+    with ThreadPoolExecutor(60) as pool:
+        answers = list(pool.map(draw, range(60)))
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert sum(answer.status_code == 200 for answer in answers) >= 15
+    for answer in answers:
+        if answer.status_code == 503:
+            assert int(answer.headers["retry-after"]) >= 1
+    assert draw(1).status_code == 200

@@ -11,6 +11,7 @@ import pytest
 from portal.context import Role
 from server.errors import CommandFailed
 from server.viewer_install import install_viewer
+from tests.portal.owned import fill
 from tests.portal.portal_site import PASSWORD, Site
 
 VIEWER = "/ohif/viewer?StudyInstanceUIDs=1.2&initialSeriesInstanceUID=1.3"
@@ -97,3 +98,10 @@ def test_a_package_that_is_not_the_published_one_is_refused(tmp_path: Path) -> N
     with pytest.raises(CommandFailed, match="cannot be read"):
         install_viewer(folder, tmp_path / "nothing.tgz")
     assert list(folder.parent.iterdir()) == []
+
+
+def test_a_referrer_who_sees_no_images_is_not_led_to_them(installed: Site) -> None:
+    own = fill(installed, "alpha")
+    address = f"/reports/{own.study_id}"
+    assert "/ohif/" in installed.signed_in("alpha", Role.RADIOLOGIST).get(address).text
+    assert "/ohif/" not in installed.signed_in("alpha", Role.REFERRER).get(address).text
