@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from pypdf import PdfReader
 
+from pipeline import reviews
 from portal.context import Role
+from study.review import Verdict, VerdictKind
 from study.study import Patient
 from tests.portal.portal_site import Site
 from tests.portal.report_seed import small_report
 from tests.portal.seeds import phantom_report, write_report
+from tests.review_seed import seed_result
 
 JANE = Patient("P-1042", "LINDQVIST^JANE", "19580312", "F", "068Y")
 
@@ -103,3 +107,18 @@ def test_text_without_end_or_with_a_direction_of_its_own_does_no_harm(site: Site
     assert "\u202e" not in text
     assert len(text.encode()) < 100_000
     assert "EVIL, ЖЖЖ" in text
+
+
+def test_who_only_reads_sees_the_review_too_on_the_page_and_in_the_pdf(site: Site) -> None:
+    seeded_result = seed_result(site.owner, site.context.data_root, "alpha")
+    with site.database.transaction("alpha") as conn:
+        result = reviews.open_result(conn, "alpha", seeded_result.study_id, 1, "", lock=True)
+        said = Verdict(
+            seeded_result.uids[0], VerdictKind.REJECT, "Dr Roe", datetime.now(UTC), note="a vessel"
+        )
+        reviews.say(conn, result, said, seen=result.books.version)
+    client = site.signed_in("alpha", Role.REFERRER)
+    page = client.get(f"/reports/{seeded_result.study_id}").text
+    assert "AI result, review begun and not finished" in page
+    printed = client.get(f"/studies/{seeded_result.study_id}/report.pdf").content
+    assert "a vessel" in PdfReader(io.BytesIO(printed)).pages[0].extract_text()
