@@ -60,6 +60,31 @@ def test_each_view_leaves_exactly_its_event_and_no_patient_data(site: Site) -> N
     assert audit.find_problems(site.owner) == []
 
 
+def test_each_change_leaves_exactly_its_event(site: Site) -> None:
+    own = fill(site, "alpha")
+    client = site.signed_in("alpha", Role.ADMIN)
+    for route, data in (
+        ("POST /studies/{study_id}/order", {"wanted": "process"}),
+        ("POST /studies/{study_id}/cancel", {}),
+        ("POST /studies/{study_id}/send-again", {}),
+        ("POST /reports", {"text": own.mark}),
+        ("POST /routing/activate", {"version": "1"}),
+    ):
+        before = len(events(site))
+        answer = client.post(address(route.split(" ")[1], own).split("?")[0], data=data)
+        assert answer.status_code in (200, 303), (route, answer.status_code)
+        new = events(site)[before:]
+        assert [one["action"] for one in new] == [EVENT_OF[route].action], route
+        assert own.mark not in str(new[0]["detail"]), route
+    before = len(events(site))
+    assert client.post("/routing/edit", data={"text": "rules: nonsense"}).status_code >= 400
+    assert (
+        client.post(f"/studies/{'0' * 8}-0000-0000-0000-{'0' * 12}/order", data={"wanted": "x"}).status_code
+        >= 400
+    )
+    assert events(site)[before:] == [], "what is refused changes nothing"
+
+
 def test_pages_that_show_no_patient_leave_no_event(site: Site) -> None:
     own = fill(site, "alpha")
     site.owner.execute("""UPDATE study SET header = '{"patient_name": "SECRET^NAME"}'""")
