@@ -40,12 +40,22 @@ class Plane:
             and off[9:].max() <= _SAME_SPACING
         )
 
+    def is_part_of(self, other: Plane) -> bool:
+        """Whether it is the other plane, or some of its rows and columns, pixel upon pixel."""
+        row, column, spacing = other.values[3:6], other.values[6:9], other.values[9:]
+        offset = self.values[:3] - other.values[:3]
+        first = np.asarray([offset @ column / spacing[0], offset @ row / spacing[1]]).round()
+        shift = np.zeros(len(other.values))
+        shift[:3] = first[0] * spacing[0] * column + first[1] * spacing[1] * row
+        is_inside = bool((first >= 0).all() and (first + self.size <= other.size).all())
+        return is_inside and self.is_same(Plane(other.values + shift, self.size))
+
 
 def geometry_problems(one: CheckedObject, basis: CheckBasis) -> Iterator[str]:
     """Frames, pixels and drawn points of one object."""
     yield from _pixel_problems(one.dataset)
     if one.kind in ("SEG", "PM"):
-        yield from dict.fromkeys(_frame_problems(one.dataset, basis))
+        yield from dict.fromkeys(_frame_problems(one, basis))
     yield from dict.fromkeys(_drawn_problems(one, basis))
 
 
@@ -65,8 +75,13 @@ def _pixel_problems(dataset: Dataset) -> Iterator[str]:
         yield "it does not describe each of its frames"
 
 
-def _frame_problems(dataset: Dataset, basis: CheckBasis) -> Iterator[str]:
-    """Each frame lies on the image that it is derived from; where the volume was resampled, on a plane of that."""
+def _frame_problems(one: CheckedObject, basis: CheckBasis) -> Iterator[str]:
+    """Each frame lies on the image that it is derived from; where the volume was resampled, on a plane of that.
+
+    A map may be cut to a part of it.
+    """
+    dataset = one.dataset
+    lies_on = Plane.is_part_of if one.kind == "PM" else Plane.is_same
     expected = basis.source.get("FrameOfReferenceUID")
     if expected and dataset.get("FrameOfReferenceUID") != expected:
         yield "its frame of reference is not that of the source"
@@ -83,7 +98,7 @@ def _frame_problems(dataset: Dataset, basis: CheckBasis) -> Iterator[str]:
         known = resampled or [plane for plane in planes if plane is not None]
         if known:  # a radiograph lies nowhere in the patient
             here = _plane(dataset, number)
-            if here is None or not any(here.is_same(plane) for plane in known):
+            if here is None or not any(lies_on(here, plane) for plane in known):
                 yield "a frame does not lie on its source image"
         elif not _covers_source(dataset, basis):
             yield "its matrix does not cover the source"

@@ -118,7 +118,7 @@ def test_every_model_gives_the_kinds_that_it_can(results: list[Made]) -> None:
 
 def test_our_own_gate_lets_every_set_pass(results: list[Made]) -> None:
     for one in results:
-        objects = [ResultObject(path.stem.upper(), "", path.read_bytes()) for path in one.files]
+        objects = [ResultObject(path.stem.upper(), "", "", "", path.read_bytes()) for path in one.files]
         verdict = check_result_set(
             objects,
             one.context.source_headers,

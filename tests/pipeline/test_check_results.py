@@ -48,7 +48,7 @@ def verdict_of(objects: Objects, context: ResultContext, **changes: Any) -> Chec
     for kind, dataset in objects.items():
         buffer = io.BytesIO()
         dcmwrite(buffer, dataset)
-        files.append(ResultObject(kind, str(dataset.SOPInstanceUID), buffer.getvalue()))
+        files.append(ResultObject(kind, str(dataset.SOPInstanceUID), "", "", buffer.getvalue()))
     values = {
         "model_name": context.model_name,
         "model_version": context.model_version,
@@ -120,7 +120,7 @@ def test_bytes_that_cannot_be_read_back_do_not_leave(
 ) -> None:
     buffer = io.BytesIO()
     whole["SR"].save_as(buffer, enforce_file_format=True)
-    broken = ResultObject("SR", "2.25.1", damage(buffer.getvalue()))
+    broken = ResultObject("SR", "2.25.1", "", "", damage(buffer.getvalue()))
     verdict = check_result_set([broken], context.source_headers, model_name="m", model_version="1")
     assert verdict.problems
     assert verdict.reason.startswith("The result was not sent, because our own check")
@@ -173,7 +173,7 @@ def test_a_source_in_any_character_set_passes_and_a_set_that_garbles_it_does_not
         buffer = io.BytesIO()
         garbled.save_as(buffer, enforce_file_format=True)
         file = buffer.getvalue().replace(b"ISO_IR 192", b"ISO_IR 100")
-        one = ResultObject("SR", str(garbled.SOPInstanceUID), file)
+        one = ResultObject("SR", str(garbled.SOPInstanceUID), "", "", file)
         problems = check_result_set(
             [one], headers, model_name="lung_nodule_ct", model_version="0.1.0"
         ).problems
