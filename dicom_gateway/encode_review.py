@@ -40,7 +40,7 @@ class ReviewContext:
     """One finished review of one result.
 
     review: state REVIEWED. names: by tracking UID what the report calls a finding, "finding 2".
-    statements: by tracking UID the label of each statement about the whole image; codes: of each such label.
+    statements: by tracking UID the label of each statement about the whole image; codes, sites: of each such label.
     organization: of the reader. is_verified: the site takes a finished review as its verification.
     predecessors: headers of the SRs that this one replaces, the model's own and earlier reviews.
     """
@@ -50,6 +50,7 @@ class ReviewContext:
     organization: str
     statements: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, Code] = field(default_factory=dict)
+    sites: Mapping[str, Code] = field(default_factory=dict)
     is_verified: bool = False
     predecessors: Sequence[Dataset] = ()
 
@@ -73,7 +74,7 @@ def encode_reviewed_sr(source: Dataset, context: ReviewContext) -> Dataset:
     document = deepcopy(source)
     _issue_anew(document, context, "SR")
     _observe(document, context)
-    review_groups.apply(document, context.review, context.statements, context.codes)
+    review_groups.apply(document, context.review, context.statements, context.codes, context.sites)
     _evaluate(document, context)
     if review_groups.is_chinese(document):
         in_chinese(document)

@@ -51,11 +51,16 @@ _WORDS = {
 
 
 def apply(
-    document: Dataset, review: Review, statements: Mapping[str, str], coded: Mapping[str, study.codes.Code]
+    document: Dataset,
+    review: Review,
+    statements: Mapping[str, str],
+    coded: Mapping[str, study.codes.Code],
+    sites: Mapping[str, study.codes.Code],
 ) -> None:
     """Remove what was rejected, change what was changed, add what was missed.
 
-    statements: by tracking UID the label of each statement about the whole image; coded: the code of each label.
+    statements: by tracking UID the label of each statement about the whole image; coded: the code of each label;
+    sites: where such a finding lies, the lung where nothing is said.
     """
     measurements = find_container(document, result_codes.IMAGING_MEASUREMENTS)
     groups = list(measurements.ContentSequence) if measurements is not None else []
@@ -65,7 +70,7 @@ def apply(
         if verdict is not None:
             _judge(group, verdict)
     added = [
-        _missed_group(document, verdict, _code_of(verdict.label, coded), number)
+        _missed_group(document, verdict, _code_of(verdict.label, coded), sites.get(verdict.label), number)
         for number, verdict in enumerate(review.missed, 1)
     ]
     rejected = {
@@ -150,7 +155,9 @@ def _evaluation(name: Code, value: Code) -> Dataset:
     return CodeContentItem(name, value, RelationshipTypeValues.CONTAINS)
 
 
-def _missed_group(document: Dataset, verdict: Verdict, finding: Code, number: int) -> Dataset:
+def _missed_group(
+    document: Dataset, verdict: Verdict, finding: Code, site: study.codes.Code | None, number: int
+) -> Dataset:
     """TID 1410 with the point that the reader marked (2D coordinates: no outline was drawn)."""
     assert verdict.place is not None
     sop_instance_uid, column, row = verdict.place
@@ -168,7 +175,7 @@ def _missed_group(document: Dataset, verdict: Verdict, finding: Code, number: in
             source_image=image,
         ),
         finding_type=finding,
-        finding_sites=[FindingSite(result_codes.LUNG)],
+        finding_sites=[FindingSite(result_codes.as_dicom(site) if site else result_codes.LUNG)],
         measurements=[
             Measurement(
                 name=result_codes.DIAMETER,

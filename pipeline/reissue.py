@@ -154,6 +154,7 @@ def _context(
         organization=settings["name"],
         statements={uid: one.label for uid, one in statements.items()},
         codes={one.label: one.code for one in statements.values()},
+        sites={one.label: one.site for one in statements.values() if one.site is not None},
         is_verified=settings["review_verifies"],
         predecessors=earlier,
     )

@@ -17,10 +17,12 @@ from dicom_gateway.encode_pdf import encode_pdf
 from dicom_gateway.encode_review import ReviewContext, encode_reviewed_pdf, encode_reviewed_sr
 from dicom_gateway.encode_sr import encode_sr
 from dicom_gateway.result_context import ResultContext
+from study.codes import CARDIOMEGALY, HEART
 from study.nodule import NoduleKind
 from study.review import Review, ReviewState, Verdict, VerdictKind
 from tests.dicom_gateway.test_encode_sr import content_tree, reread
 from tests.dicom_validators import errors_in, output_of, report_errors
+from tests.radiograph_files import radiograph, radiograph_context, statement
 from tests.result_builders import ball, characterised, grown, read_source, result_context, synthetic_result
 
 AT = datetime(2026, 11, 26, 9, 30, tzinfo=UTC)
@@ -159,6 +161,40 @@ def test_the_pdf_of_the_review_is_another_document_with_the_new_bytes(result: Re
     assert document.EncapsulatedDocument[: document.EncapsulatedDocumentLength] == b"%PDF-1.7 reader!"
     assert document.SOPInstanceUID != source.SOPInstanceUID
     assert "not reviewed" not in document.DocumentTitle
+
+
+def test_statements_about_a_radiograph_are_turned_and_added() -> None:
+    header = radiograph(np.zeros((200, 120), np.uint16))
+    del header.PixelData
+    positive, negative = statement(), statement("cardiomegaly", 0.1)
+    negative = replace(negative, tracking_uid="2.25.2", code=CARDIOMEGALY, site=HEART)
+    context = radiograph_context(header, [positive, negative])
+    place = (str(header.SOPInstanceUID), 60.0, 120.0)
+    review = review_of(
+        verdict(positive.tracking_uid, VerdictKind.REJECT),
+        verdict(MISSED_UID, VerdictKind.MISSED, place=place, label="cardiomegaly"),
+    )
+    both, source = (positive, negative), encode_sr(context)
+    named = context_of(
+        review,
+        source,
+        statements={one.tracking_uid: one.label for one in both},
+        codes={one.label: one.code for one in both},
+        sites={one.label: one.site for one in both if one.site is not None},
+    )
+    document = reread(encode_reviewed_sr(source, named))
+    [group] = highdicom.sr.Comprehensive3DSR.from_dataset(
+        document
+    ).content.get_planar_roi_measurement_groups()
+    assert group.finding_type.value == CARDIOMEGALY.value
+    assert group.finding_sites[0].value.value == HEART.value
+    answers = {
+        item.ConceptNameCodeSequence[0].CodeMeaning: item.ConceptCodeSequence[0].CodeMeaning
+        for item in document.ContentSequence[-1].ContentSequence
+        if item.ValueType == "CODE"
+    }
+    assert answers[positive.code.meaning] == "Not detected"
+    assert answers[CARDIOMEGALY.meaning] == "Detected"
 
 
 @pytest.mark.peer
