@@ -5,6 +5,8 @@ from __future__ import annotations
 from pipeline import audit
 from pipeline.audit import AuditEvent
 from portal.context import Role
+from portal.pages.audit import ACTION_LOOK
+from portal.text import ZH
 from tests.portal.portal_site import PASSWORD, Site
 
 
@@ -74,3 +76,8 @@ def test_what_a_peer_called_itself_is_text_and_nothing_else(site: Site) -> None:
     page = client.get("/audit").text
     for tag in ("<b>X", "<script>", "<i>", "<u>"):
         assert tag not in page
+
+
+def test_every_kind_of_event_has_words_in_both_languages() -> None:
+    assert {event.action for event in AuditEvent} - set(ACTION_LOOK) == set()
+    assert {look[0] for look in ACTION_LOOK.values()} - set(ZH) == set()
