@@ -63,6 +63,7 @@ ZH_WORK_LIST = {
     "Sender": "发送方",
     "Apply": "应用",
     "critical": "危急",
+    "category {category}": "分类 {category}",
     "overdue": "超时",
     "Measured": "已测量",
     "of {n} models {m} did not analyse it": "{n} 个模型中有 {m} 个未分析",

@@ -44,6 +44,11 @@ _PAGE_BYTES = """() => [...performance.getEntriesByType("navigation"), ...perfor
                  && !/\\.(png|svg|jpe?g)([?]|$)/.test(one.name))
   .reduce((sum, one) => sum + one.encodedBodySize, 0)"""
 
+_LOAD_IMAGES = """() => Promise.all([...document.images].map(one => {
+  one.loading = "eager";
+  return one.decode();
+}))"""
+
 # What a scrolling box hides: on paper nobody scrolls.
 _CUT_OFF = """() => [...document.querySelectorAll("body *")].filter(one => {
     const style = getComputedStyle(one);
@@ -66,7 +71,9 @@ _CONTROLS = """a[href], button:not([disabled]), input:not([type=hidden]):not([di
   textarea:not([disabled]), summary, [tabindex="0"]"""
 _IS_REACHABLE = """one => one.checkVisibility({visibilityProperty: true}) && one.tabIndex >= 0
   && !(one.type === "radio" && !one.checked && document.querySelector(`input[name="${one.name}"]:checked`))"""
-_CONTROL_COUNT = f"() => [...document.querySelectorAll(`{_CONTROLS}`)].filter({_IS_REACHABLE}).length"
+# A date has a stop for each of its parts and for its calendar.
+_CONTROL_COUNT = f"""() => [...document.querySelectorAll(`{_CONTROLS}`)].filter({_IS_REACHABLE})
+  .reduce((sum, one) => sum + (/date|time|month|week/.test(one.type) ? 6 : 1), 0)"""
 _NOT_REACHED = f"""() => [...document.querySelectorAll(`{_CONTROLS}`)]
   .filter({_IS_REACHABLE}).filter(one => !window.visited.has(one)).map(one => one.outerHTML.slice(0, 120))"""
 _FOCUS_UNSEEN = (
@@ -122,8 +129,9 @@ def sign_in(watched: Watched, site: Site, role: Role, tenant: str = "alpha") -> 
 
 
 def picture(watched: Watched, name: str) -> None:
-    """Keep a picture of the whole page to look at."""
+    """Keep a picture of the whole page to look at, with its images."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    watched.page.evaluate(_LOAD_IMAGES)
     watched.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 HARM = {  # by properties: the content security policy blocks attributes of style
     "accessible": "main.innerHTML += '<input>'",
     "zoomed_200": "main.style.width = '70rem'",
-    "printed": "main.innerHTML += `<pre class='source'>${'x'.repeat(300)}</pre>`",
+    "printed": "main.style.width = '60rem'",
     "keyboard_only": "main.querySelector('a, input').style.outline = 'none'",
     "without_javascript": "main.innerHTML += '<h2>Only a script made this</h2>'",
 }
