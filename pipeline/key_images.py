@@ -172,6 +172,7 @@ def _square(finding: Finding) -> NDArray[np.float64]:
 def _draw_box(draw: ImageDraw.ImageDraw, corners: NDArray[np.float64], number: int) -> None:
     left, top = corners.min(axis=0)
     right, bottom = corners.max(axis=0)
+    draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=_EDGE, width=4)
     draw.rectangle((left, top, right, bottom), outline=_MARK, width=2)
     beside = right + 5 if right < 0.9 * _SIZE_PX else left - 20
     _text(draw, (float(beside), float(top) - 4), str(number), 26, _MARK)
@@ -181,10 +182,14 @@ def _draw_outline(draw: ImageDraw.ImageDraw, volume: Volume, finding: Finding, p
     segment = finding.segment
     depth = finding.slice_index - segment.origin[0] if segment is not None else -1
     if segment is not None and 0 <= depth < segment.mask.shape[0]:
+        lines = []
         for edge in _edges(segment.mask[depth]):
             index = np.insert(edge + np.asarray(segment.origin[1:]), 0, finding.slice_index, axis=1)
-            line = place(volume.to_lps_mm(index))
-            draw.line([tuple(point) for point in line], fill=_MARK, width=2)
+            lines.append([tuple(point) for point in place(volume.to_lps_mm(index))])
+        # A dark edge below: on bright tissue and in grey print the colour alone is not seen.
+        for colour, width in ((_EDGE, 4), (_MARK, 2)):
+            for line in lines:
+                draw.line(line, fill=colour, width=width)
     for axis in (finding.long_axis_lps_mm, finding.short_axis_lps_mm):
         _dashes(draw, place(np.asarray(axis)))
 
