@@ -78,6 +78,25 @@ class TestAnswers:
         assert not any(one.acknowledged for one in outcomes)
         assert all("HTTP 200" in str(one.error) for one in outcomes)
 
+    @pytest.mark.parametrize("code", [400, 409, 415])
+    def test_a_request_refused_for_one_instance_is_sent_again_one_by_one(
+        self, files: list[Path], code: int
+    ) -> None:
+        """The server knows the SOP class of the second one not, and names no instance."""
+
+        def reply(handler: Handler) -> None:
+            body = handler.take_body()
+            named = [uid for uid in ("1.2.3.1", "1.2.3.2", "1.2.3.3") if uid.encode() in body]
+            if "1.2.3.2" in named:
+                handler.answer(code)
+            else:
+                handler.answer(200, response(tuple(named)), Content_Type="application/dicom+json")
+
+        with server(reply) as (url, bodies):
+            outcomes = stow_instances(files, to(url))
+        assert [one.acknowledged for one in outcomes] == [True, False, True]
+        assert len(bodies) == 4
+
     @pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 415, 422])
     def test_what_somebody_must_mend_first_is_a_refusal(self, files: list[Path], code: int) -> None:
         with server(replying(code)) as (url, _):
