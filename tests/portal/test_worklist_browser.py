@@ -55,6 +55,7 @@ def test_a_morning_is_worked_through(site: Site, watched: Watched) -> None:
     page.keyboard.type("小明")
     page.keyboard.press("Enter")
     expect(rows).to_have_count(1)
+    page.wait_for_load_state()
     assert "小明" not in page.url
     page.keyboard.press("j")
     page.keyboard.press("Enter")
