@@ -86,6 +86,12 @@ def read(request: Request, key: bytes) -> KeptForm | None:
     return KeptForm(record["path"], tuple((name, value) for name, value in record["fields"]))
 
 
+def forget(response: Response) -> None:
+    """Who signs out leaves nothing typed behind on a workstation that others use."""
+    for number in range(_PARTS_MAX):
+        response.delete_cookie(_COOKIE.format(number), path=PATH, httponly=True, samesite="strict")
+
+
 def _sealed(record: dict[str, object], key: bytes) -> list[str] | None:
     text = json.dumps(record).encode()
     packed = zlib.compress(text)

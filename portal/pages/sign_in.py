@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from pipeline.store import Row
+from portal import kept_form
 from portal.context import PortalContext
 from portal.errors import NotSignedIn, PortalError, TooManyAttempts, WrongCode, WrongNameOrPassword
 from portal.openid import OpenIdClient
@@ -129,6 +130,7 @@ def leave(request: Request, context: Context, session: AnySession) -> Response:
         page(request, "signed_out.html", address=address) if address else RedirectResponse("/sign-in", 303)
     )
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=context.cookie_secure)
+    kept_form.forget(response)
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
     return response
 

@@ -168,6 +168,8 @@ def test_a_session_that_ends_in_the_middle_loses_nothing(site: Site, seeded: See
     assert rows(site) == []  # nothing is sent by itself
     assert client.post(f"/studies/{seeded.study_id}/verdicts", data=sent).status_code == 303
     assert rows(site) == [("reject", note.strip())]
+    client.post("/sign-out")
+    assert not [name for name in client.cookies if name.startswith("radmeter_form_")], "nothing typed stays"
 
 
 def test_what_another_key_has_signed_is_no_form_of_ours(site: Site, seeded: Seeded) -> None:
