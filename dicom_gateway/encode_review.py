@@ -34,6 +34,13 @@ REVIEWED = "AI result, reviewed"
 _SERIES_NUMBER_STEP = 500
 _NOT_IN_A_NAME = re.compile(r"[\\^=\x00-\x1f\x7f]")
 
+# As `result_words` begins what a guideline says of one finding.
+_GUIDELINE_NOTE = re.compile(r"Finding \d+: |所见 \d+：")
+_WITHDRAWN = (
+    "The guideline category of the AI result was withdrawn: the reader changed the findings on which it rested.",
+    "人工智能结果的指南分类已撤回：其所依据的所见已被阅片者修改。",
+)
+
 
 @dataclass(frozen=True)
 class ReviewContext:
@@ -138,16 +145,34 @@ def _observe(document: Dataset, context: ReviewContext) -> None:
 def _evaluate(document: Dataset, context: ReviewContext) -> None:
     """What the reader said, as text after the model's own evaluations, which keep what the model had said."""
     container = review_groups.container(document, result_codes.QUALITATIVE_EVALUATIONS)
+    is_withdrawn = context.review.changes_findings and _withdraw_guideline(container)
     for item in container.ContentSequence:
         if item.ValueType == "TEXT":
             item.TextValue = review_words.reviewed(str(item.TextValue), context)
     is_chinese = review_groups.is_chinese(document)
     sentences = [review_words.conclusion(context, is_chinese=is_chinese)]
     sentences += [review_words.said(one, context, is_chinese=is_chinese) for one in context.review.verdicts]
+    if is_withdrawn:
+        sentences.append(_WITHDRAWN[is_chinese])
     contains = RelationshipTypeValues.CONTAINS
     container.ContentSequence.extend(
         TextContentItem(result_codes.COMMENT, sentence, contains) for sentence in sentences
     )
+
+
+def _withdraw_guideline(container: Dataset) -> bool:
+    """Take out category and sentences that rest on findings which are others now; False where there were none."""
+    items = list(container.ContentSequence)
+    kept = [one for one in items if not _is_of_guideline(one)]
+    container.ContentSequence = DatasetSequence(kept)
+    return len(kept) < len(items)
+
+
+def _is_of_guideline(item: Dataset) -> bool:
+    if item.ValueType != "TEXT":
+        return False
+    is_category = item.ConceptNameCodeSequence[0].CodeValue == result_codes.GUIDELINE_CATEGORY.value
+    return is_category or _GUIDELINE_NOTE.match(str(item.TextValue)) is not None
 
 
 def _reference(predecessor: Dataset) -> Dataset:

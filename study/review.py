@@ -105,6 +105,12 @@ class Review:
         return next((one for one in reversed(self.verdicts) if one.finding_uid == finding_uid), None)
 
     @property
+    def changes_findings(self) -> bool:
+        """Whether a finding was taken out, added or given another size or type: what was derived from them is void."""
+        changing = (VerdictKind.REJECT, VerdictKind.EDIT, VerdictKind.MISSED)
+        return any(one.kind in changing for one in self.verdicts)
+
+    @property
     def missed(self) -> tuple[Verdict, ...]:
         """The findings that were added, in order."""
         return tuple(one for one in self.verdicts if one.kind is VerdictKind.MISSED)

@@ -16,7 +16,7 @@ from dicom_gateway.encode_errors import ReviewedPlaceUnknown
 from dicom_gateway.encode_pdf import encode_pdf
 from dicom_gateway.encode_review import ReviewContext, encode_reviewed_pdf, encode_reviewed_sr
 from dicom_gateway.encode_sr import encode_sr
-from dicom_gateway.result_context import ResultContext
+from dicom_gateway.result_context import GuidelineWords, ResultContext
 from study.codes import CARDIOMEGALY, HEART
 from study.nodule import NoduleKind
 from study.review import Review, ReviewState, Verdict, VerdictKind
@@ -71,6 +71,26 @@ def result() -> ResultContext:
 
 def tree_of(document: Dataset) -> str:
     return "\n".join(content_tree(reread(document)))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_guideline_is_withdrawn_when_its_findings_are_others_now(
+    result: ResultContext, language: str
+) -> None:
+    notes = ((1, "4A: solid, 8 to < 15 mm."), (2, "2: solid, < 6 mm."))
+    judged = replace(
+        result, language=language, guideline=GuidelineWords("Lung-RADS v2022", "source", "4A", notes)
+    )
+    source = encode_sr(judged)
+    accepted = review_of(*(verdict(one.tracking_uid, VerdictKind.ACCEPT) for one in judged.findings))
+    kept = tree_of(encode_reviewed_sr(source, context_of(accepted, source)))
+    changed = tree_of(encode_reviewed_sr(source, context_of(all_kinds(judged), source)))
+    for words in ("Lung-RADS v2022: 4A", notes[0][1], notes[1][1]):
+        assert words in kept
+        assert words not in changed
+    withdrawn = {"en": "was withdrawn", "zh": "已撤回"}[language]
+    assert withdrawn in changed
+    assert withdrawn not in kept
 
 
 def test_the_reader_stands_beside_the_model_and_the_report_replaces_that_of_the_model(
