@@ -75,11 +75,36 @@ class CheckedObject:
 
 @dataclass(frozen=True)
 class Known:
-    """An instance that a reference may name."""
+    """An instance that a reference may name. segments: number → tracking UID, of a Segmentation."""
 
     sop_class_uid: str
     series_instance_uid: str
     frame_count: int = 1
+    segments: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Known:
+        """dataset: whole or a header."""
+        return cls(
+            str(dataset.get("SOPClassUID") or ""),
+            str(dataset.get("SeriesInstanceUID") or ""),
+            int(dataset.get("NumberOfFrames") or 1),
+            {
+                int(segment.get("SegmentNumber") or 0): str(segment.get("TrackingUID") or "")
+                for segment in dataset.get("SegmentSequence") or ()
+            },
+        )
+
+
+@dataclass(frozen=True)
+class ReviewRules:
+    """What a set that a person has reviewed is measured by beside the rest.
+
+    reviewer: the one person more that it names, as PN. is_verified: whether the site takes the review as verification.
+    """
+
+    reviewer: str
+    is_verified: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +113,8 @@ class CheckBasis:
 
     sources: headers of what the model read, in slice order. image: what was made of them; None where nothing was read.
     predecessors: earlier objects that the set may name as replaced. others: further instances of the study that it may
-    name, by SOP Instance UID. notice: what every series description says.
+    name, by SOP Instance UID. notice: what every series description says. review: None of what nobody has reviewed; of
+    a review, predecessors are exactly the reports that it replaces, others the objects of the result that it is about.
     """
 
     objects: Sequence[CheckedObject]
@@ -99,6 +125,7 @@ class CheckBasis:
     predecessors: Sequence[Dataset] = ()
     others: Mapping[str, Known] = field(default_factory=dict)
     notice: str = NOT_REVIEWED
+    review: ReviewRules | None = None
 
     @property
     def source(self) -> Dataset:
@@ -126,11 +153,7 @@ class CheckBasis:
         """Every instance that the set may refer to."""
         here = (one.dataset for one in self.objects)
         found = {
-            str(one.get("SOPInstanceUID") or ""): Known(
-                str(one.get("SOPClassUID") or ""),
-                str(one.get("SeriesInstanceUID") or ""),
-                int(one.get("NumberOfFrames") or 1),
-            )
+            str(one.get("SOPInstanceUID") or ""): Known.of(one)
             for one in chain(self.predecessors, self.sources, here)
         }
         return dict(self.others) | found

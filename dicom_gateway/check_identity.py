@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Any
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 
 from dicom_gateway.check_basis import CheckBasis, CheckedObject
+from dicom_gateway.plain_value import plain
 
 OBJECT_BYTES_MAX = 1 << 30
 SERIES_NUMBER_MIN = 9000
-_ESCAPE_SEQUENCE = re.compile(r"\x1b[\x20-\x2f]*[\x30-\x7e]")
 _UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 _PROCESSING_EQUIPMENT = "109102"
 # What says which patient and which study it is: as the source has it, and empty where the source has nothing.
@@ -26,18 +23,16 @@ _IDENTITY = (
 )  # fmt: skip
 _NONE = DataElement(0x00100010, "PN", "")
 _PATIENT_GROUPS = (0x0010, 0x0012)
-_REPORTS, _BURNED_IN = ("SR", "KEYS", "KOS"), ("PDF", "SC")
 
 
 def identity_problems(one: CheckedObject, basis: CheckBasis) -> Iterator[str]:
-    """Patient, study, series, equipment and state of one object."""
+    """Patient, study, series and equipment of one object."""
     yield from _file_problems(one)
     if one.dataset.get("StudyInstanceUID") != basis.source.StudyInstanceUID:
         yield "it is not in the study of its source"
     yield from _patient_problems(one, basis)
     yield from _series_problems(one.dataset, basis.notice)
     yield from _equipment_problems(one.dataset, basis)
-    yield from _state_problems(one)
 
 
 def set_problems(basis: CheckBasis) -> Iterator[str]:
@@ -52,7 +47,7 @@ def set_problems(basis: CheckBasis) -> Iterator[str]:
     series = {str(one.dataset.get("SeriesInstanceUID") or "") for one in basis.objects}
     if basis.source_uids & (series | set(uids)):
         yield "an object has the UID of an instance or series of the source"
-    if len({_plain(header.PatientID) for header in basis.sources if "PatientID" in header}) > 1:
+    if len({plain(header.PatientID) for header in basis.sources if "PatientID" in header}) > 1:
         yield "the source images name more than one PatientID"
 
 
@@ -72,7 +67,7 @@ def _file_problems(one: CheckedObject) -> Iterator[str]:
 def _patient_problems(one: CheckedObject, basis: CheckBasis) -> Iterator[str]:
     dataset, source = one.dataset, basis.source
     for keyword in _IDENTITY:
-        if _plain(dataset.get(keyword)) != _plain(source.get(keyword)):
+        if plain(dataset.get(keyword)) != plain(source.get(keyword)):
             yield f"{keyword} is not that of the source"
     for path, item in one.content.items:
         if path and (path[0] in _IDENTITY or dataset[path[0]].tag.group in _PATIENT_GROUPS):
@@ -80,24 +75,14 @@ def _patient_problems(one: CheckedObject, basis: CheckBasis) -> Iterator[str]:
         mine = [item[tag] for tag in list(item.keys()) if tag.group in _PATIENT_GROUPS]
         for element in mine:
             is_told_above = not path and element.keyword in _IDENTITY
-            is_same = not path and _plain(element.value) == _plain(source.get(element.tag, _NONE).value)
+            is_same = not path and plain(element.value) == plain(source.get(element.tag, _NONE).value)
             if not is_told_above and not is_same:
                 yield f"{element.keyword or element.tag} is not that of the source"
-    known = {_plain(name) for name in basis.source_content.persons} | {""}
-    if not {_plain(name) for name in one.content.persons} <= known:
-        yield "it names a person whom the source does not name"
-
-
-def _plain(value: Any) -> Any:
-    """A value as text that can be compared whatever character set it was written in; nothing is \"\"."""
-    if value is None:
-        return ""
-    if isinstance(value, Dataset):
-        pairs = ((element.tag, _plain(element.value)) for element in value)
-        return tuple((tag, text) for tag, text in pairs if text and tag != 0x00080005)
-    if isinstance(value, Sequence | list | tuple) or type(value).__name__ == "MultiValue":
-        return tuple(_plain(one) for one in value) or ""
-    return _ESCAPE_SEQUENCE.sub("", str(value)).rstrip(" \0^=")
+    known = {plain(name) for name in basis.source_content.persons} | {""}
+    known |= {plain(basis.review.reviewer)} if basis.review else set()
+    if not {plain(name) for name in one.content.persons} <= known:
+        also = " and who is not the reviewer" if basis.review else ""
+        yield f"it names a person whom the source does not name{also}"
 
 
 def _series_problems(dataset: Dataset, notice: str) -> Iterator[str]:
@@ -120,17 +105,3 @@ def _equipment_problems(dataset: Dataset, basis: CheckBasis) -> Iterator[str]:
         yield "its ContributingEquipmentSequence does not name the model with version, manufacturer and device UID"
     if dataset.get("ManufacturerModelName") != wanted[0] or str(dataset.get("SoftwareVersions")) != wanted[1]:
         yield "its equipment is not the model"
-
-
-def _state_problems(one: CheckedObject) -> Iterator[str]:
-    dataset = one.dataset
-    if one.kind in ("SR", "PDF") and dataset.get("VerificationFlag") != "UNVERIFIED":
-        yield "its VerificationFlag is not UNVERIFIED"
-    if one.kind == "SR" and dataset.get("CompletionFlag") != "COMPLETE":
-        yield "its CompletionFlag is not COMPLETE"
-    if one.kind == "SR" and dataset.get("PreliminaryFlag") == "FINAL":
-        yield "its PreliminaryFlag is FINAL"
-    if "VerifyingObserverSequence" in dataset:
-        yield "it has a VerifyingObserverSequence"
-    if one.kind in _BURNED_IN and dataset.get("BurnedInAnnotation") != "YES":
-        yield "it does not say that annotation is burned in"

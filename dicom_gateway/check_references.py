@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -88,14 +88,10 @@ def _numbers(value: Any) -> list[int]:
     return [int(one) for one in value] if hasattr(value, "__iter__") else [int(value)]
 
 
-def _segments(uid: str, basis: CheckBasis) -> dict[int, str]:
-    """Segment number → tracking UID of the Segmentation of the set with this SOP Instance UID."""
-    return {
-        int(segment.get("SegmentNumber") or 0): str(segment.get("TrackingUID") or "")
-        for one in basis.objects
-        if one.dataset.get("SOPInstanceUID") == uid
-        for segment in one.dataset.get("SegmentSequence") or ()
-    }
+def _segments(uid: str, basis: CheckBasis) -> Mapping[int, str]:
+    """Segment number → tracking UID of the Segmentation with this SOP Instance UID."""
+    found = basis.known.get(uid)
+    return found.segments if found is not None else {}
 
 
 def tracking_problems(basis: CheckBasis) -> Iterator[str]:

@@ -16,22 +16,26 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from dicom_gateway.check_attributes import attribute_problems
-from dicom_gateway.check_basis import CheckBasis, CheckedObject, Known
+from dicom_gateway.check_basis import CheckBasis, CheckedObject, Known, ReviewRules
 from dicom_gateway.check_geometry import geometry_problems
 from dicom_gateway.check_identity import identity_problems, set_problems
 from dicom_gateway.check_references import reference_problems, tracking_problems
+from dicom_gateway.check_state import state_problems
 from dicom_gateway.result_context import NOT_REVIEWED
+from pipeline.errors import StudyFailed
 from pipeline.result_set import ResultObject
 from study.answer import Image
 
 log = logging.getLogger("radmeter.pipeline")
 
-RULES_VERSION = 1
+NOT_CONFORMANT = "RESULT_NOT_CONFORMANT"
+RULES_VERSION = 2
 """Counted up when a rule is added or changed, so that a stored verdict says what it was measured by."""
 OBJECTS_MAX, SET_BYTES_MAX = 200, 2 << 30
 _PROBLEMS_MAX = 50
 _OF_OBJECT: tuple[Callable[[CheckedObject, CheckBasis], Iterator[str]], ...] = (
     identity_problems,
+    state_problems,
     reference_problems,
     geometry_problems,
     lambda one, _: attribute_problems(one),
@@ -62,6 +66,11 @@ class CheckVerdict:
         words = "; ".join(self.problems[:3]) + (f"; and {more} more" if more > 0 else "")
         return f"The result was not sent, because our own check of its objects found: {words}."
 
+    def require(self) -> None:
+        """Raises `StudyFailed` where the set may not leave."""
+        if self.problems:
+            raise StudyFailed(NOT_CONFORMANT, self.reason)
+
 
 def check_result_set(
     objects: Sequence[ResultObject],
@@ -73,6 +82,7 @@ def check_result_set(
     predecessors: Sequence[Dataset] = (),
     others: Mapping[str, Known] | None = None,
     notice: str = NOT_REVIEWED,
+    review: ReviewRules | None = None,
 ) -> CheckVerdict:
     """Run every rule over the objects of one result; see `CheckBasis` for what they are measured by.
 
@@ -84,7 +94,7 @@ def check_result_set(
         problems = list(_size_problems(objects))
         read = [] if problems else list(_read(objects, problems))
         basis = CheckBasis(
-            read, sources, model_name, model_version, image, predecessors, others or {}, notice
+            read, sources, model_name, model_version, image, predecessors, others or {}, notice, review
         )
         problems += _problems(basis)
     duration_ms = round((time.monotonic() - started) * 1000)

@@ -16,7 +16,7 @@ from dicom_gateway.encode_errors import EncodeError
 from dicom_gateway.source_headers import SourceHeaderUnreadable
 from dicom_gateway.volume_files import VolumeNotDecoded, load_volume
 from pipeline import deliveries, store, work_list
-from pipeline.check_results import CheckVerdict, check_result_set
+from pipeline.check_results import NOT_CONFORMANT, CheckVerdict, check_result_set
 from pipeline.critical_findings import critical_codes
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed
@@ -30,8 +30,6 @@ from pipeline.store import StudyRecord
 from pipeline.study_file import load_answer, load_study, write_durably
 from pipeline.ways_out.announce import insert_object, result_messages
 from study.volume import Volume
-
-NOT_CONFORMANT = "RESULT_NOT_CONFORMANT"
 
 
 def encode_study(services: Services, record: StudyRecord) -> Outcome:

@@ -28,7 +28,6 @@ from pipeline.capture_pictures import draw_page
 from pipeline.check_results import check_result_set
 from pipeline.database import Connection
 from pipeline.destinations import DestinationRecord, find_destination
-from pipeline.errors import StudyFailed
 from pipeline.reason_text import reason_text
 from pipeline.report import build_report, render_report_pdf
 from pipeline.result_set import ResultObject, as_object
@@ -134,15 +133,13 @@ def _make(
     )
     made = refusal_datasets(context, render_report_pdf(view, tenant["language"]), products, reason)
     objects = [as_object(kind, dataset) for kind, dataset in made.items()]
-    verdict = check_result_set(
+    check_result_set(
         objects,
         context.source_headers,
         model_name=manifest.name,
         model_version=manifest.version,
         notice=NOT_ANALYSED,
-    )
-    if verdict.problems:
-        raise StudyFailed("RESULT_NOT_CONFORMANT", verdict.reason)
+    ).require()
     return [_write(services, record, products[0], one) for one in objects]
 
 

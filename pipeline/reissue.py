@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset
-from pydicom.filewriter import dcmwrite
 
+from dicom_gateway.child_process import ChildError
 from dicom_gateway.encode_errors import EncodeError
 from dicom_gateway.encode_review import ReviewContext, encode_reviewed_pdf, encode_reviewed_sr
+from dicom_gateway.source_headers import SourceHeaderUnreadable
 from pipeline import deliveries, reviews, store, verdict_store
 from pipeline.database import Connection
 from pipeline.destinations import find_destination
+from pipeline.errors import StudyFailed
 from pipeline.report import render_report_pdf
 from pipeline.report_file import load_report, save_report
+from pipeline.result_set import ResultObject, as_object
+from pipeline.reviewed_gate import check_reviewed_set
 from pipeline.reviewed_view import with_review
 from pipeline.reviews import ReviewedResult
 from pipeline.services import Services
@@ -31,6 +33,8 @@ from pipeline.study_file import write_durably
 from pipeline.ways_out.announce import announce_review
 from study.answer import Classification
 from study.review import Review
+
+_NOT_ISSUED = (EncodeError, FileNotFoundError, SourceHeaderUnreadable, ChildError, StudyFailed)
 
 
 def reissue(services: Services, tenant: str, study_id: str, revision: int, product: str, number: int) -> None:
@@ -48,7 +52,7 @@ def reissue(services: Services, tenant: str, study_id: str, revision: int, produ
     try:
         context = _context(services, result, review, own, settings, statements)
         made = _make(services, result, context, own, settings["language"])
-    except (EncodeError, FileNotFoundError) as error:
+    except _NOT_ISSUED as error:
         _not_issued(services, result, review, error)
         return
     with services.database.transaction(tenant) as conn:
@@ -86,13 +90,12 @@ def _announce(
     )
 
 
-def _not_issued(
-    services: Services, result: ReviewedResult, review: Review, error: EncodeError | FileNotFoundError
-) -> None:
+def _not_issued(services: Services, result: ReviewedResult, review: Review, error: Exception) -> None:
     """Say on the study's timeline why there is no reviewed report; what the reader said stays."""
-    reason = str(error) if isinstance(error, EncodeError) else "files of the result are no longer here"
+    reason = "files of the result are no longer here" if isinstance(error, FileNotFoundError) else str(error)
+    code = error.code if isinstance(error, StudyFailed) else "RESULT_NOT_ENCODED"
     with services.database.transaction(result.key.tenant) as conn:
-        detail = {"product": result.key.product, "review": review.number, "reason": reason}
+        detail = {"product": result.key.product, "review": review.number, "code": code, "reason": reason}
         store.note(conn, result.study, "review_not_issued", detail=detail)
 
 
@@ -163,7 +166,7 @@ def _context(
 def _make(
     services: Services, result: ReviewedResult, context: ReviewContext, own: list[Row], language: str
 ) -> list[dict[str, Any]]:
-    """The files of the review; their rows."""
+    """The files of the review, once they have passed the gate; their rows."""
     root = services.folders.results
     source = {row["kind"]: root / row["location"] for row in own if row["review"] == 0}
     folder = review_folder(
@@ -171,13 +174,18 @@ def _make(
     )
     view = with_review(load_report(_report_folder(root, result)), result.items, context.review)
     pdf = render_report_pdf(view, language)
-    save_report(folder, view, pdf)
-    documents = {}
-    if "SR" in source:  # no destination may take it
-        documents["SR"] = encode_reviewed_sr(dcmread(source["SR"]), context)
+    documents, model = {}, None
     if "PDF" in source:
-        documents["PDF"] = encode_reviewed_pdf(dcmread(source["PDF"]), context, pdf)
-    return [_write(root, folder, result, kind, document, context) for kind, document in documents.items()]
+        model = dcmread(source["PDF"])
+        documents["PDF"] = encode_reviewed_pdf(model, context, pdf)
+    if "SR" in source:  # an older release made it only where a destination took it
+        model = dcmread(source["SR"])
+        documents["SR"] = encode_reviewed_sr(model, context)
+    objects = [as_object(kind, document) for kind, document in documents.items()]
+    if model is not None:
+        check_reviewed_set(services, result, context, own, model, objects).require()
+    save_report(folder, view, pdf)
+    return [_write(root, folder, result, one, context) for one in objects]
 
 
 def _report_folder(root: Path, result: ReviewedResult) -> Path:
@@ -188,21 +196,19 @@ def _report_folder(root: Path, result: ReviewedResult) -> Path:
 
 
 def _write(
-    root: Path, folder: Path, result: ReviewedResult, kind: str, document: Dataset, context: ReviewContext
+    root: Path, folder: Path, result: ReviewedResult, one: ResultObject, context: ReviewContext
 ) -> dict[str, Any]:
-    buffer = io.BytesIO()
-    dcmwrite(buffer, document, enforce_file_format=True)
-    path, content = folder / f"{kind.lower()}.dcm", buffer.getvalue()
-    write_durably(path, content)
+    path = folder / f"{one.kind.lower()}.dcm"
+    write_durably(path, one.content)
     return {
         **result.key.values,
-        "sop_instance_uid": str(document.SOPInstanceUID),
-        "series_instance_uid": str(document.SeriesInstanceUID),
-        "sop_class_uid": str(document.SOPClassUID),
-        "kind": kind,
+        "sop_instance_uid": one.sop_instance_uid,
+        "series_instance_uid": one.series_instance_uid,
+        "sop_class_uid": one.sop_class_uid,
+        "kind": one.kind,
         "location": str(path.relative_to(root)),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "size_bytes": len(content),
+        "sha256": hashlib.sha256(one.content).hexdigest(),
+        "size_bytes": len(one.content),
         "review": context.review.number,
     }
 

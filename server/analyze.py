@@ -24,7 +24,9 @@ from models.compare import compare
 from models.errors import UnfitInput
 from models.model import Model
 from models.registry import get_model
+from pipeline.check_results import check_result_set
 from pipeline.compare_study import PriorUnread, decode_prior, run_on_prior
+from pipeline.errors import StudyFailed
 from pipeline.report import build_report, render_report_pdf
 from pipeline.result_set import RESULT_KINDS, make_result_set
 from pipeline.route import Route, choose
@@ -92,6 +94,8 @@ def analyze(
         _write_refusal(refused, out, language)
     except InferenceError as error:
         record["reason"] = {"code": "INFERENCE_FAILED", "text": str(error)}
+    except StudyFailed as failed:
+        record["reason"] = {"code": failed.code, "text": failed.text}
     record["timing_s"] = {step: round(seconds, 3) for step, seconds in clock.seconds.items()}
     record["timing_s"]["total"] = round(clock.total(), 3)
     (out / "result.json").write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
@@ -226,6 +230,7 @@ def _write_results(
     language: str,
     prior_volume: Volume | None,
 ) -> None:
+    """Raises `StudyFailed` where the gate holds the objects back; nothing is written then."""
     now = datetime.now(UTC)
     results = make_result_set(
         study,
@@ -242,6 +247,13 @@ def _write_results(
         kinds=RESULT_KINDS,
         prior_volume=prior_volume,
     )
+    check_result_set(
+        results.objects,
+        results.sources,
+        model_name=model.manifest.name,
+        model_version=model.manifest.version,
+        image=image,
+    ).require()
     for one in results.objects:
         (out / one.file_name(model.manifest.product_code)).write_bytes(one.content)
     (out / "report.pdf").write_bytes(results.pdf)

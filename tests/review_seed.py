@@ -19,6 +19,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from billing import meter
 from billing.usage import UsageEvent
 from dicom_gateway.encode_pdf import encode_pdf
+from dicom_gateway.encode_seg import encode_seg
 from dicom_gateway.encode_sr import encode_sr
 from models.manifest import Manifest
 from models.registry import list_models
@@ -70,7 +71,14 @@ def seed_result(
         for index, size in enumerate(sizes_mm)
     ]
     manifest = lung_model()
-    context = result_context(headers, volume, findings, revision=revision, uid_seed=f"{tenant}{study_uid}")
+    context = result_context(
+        headers,
+        volume,
+        findings,
+        revision=revision,
+        uid_seed=f"{tenant}{study_uid}",
+        model_version=manifest.version,
+    )
     if not study_id:
         study_id = _insert_study(owner, tenant, study_uid, headers)
         _write_instances(owner, data_root, tenant, study_id, headers)
@@ -88,9 +96,15 @@ def seed_result(
         revision=revision,
     )
     save_report(folder, view, b"%PDF-1.7 model")
-    documents = {"SR": encode_sr(context), "PDF": encode_pdf(context, b"%PDF-1.7 model")}
+    report = encode_sr(context)
+    documents = {
+        "SR": report,
+        "SEG": encode_seg(context),
+        "PDF": encode_pdf(context, b"%PDF-1.7 model"),
+    }
     for kind, document in documents.items():
-        _insert_object(owner, data_root, tenant, study_id, revision, kind, document)
+        if document is not None:
+            _insert_object(owner, data_root, tenant, study_id, revision, kind, document)
     event = UsageEvent(
         tenant=tenant,
         source="pipeline",
@@ -108,7 +122,7 @@ def seed_result(
     return Seeded(
         study_id,
         tuple(one.tracking_uid for one in findings),
-        str(documents["SR"].SOPInstanceUID),
+        str(report.SOPInstanceUID),
         tuple(headers),
     )
 

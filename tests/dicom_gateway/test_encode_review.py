@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
+from dicom_gateway.check_basis import Known, ReviewRules
 from dicom_gateway.encode_errors import ReviewedPlaceUnknown
 from dicom_gateway.encode_pdf import encode_pdf
-from dicom_gateway.encode_review import ReviewContext, encode_reviewed_pdf, encode_reviewed_sr
+from dicom_gateway.encode_review import REVIEWED, ReviewContext, encode_reviewed_pdf, encode_reviewed_sr
+from dicom_gateway.encode_seg import encode_seg
 from dicom_gateway.encode_sr import encode_sr
 from dicom_gateway.result_context import GuidelineWords, ResultContext
+from pipeline.check_results import check_result_set
+from pipeline.result_set import as_object
 from study.codes import CARDIOMEGALY, HEART
 from study.nodule import NoduleKind
 from study.review import Review, ReviewState, Verdict, VerdictKind
@@ -227,7 +231,8 @@ def test_validators_find_no_error_in_reviewed_reports(shared_data: Path, tmp_pat
         ball(volume, middle + np.array([-20, 30, -15]), 25.0, id=3, score=0.55, segment=False),
     )
     context = result_context(headers, volume, findings)
-    source = encode_sr(context)
+    source, segmentation = encode_sr(context), encode_seg(context)
+    assert segmentation is not None
     last = [verdict(one.tracking_uid, VerdictKind.REJECT) for one in findings[1:]]
     reviews = {
         "all": (all_kinds(context), True),
@@ -242,5 +247,16 @@ def test_validators_find_no_error_in_reviewed_reports(shared_data: Path, tmp_pat
         document = encode_reviewed_sr(source, context_of(review, source, is_verified=is_verified))
         document.save_as(path, enforce_file_format=True)
         assert errors_in(output_of("dciodvfy", path)) == [], name
+        gate = check_result_set(
+            [as_object("SR", document)],
+            headers,
+            model_name=context.model_name,
+            model_version=context.model_version,
+            predecessors=[source],
+            others={str(segmentation.SOPInstanceUID): Known.of(segmentation)},
+            notice=REVIEWED,
+            review=ReviewRules("dr chen^", is_verified),
+        )
+        assert gate.problems == (), name
     # Each takes seconds.
     assert report_errors([tmp_path / "all.dcm", tmp_path / "lone.dcm"]) == []

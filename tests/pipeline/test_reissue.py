@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from billing import statement
 from billing import store as billing_store
+from dicom_gateway.encode_review import encode_reviewed_sr
 from pipeline import health_round
 from study.review import ReviewState
 from tests.pipeline.conftest import ALPHA, Clinic
@@ -88,6 +91,54 @@ def test_files_that_are_gone_leave_a_line_on_the_timeline(desk: Desk) -> None:
     desk.issue()
     events = [row["event"] for row in desk.clinic.rows("SELECT event FROM study_event ORDER BY id")]
     assert events == ["review_finished", "review_not_issued"]
+
+
+def test_a_reviewed_set_that_breaks_a_rule_is_not_sent_and_the_review_stays(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mixed_up(*arguments: Any) -> Dataset:
+        document = encode_reviewed_sr(*arguments)
+        document.PatientID = "P-of-another"
+        return document
+
+    monkeypatch.setattr("pipeline.reissue.encode_reviewed_sr", mixed_up)
+    for number in (1, 2):
+        desk.say(number, "accept")
+    desk.finish()
+    desk.issue()
+    [event] = desk.clinic.rows("SELECT detail FROM study_event WHERE event = 'review_not_issued'")
+    assert event["detail"]["code"] == "RESULT_NOT_CONFORMANT"
+    assert "SR: PatientID is not that of the source" in event["detail"]["reason"]
+    assert desk.clinic.rows("SELECT 1 FROM result_object WHERE review > 0 OR kind = 'EVENT'") == []
+    assert desk.clinic.rows("SELECT 1 FROM delivery WHERE state = 'waiting'") == []
+    assert desk.clinic.jobs("deliver") == []
+    assert list((desk.root / "results").rglob("review-*")) == []
+    assert desk.books().review.state is ReviewState.REVIEWED
+
+
+def test_images_that_are_gone_or_were_never_ours_keep_a_reviewed_report_back(desk: Desk) -> None:
+    for number in (1, 2):
+        desk.say(number, "accept")
+    desk.finish()
+    for path in (desk.root / "instances").rglob("*.dcm"):
+        path.unlink()
+    desk.issue()
+    [event] = desk.clinic.rows("SELECT detail FROM study_event WHERE event = 'review_not_issued'")
+    assert event["detail"]["code"] == "RESULT_NOT_ENCODED"
+    assert desk.clinic.rows("SELECT 1 FROM result_object WHERE review > 0") == []
+
+
+def test_where_the_site_verifies_what_leaves_is_verified(desk: Desk) -> None:
+    desk.clinic.owner.execute("UPDATE tenant SET review_verifies = true WHERE tenant = %s", (ALPHA,))
+    for number in (1, 2):
+        desk.say(number, "accept")
+    desk.finish()
+    desk.issue()
+    [made] = desk.clinic.rows("SELECT location FROM result_object WHERE review = 1 AND kind = 'SR'")
+    document = pydicom.dcmread(desk.root / "results" / made["location"])
+    assert document.VerificationFlag == "VERIFIED"
+    [observer] = document.VerifyingObserverSequence
+    assert str(observer.VerifyingObserverName).rstrip("^") == "dr chen"
 
 
 def test_the_outcome_decides_what_the_case_costs_and_a_change_of_mind_changes_it(

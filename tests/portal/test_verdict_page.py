@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from psycopg.types.json import Jsonb
 
 from portal import kept_form
 from portal.context import Role
@@ -221,3 +222,18 @@ def test_what_makes_no_sense_is_refused(site: Site, seeded: Seeded) -> None:
         answer = client.post(f"/studies/{seeded.study_id}/verdicts", data=sent)
         assert answer.status_code == status, sent
     assert rows(site) == []
+
+
+def test_a_reviewed_report_that_the_gate_held_back_says_so_on_the_timeline(site: Site) -> None:
+    study_id = site.add_study("alpha", status="delivered")
+    sentence = "The result was not sent, because our own check of its objects found: <b>SR</b>: its flag."
+    site.owner.execute(
+        """INSERT INTO study_event (tenant, study_id, revision, event, detail)
+           VALUES ('alpha', %s, 1, 'review_not_issued', %s), ('alpha', %s, 1, 'review_not_issued', '{}')""",
+        (study_id, Jsonb({"code": "RESULT_NOT_CONFORMANT", "reason": sentence}), study_id),
+    )
+    client = site.signed_in("alpha")
+    timeline = client.get(f"/studies/{study_id}").text.split('id="timeline"')[1]
+    assert timeline.count("The reviewed report could not be made") == 2
+    assert "found: &lt;b&gt;SR&lt;/b&gt;: its flag" in timeline
+    assert "<code>RESULT_NOT_CONFORMANT</code>" in timeline

@@ -14,6 +14,7 @@ import pypdf
 import pytest
 from typer.testing import CliRunner
 
+from dicom_gateway.encode_pdf import encode_pdf
 from models.registry import get_model
 from server.cli import app
 from tests.ct_files import ramp, write
@@ -196,3 +197,21 @@ def test_old_results_in_the_folder_do_not_pass_for_new_ones(shared_data: Path, t
         shutil.copy(next(source.iterdir()), out / name)
     analyze(source, out)
     assert sorted(path.name for path in out.iterdir()) == ["report.pdf", "result.json"]
+
+
+def test_objects_that_break_a_rule_of_the_gate_are_not_written(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mixed_up(*arguments: Any) -> pydicom.Dataset:
+        document = encode_pdf(*arguments)
+        document.PatientID = "P-of-another"
+        return document
+
+    monkeypatch.setattr("pipeline.result_set.encode_pdf", mixed_up)
+    out = tmp_path / "out"
+    source = shared_data / "cxr/gdcm-CR-MONO1-10-chest.dcm"
+    exit_code, result, stderr = analyze(source, out, "--model", "chest_radiograph")
+    assert (exit_code, result["status"], result["findings"]) == (4, "failed", [])
+    assert "RESULT_NOT_CONFORMANT: The result was not sent" in stderr
+    assert "PDF: PatientID is not that of the source" in stderr
+    assert [path.name for path in out.iterdir()] == ["result.json"]
