@@ -56,6 +56,8 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "associations_max": "7",
         "associations_per_host_max": "2",
         "session_hours": "1",
+        "session_idle_minutes": "15",
+        "audit_syslog": "tls://audit.hospital.test:6514",
         "cookie_secure": "true",
         "drain_s": "2.5",
         "stripe_api_key": "sk_test_1",
