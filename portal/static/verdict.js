@@ -15,7 +15,6 @@
     if (!all.length) return;
     const at = all.indexOf(current());
     const next = all[at < 0 ? (step > 0 ? 0 : all.length - 1) : Math.min(Math.max(at + step, 0), all.length - 1)];
-    next.tabIndex = -1;
     next.focus();
     next.scrollIntoView({ block: "nearest" });
   }
@@ -45,7 +44,7 @@
 
   function focusAgain() {
     const row = lost();
-    if (row) { row.tabIndex = -1; row.focus(); }
+    row?.focus();
   }
   document.addEventListener("htmx:afterSettle", () => {
     const problem = document.querySelector("#review-problem[role=alert]");
