@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 Counts = Mapping[str, int]
 
@@ -45,6 +44,8 @@ def drift(before: Counts, now: Counts) -> Drift:
         return Drift(0.0, 1.0, int(sizes[0]), int(sizes[1]))
     shares = (table + 0.5) / (table + 0.5).sum(axis=1, keepdims=True)
     psi = float(((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum())
+    from scipy import stats  # half a second, which only who computes pays
+
     p_value = float(stats.chi2_contingency(table, correction=False).pvalue)
     return Drift(psi, p_value, int(sizes[0]), int(sizes[1]))
 
@@ -54,4 +55,6 @@ def shares_differ(before: tuple[int, int], now: tuple[int, int]) -> float:
     if not before[1] or not now[1]:
         return 1.0
     rows = [[so, count - so] for so, count in (before, now)]
+    from scipy import stats
+
     return float(stats.fisher_exact(rows).pvalue)
