@@ -13,6 +13,7 @@ from psycopg_pool import ConnectionPool
 Connection = psycopg.Connection[dict[str, Any]]
 
 APP_ROLE = "radmeter_app"
+_RECONNECT_S = 5.0
 
 
 def connection_options(lock_timeout_s: float | None = None) -> str:
@@ -48,6 +49,8 @@ class Database:
             min_size=1,
             max_size=pool_size_max,
             timeout=connect_timeout_s,
+            # A pool that keeps trying waits longer each time, up to minutes; one that gave up tries when it is asked.
+            reconnect_timeout=_RECONNECT_S,
             check=ConnectionPool.check_connection,
             open=True,
         )
@@ -60,9 +63,12 @@ class Database:
             yield conn
 
     @contextmanager
-    def system_transaction(self) -> Iterator[Connection]:
-        """A transaction without a tenant: tables look empty, only the SECURITY DEFINER functions answer."""
-        with self._pool.connection() as conn, conn.transaction():
+    def system_transaction(self, wait_s: float | None = None) -> Iterator[Connection]:
+        """A transaction without a tenant: tables look empty, only the SECURITY DEFINER functions answer.
+
+        wait_s: for a connection, where less than the usual time will do.
+        """
+        with self._pool.connection(wait_s) as conn, conn.transaction():
             yield conn
 
     def close(self) -> None:
