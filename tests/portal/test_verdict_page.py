@@ -118,7 +118,7 @@ def test_htmx_gets_the_row_and_the_bar(site: Site, seeded: Seeded) -> None:
     assert answer.status_code == 200
     assert "<html" not in answer.text
     assert 'id="review-bar"' in answer.text
-    assert re.search(r'id="verdict-1" hx-swap-oob="true"', answer.text)
+    assert re.search(r'id="verdict-1" tabindex="-1" hx-swap-oob="true"', answer.text)
     assert 'id="verdict-2"' not in answer.text
 
 
