@@ -6,13 +6,13 @@ python -m models.chest_radiograph.export --checkpoint FILE.pt --out model.onnx -
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 
 import torch
 
 from models.chest_radiograph.network import RadiographNet, Served
 from models.chest_radiograph.preprocess import INPUT_PX
+from models.graph_file import finished
 from models.lung_nodule_ct.export import OPSET, pin
 
 BATCH_MAX = 16
@@ -40,7 +40,7 @@ def export(checkpoint: Path, out: Path) -> str:
         external_data=False,
         verbose=False,
     )
-    return hashlib.sha256(out.read_bytes()).hexdigest()
+    return finished(out)
 
 
 def main() -> None:

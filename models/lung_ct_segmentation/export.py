@@ -6,11 +6,11 @@ python -m models.lung_ct_segmentation.export --checkpoint FILE.pt --out model.on
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 
 import torch
 
+from models.graph_file import finished
 from models.lung_ct_segmentation.network import LobeNet, Segmenter
 from models.lung_nodule_ct.export import OPSET, SIDE_MULTIPLE, pin
 
@@ -41,7 +41,7 @@ def export(checkpoint: Path, out: Path) -> str:
         external_data=False,
         verbose=False,
     )
-    return hashlib.sha256(out.read_bytes()).hexdigest()
+    return finished(out)
 
 
 def main() -> None:

@@ -6,12 +6,12 @@ python -m models.lung_nodule_ct.export --nodules FILE.pt --masses FILE.pt --out 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
 from pathlib import Path
 
 import torch
 
+from models.graph_file import finished
 from models.lung_nodule_ct.network import Detector, NoduleNet, mass_net
 
 OPSET = 18
@@ -45,7 +45,7 @@ def export(nodules: Path, masses: Path, out: Path, mass_bias: float = 0.0) -> st
         external_data=False,
         verbose=False,
     )
-    return hashlib.sha256(out.read_bytes()).hexdigest()
+    return finished(out)
 
 
 def pin(manifest: Path, digest: str, version: str | None = None) -> None:
