@@ -36,6 +36,17 @@ def read_data_set(body: bytes) -> DataSet:
     return _Budget().data_set(read, 1)
 
 
+def read_data_sets(body: bytes, most: int) -> list[DataSet]:
+    """The first `most` data sets of an array, each within the bounds of one. Raises `DicomJSONMalformed`."""
+    try:
+        read = json.loads(body)
+    except (ValueError, RecursionError):
+        raise DicomJSONMalformed("this is not JSON") from None
+    if not isinstance(read, list):
+        raise DicomJSONMalformed("this is no array of data sets")
+    return [_Budget().data_set(one, 1) for one in read[:most]]
+
+
 class _Budget:
     """Counts elements over all levels."""
 

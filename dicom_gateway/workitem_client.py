@@ -10,7 +10,7 @@ import time
 
 import httpx
 
-from dicom_gateway.dicom_json import BYTES_MAX, DataSet, element, read_data_set
+from dicom_gateway.dicom_json import BYTES_MAX, DataSet, element, read_data_set, read_data_sets
 from dicom_gateway.dicomweb_client import DicomWebServer, connected, require_success
 from dicom_gateway.query_errors import ServerRefused
 from dicom_gateway.workitem import STATE, TRANSACTION_UID, State
@@ -38,9 +38,8 @@ def scheduled_for(server: DicomWebServer, station: str, limit: int) -> list[Data
     if not body:
         return []
     try:
-        page = json.loads(body)
-        return [read_data_set(json.dumps(one).encode()) for one in page[:limit]]
-    except (ValueError, TypeError, RecursionError, DicomJSONMalformed):
+        return read_data_sets(body, limit)
+    except DicomJSONMalformed:
         raise ServerRefused("the answer is no list of workitems") from None
 
 

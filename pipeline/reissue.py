@@ -30,7 +30,7 @@ from pipeline.reviews import ReviewedResult
 from pipeline.services import Services
 from pipeline.store import Row, StudyRecord
 from pipeline.study_file import write_durably
-from pipeline.ways_out.announce import announce_review
+from pipeline.ways_out.announce import announce_review, insert_object
 from study.answer import Classification
 from study.review import Review
 
@@ -59,10 +59,11 @@ def reissue(services: Services, tenant: str, study_id: str, revision: int, produ
         study = store.lock_study(conn, tenant, study_id)
         if any(row["review"] == number for row in _objects(conn, result)):
             return  # another worker was faster
+        at_revision = dataclasses.replace(study, revision=revision)
         for row in made:
-            _insert(conn, study, row)
+            insert_object(conn, at_revision, row)
         names = _plan(conn, study, revision, product, number)
-        _announce(conn, services, study, result, context)
+        _announce(conn, services, at_revision, result, context)
         detail = {"by": review.by, "product": product, "review": number, "destinations": names}
         store.note(conn, study, "review_issued", detail=detail)
         for name in names:
@@ -74,16 +75,15 @@ def _announce(
 ) -> None:
     """Tell the destinations that are no PACS."""
     review, key = context.review, result.key
-    at_revision = dataclasses.replace(study, revision=key.revision)
     root = services.folders.results
     folder = review_folder(root, study.id, key.revision, key.product, review.number)
     announce_review(
         conn,
         services,
-        at_revision,
+        study,
         key.product,
         load_report(folder),
-        str((folder / "report.pdf").relative_to(services.folders.results_of(at_revision))),
+        str((folder / "report.pdf").relative_to(services.folders.results_of(study))),
         review,
         {one.finding_uid: one.number for one in result.items},
         context.codes,
@@ -211,16 +211,6 @@ def _write(
         "size_bytes": len(one.content),
         "review": context.review.number,
     }
-
-
-def _insert(conn: Connection, study: StudyRecord, row: dict[str, Any]) -> None:
-    conn.execute(
-        """INSERT INTO result_object (tenant, sop_instance_uid, series_instance_uid, sop_class_uid, study_id, revision,
-                                      product, kind, location, sha256, size_bytes, review)
-           VALUES (%(tenant)s, %(sop_instance_uid)s, %(series_instance_uid)s, %(sop_class_uid)s, %(study_id)s,
-                   %(revision)s, %(product)s, %(kind)s, %(location)s, %(sha256)s, %(size_bytes)s, %(review)s)""",
-        row | {"study_id": study.id},
-    )
 
 
 def _plan(conn: Connection, study: StudyRecord, revision: int, product: str, review: int) -> list[str]:

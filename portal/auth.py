@@ -68,11 +68,15 @@ def reader_identity(database: Database, key: ApiKey) -> Identity:
 
 def identify_storing_key(database: Database, key: str) -> Peer:
     """As which peer this API key stores. Raises `NotSignedIn`, `KeyStoresNothing`, `PeerSwitchedOff`."""
-    row = _find_api_key(database, key)
-    if row["ae_title"] is None:
+    return storing_peer(database, find_key(database, key))
+
+
+def storing_peer(database: Database, key: ApiKey) -> Peer:
+    """As which peer this key stores. Raises `KeyStoresNothing`, `PeerSwitchedOff`."""
+    if key.ae_title is None:
         raise KeyStoresNothing
-    with database.transaction(row["tenant"]) as conn:
-        peer = enabled_peer(conn, row["tenant"], row["ae_title"])
+    with database.transaction(key.tenant) as conn:
+        peer = enabled_peer(conn, key.tenant, key.ae_title)
     if peer is None:
         raise PeerSwitchedOff
     return peer

@@ -38,6 +38,12 @@ ROOT = "/dicom-web"
 _HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?", re.ASCII)
 _by_session = signed_in(SEES_STUDIES)
 
+GET = ["GET", "HEAD"]
+STUDY = "/studies/{study_instance_uid}"
+SERIES = STUDY + "/series/{series_instance_uid}"
+INSTANCE = SERIES + "/instances/{sop_instance_uid}"
+"""Paths of PS3.18 table 10.4.1-1, below the root of the service."""
+
 
 def _reader(request: Request, context: Context) -> Identity:
     """A person by the session cookie, or a program by an API key that reads."""

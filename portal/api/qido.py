@@ -16,6 +16,9 @@ from dicom_gateway.web_accept import choose_plain
 from pipeline.study_objects import StudyFilter, find_studies
 from portal.context import Identity, PortalContext
 from portal.dicomweb_objects import (
+    GET,
+    SERIES,
+    STUDY,
     ImageRoute,
     OfSeries,
     OfStudy,
@@ -29,7 +32,6 @@ from portal.errors import NotAcceptable, QueryNotUnderstood
 from portal.requests import Context
 
 router = APIRouter(prefix="/dicom-web", include_in_schema=False, route_class=ImageRoute)
-_GET = ["GET", "HEAD"]
 
 _PAGE = 50
 _STUDIES_READ_MAX = 500
@@ -51,35 +53,35 @@ _OF_DATABASE = frozenset({("0020000D",)})
 Found = dict[str, Any]
 
 
-@router.api_route("/studies", methods=_GET)
+@router.api_route("/studies", methods=GET)
 def studies(request: Request, context: Context, identity: Reader) -> Response:
     """The tenant's studies, newest first."""
     search = _search(request, context, identity)
     return _answer(request, search, search.studies(), _STUDY_TAGS)
 
 
-@router.api_route("/studies/{study_instance_uid}/series", methods=_GET)
+@router.api_route(STUDY + "/series", methods=GET)
 def series_of_study(request: Request, context: Context, identity: Reader, objects: OfStudy) -> Response:
     """The series of a study, ours among them."""
     search = _search(request, context, identity)
     return _answer(request, search, search.series(objects), _SERIES_TAGS)
 
 
-@router.api_route("/studies/{study_instance_uid}/instances", methods=_GET)
+@router.api_route(STUDY + "/instances", methods=GET)
 def instances_of_study(request: Request, context: Context, identity: Reader, objects: OfStudy) -> Response:
     """The instances of a study."""
     search = _search(request, context, identity)
     return _answer(request, search, search.instances(objects), _INSTANCE_TAGS)
 
 
-@router.api_route("/studies/{study_instance_uid}/series/{series_instance_uid}/instances", methods=_GET)
+@router.api_route(SERIES + "/instances", methods=GET)
 def instances_of_series(request: Request, context: Context, identity: Reader, objects: OfSeries) -> Response:
     """The instances of a series."""
     search = _search(request, context, identity)
     return _answer(request, search, search.instances(objects), _INSTANCE_TAGS)
 
 
-@router.api_route("/series", methods=_GET)
+@router.api_route("/series", methods=GET)
 def all_series(request: Request, context: Context, identity: Reader) -> Response:
     """Series of all studies, with the attributes of their study."""
     search = _search(request, context, identity)
@@ -87,7 +89,7 @@ def all_series(request: Request, context: Context, identity: Reader) -> Response
     return _answer(request, search, found, [*_STUDY_TAGS, *_SERIES_TAGS])
 
 
-@router.api_route("/instances", methods=_GET)
+@router.api_route("/instances", methods=GET)
 def all_instances(request: Request, context: Context, identity: Reader) -> Response:
     """Instances of all studies, with the attributes of their study and series."""
     search = _search(request, context, identity)

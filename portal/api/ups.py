@@ -20,7 +20,7 @@ from dicom_gateway.workitem_errors import DicomJSONMalformed, WorkitemInvalid
 from dicom_gateway.workitem_search import read_search
 from pipeline import workitem_desk
 from pipeline.database import Connection
-from portal.auth import find_key, identify_storing_key, reader_identity
+from portal.auth import find_key, reader_identity, storing_peer
 from portal.context import SEES_STUDIES, Identity
 from portal.errors import InvalidInput, MediaTypeNotSupported, NotSignedIn, PageNotFound, PortalError
 from portal.requests import bearer_token, portal_context, signed_in
@@ -73,7 +73,7 @@ def who_asks(request: Request, *, changes: bool) -> Asking:
     database = context.database
     key = find_key(database, token)
     if changes or key.ae_title is not None:
-        peer = identify_storing_key(database, token)
+        peer = storing_peer(database, key)
         asking = Asking(peer.tenant, peer.ae_title)
         name = f"API key of {peer.ae_title}"
     else:

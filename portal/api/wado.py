@@ -12,6 +12,10 @@ from dicom_gateway.web_accept import DICOM, Offer, accepted_ranges, choose, choo
 from dicom_gateway.web_decode import decoded_instances
 from portal.context import PortalContext
 from portal.dicomweb_objects import (
+    GET,
+    INSTANCE,
+    SERIES,
+    STUDY,
     ImageRoute,
     OfSeries,
     OfStudy,
@@ -29,43 +33,40 @@ from portal.multipart_answer import Part, multipart_answer, pieces_of
 from portal.requests import Context
 
 router = APIRouter(prefix="/dicom-web", include_in_schema=False, route_class=ImageRoute)
-_GET = ["GET", "HEAD"]
-_SERIES = "/studies/{study_instance_uid}/series/{series_instance_uid}"
-_INSTANCE = _SERIES + "/instances/{sop_instance_uid}"
 _TRANSCODED_AT_A_TIME = 8
 
 
-@router.api_route("/studies/{study_instance_uid}", methods=_GET)
+@router.api_route(STUDY, methods=GET)
 def study(request: Request, context: Context, objects: OfStudy) -> Response:
     """All instances of a study."""
     return _instances(request, context, objects)
 
 
-@router.api_route(_SERIES, methods=_GET)
+@router.api_route(SERIES, methods=GET)
 def series(request: Request, context: Context, objects: OfSeries) -> Response:
     """All instances of a series."""
     return _instances(request, context, objects)
 
 
-@router.api_route(_INSTANCE, methods=_GET)
+@router.api_route(INSTANCE, methods=GET)
 def instance(request: Request, context: Context, one: OneInstance) -> Response:
     """One instance, as the only part or as the body."""
     return _instances(request, context, [one], is_one=True)
 
 
-@router.api_route("/studies/{study_instance_uid}/metadata", methods=_GET)
+@router.api_route(STUDY + "/metadata", methods=GET)
 def study_metadata(request: Request, context: Context, objects: OfStudy) -> Response:
     """The attributes of all instances of a study, without bulk data."""
     return _metadata(request, context, objects)
 
 
-@router.api_route(_SERIES + "/metadata", methods=_GET)
+@router.api_route(SERIES + "/metadata", methods=GET)
 def series_metadata(request: Request, context: Context, objects: OfSeries) -> Response:
     """The attributes of all instances of a series."""
     return _metadata(request, context, objects)
 
 
-@router.api_route(_INSTANCE + "/metadata", methods=_GET)
+@router.api_route(INSTANCE + "/metadata", methods=GET)
 def instance_metadata(request: Request, context: Context, one: OneInstance) -> Response:
     """The attributes of one instance."""
     return _metadata(request, context, [one])

@@ -20,6 +20,10 @@ from dicom_gateway.web_accept import (
 from dicom_gateway.web_decode import Drawing, bulk_value, decode_frames, draw_frame
 from portal.context import PortalContext
 from portal.dicomweb_objects import (
+    GET,
+    INSTANCE,
+    SERIES,
+    STUDY,
     ImageRoute,
     OfSeries,
     OfStudy,
@@ -37,23 +41,20 @@ from portal.multipart_answer import Part, multipart_answer
 from portal.requests import Context
 
 router = APIRouter(prefix="/dicom-web", include_in_schema=False, route_class=ImageRoute)
-_GET = ["GET", "HEAD"]
-_SERIES = "/studies/{study_instance_uid}/series/{series_instance_uid}"
-_INSTANCE = _SERIES + "/instances/{sop_instance_uid}"
 _FRAMES = re.compile(r"[0-9]{1,6}(,[0-9]{1,6}){0,1999}", re.ASCII)
 _ELEMENT = re.compile(r"[0-9A-F]{8}(/[1-9][0-9]{0,5}/[0-9A-F]{8}){0,8}", re.ASCII)
 _PIXEL_DATA = ("7FE00010", "7FE00008", "7FE00009")
 PICTURES = ["image/jpeg", "image/png"]
 
 
-@router.api_route(_INSTANCE + "/frames/{frames}", methods=_GET)
+@router.api_route(INSTANCE + "/frames/{frames}", methods=GET)
 def frames(request: Request, context: Context, one: OneInstance, frames: str) -> Response:
     """Frames by number, from 1 on."""
     table = _table(context, one)
     return _frames(request, context, one, table, _numbers(frames, table))
 
 
-@router.api_route(_INSTANCE + "/bulkdata/{element:path}", methods=_GET)
+@router.api_route(INSTANCE + "/bulkdata/{element:path}", methods=GET)
 def bulk_data(request: Request, context: Context, one: OneInstance, element: str) -> Response:
     """The value of an element that the metadata names by its address; of pixel data all frames."""
     if element in _PIXEL_DATA:
@@ -79,37 +80,37 @@ def bulk_data(request: Request, context: Context, one: OneInstance, element: str
     return multipart_answer(OCTETS, iter([Part(OCTETS, address, [value])]), {"ETag": etag})
 
 
-@router.api_route(_INSTANCE + "/rendered", methods=_GET)
+@router.api_route(INSTANCE + "/rendered", methods=GET)
 def rendered(request: Request, context: Context, one: OneInstance) -> Response:
     """A picture of the first frame."""
     return _picture(request, context, one, 1)
 
 
-@router.api_route(_INSTANCE + "/frames/{frames}/rendered", methods=_GET)
+@router.api_route(INSTANCE + "/frames/{frames}/rendered", methods=GET)
 def rendered_frame(request: Request, context: Context, one: OneInstance, frames: str) -> Response:
     """A picture of one frame."""
     return _picture(request, context, one, _one_number(context, one, frames))
 
 
-@router.api_route(_INSTANCE + "/thumbnail", methods=_GET)
+@router.api_route(INSTANCE + "/thumbnail", methods=GET)
 def instance_thumbnail(request: Request, context: Context, one: OneInstance) -> Response:
     """A small picture of the first frame."""
     return _picture(request, context, one, 1, is_small=True)
 
 
-@router.api_route(_INSTANCE + "/frames/{frames}/thumbnail", methods=_GET)
+@router.api_route(INSTANCE + "/frames/{frames}/thumbnail", methods=GET)
 def frame_thumbnail(request: Request, context: Context, one: OneInstance, frames: str) -> Response:
     """A small picture of one frame."""
     return _picture(request, context, one, _one_number(context, one, frames), is_small=True)
 
 
-@router.api_route(_SERIES + "/thumbnail", methods=_GET)
+@router.api_route(SERIES + "/thumbnail", methods=GET)
 def series_thumbnail(request: Request, context: Context, objects: OfSeries) -> Response:
     """A small picture of an instance in the middle of the series."""
     return _picture(request, context, objects[len(objects) // 2], 1, is_small=True)
 
 
-@router.api_route("/studies/{study_instance_uid}/thumbnail", methods=_GET)
+@router.api_route(STUDY + "/thumbnail", methods=GET)
 def study_thumbnail(request: Request, context: Context, objects: OfStudy) -> Response:
     """A small picture of a received instance in the middle of the study."""
     received = [one for one in objects if not one.stored.is_result] or objects
