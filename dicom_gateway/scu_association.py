@@ -20,6 +20,7 @@ from pynetdicom import AE, _config, evt
 
 from dicom_gateway.acceptor_settings import KIB, MIB
 from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_gateway.reactor_pause import settle_reactor
 from study.identifiers import AETitle
 
 # A file is read in pieces while it is sent, never decoded and encoded again.
@@ -119,6 +120,7 @@ def open_association(
     if not link.is_established:
         yield _why_not_established(link) if watches else "no connection to the peer"
         return
+    settle_reactor(link)
     _notice_the_end_while_waiting(link, destination.dimse_timeout_s, limits.time_s)
     try:
         yield link

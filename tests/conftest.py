@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -68,6 +69,25 @@ def no_handler_outlives_its_test() -> Iterator[None]:
     for handler in logging.root.handlers[:]:
         if type(handler.formatter).__name__ == "JsonLines":
             logging.root.removeHandler(handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def senders_take_their_own_answers() -> Iterator[None]:
+    """Peers of the tests are pynetdicom too, and have the fault that `settle_reactor` mends for ours."""
+    from pynetdicom import AE
+
+    from dicom_gateway.reactor_pause import settle_reactor
+
+    associate = AE.associate
+
+    def associate_and_settle(*arguments: Any, **named: Any) -> Any:
+        link = associate(*arguments, **named)
+        settle_reactor(link)
+        return link
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AE, "associate", associate_and_settle)
+        yield
 
 
 @pytest.fixture(scope="session")
