@@ -147,3 +147,44 @@ class SecretUnusable(PipelineError):
 
 class MailServerInvalid(PipelineError):
     """The SMTP server of the settings cannot be used; the message says why."""
+
+
+class MigrationBusy(PipelineError):
+    """Another process migrates the database, for longer than was waited."""
+
+    def __init__(self, waited_s: float) -> None:
+        super().__init__(
+            f"another process has been migrating the database for {waited_s:g} s: run `radmeter migrate` again, or "
+            "look in pg_stat_activity which session holds the advisory lock"
+        )
+
+
+class MigrationFailed(PipelineError):
+    """A migration could not be applied, and nothing of it remains."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            f"migration {name} was not applied: {reason}. Nothing of it remains, those before it stand; mend the cause "
+            "and run `radmeter migrate` again"
+        )
+
+
+class HalfDoneMigration(PipelineError):
+    """What a migration makes is there without a note that it was applied."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            f"migration {name} is half done: {reason}, and no note says that it was applied. Compare the tables with "
+            f"its file: if all of it is there, run `radmeter migrate --mark {name}`; if not, restore the backup from "
+            "before the upgrade"
+        )
+
+
+class SchemaTooNew(PipelineError):
+    """The schema was migrated by a version that is too far ahead of this one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the database's schema is too new for this version: {name} took away what it reads. Migrate and start "
+            "with the version that did that, or a newer one"
+        )

@@ -132,14 +132,37 @@ def demo(
 
 
 @app.command()
-def migrate() -> None:
-    """Bring the database to the current schema."""
+def migrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="change nothing; exit code 1 until this version can serve on it")
+    ] = False,
+    wait_s: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="seconds to wait for another migration under way (600), or for the check (0)"
+        ),
+    ] = None,
+    mark: Annotated[str, typer.Option(help="note this migration as applied without applying it")] = "",
+) -> None:
+    """Bring the database to the current schema. Several at once wait for one another."""
     from server.serve import with_database
 
     with explained_errors(), with_database(load_settings()) as settings:
-        from pipeline.migrations import migrate as run
+        if check:
+            from server.schema_gate import await_schema
 
-        typer.echo(f"{run(settings.database_url)} migrations applied")
+            await_schema(settings.database_url, wait_s=wait_s or 0.0)
+            typer.echo("the schema is as this version needs it")
+            return
+        from pipeline import migrations
+
+        if mark:
+            migrations.mark_applied(settings.database_url, mark)
+            typer.echo(f"{mark} is noted as applied")
+            return
+        wanted_s = migrations.WAIT_S if wait_s is None else wait_s
+        count = migrations.migrate(settings.database_url, wait_s=wanted_s, tell=typer.echo)
+        typer.echo(f"{count} migrations applied")
 
 
 @app.command()

@@ -16,6 +16,7 @@ import typer
 from pipeline.report_fonts import require_cjk_font
 from server.embedded_postgres import EmbeddedPostgres, running_url
 from server.errors import CommandFailed
+from server.schema_gate import await_schema
 from server.settings import Settings
 from server.telemetry import configure_logging
 
@@ -61,6 +62,7 @@ def serve(settings: Settings, role: str) -> None:
         raise CommandFailed(
             "a single role needs RADMETER_DATABASE_URL; `radmeter serve` alone brings its own"
         )
+    await_schema(settings.database_url)
     if role == "gateway":
         gateway.run_gateway(settings)
     else:
