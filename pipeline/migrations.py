@@ -23,7 +23,7 @@ from pipeline.schema_state import (
 WAIT_S = 600.0
 """How long `migrate` waits for another one that is under way, and for locks of those who work on the tables."""
 # A statement that waits for a table's lock makes everybody wait behind it: it gives way and tries again.
-_LOCK_TIMEOUT_S = 3.0
+_GIVE_WAY = "SET LOCAL lock_timeout = '3s'"
 _PAUSE_S = 0.5
 _LOCK = "SELECT pg_advisory_lock(hashtextextended('radmeter migrate', 0))"
 _MADE_BEFORE = (
@@ -81,7 +81,7 @@ def _apply(backend: Any, migration: Any, deadline: float) -> None:
     while True:
         try:
             with backend.transaction():
-                backend.execute(f"SET LOCAL lock_timeout = '{round(_LOCK_TIMEOUT_S)}s'")
+                backend.execute(_GIVE_WAY)
                 migration.process_steps(backend, "apply")
                 backend.log_migration(migration, "apply")
                 backend.mark_one(migration, log=False)
