@@ -23,6 +23,7 @@ COPY dicom_gateway/ dicom_gateway/
 COPY billing/ billing/
 COPY pipeline/ pipeline/
 COPY portal/ portal/
+COPY storage/ storage/
 COPY server/ server/
 # Byte code is written here because the running container's file system may be read-only. pip stays behind.
 RUN /opt/hatch/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /build/dist . \

@@ -12,7 +12,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PACKAGES = ("study", "models", "inference", "dicom_gateway", "billing", "pipeline", "portal", "server")
+PACKAGES = (
+    "study",
+    "models",
+    "inference",
+    "dicom_gateway",
+    "billing",
+    "pipeline",
+    "portal",
+    "server",
+    "storage",
+)
 MODEL_FILES = ("manifest.toml", "MODEL_CARD.md", "network.py", "preprocess.py", "postprocess.py")
 
 LINES_MAX = 300

@@ -35,5 +35,5 @@ def test_the_wheel_carries_every_file_of_every_package(wheel_names: set[str]) ->
 def test_the_wheel_carries_nothing_but_the_packages(wheel_names: set[str]) -> None:
     top = {name.split("/")[0] for name in wheel_names}
     assert {name for name in top if not name.endswith(".dist-info")} == {
-        "study", "models", "inference", "dicom_gateway", "billing", "pipeline", "portal", "server",
+        "study", "models", "inference", "dicom_gateway", "billing", "pipeline", "portal", "server", "storage",
     }  # fmt: skip

@@ -27,7 +27,17 @@ from server.telemetry import (
 )
 from tests.conftest import ROOT
 
-PACKAGES = ("study", "models", "inference", "dicom_gateway", "billing", "pipeline", "portal", "server")
+PACKAGES = (
+    "study",
+    "models",
+    "inference",
+    "dicom_gateway",
+    "billing",
+    "pipeline",
+    "portal",
+    "server",
+    "storage",
+)
 CANARY = "CANARY^MARY"
 
 

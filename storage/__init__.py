@@ -1,0 +1,1 @@
+"""Where objects lie for good: a folder, or S3; see README.md."""
