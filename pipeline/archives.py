@@ -12,6 +12,8 @@ from dicom_gateway.dicomweb_client import DicomWebServer
 from dicom_gateway.scu_association import Destination
 from pipeline import peers, store
 from pipeline.database import Connection
+from pipeline.protection.master_keys import MasterKeys
+from pipeline.protection.sealed_text import QUERY_SECRET, open_text
 
 Source = Literal["c-find", "qido"]
 
@@ -42,16 +44,30 @@ class Archive:
         return dicomweb_client.search(self.node, level, keys, limits)
 
 
-def archive_of(conn: Connection, tenant: str, ae_title: str) -> Archive | None:
-    """The archive that is set for the peer of this AE title; None where there is none."""
+def has_archive(conn: Connection, tenant: str, ae_title: str) -> bool:
+    """Whether an archive is set for the peer of this AE title."""
+    peer = peers.get_peer(conn, tenant, ae_title)
+    return peer is not None and peer["query_kind"] != "none"
+
+
+def archive_of(
+    conn: Connection, tenant: str, ae_title: str, masters: MasterKeys | None = None
+) -> Archive | None:
+    """The archive that is set for the peer of this AE title; None where there is none.
+
+    masters: what opens its password.
+    """
     peer = peers.get_peer(conn, tenant, ae_title)
     if peer is None or peer["query_kind"] == "none":
         return None
+    if peer["query_secret"]:
+        about = QUERY_SECRET.about(tenant, ae_title)
+        peer = peer | {"query_secret": open_text(conn, masters, tenant, about, peer["query_secret"])}
     return archive_at(peer, calling_ae_title=store.get_tenant(conn, tenant)["called_ae_title"])
 
 
 def archive_at(peer: dict[str, Any], *, calling_ae_title: str) -> Archive:
-    """The archive that a row of `peer` names."""
+    """The archive that a row of `peer` names, its secret opened."""
     node: Destination | DicomWebServer
     if peer["query_kind"] == "dicomweb":
         node = DicomWebServer(peer["query_url"], peer["query_username"] or "", peer["query_secret"] or "")

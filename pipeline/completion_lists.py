@@ -7,7 +7,7 @@ from typing import Any
 
 from dicom_gateway.archive_memory import ArchiveMemory
 from dicom_gateway.arrival_evidence import Counts, SeriesEvidence
-from pipeline.archives import archive_of
+from pipeline.archives import has_archive
 from pipeline.ask_counts import WHOLE_STUDY, archive_answer, archive_counts
 from pipeline.database import Connection
 
@@ -62,7 +62,7 @@ class ArchiveState:
 def add_counts(conn: Connection, row: Row, series: SeriesByUID, memory: Row) -> ArchiveState:
     """Put the archive's counts into `series`; remember in `memory` how they have changed while the study arrives."""
     tenant, study_id = row["tenant"], row["study_id"]
-    if archive_of(conn, tenant, row["ae_title"]) is None:
+    if not has_archive(conn, tenant, row["ae_title"]):
         return ArchiveState()
     last_at = row["last_at"].isoformat()
     should_ask = memory.get("asked_after") != last_at

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
+
+if TYPE_CHECKING:
+    from pipeline.protection.master_keys import MasterKeys
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -26,6 +29,7 @@ class Database:
     """A pool of connections that run under the role that obeys row-level security.
 
     lock_timeout_s: a statement that waits longer for a lock fails; None waits for ever.
+    masters: what opens the sealed values in it; None where nothing is sealed.
     """
 
     def __init__(
@@ -35,8 +39,10 @@ class Database:
         pool_size_max: int = 8,
         connect_timeout_s: float = 5.0,
         lock_timeout_s: float | None = None,
+        masters: MasterKeys | None = None,
     ) -> None:
         self.url = url
+        self.masters = masters
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
             connection_class=psycopg.Connection[dict[str, Any]],

@@ -62,7 +62,7 @@ def fetch_prior(
     """The job: nothing to do when the study has come in the meantime, else fetch it and say what became of it."""
     with database.transaction(tenant) as conn:
         study = store.get_study(conn, tenant, study_id)
-        archive = archive_of(conn, tenant, study.ae_title)
+        archive = archive_of(conn, tenant, study.ae_title, database.masters)
         here = prior_studies.find_by_uid(conn, tenant, prior_uid)
         # A part of it may have come with an earlier attempt; then it is still a prior and fetched again.
         is_done = here is not None and not (here["purpose"] == "prior" and attempt)

@@ -19,6 +19,8 @@ from dicom_gateway.peers import DuplicatePolicy
 from pipeline import audit
 from pipeline.database import Connection
 from pipeline.errors import PeerInvalid, PeerUnknown
+from pipeline.protection.master_keys import MasterKeys
+from pipeline.protection.sealed_text import QUERY_SECRET, seal_text
 from study.errors import InvalidAETitle, InvalidUID
 from study.identifiers import AETitle, validate_uid
 
@@ -225,11 +227,22 @@ def save_entry(conn: Connection, tenant: str, entry: PeerEntry, *, changed_by: s
 
 
 def set_query_secret(
-    conn: Connection, tenant: str, ae_title: str, secret: str | None, *, changed_by: str = ""
+    conn: Connection,
+    tenant: str,
+    ae_title: str,
+    secret: str | None,
+    masters: MasterKeys | None = None,
+    *,
+    changed_by: str = "",
 ) -> None:
-    """The password or token for the peer's DICOMweb archive; None forgets it. Raises `PeerUnknown`."""
+    """The password or token for the peer's DICOMweb archive, sealed where there are keys; None forgets it.
+
+    Raises `PeerUnknown`.
+    """
+    about = QUERY_SECRET.about(tenant, ae_title)
+    stored = seal_text(conn, masters, tenant, about, secret) if secret else None
     changed = conn.execute(
-        "UPDATE peer SET query_secret = %s WHERE tenant = %s AND ae_title = %s", (secret, tenant, ae_title)
+        "UPDATE peer SET query_secret = %s WHERE tenant = %s AND ae_title = %s", (stored, tenant, ae_title)
     )
     _require(changed.rowcount, ae_title)
     detail = {"peer": ae_title, "by": changed_by, "changes": {"query_secret": "set" if secret else "removed"}}

@@ -28,6 +28,7 @@ from pipeline.database import Connection, Database
 from pipeline.errors import NothingWaits
 from pipeline.fetch_prior import retrieve
 from pipeline.order_study import order_study
+from pipeline.protection.master_keys import MasterKeys
 from pipeline.queue import ARCHIVE_QUEUE
 from pipeline.receive import DatabaseSink
 from pipeline.status import StudyStatus
@@ -112,7 +113,7 @@ def _perform(
             return
         if _is_here(conn, row, wanted[0]):
             return
-        archive = _archive(conn, row, wanted[0])
+        archive = _archive(conn, row, wanted[0], database.masters)
     error = "nobody sent its images, and no archive is known for them"
     if archive is not None:
         sink = DatabaseSink(database, queue)
@@ -201,11 +202,11 @@ def _start(conn: Connection, queue: procrastinate.App, row: Row) -> None:
             )
 
 
-def _archive(conn: Connection, row: Row, wanted: Input) -> Archive | None:
+def _archive(conn: Connection, row: Row, wanted: Input, masters: MasterKeys | None) -> Archive | None:
     """The archive that the workitem means, if it is one that a peer is set up with; else the requester's own."""
-    tenant, own = row["tenant"], archive_of(conn, row["tenant"], row["ae_title"])
+    tenant, own = row["tenant"], archive_of(conn, row["tenant"], row["ae_title"], masters)
     for peer in peers.list_peers(conn, tenant):
-        archive = archive_of(conn, tenant, peer["ae_title"]) if peer["enabled"] else None
+        archive = archive_of(conn, tenant, peer["ae_title"], masters) if peer["enabled"] else None
         if archive is None:
             continue
         if (

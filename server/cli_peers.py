@@ -12,9 +12,11 @@ from rich.table import Column, Table
 
 from pipeline import peers
 from pipeline.peer_table import read_table, write_table
+from pipeline.protection.master_keys import load_master_keys
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
+from server.settings import load_settings
 
 peer_commands = typer.Typer(help="DICOM peers: who may send, where results go.", no_args_is_help=True)
 GROUPS = {"peer": peer_commands}
@@ -135,7 +137,8 @@ def set_secret(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
     """Set the password or token for a peer's DICOMweb archive; asks for it, empty forgets it."""
     secret = typer.prompt("Password or token", hide_input=True, default="", show_default=False)
     with administration(tenant) as conn:
-        peers.set_query_secret(conn, tenant, ae_title, secret or None, changed_by=_who())
+        masters = load_master_keys(load_settings().master_key_files)
+        peers.set_query_secret(conn, tenant, ae_title, secret or None, masters, changed_by=_who())
     typer.echo(f"secret of peer {ae_title} {'set' if secret else 'forgotten'}")
 
 

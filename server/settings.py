@@ -14,12 +14,13 @@ from server.errors import SettingInvalid
 from server.inference_settings import InferenceSettings
 from server.outside_settings import OutsideSettings
 from server.portal_settings import PortalSettings
+from server.protection_settings import ProtectionSettings
 from server.setting import PREFIX, SettingsPart, setting
 from server.setting_values import given_values
 
 
 @dataclass(frozen=True)
-class Settings(DicomSettings, PortalSettings, InferenceSettings, OutsideSettings):
+class Settings(DicomSettings, PortalSettings, InferenceSettings, OutsideSettings, ProtectionSettings):
     """Settings of one installation. What clinicians or sales change (peers, prices) is data, not settings.
 
     An environment variable wins over the TOML file that RADMETER_CONFIG names, whose keys are the field names.

@@ -22,6 +22,8 @@ from pipeline.database import Database
 from pipeline.errors import AuditServerInvalid, MailServerInvalid
 from pipeline.find_priors import defer_priors
 from pipeline.jobs import DELIVERIES_AT_ONCE
+from pipeline.protection.errors import MasterKeyUnusable
+from pipeline.protection.master_keys import MasterKeys, load_master_keys
 from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.services import Folders, Services
 from pipeline.ways_out.send_mail import MailServer
@@ -47,7 +49,15 @@ def folders(settings: Settings) -> Folders:
 
 
 def database(settings: Settings, *, pool_size_max: int) -> Database:
-    return Database(settings.database_url, pool_size_max=pool_size_max)
+    return Database(settings.database_url, pool_size_max=pool_size_max, masters=master_keys(settings))
+
+
+def master_keys(settings: Settings) -> MasterKeys | None:
+    """What opens the keys in the database, None where nothing is sealed. Raises `SettingInvalid`."""
+    try:
+        return load_master_keys(settings.master_key_files)
+    except MasterKeyUnusable as error:
+        raise SettingInvalid("master_keys", settings.master_keys, str(error)) from None
 
 
 def billing_round(settings: Settings) -> Callable[[], object]:
