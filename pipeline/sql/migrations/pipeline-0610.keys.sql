@@ -1,4 +1,5 @@
 -- depends: pipeline-0590.workitems
+-- phase: expand
 
 -- Keys of a tenant, wrapped by a master key that lies outside the database. One is in force, former ones only open.
 CREATE TABLE tenant_key (
