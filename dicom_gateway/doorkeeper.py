@@ -68,6 +68,7 @@ class Doorkeeper:
         self._stop_deadline: float | None = None
         self._grace_s = 0.0
         self._is_stopping = False
+        self._turned_at = time.monotonic()
 
     def listen(self) -> tuple[int, ...]:
         """Bind and listen; returns the port of each listener. `serve_forever` calls it when nobody did."""
@@ -104,7 +105,18 @@ class Doorkeeper:
         with self._lock:
             return dict(totals) | {"associations_open": self._per_host.total()}
 
+    def problem(self) -> str | None:
+        """Why no association is accepted now, as far as this knows: it drains, or does not listen yet."""
+        if self._is_stopping:
+            return "it is draining: new associations are rejected"
+        return None if self._sockets else "it does not listen yet"
+
+    def is_stuck(self, after_s: float = 30.0) -> bool:
+        """Whether the accept loop has not turned for this long; it does twice a second."""
+        return time.monotonic() - self._turned_at > after_s
+
     def _turn(self) -> None:
+        self._turned_at = time.monotonic()
         for key, _ in self._selector.select(_SWEEP_S):
             if isinstance(key.data, int):
                 assert isinstance(key.fileobj, socket.socket)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -166,10 +167,12 @@ async def run_worker(
     concurrency: int,
     drain_s: float,
     each_minute: Sequence[Callable[[], object]] = (),
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Work until SIGTERM; a step that is not done within `drain_s` is left to another worker.
 
     each_minute: what is looked after beside the queues, each by itself, several workers at once or not.
+    on_stop: told when the drain begins.
     """
     loop = asyncio.get_running_loop()
     # A thread for each job that runs at a time; Python's default is fewer on a small machine.
@@ -180,10 +183,19 @@ async def run_worker(
             *(asyncio.create_task(_look_each_minute(work)) for work in each_minute),
         )
         workers = [
-            asyncio.create_task(_work_on(app, QUEUE, concurrency, drain_s, takes_signals=True)),
+            asyncio.create_task(_work_on(app, QUEUE, concurrency, drain_s)),
             asyncio.create_task(_work_on(app, ARCHIVE_QUEUE, _ARCHIVE_CONCURRENCY, drain_s)),
             asyncio.create_task(_work_on(app, DELIVERY_QUEUE, DELIVERIES_AT_ONCE, drain_s)),
         ]
+
+        def stop() -> None:
+            """Every queue drains at once: cancelled, each finishes what it has and takes nothing new."""
+            on_stop()
+            for task in workers:
+                task.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
         try:
             await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -195,9 +207,7 @@ async def run_worker(
                 raise end
 
 
-async def _work_on(
-    app: procrastinate.App, queue: str, concurrency: int, drain_s: float, takes_signals: bool = False
-) -> None:
+async def _work_on(app: procrastinate.App, queue: str, concurrency: int, drain_s: float) -> None:
     await app.run_worker_async(
         queues=[queue],
         concurrency=concurrency,
@@ -206,7 +216,7 @@ async def _work_on(
         stalled_worker_timeout=STALLED_AFTER_S,
         shutdown_graceful_timeout=drain_s,
         delete_jobs="successful",
-        install_signal_handlers=takes_signals,
+        install_signal_handlers=False,
     )
 
 

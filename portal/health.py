@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
-import psycopg
-import psycopg_pool
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry, exposition
@@ -18,19 +12,17 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pipeline.database import Database
-from pipeline.migrations import pending
+from pipeline.readiness import (
+    DATABASE_ERRORS,
+    WAIT_S,
+    database_problem,
+    folder_problem,
+    migrations_problem,
+)
 from pipeline.status import StudyStatus
-from portal.context import PortalContext
 from portal.requests import Context
 
 router = APIRouter(include_in_schema=False)
-
-MIGRATIONS_TRUSTED_S = 60.0
-# Below this the gateway refuses instances (AcceptorSettings.free_bytes_min).
-FREE_BYTES_MIN = 512 << 20
-
-# Who asks how things stand wants to hear soon that the database is away; several of these come one after the other.
-_WAIT_S = 1.0
 
 
 @router.get("/healthz")
@@ -43,9 +35,9 @@ def healthz() -> Response:
 def readyz(context: Context) -> Response:
     """200 when studies can be taken in and shown, else 503; either way each check and notice by name."""
     checks: dict[str, Callable[[], str | None]] = {
-        "database": lambda: _database_problem(context.database),
-        "migrations": lambda: _migrations_problem(context.database.url),
-        "data_folder": lambda: _folder_problem(context),
+        "database": lambda: database_problem(context.database),
+        "migrations": lambda: migrations_problem(context.database.url),
+        "data_folder": lambda: folder_problem(context.data_root),
         **context.readiness_checks,
     }
     problems = {name: check() for name, check in checks.items()}
@@ -66,45 +58,6 @@ def metrics(context: Context) -> Response:
     )
 
 
-def _database_problem(database: Database) -> str | None:
-    try:
-        with database.system_transaction(_WAIT_S) as conn:
-            conn.execute("SELECT 1")
-    except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed) as error:
-        return f"the database does not answer ({type(error).__name__})"
-    return None
-
-
-_applied_until: dict[str, float] = {}
-_applied_lock = threading.Lock()
-
-
-def _migrations_problem(url: str) -> str | None:
-    """Asked often: that nothing is missing is remembered for a while, that something is missing never."""
-    with _applied_lock:
-        if _applied_until.get(url, 0.0) > time.monotonic():
-            return None
-        try:
-            missing = pending(url)
-        except Exception as error:  # whatever driver yoyo uses raises its own
-            return f"the migrations cannot be read ({type(error).__name__})"
-        if missing:
-            return f"{len(missing)} migrations are not applied, first {missing[0]}"
-        _applied_until[url] = time.monotonic() + MIGRATIONS_TRUSTED_S
-        return None
-
-
-def _folder_problem(context: PortalContext) -> str | None:
-    try:
-        with tempfile.TemporaryFile(dir=context.data_root):
-            space = os.statvfs(context.data_root)
-    except OSError as error:
-        return f"the data folder cannot be written ({type(error).__name__})"
-    if space.f_bavail * space.f_frsize < FREE_BYTES_MIN:
-        return f"the disk of the data folder has less than {FREE_BYTES_MIN >> 20} MiB left"
-    return None
-
-
 class StudiesByStatus(Collector):
     """Gauge of studies by status over all tenants, asked of the database at each scrape."""
 
@@ -117,9 +70,9 @@ class StudiesByStatus(Collector):
     def collect(self) -> Iterable[Metric]:
         gauge = GaugeMetricFamily("radmeter_studies", "Studies by status.", labels=["status"])
         try:
-            with self._database.system_transaction(_WAIT_S) as conn:
+            with self._database.system_transaction(WAIT_S) as conn:
                 rows = conn.execute("SELECT status, study_count FROM count_studies_by_status()").fetchall()
-        except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
+        except DATABASE_ERRORS:
             return []  # the other measurements are worth most when the database is away
         counts = {row["status"]: row["study_count"] for row in rows}
         for status in StudyStatus:
@@ -138,11 +91,11 @@ class DeliveriesByState(Collector):
 
     def collect(self) -> Iterable[Metric]:
         try:
-            with self._database.system_transaction(_WAIT_S) as conn:
+            with self._database.system_transaction(WAIT_S) as conn:
                 rows = conn.execute(
                     "SELECT state, delivery_count FROM count_deliveries_by_state()"
                 ).fetchall()
-        except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
+        except DATABASE_ERRORS:
             return []
         gauge, counts = self._gauge(), {row["state"]: row["delivery_count"] for row in rows}
         for state in ("waiting", "acknowledged", "confirmed", "refused", "dead", "replaced"):
@@ -183,9 +136,9 @@ class ModelFigures(Collector):
     def collect(self) -> Iterable[Metric]:
         gauges = self._gauges()
         try:
-            with self._database.system_transaction(_WAIT_S) as conn:
+            with self._database.system_transaction(WAIT_S) as conn:
                 rows = conn.execute("SELECT * FROM every_model_figure()").fetchall()
-        except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
+        except DATABASE_ERRORS:
             return []
         for row in rows:
             labels = [row["tenant"], row["product"], row["model_version"], row["site"], row["of_what"]]

@@ -28,8 +28,10 @@ from pipeline.queue import deferring_app
 from pipeline.receive import DatabaseSink
 from pipeline.service_desk import DatabaseServiceDesk
 from server.errors import SettingInvalid
+from server.health_port import Check, health_port
+from server.metrics import Metrics, collected_metrics
 from server.settings import Settings, load_settings
-from server.telemetry import Metrics, configure_logging
+from server.telemetry import configure_logging
 
 # Not `wiring`: what that needs for workers would be most of a receiver's memory.
 log = logging.getLogger("radmeter.server")
@@ -48,8 +50,28 @@ def run_gateway(settings: Settings) -> None:
     signal.signal(signal.SIGINT, stop)
     log.info("gateway_started", extra={"port": settings.dicom_port})
     database = Database(settings.database_url, pool_size_max=1)
-    with audit.application_activity(database, "gateway"):
+    checks = readiness(settings, doorkeeper, crew, database)
+    with (
+        health_port(settings, checks, collected_metrics(), is_stuck=doorkeeper.is_stuck),
+        audit.application_activity(database, "gateway"),
+    ):
         doorkeeper.serve_forever()
+
+
+def readiness(
+    settings: Settings, doorkeeper: Doorkeeper, crew: ReceiverProcesses, database: Database
+) -> dict[str, Check]:
+    """What has to be right before associations are sent here, each by its name."""
+    from pipeline import readiness
+
+    free_bytes_min = acceptor_settings(settings).free_bytes_for_associations
+    return {
+        "acceptor": doorkeeper.problem,
+        "receivers": lambda: None if crew.process_ids else "no receiver process runs",
+        "database": lambda: readiness.database_problem(database),
+        "migrations": lambda: readiness.migrations_problem(settings.database_url),
+        "data_folder": lambda: readiness.folder_problem(settings.instances_directory, free_bytes_min),
+    }
 
 
 def run_receiver(settings: Settings, control: socket.socket) -> None:

@@ -35,23 +35,28 @@ def run_worker(settings: Settings) -> None:
     """Take steps until SIGTERM."""
     from pipeline import jobs
     from server import wiring
-    from server.telemetry import Metrics
+    from server.health_port import health_port
+    from server.metrics import Metrics, collected_metrics
 
     metrics = Metrics()
+    is_draining = threading.Event()
+    checks = wiring.worker_readiness(settings, collected_metrics(), is_draining)
     app = jobs.worker_app(settings.database_url, lambda queue: wiring.services(settings, metrics, queue))
     log.info("worker_started")
-    asyncio.run(
-        jobs.run_worker(
-            app,
-            concurrency=settings.worker_concurrency,
-            drain_s=settings.drain_s,
-            each_minute=(
-                wiring.billing_round(settings),
-                wiring.work_list_round(settings),
-                wiring.audit_round(settings),
-            ),
+    with health_port(settings, checks, collected_metrics()):
+        asyncio.run(
+            jobs.run_worker(
+                app,
+                concurrency=settings.worker_concurrency,
+                drain_s=settings.drain_s,
+                each_minute=(
+                    wiring.billing_round(settings),
+                    wiring.work_list_round(settings),
+                    wiring.audit_round(settings),
+                ),
+                on_stop=is_draining.set,
+            )
         )
-    )
 
 
 def run_portal(settings: Settings) -> None:
@@ -62,7 +67,7 @@ def run_portal(settings: Settings) -> None:
     from portal.context import PortalContext
     from portal.http_protocol import LargeBodyProtocol
     from server import wiring
-    from server.telemetry import Metrics, collected_metrics
+    from server.metrics import Metrics, collected_metrics
 
     registry = collected_metrics()
     context = PortalContext(
@@ -133,7 +138,9 @@ class Supervisor:
         self._stop_children()
 
     def _start(self, role: str) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"RADMETER_DATABASE_URL": self.settings.database_url}
+        # One health port cannot be opened by each of them; the portal shows the metrics of all.
+        ours = {"RADMETER_DATABASE_URL": self.settings.database_url, "RADMETER_HEALTH_PORT": "0"}
+        environment = os.environ | ours
         return subprocess.Popen(
             [sys.executable, "-m", "server", "serve", "--role", role],
             env=environment,

@@ -7,15 +7,18 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import typer
 
 from pipeline.report_fonts import require_cjk_font
 from server.embedded_postgres import EmbeddedPostgres, running_url
 from server.errors import CommandFailed
+from server.metrics import METRICS_FOLDER, measure_in
 from server.schema_gate import await_schema
 from server.settings import Settings
 from server.telemetry import configure_logging
@@ -53,6 +56,22 @@ def serve(settings: Settings, role: str) -> None:
 
     if role not in processes.ROLES:
         raise CommandFailed(f"no role {role!r}; there are all, {', '.join(processes.ROLES)}")
+    with _own_metrics():
+        _serve_one(settings, role)
+
+
+@contextmanager
+def _own_metrics() -> Iterator[None]:
+    """A role that runs alone measures itself and the processes that it starts; a supervisor has said where already."""
+    if METRICS_FOLDER in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="radmeter-metrics-", ignore_cleanup_errors=True) as folder:
+        measure_in(Path(folder))
+        yield
+
+
+def _serve_one(settings: Settings, role: str) -> None:
     if role == "triton":
         from server.triton import run_triton
 
@@ -64,8 +83,12 @@ def serve(settings: Settings, role: str) -> None:
         )
     await_schema(settings.database_url)
     if role == "gateway":
+        from server import gateway
+
         gateway.run_gateway(settings)
     else:
+        from server import processes
+
         {"worker": processes.run_worker, "portal": processes.run_portal}[role](settings)
 
 
@@ -87,8 +110,7 @@ def _serve_all(settings: Settings) -> None:
     metrics_folder = settings.data_directory / "metrics"
     shutil.rmtree(metrics_folder, ignore_errors=True)
     metrics_folder.mkdir(parents=True)
-    # Must stand in the environment before prometheus_client is imported, here and in the children.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder)
+    measure_in(metrics_folder)
     from server.installation import prepare
     from server.processes import Supervisor
 

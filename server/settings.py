@@ -12,6 +12,7 @@ from inference.errors import EngineNotPossible
 from server.dicom_settings import DicomSettings
 from server.errors import SettingInvalid
 from server.inference_settings import InferenceSettings
+from server.observe_settings import ObserveSettings
 from server.outside_settings import OutsideSettings
 from server.portal_settings import PortalSettings
 from server.protection_settings import ProtectionSettings
@@ -20,7 +21,9 @@ from server.setting_values import given_values
 
 
 @dataclass(frozen=True)
-class Settings(DicomSettings, PortalSettings, InferenceSettings, OutsideSettings, ProtectionSettings):
+class Settings(
+    DicomSettings, PortalSettings, InferenceSettings, OutsideSettings, ProtectionSettings, ObserveSettings
+):
     """Settings of one installation. What clinicians or sales change (peers, prices) is data, not settings.
 
     An environment variable wins over the TOML file that RADMETER_CONFIG names, whose keys are the field names.
@@ -38,7 +41,6 @@ class Settings(DicomSettings, PortalSettings, InferenceSettings, OutsideSettings
     drain_s: float = setting(
         30.0, "DRAIN_S", "Grace after SIGTERM for associations and steps in progress, in seconds."
     )
-    log_level: str = setting("INFO", "LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR.")
 
     def __post_init__(self) -> None:
         for part in type(self).__bases__:
@@ -46,8 +48,6 @@ class Settings(DicomSettings, PortalSettings, InferenceSettings, OutsideSettings
             part.check(self)
         if not 1 <= self.worker_concurrency <= 64:
             raise SettingInvalid("worker_concurrency", str(self.worker_concurrency), "1 to 64")
-        if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-            raise SettingInvalid("log_level", self.log_level, "DEBUG, INFO, WARNING or ERROR")
         try:
             _ = self.engine_choice
         except EngineNotPossible as error:

@@ -18,6 +18,8 @@ from inference.choose import make_triton_endpoint
 from inference.errors import InferenceError
 from inference.triton_client import TritonAddress
 from models.errors import ModelError
+from server.health_port import health_port
+from server.metrics import collected_metrics
 from server.settings import Settings
 
 if TYPE_CHECKING:  # the portal asks for the last problem, and has no use for the memory of models
@@ -71,7 +73,12 @@ def run_triton(settings: Settings) -> None:
         _write(_state_path(settings), {"at": time.time(), "problem": health.problem})
 
     log.info("triton_watch_started")
-    supervisor(settings).run(stop, settings.triton_canary_s, report)
+    checks = {
+        "watch": lambda: "it is ending" if stop.is_set() else None,
+        "triton": lambda: last_problem(settings),
+    }
+    with health_port(settings, checks, collected_metrics()):
+        supervisor(settings).run(stop, settings.triton_canary_s, report)
 
 
 def supervisor(settings: Settings) -> TritonSupervisor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import socket
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from billing.outcomes import settle_every_tenant
 from billing.rails.run import run_rails
 from inference.choose import engine_problem, make_endpoint
-from pipeline import work_list
+from pipeline import readiness, work_list
 from pipeline.ask_counts import defer_count
 from pipeline.audit_message import AuditSource
 from pipeline.audit_syslog import SyslogServer, send_round
@@ -28,8 +29,8 @@ from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.services import Folders, Services
 from pipeline.ways_out.send_mail import MailServer
 from server.errors import SettingInvalid
+from server.metrics import Metrics, open_circuits
 from server.settings import Settings
-from server.telemetry import Metrics, open_circuits
 
 SETTLE_EVERY = timedelta(hours=1)
 
@@ -139,6 +140,23 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
         portal_url=settings.portal_url.rstrip("/"),
         mail=mail_server(settings),
     )
+
+
+def worker_readiness(
+    settings: Settings, registry: CollectorRegistry, is_draining: threading.Event
+) -> dict[str, Callable[[], str | None]]:
+    """What has to be right before a worker counts as one, each by its name."""
+    pool = database(settings, pool_size_max=1) if settings.health_port else None
+    if pool is None:
+        return {}
+    return {
+        "worker": lambda: "it is draining: it takes no more steps" if is_draining.is_set() else None,
+        "database": lambda: readiness.database_problem(pool),
+        "migrations": lambda: readiness.migrations_problem(settings.database_url),
+        "queue": lambda: readiness.queue_problem(pool),
+        "data_folder": lambda: readiness.folder_problem(settings.data_directory),
+        "inference": lambda: inference_problem(settings, registry),
+    }
 
 
 def inference_problem(settings: Settings, registry: CollectorRegistry) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from portal import health
+from pipeline import readiness
 from portal.app import STATIC, create_app
 from portal.rate_limit import FailureLimit
 from tests.portal.portal_site import Site
@@ -44,7 +44,7 @@ class TestReadiness:
     def test_a_disk_that_takes_no_more_instances_is_not_ready(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(health, "FREE_BYTES_MIN", 1 << 60)
+        monkeypatch.setattr(readiness, "FREE_BYTES_MIN", 1 << 60)
         answer = site.client().get("/readyz")
         assert answer.status_code == 503
         assert "MiB left" in answer.json()["checks"]["data_folder"]
@@ -53,7 +53,7 @@ class TestReadiness:
 
     def test_a_database_without_its_tables_is_not_ready(self, site: Site) -> None:
         site.owner.execute("DELETE FROM _yoyo_migration")
-        assert "not applied" in site.client().get("/readyz").json()["checks"]["migrations"]
+        assert "are missing" in site.client().get("/readyz").json()["checks"]["migrations"]
 
     def test_without_its_database_the_portal_lives_and_says_so(self, site: Site) -> None:
         site.database.close()

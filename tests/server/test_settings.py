@@ -67,6 +67,9 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "smtp_from": "radmeter@hospital.test",
         "smtp_password": "secret",
         "log_level": "WARNING",
+        "master_keys": "/etc/radmeter/master.key",
+        "health_host": "0.0.0.0",
+        "health_port": "9100",
         "time_zone": "Europe/Paris",
     }
     named = {field.name: field.metadata["variable"] for field in dataclasses.fields(Settings)}

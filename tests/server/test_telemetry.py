@@ -17,14 +17,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from inference.engine import Engine
-from server.telemetry import (
-    LOG_FIELDS,
-    JsonLines,
-    Metrics,
-    collected_metrics,
-    configure_logging,
-    open_circuits,
-)
+from server.metrics import Metrics, collected_metrics, open_circuits
+from server.telemetry import LOG_FIELDS, JsonLines, configure_logging
 from tests.conftest import ROOT
 
 PACKAGES = (
@@ -176,14 +170,14 @@ def test_a_circuit_does_not_stay_open_when_its_worker_dies(tmp_path: Path) -> No
     worker = """
 import os
 from inference.engine import Engine
-from server.telemetry import Metrics
+from server.metrics import Metrics
 Metrics().happened(Engine("triton", "cuda", "fp16"), "circuit_opened")
 print(os.getpid())
 """
     portal = """
 import sys
 from server.processes import _forget_the_present_of
-from server.telemetry import collected_metrics, open_circuits
+from server.metrics import collected_metrics, open_circuits
 print(open_circuits(collected_metrics()))
 _forget_the_present_of(int(sys.argv[1]))
 print(open_circuits(collected_metrics()))
