@@ -30,6 +30,8 @@ compile requirements/cpu.txt --constraint requirements/dev.txt --extra cpu --ext
 compile requirements/gpu.txt --constraint requirements/dev.txt --extra gpu --extra triton pyproject.toml
 echo "hatchling" > "$scratch/build.in"
 compile requirements/build.txt --constraint requirements/dev.txt "$scratch/build.in"
+echo "cyclonedx-bom" > "$scratch/sbom.in"
+compile requirements/sbom.txt --constraint requirements/dev.txt "$scratch/sbom.in"
 compile requirements/train-cuda.txt --constraint requirements/dev.txt --extra train pyproject.toml
 # Triton's own environment is installed on top of nothing: its packages differ, the runtimes are the same.
 grep -hE '^(onnxruntime|openvino|tritonclient)==' requirements/dev.txt | sed 's/ \\$//' > "$scratch/runtimes.txt"

@@ -34,6 +34,7 @@ runtime)
     ;;
 test)
     has_program storescu || missing+=(dcmtk)
+    has_program tini || missing+=(tini)
     has_program strace || missing+=(strace)
     has_program dciodvfy || missing+=(dicom3tools)
     has_program javac || missing+=(default-jdk-headless)

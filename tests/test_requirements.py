@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCKS = ("build", "cpu", "dev", "gpu", "train", "train-cuda", "triton-server")
+LOCKS = ("build", "cpu", "dev", "gpu", "sbom", "train", "train-cuda", "triton-server")
 EXTRAS_OF = {
     "cpu": ("cpu",), "dev": ("cpu", "dev"), "gpu": ("gpu",), "train": ("train",), "train-cuda": ("train",),
 }  # fmt: skip
