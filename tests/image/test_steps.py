@@ -101,14 +101,16 @@ def serving(image: MiniRoot, role: str, **more: str) -> Iterator[psutil.Process]
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
             yield children[0]
-        finally:
-            outside.kill()
+        finally:  # the death of process 1 ends the others of its namespace
+            for process in psutil.Process(outside.pid).children():
+                process.kill()
+            outside.wait(30)
 
 
 def wait_until_healthy(image: MiniRoot, **more: str) -> None:
     """By the image's own HEALTHCHECK."""
     check = shlex.join(json.loads(arguments(FILE.final, "HEALTHCHECK")[-1].split("CMD ", 1)[1]))
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while (answer := run(image, check, **more)).returncode != 0:
         assert time.monotonic() < deadline, answer.stderr
         time.sleep(1)
