@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ from tests.test_tidy import tracked_files
 pytestmark = pytest.mark.soak
 
 FILE = Dockerfile.of_the_project()
+PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"]
+ABSENT = {"torch", "monai", "onnx", "onnxscript", "nncf", "triton_python_backend_utils"}
 MIB_MAX = 1250
 """Of the whole environment of the cpu profile, byte code included. docs/image.md has the table."""
 
@@ -133,10 +136,10 @@ def test_the_environment_is_as_small_as_the_page_says(image: MiniRoot) -> None:
 
 def test_every_module_of_the_product_can_be_imported_from_it(image: MiniRoot) -> None:
     """But those that need the packages of training, which are not in it."""
-    program = """
+    program = f"""
 import importlib, pkgutil
-absent = {"torch", "monai", "onnx", "onnxscript", "nncf", "triton_python_backend_utils"}
-for package in ("study", "models", "inference", "dicom_gateway", "billing", "pipeline", "portal", "server"):
+absent = {ABSENT}
+for package in {PACKAGES}:
     for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
         if module.name.endswith("__main__"):
             continue
