@@ -133,6 +133,16 @@ class PeriodNotEnded(BillingError):
     """A period is billed after its end, unless it is closed early on purpose."""
 
 
+class NothingToState(BillingError):
+    """A period without a line has no statement, unless a nil statement is wanted, which closes it."""
+
+    def __init__(self, period: object) -> None:
+        super().__init__(
+            f"nothing is charged for {period}, so there is no line to state; where the customer is to get a statement "
+            "of zero all the same, issue a nil statement: it takes a number and closes the period"
+        )
+
+
 class PeriodOutsideContract(BillingError):
     """The contract was not in force in this period."""
 

@@ -125,7 +125,7 @@ def _issue_ended(conn: Connection, contract_ids: Sequence[int], now: datetime) -
     return [
         issued
         for end, one, period in ordered
-        for issued in statement.issue_all(conn, TENANT, one, period, now=end)
+        for issued in statement.issue_all(conn, TENANT, one, period, now=end, nil=True)
     ]
 
 

@@ -12,6 +12,7 @@ from billing import accounting, aggregate, deferred, issue_store, ledger, rails,
 from billing.compose import compose
 from billing.errors import (
     AccountParked,
+    NothingToState,
     OutOfBounds,
     PeriodNotEnded,
     PeriodOutsideContract,
@@ -52,9 +53,10 @@ def issue(
     *,
     now: datetime | None = None,
     close_early: bool = False,
+    nil: bool = False,
 ) -> Statement:
     """Issue the statement of a period, of several payers' the first's; see `issue_all`."""
-    return issue_all(conn, tenant, contract_id, at, now=now, close_early=close_early)[0]
+    return issue_all(conn, tenant, contract_id, at, now=now, close_early=close_early, nil=nil)[0]
 
 
 def issue_all(
@@ -65,12 +67,15 @@ def issue_all(
     *,
     now: datetime | None = None,
     close_early: bool = False,
+    nil: bool = False,
 ) -> tuple[Statement, ...]:
     """Issue each payer's statement of a period: number, lines, evidence and journal entry in one transaction.
 
     The same contract and period again returns the statements that exist. close_early: bill a period that
-    has not ended; its later usage comes as a correction on the next statement.
-    Raises `PeriodNotEnded`, `QuarantineNotEmpty`, `AccountParked`, `OutOfBounds` and what `draft` raises.
+    has not ended; its later usage comes as a correction on the next statement. nil: a period without a line gets a
+    statement of zero.
+    Raises `PeriodNotEnded`, `NothingToState`, `QuarantineNotEmpty`, `AccountParked`, `OutOfBounds` and what
+    `draft` raises.
     """
     now = (now or datetime.now(UTC)).astimezone(UTC)
     lock_for_cutoff(conn, tenant)
@@ -85,6 +90,8 @@ def issue_all(
     for statement in composed.statements:
         if statement.quarantined_count:
             raise QuarantineNotEmpty(statement.quarantined_count)
+    if not nil and not any(statement.lines for statement in composed.statements):
+        raise NothingToState(f"{period.starts_on} to {period.ends_on}")
     safety.require_within(conn, contract.contract, composed.statements)
     issue_store.close_period(conn, composed.statements[0], now)
     issued = tuple(
@@ -104,6 +111,7 @@ def issue_or_park(
     *,
     now: datetime,
     close_early: bool = False,
+    nil: bool = False,
 ) -> tuple[Statement, ...] | AccountParked:
     """As `issue_all`; where a bound is broken, the account is parked instead, and the caller commits that.
 
@@ -111,7 +119,7 @@ def issue_or_park(
     """
     try:
         with conn.transaction():
-            return issue_all(conn, tenant, contract_id, at, now=now, close_early=close_early)
+            return issue_all(conn, tenant, contract_id, at, now=now, close_early=close_early, nil=nil)
     except AccountParked as found:
         return found
     except OutOfBounds as found:

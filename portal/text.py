@@ -235,6 +235,7 @@ ZH = (
         "Operating threshold": "工作阈值",
         "Publisher": "发布者",
         "Statement": "对账单",
+        "Nothing is charged in this period: issue a nil statement, which closes it.": "本账期没有任何收费：开具零额账单并结账。",
         "The period has not ended: close it early. Later usage comes as a correction on the next statement.": "账期尚未结束：提前结账。之后的用量将在下一期更正。",
         "Total so far": "目前合计",
         "not in force yet": "尚未生效",

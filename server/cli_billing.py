@@ -160,12 +160,15 @@ def issue_statement(
     day: DayOption = "",
     tenant: TenantOption = FIRST_TENANT,
     close_early: Annotated[bool, typer.Option(help="bill a period that has not ended")] = False,
+    nil: Annotated[bool, typer.Option("--nil", help="state zero where nothing is charged")] = False,
 ) -> None:
     """Issue each payer's statement of a period: number, lines and journal entry, once and for all."""
     with explained_errors():
         with administration(tenant) as conn:
             now, at = datetime.now(UTC), _instant(day)
-            made = statement.issue_or_park(conn, tenant, contract_id, at, now=now, close_early=close_early)
+            made = statement.issue_or_park(
+                conn, tenant, contract_id, at, now=now, close_early=close_early, nil=nil
+            )
             issued = () if isinstance(made, AccountParked) else made
             texts = [document.render_text(one, context=context_of(conn, one)) for one in issued]
         if isinstance(made, AccountParked):  # raised once the parking is committed

@@ -76,13 +76,14 @@ def issue(
     contract_id: Annotated[int, Form()],
     starts_on: Annotated[date, Form()],
     close_early: Annotated[bool, Form()] = False,
+    nil: Annotated[bool, Form()] = False,
 ) -> Response:
     """Issue once; the same request again leads to the same statement."""
     with context.database.transaction(identity.tenant) as conn:
         at = _instant(conn, identity, contract_id, starts_on)
         now = datetime.now(UTC)
         issued = statements.issue_or_park(
-            conn, identity.tenant, contract_id, at, now=now, close_early=close_early
+            conn, identity.tenant, contract_id, at, now=now, close_early=close_early, nil=nil
         )
     if isinstance(issued, AccountParked):  # raised once the parking is committed
         raise ActionConflict(str(issued))

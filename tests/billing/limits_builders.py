@@ -80,7 +80,7 @@ def balance(
 
 def issue(transact, contract_id: int, at: datetime = NOON, now: datetime = NEW_YEAR) -> statement.Statement:
     with transact() as conn:
-        return statement.issue(conn, TENANT, contract_id, at, now=now)
+        return statement.issue(conn, TENANT, contract_id, at, now=now, nil=True)
 
 
 def accounts(owner) -> dict[str, int]:

@@ -35,7 +35,7 @@ def issue_month(
     """Issue the statement of a month in which `events` were delivered: 106.00 CNY each with tax."""
     for event in events:
         assert meter.record(conn, event, received_at=event.occurred_at).is_billable
-    return statement.issue(conn, tenant, contract_id, month, now=NOW)
+    return statement.issue(conn, tenant, contract_id, month, now=NOW, nil=True)
 
 
 def receive(

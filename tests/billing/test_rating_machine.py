@@ -162,7 +162,7 @@ class Billing(RuleBasedStateMachine):
         at = datetime(2026, self.month, 15, tzinfo=UTC)
         self.clock = max(self.clock, datetime(2026, self.month + 1, 2, tzinfo=UTC))
         with self.transact(self.tenant) as conn:
-            statement.issue(conn, self.tenant, self.contract_id, at, now=self.clock)
+            statement.issue(conn, self.tenant, self.contract_id, at, now=self.clock, nil=True)
 
     def teardown(self) -> None:
         if not hasattr(self, "contract_id"):
@@ -171,7 +171,7 @@ class Billing(RuleBasedStateMachine):
             self.issue()
         with self.transact(self.tenant) as conn:  # July takes what came late for June
             at, now = datetime(2026, 7, 15, tzinfo=UTC), datetime(2026, 8, 2, tzinfo=UTC)
-            statement.issue(conn, self.tenant, self.contract_id, at, now=now)
+            statement.issue(conn, self.tenant, self.contract_id, at, now=now, nil=True)
             assert ledger.check(conn, self.tenant) == []
             issued = store.list_statements(conn, self.tenant)
         billed: dict[int, int] = defaultdict(int)

@@ -89,7 +89,7 @@ def test_corrections_add_up_to_one_full_rating(
         at = datetime(2026, month, 20, tzinfo=SHANGHAI)
         with transact() as conn:
             try:
-                statement.issue(conn, TENANT, contract_id, at, now=datetime(2027, 1, 1, tzinfo=UTC))
+                statement.issue(conn, TENANT, contract_id, at, now=datetime(2027, 1, 1, tzinfo=UTC), nil=True)
             except StatementIsNegative:
                 continue
         billed.append(_period(at, anchor))

@@ -11,6 +11,7 @@ import pytest
 
 from billing import ledger, meter, statement, statement_record, store
 from billing.errors import (
+    NothingToState,
     PeriodNotEnded,
     PeriodOutsideContract,
     QuarantineNotEmpty,
@@ -48,7 +49,9 @@ def deliver(transact, make_event: MakeEvent) -> Callable[..., None]:
 
 def issue(transact, contract_id: int, at: datetime, **options: object) -> statement_record.Statement:
     with transact() as conn:
-        return statement.issue(conn, TENANT, contract_id, at, now=options.pop("now", NEW_YEAR), **options)
+        return statement.issue(
+            conn, TENANT, contract_id, at, now=options.pop("now", NEW_YEAR), **{"nil": True, **options}
+        )
 
 
 def test_a_draft_shows_what_is_charged_and_what_is_not(transact, contract_id: int, deliver) -> None:
@@ -84,6 +87,11 @@ def test_issuing_again_returns_the_statement_that_exists(transact, contract_id: 
     first = issue(transact, contract_id, NOVEMBER)
     deliver(2)
     assert issue(transact, contract_id, NOVEMBER) == first
+
+
+def test_a_period_without_a_line_is_stated_on_purpose_only(transact, contract_id: int) -> None:
+    with pytest.raises(NothingToState, match=r"2026-11-01 to 2026-12-01.*issue a nil statement"):
+        issue(transact, contract_id, NOVEMBER, nil=False)
 
 
 def test_a_period_is_billed_after_its_end(transact, contract_id: int, deliver) -> None:
@@ -177,7 +185,9 @@ def test_a_statement_of_nothing_has_a_number_and_no_entry(transact, contract_id:
 def test_numbers_have_no_gaps_after_rollbacks(transact, contract_id: int) -> None:
     for month in (1, 2, 3, 4):
         with transact() as conn:
-            statement.issue(conn, TENANT, contract_id, datetime(2026, month, 10, tzinfo=UTC), now=NEW_YEAR)
+            statement.issue(
+                conn, TENANT, contract_id, datetime(2026, month, 10, tzinfo=UTC), now=NEW_YEAR, nil=True
+            )
             if month % 2:
                 conn.rollback()
     with transact() as conn:

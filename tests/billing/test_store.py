@@ -79,7 +79,7 @@ def test_a_version_that_would_touch_the_past_is_refused(
 def test_a_billed_period_cannot_be_priced_again(transact, per_case: str, make_event: MakeEvent) -> None:
     with transact() as conn:
         contract_id = store.add_contract(conn, TENANT, per_case)
-        statement.issue(conn, TENANT, contract_id, NOVEMBER, now=datetime(2026, 12, 1, tzinfo=UTC))
+        statement.issue(conn, TENANT, contract_id, NOVEMBER, now=datetime(2026, 12, 1, tzinfo=UTC), nil=True)
         late = changed(per_case, ("effective_from: 2026-01-01", "effective_from: 2026-11-01"))
         with pytest.raises(ContractVersionRefused, match="billed already"):
             store.add_contract(conn, TENANT, late)

@@ -37,7 +37,7 @@ MORE = YEARLY.replace("effective_from: 2026-01-01", "effective_from: 2026-07-01"
 def issue(transact, contract_id: int, month: int, year: int = 2026) -> list[int]:
     with transact() as conn:
         issued = statement.issue(
-            conn, TENANT, contract_id, datetime(year, month, 15, tzinfo=UTC), now=NEW_YEAR
+            conn, TENANT, contract_id, datetime(year, month, 15, tzinfo=UTC), now=NEW_YEAR, nil=True
         )
     return [line.rated.amount.amount_minor for line in issued.lines]
 

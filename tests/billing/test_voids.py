@@ -114,12 +114,14 @@ class TestAfterBilling:
                 meter.record(conn, make_event(number))
             meter.record(conn, make_event(4, case_key="case-3"))
             at = make_event(1).occurred_at
-            return statement.issue(conn, TENANT, contract_id, at, now=NOW)
+            return statement.issue(conn, TENANT, contract_id, at, now=NOW, nil=True)
 
     def issue(self, transact, contract_id: int, month: int, year: int = 2026) -> statement.Statement:
         with transact() as conn:
             at = datetime(year, month, 10, tzinfo=SHANGHAI)
-            return statement.issue(conn, TENANT, contract_id, at, now=datetime(2028, 1, 1, tzinfo=UTC))
+            return statement.issue(
+                conn, TENANT, contract_id, at, now=datetime(2028, 1, 1, tzinfo=UTC), nil=True
+            )
 
     def test_the_next_statement_takes_it_off_once(
         self, transact, contract_id: int, make_event: MakeEvent, november

@@ -144,9 +144,9 @@ def test_every_lot_gives_exactly_what_was_paid_for_it(
             )
             meter.record(conn, event, received_at=at)
             if is_issued:
-                statement.issue(conn, tenant, contract_id, at - timedelta(days=31), now=at)
+                statement.issue(conn, tenant, contract_id, at - timedelta(days=31), now=at, nil=True)
         for month in statement.unissued_periods(conn, tenant, contract_id, A_YEAR_LATER):
-            statement.issue(conn, tenant, contract_id, month, now=A_YEAR_LATER)
+            statement.issue(conn, tenant, contract_id, month, now=A_YEAR_LATER, nil=True)
         wallet.expire(conn, tenant, now=A_YEAR_LATER)
         wallet_books.recognise(
             conn,

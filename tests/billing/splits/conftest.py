@@ -77,7 +77,7 @@ def bill(transact, make_event: Callable[..., UsageEvent]) -> Callable[..., State
             for _ in range(cases):
                 count += 1
                 meter.record(conn, make_event(count, occurred_at=at, **fields), received_at=at)
-            return statement.issue(conn, TENANT, contract_id, at, now=now)
+            return statement.issue(conn, TENANT, contract_id, at, now=now, nil=True)
 
     return deliver_and_issue
 

@@ -142,7 +142,12 @@ def test_late_usage_moves_the_tier_of_the_whole_period_and_the_cap_still_holds(
         for number in (51, 52):
             meter.record(conn, make_event(number), received_at=NEW_YEAR)
         january = statement.issue(
-            conn, TENANT, contract_id, datetime(2027, 1, 5, tzinfo=UTC), now=datetime(2027, 2, 2, tzinfo=UTC)
+            conn,
+            TENANT,
+            contract_id,
+            datetime(2027, 1, 5, tzinfo=UTC),
+            now=datetime(2027, 2, 2, tzinfo=UTC),
+            nil=True,
         )
     # five cases at 80 % would be 400.00; the cap is 350.00
     assert allocations(transact, january.statement_id) == {"dev-a": 11_000, "radmeter-imaging": 9_000}

@@ -103,7 +103,9 @@ class Sharing(RuleBasedStateMachine):
     @rule()
     def issue(self) -> None:
         now = month_start(self.month) + timedelta(days=30)
-        issued = statement.issue(self.conn, TENANT, self.contract_id, month_start(self.month), now=now)
+        issued = statement.issue(
+            self.conn, TENANT, self.contract_id, month_start(self.month), now=now, nil=True
+        )
         assert issued.statement_id is not None
         bill = Bill(issued.statement_id, [])
         for line in issued.lines:
