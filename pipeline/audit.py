@@ -66,6 +66,7 @@ class AuditEvent(enum.Enum):
     VERDICT_GIVEN = ("verdict_given", "Procedure Record", SUCCESS)
     VERDICTS_EXPORTED = ("verdicts_exported", "Export", SUCCESS)
     REVIEW_FINISHED = ("review_finished", "Procedure Record", SUCCESS)
+    BACKUP_RESTORED = ("backup_restored", "Security Alert", SUCCESS)
     APPLICATION_STARTED = ("application_started", "Application Activity", SUCCESS)
     APPLICATION_STOPPED = ("application_stopped", "Application Activity", SUCCESS)
 

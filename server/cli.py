@@ -60,7 +60,9 @@ def _fail(message: str) -> NoReturn:
 
 
 @app.command()
-def serve(role: Annotated[str, typer.Option(help="all, gateway, worker, portal or triton")] = "all") -> None:
+def serve(
+    role: Annotated[str, typer.Option(help="all, gateway, worker, portal, triton or backup")] = "all",
+) -> None:
     """Run the server: everything on one machine by default."""
     from server.serve import serve as run
 
@@ -189,6 +191,7 @@ def _add_groups() -> None:
     from server import (
         cli_admin,
         cli_audit,
+        cli_backup,
         cli_billing,
         cli_cases,
         cli_close,
@@ -220,6 +223,7 @@ def _add_groups() -> None:
     groups = (
         cli_admin,
         cli_audit,
+        cli_backup,
         cli_billing,
         cli_cases,
         cli_close,
@@ -249,6 +253,7 @@ def _add_groups() -> None:
     for group in groups:
         for name, commands in group.GROUPS.items():
             app.add_typer(commands, name=name)
+    app.command("restore")(cli_backup.restore)
     app.command("query")(cli_query.query)
     app.command("fetch")(cli_query.fetch)
 

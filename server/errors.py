@@ -17,3 +17,7 @@ class SettingInvalid(ServerError):
 
 class CommandFailed(ServerError):
     """A command cannot be carried out, for the reason given."""
+
+
+class BackupFailed(ServerError):
+    """A backup or a restore cannot be made, for the reason given."""

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from server.embedded_postgres import EmbeddedPostgres
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 # Each role imports what it needs when it starts: a gateway process stays small without models and web pages.
 log = logging.getLogger("radmeter.server")
 
-ROLES = ("gateway", "worker", "portal", "triton")
+ROLES = ("gateway", "worker", "portal", "triton", "backup")
 _PR_SET_PDEATHSIG = 1
 _RESTART_DELAY_S = 1.0
 
@@ -94,6 +95,14 @@ def run_portal(settings: Settings) -> None:
     )  # fmt: skip
 
 
+def run_backup(settings: Settings) -> None:
+    """Keep the WAL and new objects in the backup until SIGTERM. Raises `BackupFailed` where no folder is named."""
+    from server.backup.follow import follow
+    from server.backup.take import folder_of
+
+    follow(settings, folder_of(settings, None), lambda: datetime.now(UTC))
+
+
 def notices(settings: Settings, registry: CollectorRegistry) -> dict[str, Callable[[], str | None]]:
     """What `/readyz` shows beside its own checks."""
     from server import triton, wiring
@@ -105,8 +114,10 @@ def notices(settings: Settings, registry: CollectorRegistry) -> dict[str, Callab
 
 
 def roles_of(settings: Settings) -> tuple[str, ...]:
-    """What `radmeter serve` runs on one machine: the watch over Triton only where Triton runs the models."""
-    return ROLES if settings.uses_triton else tuple(role for role in ROLES if role != "triton")
+    """What `radmeter serve` runs on one machine: the watch over Triton only where Triton runs the models, the role
+    that backs up only where a folder for it is named."""
+    wanted = {"triton": settings.uses_triton, "backup": bool(settings.backup_folder)}
+    return tuple(role for role in ROLES if wanted.get(role, True))
 
 
 @dataclass

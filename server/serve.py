@@ -89,7 +89,12 @@ def _serve_one(settings: Settings, role: str) -> None:
     else:
         from server import processes
 
-        {"worker": processes.run_worker, "portal": processes.run_portal}[role](settings)
+        runs = {
+            "worker": processes.run_worker,
+            "portal": processes.run_portal,
+            "backup": processes.run_backup,
+        }
+        runs[role](settings)
 
 
 @contextmanager

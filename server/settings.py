@@ -9,6 +9,7 @@ from pathlib import Path
 
 from inference.choose import EngineChoice, TritonChoice
 from inference.errors import EngineNotPossible
+from server.backup_settings import BackupSettings
 from server.dicom_settings import DicomSettings
 from server.errors import SettingInvalid
 from server.inference_settings import InferenceSettings
@@ -22,7 +23,13 @@ from server.setting_values import given_values
 
 @dataclass(frozen=True)
 class Settings(
-    DicomSettings, PortalSettings, InferenceSettings, OutsideSettings, ProtectionSettings, ObserveSettings
+    DicomSettings,
+    PortalSettings,
+    InferenceSettings,
+    OutsideSettings,
+    ProtectionSettings,
+    ObserveSettings,
+    BackupSettings,
 ):
     """Settings of one installation. What clinicians or sales change (peers, prices) is data, not settings.
 

@@ -1,0 +1,1 @@
+"""Backups of an installation, and its restore to a point in time with proof."""
