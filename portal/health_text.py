@@ -104,4 +104,5 @@ ZH_HEALTH = {
     "Model paused": "模型已暂停",
     "Bound of a model rule changed": "模型规则阈值已修改",
     "Model resumed": "模型已恢复",
+    "Installation restored from a backup": "系统已从备份恢复",
 }

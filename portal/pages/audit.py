@@ -33,6 +33,7 @@ ACTION_LOOK = {
     "model_paused": ("Model paused", "cross", "bad"),
     "model_rule_changed": ("Bound of a model rule changed", "file", "plain"),
     "model_resumed": ("Model resumed", "check", "plain"),
+    "backup_restored": ("Installation restored from a backup", "file", "plain"),
     "signed_out": ("Signed out", "file", "plain"),
     "user_changed": ("User changed", "file", "plain"),
     "key_changed": ("API key changed", "file", "plain"),

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ def find_problems(folder: BackupFolder, record: BackupRecord) -> list[str]:
     problems = [*_of_objects(folder, record)]
     if record.base_ended_at is not None:
         problems += _of_base(folder.base_of(record))
-        problems += gaps(folder.wal, record.first_segment)
+        problems += gaps((folder.wal, folder.base_of(record) / "pg_wal"), record.first_segment)
     return problems
 
 
@@ -38,7 +38,9 @@ def _of_objects(folder: BackupFolder, record: BackupRecord) -> Iterator[str]:
         return
     for line in manifest(folder, record):
         path = folder.objects / Path(line["key"]).with_name(line["as"])
-        kind: Kind = "result" if line["kind"] == "beside" else line["kind"]  # both are digested as they lie there
+        kind: Kind = (
+            "result" if line["kind"] == "beside" else line["kind"]
+        )  # both are digested as they lie there
         expected = StoredFile("", kind, "", "", line["key"], line["digest"], line["size"])
         try:
             if not expected.is_whole(path):
@@ -64,20 +66,18 @@ def _of_base(base: Path) -> Iterator[str]:
             yield f"postgres/{one['Path']} is missing"
 
 
-def gaps(wal: Path, first_segment: str) -> list[str]:
-    """Where the archive of the WAL has holes from the segment on, in the timeline of the segment."""
-    numbers = []
-    for path in wal.iterdir() if wal.is_dir() else ():
+def gaps(folders: Iterable[Path], first_segment: str) -> list[str]:
+    """Where the WAL in these folders together has holes from the segment on, in the timeline of the segment."""
+    numbers = set()
+    for path in (path for folder in folders if folder.is_dir() for path in folder.iterdir()):
         match = _SEGMENT.fullmatch(path.name)
         if match and match[1] == first_segment[:8] and path.name >= first_segment:
-            numbers.append(_number(match[2], match[3]))
-    numbers.sort()
-    first = _number(first_segment[8:16], first_segment[16:])
-    if numbers and numbers[0] > first:
-        return ["the WAL archive begins after this backup: it can be restored to its own end only"]
+            numbers.add(_number(match[2], match[3]))
+    if _number(first_segment[8:16], first_segment[16:]) not in numbers:
+        return ["the WAL that the base backup needs is not there: it cannot be restored"]
     return [
         f"the WAL archive has a hole of {after - before - 1} segments: nothing after it can be restored"
-        for before, after in itertools.pairwise(numbers)
+        for before, after in itertools.pairwise(sorted(numbers))
         if after - before > 1
     ]
 

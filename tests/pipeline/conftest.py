@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,20 +166,25 @@ def _no_model(name: str, **_: Any) -> Any:
 
 @pytest.fixture
 def clinic(migrated_url: str, tmp_path: Path) -> Iterator[Clinic]:
+    with open_clinic(migrated_url, tmp_path) as opened:
+        yield opened
+
+
+@contextmanager
+def open_clinic(migrated_url: str, root: Path) -> Iterator[Clinic]:
+    """A clinic on this database, with its folders below `root`; its hospitals are made unless they are there."""
     database = Database(migrated_url, pool_size_max=12)
     queue = deferring_app(migrated_url)
     owner = psycopg.connect(migrated_url, autocommit=True, row_factory=dict_row)
     for tenant in (ALPHA, BETA):
         owner.execute(
-            "INSERT INTO tenant (tenant, name, called_ae_title) VALUES (%s, %s, %s)",
+            "INSERT INTO tenant (tenant, name, called_ae_title) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
             (tenant, tenant.title(), tenant.upper()),
         )
         peers.save_peer(owner, tenant, ae_title="PACS", host="127.0.0.1", port=104, quiet_time_s=5.0)
     services = Services(
         database=database,
-        folders=Folders(
-            tmp_path / "instances", tmp_path / "work", tmp_path / "results", tmp_path / "secrets"
-        ),
+        folders=Folders(root / "instances", root / "work", root / "results", root / "secrets"),
         scheduler=None,  # type: ignore[arg-type]
         get_model=_no_model,
         defer_step=lambda conn, study: defer_step(queue, conn, study),

@@ -64,6 +64,7 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "stripe_webhook_secrets": "whsec_1,whsec_2",
         "portal_url": "https://radmeter.hospital.test",
         "smtp_url": "smtps://radmeter@mail.hospital.test",
+        "backup_folder": "/mnt/backups",
         "smtp_from": "radmeter@hospital.test",
         "smtp_password": "secret",
         "log_level": "WARNING",

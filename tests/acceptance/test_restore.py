@@ -1,0 +1,100 @@
+"""A day with real processes that ends in a power cut, restored to an instant, and the PACS that sends it all again."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dicom_gateway.deliver_dimse import send_instances
+from dicom_gateway.scu_association import Destination
+from tests.acceptance.conftest import MadeStudy, MakeStudy
+from tests.acceptance.pacs import Pacs
+from tests.conftest import ROOT
+from tests.server_process import RunningServer
+
+pytestmark = pytest.mark.soak
+CONTRACT = ROOT / "examples/contract_per_case.yaml"
+
+
+@pytest.fixture
+def backups() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="radmeter-backups-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def pacs() -> Iterator[Pacs]:
+    with Pacs.listening() as listening:
+        yield listening
+
+
+def send(study: MadeStudy, server: RunningServer) -> None:
+    destination = Destination("127.0.0.1", server.dicom_port, "RADMETER", "PACS")
+    assert all(one.acknowledged for one in send_instances(study.files, destination))
+
+
+def command(server: RunningServer, *arguments: str | Path) -> str:
+    done = server.command(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def lines_of_draft(server: RunningServer) -> str:
+    (contract,) = server.rows("SELECT contract_id FROM billing.contract")
+    return command(server, "statement", "draft", str(contract["contract_id"]))
+
+
+def test_after_a_restore_the_books_become_those_of_a_day_without_one(
+    start_server: Callable[..., RunningServer], make_study: MakeStudy, pacs: Pacs, backups: Path
+) -> None:
+    studies = {name: make_study(name) for name in ("before", "between", "after")}
+    server = start_server(BACKUP=str(backups))
+    server.add_peer("PACS", pacs.port)
+    command(server, "contract", "add", CONTRACT)
+    send(studies["before"], server)
+    server.wait_for_end(studies["before"].study_instance_uid)
+    command(server, "backup")
+    assert command(server, "backup", "verify").endswith("files\n")
+
+    send(studies["between"], server)
+    server.wait_for_end(studies["between"].study_instance_uid)
+    time.sleep(1)
+    instant = datetime.now(UTC)
+    time.sleep(1)
+    send(studies["after"], server)
+    server.wait_for_end(studies["after"].study_instance_uid)
+    straight = lines_of_draft(server)
+    named = server.rows("SELECT location FROM instance UNION SELECT location FROM result_object")
+
+    def has_all() -> bool:
+        kept = {path.name.rpartition(".")[0] for path in (backups / "objects").rglob("*") if path.is_file()}
+        return {row["location"].rpartition("/")[2] for row in named} <= kept
+
+    server.wait(has_all, 130, "the role backup has met every file in its round")
+    server.kill()
+
+    again = RunningServer.new()
+    try:
+        done = again.command("restore", "--from", backups, "--to-time", instant.isoformat(), "--by", "Lin")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "The restore is proven." in done.stdout
+        again.start()
+        assert again.study(studies["between"].study_instance_uid)["status"] == "delivered"
+        assert again.study(studies["after"].study_instance_uid) == {}
+        for study in studies.values():
+            send(study, again)
+            again.wait_for_end(study.study_instance_uid)
+        assert lines_of_draft(again) == straight
+        assert command(again, "ledger", "check") == "the books are sound\n"
+        refused = again.command("backup", "--to", backups)
+        assert refused.returncode == 1
+        assert "name a new folder" in refused.stderr
+    finally:
+        again.remove()
