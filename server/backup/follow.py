@@ -14,6 +14,7 @@ import psycopg
 from server.backup.folder import BackupFolder
 from server.backup.objects import copy_changed
 from server.backup.tools import command_of, explained, identify, run
+from server.embedded_postgres import running_url
 from server.errors import BackupFailed
 from server.installation import owner_connection
 from server.settings import Settings
@@ -21,6 +22,7 @@ from server.settings import Settings
 log = logging.getLogger("radmeter.backup")
 
 SLOT = "radmeter_backup"
+_WAL_KEPT_MAX = "8GB"
 _PAUSE_S = 60.0
 _RESTART_S = 5.0
 # A round looks a little further back than the one before it began: transactions that were open then are seen now.
@@ -33,6 +35,8 @@ def follow(settings: Settings, to: BackupFolder, clock: Callable[[], datetime]) 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     to.wal.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if running_url(settings) == settings.database_url:
+        _bound_what_is_kept(settings.database_url)
     with to.locked("follower"):
         receiver = threading.Thread(target=_receive_wal, args=(settings, to, stopping), daemon=True)
         receiver.start()
@@ -50,6 +54,13 @@ def follow(settings: Settings, to: BackupFolder, clock: Callable[[], datetime]) 
                 )
             stopping.wait(_PAUSE_S)
         receiver.join(10)
+
+
+def _bound_what_is_kept(url: str) -> None:
+    """A backup that is away for long must not fill the disk of the embedded database."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(f"ALTER SYSTEM SET max_slot_wal_keep_size = '{_WAL_KEPT_MAX}'")  # no parameters there
+        conn.execute("SELECT pg_reload_conf()")
 
 
 def _receive_wal(settings: Settings, to: BackupFolder, stopping: threading.Event) -> None:

@@ -62,8 +62,10 @@ def explained(name: str, said: str) -> str:
 
 
 def give_to_server(folder: Path) -> None:
-    """Make all below `folder` the property of the user of the embedded server, where we are root."""
+    """Make all below `folder` the property of the user of the embedded server, where we are root; it can be reached."""
     if os.geteuid() == 0:
+        pgserver.ensure_user_exists(_SYSTEM_USER)
+        pgserver.ensure_prefix_permissions(folder)
         owner = pwd.getpwnam(_SYSTEM_USER)
         for path in (folder, *folder.rglob("*")):
             os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
