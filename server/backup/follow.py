@@ -22,7 +22,6 @@ from server.settings import Settings
 log = logging.getLogger("radmeter.backup")
 
 SLOT = "radmeter_backup"
-_WAL_KEPT_MAX = "8GB"
 _PAUSE_S = 60.0
 _RESTART_S = 5.0
 # A round looks a little further back than the one before it began: transactions that were open then are seen now.
@@ -59,7 +58,7 @@ def follow(settings: Settings, to: BackupFolder, clock: Callable[[], datetime]) 
 def _bound_what_is_kept(url: str) -> None:
     """A backup that is away for long must not fill the disk of the embedded database."""
     with psycopg.connect(url, autocommit=True) as conn:
-        conn.execute(f"ALTER SYSTEM SET max_slot_wal_keep_size = '{_WAL_KEPT_MAX}'")  # no parameters there
+        conn.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '8GB'")
         conn.execute("SELECT pg_reload_conf()")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -25,9 +26,14 @@ NOT_PERMITTED = (
     "here are objects and manifest only"
 )
 _SEGMENT = re.compile(r"START WAL LOCATION: \S+ \(file ([0-9A-F]{24})\)")
-_COUNTED = (
-    "study", "instance", "result_object", "billing.usage_event", "billing.statement", "billing.journal_entry",
-)  # fmt: skip
+_COUNTED = """
+    SELECT 'study' AS what, count(*) AS n FROM study WHERE tenant = %(tenant)s
+    UNION ALL SELECT 'instance', count(*) FROM instance WHERE tenant = %(tenant)s
+    UNION ALL SELECT 'result_object', count(*) FROM result_object WHERE tenant = %(tenant)s
+    UNION ALL SELECT 'usage_event', count(*) FROM billing.usage_event WHERE tenant = %(tenant)s
+    UNION ALL SELECT 'statement', count(*) FROM billing.statement WHERE tenant = %(tenant)s
+    UNION ALL SELECT 'journal_entry', count(*) FROM billing.journal_entry WHERE tenant = %(tenant)s
+"""
 
 
 def folder_of(settings: Settings, named: Path | None) -> BackupFolder:
@@ -112,18 +118,11 @@ def _with_objects(
 
 def count_rows(conn: Connection) -> dict[str, int]:
     """Of the tables that matter, over all tenants."""
-    counts = dict.fromkeys((*_COUNTED, "audit_event"), 0)
+    counts: Counter[str] = Counter()
     for tenant in tenants(conn):
         see(conn, tenant)
-        for table in _COUNTED:
-            counts[table] += _count(conn, f"SELECT count(*) AS n FROM {table} WHERE tenant = %s", (tenant,))  # noqa: S608 - ours
-    counts["audit_event"] = _count(conn, "SELECT sequence AS n FROM audit_head", ())
-    return counts
-
-
-def _count(conn: Connection, query: str, values: tuple[str, ...]) -> int:
-    row = conn.execute(query, values).fetchone()
-    return int(row["n"]) if row else 0
+        counts.update({row["what"]: row["n"] for row in conn.execute(_COUNTED, {"tenant": tenant})})
+    return {**counts, "audit_event": int(audit.head(conn).partition(":")[0])}
 
 
 def _problems(count: CopyCount) -> tuple[str, ...]:
