@@ -67,6 +67,9 @@ class AuditEvent(enum.Enum):
     VERDICTS_EXPORTED = ("verdicts_exported", "Export", SUCCESS)
     REVIEW_FINISHED = ("review_finished", "Procedure Record", SUCCESS)
     BACKUP_RESTORED = ("backup_restored", "Security Alert", SUCCESS)
+    STUDY_ERASED = ("study_erased", "Procedure Record", SUCCESS)
+    TENANT_ERASED = ("tenant_erased", "Security Alert", SUCCESS)
+    TENANT_EXPORTED = ("tenant_exported", "Export", SUCCESS)
     APPLICATION_STARTED = ("application_started", "Application Activity", SUCCESS)
     APPLICATION_STOPPED = ("application_stopped", "Application Activity", SUCCESS)
 

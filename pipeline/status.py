@@ -34,6 +34,8 @@ class StudyStatus(StrEnum):
     """A step could not be done; the reason is stored and shown."""
     PRIOR = "prior"
     """Fetched for comparison with another study: kept, neither analysed nor billed."""
+    ERASED = "erased"
+    """Images, results and patient were erased on somebody's order; what was charged stays in the books."""
 
 
 TERMINAL = frozenset(
@@ -43,6 +45,7 @@ TERMINAL = frozenset(
         StudyStatus.REJECTED,
         StudyStatus.FAILED,
         StudyStatus.PRIOR,
+        StudyStatus.ERASED,
     }
 )
 
@@ -60,13 +63,15 @@ TRANSITIONS: dict[StudyStatus, frozenset[StudyStatus]] = {
     _S.INFERRED: frozenset({_S.ENCODED, _S.SHADOWED, _S.FAILED}),
     _S.ENCODED: frozenset({_S.DELIVERED, _S.FAILED}),
     # New instances after the end open the next revision.
-    _S.DELIVERED: frozenset({_S.ASSEMBLED}),
-    _S.SHADOWED: frozenset({_S.ASSEMBLED}),
-    _S.REJECTED: frozenset({_S.ASSEMBLED}),
+    _S.DELIVERED: frozenset({_S.ASSEMBLED, _S.ERASED}),
+    _S.SHADOWED: frozenset({_S.ASSEMBLED, _S.ERASED}),
+    _S.REJECTED: frozenset({_S.ASSEMBLED, _S.ERASED}),
     # Encoded again: a person sends what a destination did not take.
-    _S.FAILED: frozenset({_S.ASSEMBLED, _S.ENCODED}),
+    _S.FAILED: frozenset({_S.ASSEMBLED, _S.ENCODED, _S.ERASED}),
     # Sent by somebody after we had fetched it: it begins like a new one, although its images are here.
-    _S.PRIOR: frozenset({_S.RECEIVING}),
+    _S.PRIOR: frozenset({_S.RECEIVING, _S.ERASED}),
+    # For ever: what is sent again is a new study.
+    _S.ERASED: frozenset(),
 }
 
 

@@ -52,6 +52,7 @@ _ELSEWHERE = {
     StudyStatus.REJECTED,
     StudyStatus.FAILED,
     StudyStatus.PRIOR,
+    StudyStatus.ERASED,
 }
 STEPS = tuple(status for status in StudyStatus if status not in _ELSEWHERE)
 # status → (word, icon, tone): never colour alone
@@ -68,6 +69,7 @@ STATUS_LOOK = {
     "rejected": ("Not analysed", "bar", "warning"),
     "failed": ("Failed", "cross", "bad"),
     "prior": ("Prior", "file", "plain"),
+    "erased": ("Erased", "cross", "plain"),
 }
 DECISION_LOOK = {
     "billable": ("charged", "check", "good"),

@@ -51,6 +51,8 @@ ZH = (
         "Not analysed": "未分析",
         "Failed": "失败",
         "Prior": "既往检查",
+        "Erased": "已清除",
+        "This study was erased: its images, its results and the patient's data are gone. What was charged for it stays in the books.": "此检查已清除：其图像、结果和患者数据均已不存在。已收取的费用仍保留在账簿中。",
         "Fetched for comparison; not analysed": "为对比而调取，不作分析",
         "Sent by a peer as a study of its own": "由节点作为独立检查发送",
         "The archive was asked for earlier studies": "已向归档查询既往检查",

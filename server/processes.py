@@ -38,6 +38,7 @@ def run_worker(settings: Settings) -> None:
     from server import wiring
     from server.health_port import health_port
     from server.metrics import Metrics, collected_metrics
+    from server.protection import erasure_round
 
     metrics = Metrics()
     is_draining = threading.Event()
@@ -54,6 +55,7 @@ def run_worker(settings: Settings) -> None:
                     wiring.billing_round(settings),
                     wiring.work_list_round(settings),
                     wiring.audit_round(settings),
+                    erasure_round(settings),
                 ),
                 on_stop=is_draining.set,
             )

@@ -59,3 +59,31 @@ class DataKeyUnknown(ProtectionError):
 
 class SealBroken(ProtectionError):
     """A sealed object was changed, cut off, put together anew or put in another's place; or it is not sealed."""
+
+
+class ErasureRefused(ProtectionError):
+    """What is to be erased must not or cannot be erased now; the sentence says why."""
+
+
+class ErasureNotConfirmed(ProtectionError):
+    """The code is not the one of what would be erased now."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(
+            f"this is not the code of what would be erased now: look at it again, then confirm with {code}"
+        )
+
+
+class RegisterDamaged(ProtectionError):
+    """A file of the register of erasures cannot be read: a restore would not know what was erased."""
+
+
+class ExportTargetTaken(ProtectionError):
+    """Something lies where the export is to be written."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(f"{path} is there already: name a new file or folder")
+
+
+class ExportDamaged(ProtectionError):
+    """A package cannot be read as one."""

@@ -6,17 +6,20 @@ aside one of its own. All follow from the object's key in the store alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from uuid import UUID
+
+from storage.object_store import ObjectStore, StoredObject
+
+_ASIDE = "instances/quarantine/"
 
 
 def scope_of(object_key: str) -> str:
     """The scope of an object of the store."""
     kind, _, rest = object_key.partition("/")
-    parts = rest.split("/")
     if kind == "instances":
-        return object_key if parts[0] == "quarantine" else instances_scope(rest)
-    return study_scope(parts[0])
+        return object_key if object_key.startswith(_ASIDE) else instances_scope(rest)
+    return study_scope(rest.partition("/")[0])
 
 
 def instances_scope(location: str) -> str:
@@ -29,9 +32,13 @@ def study_scope(study_id: UUID | str) -> str:
     return f"study/{study_id}"
 
 
-def scopes_of_study(study_id: UUID, locations: Iterable[str]) -> list[str]:
-    """All scopes of a study. locations: of its received instances, those put aside too."""
-    return sorted({study_scope(study_id), *(scope_of(f"instances/{one}") for one in locations)})
+def objects_of(store: ObjectStore, scope: str) -> Iterator[StoredObject]:
+    """What lies in the store of a scope."""
+    for folder in folders_of(scope):
+        if folder.startswith(_ASIDE):
+            yield from filter(None, (store.head(folder),))
+        else:
+            yield from store.list(folder)
 
 
 def folders_of(scope: str) -> list[str]:

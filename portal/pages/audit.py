@@ -53,6 +53,9 @@ ACTION_LOOK = {
     "function_used": ("Change made", "file", "plain"),
     "instances_received": ("Images received", "arrow-in", "plain"),
     "instances_sent": ("Results sent", "arrow-out", "plain"),
+    "study_erased": ("Study erased", "cross", "plain"),
+    "tenant_erased": ("Tenant erased", "cross", "bad"),
+    "tenant_exported": ("All data exported", "arrow-out", "plain"),
     "application_started": ("Started", "check", "plain"),
     "application_stopped": ("Stopped", "bar", "plain"),
 }

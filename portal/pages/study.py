@@ -59,6 +59,7 @@ EVENT_WORDS = {
     "same_pixels_found": "Same pixels as another study",
     "study_shadowed": "Results kept in shadow, nothing sent",
     "study_rejected": "Not analysed",
+    "study_erased": "Erased",
     "study_failed": "Failed",
     "review_finished": "Review finished",
     "review_issued": "The reviewed report was made",

@@ -31,16 +31,24 @@ def test_every_status_is_reached_from_receiving() -> None:
 
 @pytest.mark.parametrize("status", StudyStatus)
 def test_an_end_is_reached_from_everywhere(status: StudyStatus) -> None:
-    assert reachable(status) & TERMINAL >= TERMINAL - {S.PRIOR}
+    ends = {S.ERASED} if status is S.ERASED else TERMINAL - {S.PRIOR}
+    assert reachable(status) & TERMINAL >= ends
 
 
 def test_a_study_that_is_on_its_path_never_becomes_a_prior() -> None:
     assert {before for before, after in TRANSITIONS.items() if S.PRIOR in after} == {S.RECEIVING}
 
 
-@pytest.mark.parametrize("status", sorted(TERMINAL - {S.PRIOR}))
-def test_an_end_is_left_only_by_new_instances_or_to_deliver_once_more(status: StudyStatus) -> None:
-    assert TRANSITIONS[status] - ({S.ENCODED} if status is S.FAILED else set()) == {S.ASSEMBLED}
+@pytest.mark.parametrize("status", sorted(TERMINAL - {S.PRIOR, S.ERASED}))
+def test_an_end_is_left_only_by_new_instances_or_to_deliver_once_more_or_is_erased(
+    status: StudyStatus,
+) -> None:
+    assert TRANSITIONS[status] - ({S.ENCODED} if status is S.FAILED else set()) == {S.ASSEMBLED, S.ERASED}
+
+
+def test_what_is_on_its_path_is_not_erased_and_what_is_erased_stays_so() -> None:
+    assert {before for before, after in TRANSITIONS.items() if S.ERASED in after} == TERMINAL - {S.ERASED}
+    assert TRANSITIONS[S.ERASED] == frozenset()
 
 
 @pytest.mark.parametrize("status", sorted(set(StudyStatus) - TERMINAL - {S.RECEIVING}))
