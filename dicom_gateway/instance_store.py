@@ -29,6 +29,7 @@ from typing import BinaryIO
 import blake3
 
 from dicom_gateway.errors import OutOfResources, StoreLocationInvalid
+from storage.objects import LOCAL_OBJECTS, Objects
 
 _LOCATION = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}\.dcm", re.ASCII)
 _KNOWN_DIRECTORIES_MAX = 10_000
@@ -109,6 +110,11 @@ class IncomingInstance:
             os.rename(self.path, path)
             self._is_temporary = False
 
+    def hand_over(self, tenant: str, objects: Objects, path: Path) -> None:
+        """Have the object store keep the closed file, which then has its place among the copies of this node."""
+        objects.take_in(tenant, Path(self.path), path)
+        self._is_temporary = False
+
 
 class InstanceStore:
     """The files of received instances below one folder.
@@ -116,10 +122,18 @@ class InstanceStore:
     free_bytes_min: below this much free space nothing new is taken, so that the database and the
         results of studies already here still find room.
     durable: False leaves out every fsync; for measuring their cost only.
+    objects: where they lie for good, if that is not this folder; then the folder is a cache of them.
     """
 
-    def __init__(self, root: Path, free_bytes_min: int = 0, durable: bool = True) -> None:
+    def __init__(
+        self,
+        root: Path,
+        free_bytes_min: int = 0,
+        durable: bool = True,
+        objects: Objects = LOCAL_OBJECTS,
+    ) -> None:
         self.root = root
+        self._objects = objects
         self._free_bytes_min = free_bytes_min
         self._durable = durable
         self._known_directories: set[Path] = set()
@@ -136,7 +150,10 @@ class InstanceStore:
         with self._opening:
             incoming = self._incoming or self._open_incoming()
         if not self.has_space():
-            raise OutOfResources("the disk is nearly full")
+            self._objects.make_room()
+            self._space_checked_at = -_SPACE_TRUSTED_S
+            if not self.has_space():
+                raise OutOfResources("the disk is nearly full")
         return IncomingInstance(f"{incoming}/{next(self._numbers)}.part", header)
 
     def has_space(self) -> bool:
@@ -148,9 +165,13 @@ class InstanceStore:
             self._has_space = space.f_bavail * space.f_frsize >= self._free_bytes_min
         return self._has_space
 
-    def commit(self, incoming: IncomingInstance, location: str) -> None:
+    def commit(self, incoming: IncomingInstance, location: str, tenant: str = "") -> None:
         """Make the instance durable at its location: when this returns, a power cut cannot undo it."""
         path = self.path_of(location)
+        if self._objects.is_remote:
+            incoming.close()
+            incoming.hand_over(tenant, self._objects, path)
+            return
         directory = path.parent
         if directory not in self._known_directories:
             self._make_directory(directory)
@@ -160,8 +181,11 @@ class InstanceStore:
         incoming.place(path)
         self._sync_directory(directory)
 
-    def commit_many(self, batch: Sequence[tuple[IncomingInstance, str]]) -> None:
+    def commit_many(self, batch: Sequence[tuple[IncomingInstance, str]], tenant: str = "") -> None:
         """`commit` for each (instance, location): the files are synced side by side, each folder once."""
+        if self._objects.is_remote:
+            list(self._syncers.map(lambda one: self.commit(one[0], one[1], tenant), batch))
+            return
         placed = [(incoming, self.path_of(location)) for incoming, location in batch]
         directories = {path.parent for _, path in placed}
         for directory in directories - self._known_directories:
@@ -175,10 +199,13 @@ class InstanceStore:
         for directory in directories:
             self._sync_directory(directory)
 
-    def quarantine(self, location: str) -> Path:
+    def quarantine(self, location: str, tenant: str = "") -> Path:
         """Move an instance out of its study, durably; returns where it lies now."""
         source = self.path_of(location)
         target = self.root / "quarantine" / source.name
+        if self._objects.is_remote:
+            self._objects.move(tenant, source, target)
+            return target
         if target.parent not in self._known_directories:
             self._make_directory(target.parent)
         os.replace(source, target)

@@ -26,10 +26,10 @@ def keep(
     policy, `DifferentInstanceKeptAside` when other bytes have its UID.
     """
     try:
-        store.commit(incoming, received.location)
+        store.commit(incoming, received.location, peer.tenant)
         outcome = sink.record(association_id, peer, received)
         if outcome is RecordOutcome.CONFLICT:
-            store.quarantine(received.location)
+            store.quarantine(received.location, peer.tenant)
     except Exception as error:
         # Disk and database fail in their own ways; to the sender each means "keep it, try again".
         # The file stays: the same object may have been acknowledged before under the same name.

@@ -134,13 +134,14 @@ class FileReceiver:
 
     def _store_batch(self, batch: list[tuple[IncomingInstance, ReceivedInstance]]) -> list[FileVerdict]:
         try:
-            self._store.commit_many([(incoming, received.location) for incoming, received in batch])
+            placed = [(incoming, received.location) for incoming, received in batch]
+            self._store.commit_many(placed, self._peer.tenant)
             outcomes = self._sink.record_many(
                 self._association_id, self._peer, [received for _, received in batch]
             )
             for (_, received), outcome in zip(batch, outcomes, strict=True):
                 if outcome is RecordOutcome.CONFLICT:
-                    self._store.quarantine(received.location)
+                    self._store.quarantine(received.location, self._peer.tenant)
         except Exception as error:
             # Disk and database fail in their own ways; to the sender each means "keep it, try again". Files
             # that have their place stay: the same objects may have been acknowledged before.

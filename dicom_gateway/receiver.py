@@ -16,6 +16,7 @@ from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.listener import Listener
 from dicom_gateway.peers import Peer
 from dicom_gateway.service_desk import ServiceDesk
+from storage.objects import LOCAL_OBJECTS, Objects
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class Receiver:
     listeners: where connections come from; their handshakes run here.
     desk: keeps the books of commitments and procedure steps; without one, both are unknown to peers.
     durable: False leaves out every fsync; only benchmarks do that.
+    objects: where instances lie for good, if that is not the folder of the settings.
     on_open: told of each association once it has a number.
     """
 
@@ -37,9 +39,12 @@ class Receiver:
         *,
         desk: ServiceDesk | None = None,
         durable: bool = True,
+        objects: Objects = LOCAL_OBJECTS,
         on_open: Callable[[int, Peer], None] = lambda _number, _peer: None,
     ) -> None:
-        self.store = InstanceStore(settings.storage_root, settings.free_bytes_min, durable=durable)
+        self.store = InstanceStore(
+            settings.storage_root, settings.free_bytes_min, durable=durable, objects=objects
+        )
         self._settings = settings
         self._sink = sink
         self._desk = desk

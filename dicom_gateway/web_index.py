@@ -17,6 +17,7 @@ from typing import Any
 from dicom_gateway.child_process import ChildError, ChildLimits, in_parts, run_child
 from dicom_gateway.frame_table import FrameTable, table_from_json
 from dicom_gateway.web_decode import turn
+from storage.objects import LOCAL_OBJECTS, Objects
 
 # Counts with what is written, so that a new release does not serve what an old one has kept.
 _FORMAT = 1
@@ -31,12 +32,13 @@ class IndexedFile:
     """One instance to read.
 
     digest: of its content or place, the same for the same bytes. facts: attributes that are known of it whatever
-    the file says, in the DICOM JSON model.
+    the file says, in the DICOM JSON model. tenant: whose it is.
     """
 
     path: Path
     digest: str
     facts: dict[str, Any]
+    tenant: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ def first_text(model: dict[str, Any], tag: str) -> str:
 class WebIndex:
     """The kept files below one folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, objects: Objects = LOCAL_OBJECTS) -> None:
         self._root = root
+        self._objects = objects
         self._reading = threading.Lock()
         self._identities: dict[str, Identity] = {}
 
@@ -95,7 +98,9 @@ class WebIndex:
             return
         # A viewer asks for much of one study at a time: the first reads it for all.
         with turn(), self._reading:
-            self._read_all([file for file in files if not self._paths(file)[0].is_file()])
+            missing = [file for file in files if not self._paths(file)[0].is_file()]
+            with self._objects.at_hand(missing[0].tenant if missing else "", [one.path for one in missing]):
+                self._read_all(missing)
 
     def _read_all(self, missing: Sequence[IndexedFile]) -> None:
         for file in missing:

@@ -70,13 +70,13 @@ def assemble_study(services: Services, tenant: str, arrival_id: int, *, defer_ag
                 return
         # Outside the transaction, because instances wait for it.
         if quiet_asked:
-            quiet = rule_quiet_time.answer(services, quiet_asked)
+            quiet = rule_quiet_time.answer(services, tenant, quiet_asked)
         elif wanted:
-            headers = read_headers(services, wanted)
+            headers = read_headers(services, tenant, wanted)
         elif required_asked:
-            required = required_series.answer(services, required_asked)
+            required = required_series.answer(services, tenant, required_asked)
         elif early_asked:
-            early = early_start.answer(services, early_asked)
+            early = early_start.answer(services, tenant, early_asked)
 
 
 def _note_transfer(conn: Connection, tenant: str, arrival_id: int) -> None:
@@ -115,7 +115,7 @@ def _headers_wanted(
     return [row for uid, row in first.items() if uid not in seen]
 
 
-def read_headers(services: Services, rows: list[Row]) -> Row:
+def read_headers(services: Services, tenant: str, rows: list[Row]) -> Row:
     """By Series Instance UID: how many headers were read, the Series Number, the slices missing among them.
 
     Headers that cannot be read say nothing; the route step refuses them, with the reason.
@@ -125,7 +125,7 @@ def read_headers(services: Services, rows: list[Row]) -> Row:
         fact = facts.setdefault(row["series_instance_uid"], {"here": 0, "number": None, "missing": 0})
         fact["here"] += 1
     files = [(row["location"], services.folders.instances / row["location"]) for row in rows]
-    with contextlib.suppress(InspectError):
+    with contextlib.suppress(InspectError), services.folders.instances_at_hand(tenant, rows):
         for series in inspect_study(files).study.series:
             if fact := facts.get(series.series_instance_uid):
                 fact |= {"number": series.series_number, "missing": missing_slices(series)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,9 +22,11 @@ UNREPORTED_MAX = 1000
 """Results that wait for one peer; each may be 4 MiB."""
 
 
-def decide(
-    conn: Connection, peer: Peer, request: CommitmentRequest, is_kept: Callable[[str], bool]
-) -> CommitmentResult:
+KeptOf = Callable[[Collection[str]], Collection[str]]
+"""Of locations of the instance store those that have a file."""
+
+
+def decide(conn: Connection, peer: Peer, request: CommitmentRequest, kept_of: KeptOf) -> CommitmentResult:
     """What we keep of what the peer asks for; the same answer for the same request.
 
     Committed is what has a committed row of this tenant and its file: the row was written after the file was
@@ -39,10 +41,11 @@ def decide(
             (peer.tenant, [reference.sop_instance_uid for reference in request.references]),
         )
     }
+    kept = kept_of([row["location"] for row in held.values()])
     failed = {}
     for reference in request.references:
         row = held.get(reference.sop_instance_uid)
-        if row is None or not is_kept(row["location"]):
+        if row is None or row["location"] not in kept:
             failed[reference] = NO_SUCH_SOP_INSTANCE
         elif row["sop_class_uid"] != reference.sop_class_uid:
             failed[reference] = CLASS_INSTANCE_CONFLICT
@@ -58,8 +61,8 @@ def decide(
             Jsonb([[*_pair(reference), reason] for reference, reason in failed.items()]),
         ),
     )
-    kept = load(conn, peer.tenant, peer.ae_title, request.transaction_uid)
-    if kept["requested"] != requested:
+    known = load(conn, peer.tenant, peer.ae_title, request.transaction_uid)
+    if known["requested"] != requested:
         raise DuplicateTransactionUID("the Transaction UID was used for another request")
     # A repeated request wants a repeated report.
     conn.execute(
@@ -67,7 +70,7 @@ def decide(
            WHERE tenant = %s AND ae_title = %s AND transaction_uid = %s AND reported_at IS NOT NULL""",
         (peer.tenant, peer.ae_title, request.transaction_uid),
     )
-    return result_of(kept)
+    return result_of(known)
 
 
 def _check_number(conn: Connection, peer: Peer) -> None:

@@ -115,7 +115,8 @@ def _read(
     files = [(one["location"], services.folders.instances / one["location"]) for one in instances]
     folder = services.folders.prior_of(record, manifest.product_code, row["id"])
     digests = {one["location"]: one["blake3"] for one in instances}
-    decoded = decode_prior(files, manifest, services.folders.instances, folder)
+    with services.folders.instances_at_hand(record.tenant, instances):
+        decoded = decode_prior(files, manifest, services.folders.instances, folder)
     answer = _stored(results, manifest, input_digest(decoded.series, digests))
     return _Prior(row["id"], row["study_date"], decoded.volume, answer or run_on_prior(run, decoded.volume))
 

@@ -45,7 +45,8 @@ def confirm_delivery(services: Services, tenant: str, study_id: str, destination
         return
     paths = [services.folders.results / row["location"] for row in rows]
     sender = Sender(calling, services.folders.secrets)
-    answers = _ask(services, study, target, sender, paths)
+    with services.folders.results_at_hand(tenant, study.id):
+        answers = _ask(services, study, target, sender, paths)
     with services.database.transaction(tenant) as conn:
         store.lock_study(conn, tenant, study.id)
         is_last = attempt + 1 >= len(PAUSES_S)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from dicom_gateway.decode import decode_image
 from dicom_gateway.decode_errors import DecodeError, DecoderCrashed, DecodeTimedOut, StorageFull
+from pipeline import store
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed
 from pipeline.limit_gate import hold_back
@@ -32,15 +33,19 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
     slice_count = 0
     refused: dict[str, Reason] = {}
     by_folder = {services.folders.image_of(record, choice): choice for choice in record.to_run}
+    with services.database.transaction(record.tenant) as conn:
+        rows = store.instances(conn, record.tenant, record.id)
     for folder, read in sorted(by_folder.items()):
         uid = read["series_instance_uid"]
+        wanted = [row for row in rows if row["series_instance_uid"] == uid]
         try:
-            image = decode_image(
-                study.series_of(uid),
-                services.folders.instances,
-                folder,
-                sop_instance_uid=read.get("sop_instance_uid", ""),
-            )
+            with services.folders.instances_at_hand(record.tenant, wanted):
+                image = decode_image(
+                    study.series_of(uid),
+                    services.folders.instances,
+                    folder,
+                    sop_instance_uid=read.get("sop_instance_uid", ""),
+                )
         except StorageFull as error:
             raise OSError(str(error)) from error  # passes by itself once there is room
         except (DecodeTimedOut, DecoderCrashed) as error:

@@ -23,6 +23,7 @@ from pipeline.services import Services
 from pipeline.status import TERMINAL, StudyStatus
 from pipeline.store import Row, StudyRecord
 from pipeline.study_path import STEP_AFTER, end_step, tell
+from storage.errors import StoreNotReady
 
 log = logging.getLogger("radmeter.pipeline")
 
@@ -99,8 +100,9 @@ class _Job:
             del open_paths[outcome.path]
 
         try:
-            sender.send(list(row_of), self.target, self._paced(record))
-        except psycopg.Error:
+            with self.services.folders.results_at_hand(self.study.tenant, self.study.id, rows):
+                sender.send(list(row_of), self.target, self._paced(record))
+        except (psycopg.Error, StoreNotReady):
             raise
         except (
             Exception

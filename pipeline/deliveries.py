@@ -108,7 +108,7 @@ class Waiting:
 def waiting(conn: Connection, study: StudyRecord, destination: str) -> Waiting:
     rows = conn.execute(
         """SELECT d.sop_instance_uid, d.attempts, d.last_error, d.waiting_since, o.kind, o.location, o.product,
-                  o.revision, o.review, o.event,
+                  o.revision, o.review, o.event, o.sha256,
                   extract(epoch FROM d.next_at - clock_timestamp())::float AS due_in_s,
                   extract(epoch FROM clock_timestamp() - d.waiting_since)::float AS waited_s
            FROM delivery d JOIN result_object o USING (tenant, sop_instance_uid)

@@ -91,11 +91,12 @@ def question_of(conn: Connection, state: ArrivalState, rules: RuleSet | None) ->
     )
 
 
-def answer(services: Services, question: EarlyQuestion) -> EarlyAnswer:
+def answer(services: Services, tenant: str, question: EarlyQuestion) -> EarlyAnswer:
     """Whether a rule that starts early has a model that reads what is whole and has not read it yet."""
     files = [(one["location"], services.folders.instances / one["location"]) for one in question.instances]
     try:
-        study = inspect_study(files).study
+        with services.folders.instances_at_hand(tenant, question.instances):
+            study = inspect_study(files).study
         models = ModelsForStudy(services.get_model, question.decided)
         choices = early_choices(models, question.rules, study, question.arrival)
     except (InspectError, EvaluationTooLong, ModelError, StudyFailed):

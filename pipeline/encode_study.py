@@ -41,20 +41,27 @@ def encode_study(services: Services, record: StudyRecord) -> Outcome:
         tenant = store.get_tenant(conn, record.tenant)
         delivered = store.superseded_objects(conn, record)
         kinds = deliveries.kinds_taken(conn, record) | ALWAYS_MADE
+        rows_read = store.instances(conn, record.tenant, record.id)
     made: list[tuple[dict[str, Any], ResultSet]] = []
     verdicts: dict[str, CheckVerdict] = {}
     for choice in record.to_run:
         product = choice["product"]
-        results, verdicts[product] = _make(
-            services,
-            record,
-            choice,
-            result_of[product],
-            tenant,
-            _uid_seed(tenant, choice),
-            [services.folders.results / location for location in delivered.get(product, ())],
-            kinds,
-        )
+        uid = choice["series_instance_uid"]
+        series = [row for row in rows_read if row["series_instance_uid"] == uid]
+        with (
+            services.folders.instances_at_hand(record.tenant, series),
+            services.folders.results_at_hand(record.tenant, record.id),
+        ):
+            results, verdicts[product] = _make(
+                services,
+                record,
+                choice,
+                result_of[product],
+                tenant,
+                _uid_seed(tenant, choice),
+                [services.folders.results / location for location in delivered.get(product, ())],
+                kinds,
+            )
         made.append((choice, results))
     stopped = _stopped(record, verdicts)
     if stopped is not None:

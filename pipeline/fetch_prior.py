@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 
 import procrastinate
@@ -19,6 +18,7 @@ from pipeline.archives import Archive, archive_of
 from pipeline.database import Connection, Database
 from pipeline.queue import ARCHIVE_QUEUE
 from pipeline.receive import DatabaseSink
+from pipeline.services import Folders
 from study.sentences import say
 
 log = logging.getLogger("radmeter.archives")
@@ -52,7 +52,7 @@ def defer_fetch(
 def fetch_prior(
     database: Database,
     queue: procrastinate.App,
-    instances_folder: Path,
+    folders: Folders,
     tenant: str,
     study_id: str,
     prior_uid: str,
@@ -77,7 +77,7 @@ def fetch_prior(
         outcome = RetrieveOutcome(0, 0, "no archive is set for the sender")
     else:
         sink = DatabaseSink(database, queue)
-        outcome = retrieve(archive, InstanceStore(instances_folder), sink, tenant, prior_uid, images_max)
+        outcome = retrieve(archive, folders.instance_store(), sink, tenant, prior_uid, images_max)
     with database.transaction(tenant) as conn:
         prior_studies.expect_no_more(conn, tenant, prior_uid)
         if outcome.error is None and outcome.completed:

@@ -122,7 +122,7 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
         fetch_prior(
             services.database,
             queue,
-            services.folders.instances,
+            services.folders,
             tenant,
             study_id,
             prior_uid,
@@ -133,8 +133,7 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     @app.task(name="perform_workitem", queue=ARCHIVE_QUEUE, retry=_Retry(), pass_context=True)
     def _perform_workitem(context: JobContext, tenant: str, uid: str, attempt: int) -> None:
         tries = context.job.attempts
-        folder = services.folders.instances
-        perform_workitem(services.database, queue, folder, tenant, uid, attempt, tries=tries)
+        perform_workitem(services.database, queue, services.folders, tenant, uid, attempt, tries=tries)
 
     @app.periodic(cron=_WORK_CRON)
     @app.task(name="look_for_work", queue=ARCHIVE_QUEUE, queueing_lock="look_for_work")

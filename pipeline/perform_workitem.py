@@ -11,7 +11,6 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import procrastinate
 from pydicom.uid import generate_uid
@@ -20,7 +19,6 @@ from dicom_gateway import workitem
 from dicom_gateway.arrival_evidence import Order
 from dicom_gateway.dicom_json import DataSet
 from dicom_gateway.dicomweb_client import DicomWebServer
-from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.workitem import Input, State
 from pipeline import peers, prior_studies, retry, store, workitem_follow, workitem_store
 from pipeline.archives import Archive, archive_of
@@ -31,6 +29,7 @@ from pipeline.order_study import order_study
 from pipeline.protection.master_keys import MasterKeys
 from pipeline.queue import ARCHIVE_QUEUE
 from pipeline.receive import DatabaseSink
+from pipeline.services import Folders
 from pipeline.status import StudyStatus
 from pipeline.store import Row
 from pipeline.workitem_follow import now_of
@@ -78,7 +77,7 @@ def defer_perform(
 def perform_workitem(
     database: Database,
     queue: procrastinate.App,
-    instances_folder: Path,
+    folders: Folders,
     tenant: str,
     uid: str,
     attempt: int,
@@ -87,7 +86,7 @@ def perform_workitem(
 ) -> None:
     """The job. tries: earlier runs of this very job, which ended by an error that may pass by itself."""
     try:
-        _perform(database, queue, instances_folder, tenant, uid, attempt)
+        _perform(database, queue, folders, tenant, uid, attempt)
     except Exception as error:
         if retry.decide(error, tries) is not None:
             raise
@@ -100,7 +99,7 @@ def perform_workitem(
 
 
 def _perform(
-    database: Database, queue: procrastinate.App, instances_folder: Path, tenant: str, uid: str, attempt: int
+    database: Database, queue: procrastinate.App, folders: Folders, tenant: str, uid: str, attempt: int
 ) -> None:
     with database.transaction(tenant) as conn:
         row = _claimed(conn, tenant, uid)
@@ -119,9 +118,7 @@ def _perform(
         sink = DatabaseSink(database, queue)
         uid_of_study = wanted[0].study_instance_uid
         try:
-            outcome = retrieve(
-                archive, InstanceStore(instances_folder), sink, tenant, uid_of_study, IMAGES_MAX
-            )
+            outcome = retrieve(archive, folders.instance_store(), sink, tenant, uid_of_study, IMAGES_MAX)
         finally:
             sink.close()
         error = outcome.error or ("" if outcome.completed else "the archive has no images of it")

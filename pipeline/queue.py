@@ -46,14 +46,18 @@ def step_at(study: StudyRecord, now: datetime) -> datetime | None:
     return opens_at if opens_at > now else None
 
 
-def defer_step(app: procrastinate.App, conn: Connection, study: StudyRecord) -> None:
-    """Put the study's next step into the queue, in the caller's transaction."""
+def defer_step(app: procrastinate.App, conn: Connection, study: StudyRecord, delay_s: float = 0.0) -> None:
+    """Put the study's next step into the queue, not before `delay_s`, in the caller's transaction."""
+    now = datetime.now(UTC)
+    at = step_at(study, now)
+    if delay_s > 0:
+        at = max(at or now, now + timedelta(seconds=delay_s))
     app.configure_task(
         "take_step",
         queue=QUEUE,
         lock=str(study.id),
         priority=step_priority(study),
-        schedule_at=step_at(study, datetime.now(UTC)),
+        schedule_at=at,
         connection=conn,
     ).defer(tenant=study.tenant, study_id=str(study.id), revision=study.revision)
 

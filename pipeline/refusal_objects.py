@@ -36,6 +36,7 @@ from pipeline.status import StudyStatus
 from pipeline.store import Row, StudyRecord
 from pipeline.study_file import load_study, write_durably
 from pipeline.ways_out.announce import NOT_OURS, insert_object
+from storage.errors import StoreNotReady
 from study.study import Series, Study
 
 log = logging.getLogger("radmeter.pipeline")
@@ -58,6 +59,8 @@ def with_refusal_object(services: Services, study: StudyRecord, outcome: Outcome
     try:
         manifest = services.get_model(products[0]).manifest
         rows = _make(services, study, tenant, manifest, products, (code, text), now["now"])
+    except StoreNotReady:
+        raise
     except Exception:  # unreadable headers, a model that is gone: the refusal itself stands on the study page
         log.exception("refusal_object_not_made", extra={"study": str(study.id)})
         return replace(outcome, detail=outcome.detail | {"refusal_object": "not made"})
@@ -193,7 +196,11 @@ def _headers(services: Services, record: StudyRecord, study: Study) -> list[Data
     """The header of the first image, and who the others of its series are."""
     series = _series(record, study)
     first, *others = islice(series.instances, _EVIDENCE_MAX)
-    (header,) = read_headers([services.folders.instances / first.location])
+    with services.database.transaction(record.tenant) as conn:
+        rows = store.instances(conn, record.tenant, record.id)
+    wanted = [row for row in rows if row["location"] == first.location]
+    with services.folders.instances_at_hand(record.tenant, wanted):
+        (header,) = read_headers([services.folders.instances / first.location])
     references = []
     for one in others:
         reference = Dataset()

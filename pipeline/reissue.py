@@ -49,12 +49,15 @@ def reissue(services: Services, tenant: str, study_id: str, revision: int, produ
     is_overtaken = result.books.review.number > number or result.newer_revision is not None
     if review is None or is_done or is_overtaken:
         return
-    try:
-        context = _context(services, result, review, own, settings, statements)
-        made = _make(services, result, context, own, settings["language"])
-    except _NOT_ISSUED as error:
-        _not_issued(services, result, review, error)
-        return
+    folders = services.folders
+    with folders.results_at_hand(tenant, result.study.id, own):
+        try:
+            context = _context(services, result, review, own, settings, statements)
+            made = _make(services, result, context, own, settings["language"])
+        except _NOT_ISSUED as error:
+            _not_issued(services, result, review, error)
+            return
+        folders.objects.keep(tenant, [folders.results / str(result.study.id)])
     with services.database.transaction(tenant) as conn:
         study = store.lock_study(conn, tenant, study_id)
         if any(row["review"] == number for row in _objects(conn, result)):
@@ -109,7 +112,7 @@ def review_folder(results_root: Path, study_id: object, revision: int, product: 
 def _objects(conn: Connection, result: ReviewedResult) -> list[Row]:
     """What was made of the result so far, earlier reviews first after the model's own."""
     return conn.execute(
-        """SELECT kind, review, location FROM result_object
+        """SELECT kind, review, location, sha256 FROM result_object
            WHERE tenant = %(tenant)s AND study_id = %(study_id)s AND revision = %(revision)s AND product = %(product)s
            ORDER BY review, kind""",
         result.key.values,

@@ -55,11 +55,12 @@ def question_of(conn: Connection, row: Row, rules: RuleSet | None) -> Question |
     return Question(rules, Arrival(row["ae_title"], called, row["now"]), instances)
 
 
-def answer(services: Services, question: Question) -> Requirements:
+def answer(services: Services, tenant: str, question: Question) -> Requirements:
     """Read the headers of what is here. Headers that cannot be read, or rules too slow, are told by the route step."""
     files = [(one["location"], services.folders.instances / one["location"]) for one in question.instances]
     try:
-        study = inspect_study(files).study
+        with services.folders.instances_at_hand(tenant, question.instances):
+            study = inspect_study(files).study
         found = applying_rules(question.rules, study, question.arrival)
     except (InspectError, EvaluationTooLong):
         return Requirements()

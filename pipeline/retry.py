@@ -8,6 +8,7 @@ import psycopg
 
 from pipeline.errors import CommitmentNotReported
 from pipeline.report_errors import ReportError
+from storage.errors import StoreNotReady
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class RetryDecision:
 # A peer that does not take our report may be down for a night: 2 s, 4 s, 8 s … 10 min, about three days in all.
 _COMMITMENT_ATTEMPTS_MAX = 450
 _COMMITMENT_DELAY_S_MAX = 600.0
+# An object store that is away keeps everybody waiting, and nobody is to blame: once a minute for a week.
+_STORE_ATTEMPTS_MAX = 10_000
 # What may pass by itself: disk full, database gone, out of memory; a step that took its worker
 # down with it counts too.
 ATTEMPTS_MAX = 6
@@ -31,6 +34,8 @@ def decide(error: BaseException, attempts: int) -> RetryDecision | None:
     """The retry after `attempts` earlier ones (0 = this was the first try), or None to give up."""
     if isinstance(error, CommitmentNotReported):
         return _decision(attempts, _COMMITMENT_ATTEMPTS_MAX, _COMMITMENT_DELAY_S_MAX)
+    if isinstance(error, StoreNotReady):
+        return _decision(attempts, _STORE_ATTEMPTS_MAX, _DELAY_S_MAX)
     if isinstance(error, OSError | MemoryError | ReportError | psycopg.OperationalError):
         return _decision(attempts, ATTEMPTS_MAX, _DELAY_S_MAX)
     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
@@ -13,6 +12,7 @@ from pipeline import store
 from pipeline.database import Connection
 from pipeline.review_errors import PlaceUnknown
 from pipeline.reviews import ReviewedResult
+from pipeline.services import Folders
 from study.review import Place
 
 IMAGES_MAX = 20_000
@@ -36,14 +36,15 @@ class SeriesImage:
         return self.sop_instance_uid, column, row
 
 
-def series_images(conn: Connection, result: ReviewedResult, instances_root: Path) -> tuple[SeriesImage, ...]:
+def series_images(conn: Connection, result: ReviewedResult, folders: Folders) -> tuple[SeriesImage, ...]:
     """The images of the series that the model read, by number."""
-    paths = tuple(
-        str(instances_root / row["location"])
+    rows = [
+        row
         for row in store.instances(conn, result.key.tenant, result.key.study_id)
         if row["series_instance_uid"] == result.series_instance_uid
-    )
-    return _read(paths[:IMAGES_MAX])
+    ][:IMAGES_MAX]
+    with folders.instances_at_hand(result.key.tenant, rows):
+        return _read(tuple(str(folders.instances / row["location"]) for row in rows))
 
 
 @lru_cache(maxsize=16)

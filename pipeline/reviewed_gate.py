@@ -30,9 +30,12 @@ def check_reviewed_set(
 
     Raises `SourceHeaderUnreadable` or a `ChildError` where the images cannot be read any more.
     """
+    rows = _images(services, result, model)
+    with services.folders.instances_at_hand(result.key.tenant, rows):
+        headers = read_headers([services.folders.instances / row["location"] for row in rows])
     return check_result_set(
         objects,
-        read_headers(_images(services, result, model)),
+        headers,
         model_name=result.row["model_name"],
         model_version=result.row["model_version"],
         predecessors=context.predecessors,
@@ -42,8 +45,8 @@ def check_reviewed_set(
     )
 
 
-def _images(services: Services, result: ReviewedResult, model: Dataset) -> list[Path]:
-    """The study's own files among all that the model's document refers to, in its order: that list has passed."""
+def _images(services: Services, result: ReviewedResult, model: Dataset) -> list[Row]:
+    """Rows of the study's own files among all that the model's document refers to, in its order; it has passed."""
     named = [
         str(item.ReferencedSOPInstanceUID)
         for _, item in Content.of(model).items
@@ -51,13 +54,12 @@ def _images(services: Services, result: ReviewedResult, model: Dataset) -> list[
     ]
     with services.database.transaction(result.key.tenant) as conn:
         rows = conn.execute(
-            """SELECT sop_instance_uid, location FROM instance
+            """SELECT sop_instance_uid, location, blake3 FROM instance
                WHERE tenant = %s AND study_id = %s AND sop_instance_uid = ANY(%s)""",
             (result.key.tenant, result.key.study_id, named),
         ).fetchall()
-    locations = {row["sop_instance_uid"]: row["location"] for row in rows}
-    uids = (uid for uid in dict.fromkeys(named) if uid in locations)
-    return [services.folders.instances / locations[uid] for uid in uids]
+    row_of = {row["sop_instance_uid"]: row for row in rows}
+    return [row_of[uid] for uid in dict.fromkeys(named) if uid in row_of]
 
 
 def _known(root: Path, own: Sequence[Row]) -> Mapping[str, Known]:

@@ -72,7 +72,8 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
             "INSTANCES_IN_CONFLICT",
             "Every instance that came carries a SOP Instance UID that was received before in another study.",
         )
-    inspected = _inspect(services, rows)
+    with services.folders.instances_at_hand(record.tenant, rows):
+        inspected = _inspect(services, rows)
     study = inspected.study
     save_study(services.folders.work_of(record), study)
     arrival = Arrival(record.ae_title, tenant["called_ae_title"], record.updated_at)

@@ -40,12 +40,14 @@ def question_of(conn: Connection, state: ArrivalState, rules: RuleSet | None) ->
     return QuietQuestion(rules, Arrival(row["ae_title"], called, row["now"]), tuple(first.values()))
 
 
-def answer(services: Services, question: QuietQuestion) -> Row:
+def answer(services: Services, tenant: str, question: QuietQuestion) -> Row:
     """What is remembered with the arrival. Headers that cannot be read say nothing."""
     files = [(one["location"], services.folders.instances / one["location"]) for one in question.instances]
     seconds = None
     try:
-        found = applying_rules(question.rules, inspect_study(files).study, question.arrival)
+        with services.folders.instances_at_hand(tenant, question.instances):
+            study = inspect_study(files).study
+        found = applying_rules(question.rules, study, question.arrival)
         seconds = next((rule.quiet_time_s for rule, _ in found if rule.quiet_time_s is not None), None)
     except (InspectError, EvaluationTooLong):
         pass  # the route step says so

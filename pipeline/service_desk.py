@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import procrastinate
 
 from dicom_gateway.peers import Peer
@@ -17,17 +15,17 @@ from pipeline.look_again import look_again
 class DatabaseServiceDesk:
     """One transaction for each request.
 
-    is_kept: whether the file at a location of the instance store is there.
+    kept_of: of locations of the instance store those that have a file.
     """
 
-    def __init__(self, database: Database, queue: procrastinate.App, is_kept: Callable[[str], bool]) -> None:
+    def __init__(self, database: Database, queue: procrastinate.App, kept_of: commitment.KeptOf) -> None:
         self._database = database
         self._queue = queue
-        self._is_kept = is_kept
+        self._kept_of = kept_of
 
     def commit(self, peer: Peer, request: CommitmentRequest) -> CommitmentResult:
         with self._database.transaction(peer.tenant) as conn:
-            result = commitment.decide(conn, peer, request, self._is_kept)
+            result = commitment.decide(conn, peer, request, self._kept_of)
             commitment.defer_report(self._queue, conn, peer, request.transaction_uid)
         return result
 

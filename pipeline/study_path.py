@@ -29,6 +29,7 @@ from pipeline.services import Outcome, Services
 from pipeline.status import TERMINAL, StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.ways_out.announce import announce_end
+from storage.errors import StoreNotReady
 
 log = logging.getLogger("radmeter.pipeline")
 
@@ -54,6 +55,8 @@ PATH = (
     Step("deliver", StudyStatus.ENCODED, StudyStatus.DELIVERED, deliver_study),
 )
 STEP_AFTER = {step.takes: step for step in PATH}
+# How soon a step is taken again that the object store could not serve.
+STORE_PAUSE_S = 15.0
 _TOLD = frozenset({StudyStatus.DELIVERED, StudyStatus.REJECTED, StudyStatus.FAILED})
 
 
@@ -64,6 +67,19 @@ def take_step(services: Services, tenant: str, study_id: str, revision: int, *, 
     step = STEP_AFTER.get(study.status)
     if step is None or study.revision != revision:
         return  # taken already by an earlier run of this job
+    try:
+        with services.folders.step_at_hand(study):
+            _take(services, study, step, attempts)
+    except StoreNotReady as error:
+        # However long it lasts, it is no fault of the study: a job of its own, whose attempts count anew.
+        log.error(
+            "object_store_not_ready", extra={"study": study_id, "step": step.name, "reason": str(error)}
+        )
+        with services.database.transaction(tenant) as conn:
+            services.defer_step_later(conn, study, STORE_PAUSE_S)
+
+
+def _take(services: Services, study: StudyRecord, step: Step, attempts: int) -> None:
     started = time.monotonic()
     outcome: Outcome | None
     try:
@@ -74,23 +90,28 @@ def take_step(services: Services, tenant: str, study_id: str, revision: int, *, 
         outcome = Outcome(gives=StudyStatus.REJECTED, reason=(refusal.code, refusal.text))
     except StudyFailed as failure:
         outcome = Outcome(gives=StudyStatus.FAILED, reason=(failure.code, failure.text))
+    except StoreNotReady:
+        raise
     except Exception as error:
         if retry.decide(error, attempts) is not None:
             raise
-        log.exception("step_gave_up", extra={"study": study_id, "step": step.name})
+        log.exception("step_gave_up", extra={"study": str(study.id), "step": step.name})
         text = f"The step “{step.name}” could not be done: {type(error).__name__}."
         outcome = Outcome(gives=StudyStatus.FAILED, reason=("STEP_GAVE_UP", text))
     if outcome is None:
         return
     if outcome.gives is StudyStatus.REJECTED:
         outcome = with_refusal_object(services, study, outcome)
+    services.folders.keep(study)
     duration_ms = round((time.monotonic() - started) * 1000)
     try:
         _commit(services, study, step, outcome, duration_ms=duration_ms)
+    except StoreNotReady:
+        raise
     except Exception as error:
         if retry.decide(error, attempts) is not None or outcome.gives is StudyStatus.FAILED:
             raise
-        log.exception("outcome_not_saved", extra={"study": study_id, "step": step.name})
+        log.exception("outcome_not_saved", extra={"study": str(study.id), "step": step.name})
         text = f"What the step “{step.name}” gave could not be saved: {type(error).__name__}."
         failed = Outcome(gives=StudyStatus.FAILED, reason=("OUTCOME_NOT_SAVED", text))
         _commit(services, study, step, failed, duration_ms=duration_ms)

@@ -15,7 +15,9 @@ from dicom_gateway.instance_sink import RecordOutcome
 from dicom_gateway.web_index import WebIndex
 from pipeline.database import Database
 from pipeline.queue import deferring_app
+from pipeline.services import Folders
 from pipeline.ways_out.send_mail import MailServer
+from storage.objects import LOCAL_OBJECTS, Objects
 
 ReadinessCheck = Callable[[], str | None]
 """Returns None when all is well, else one sentence about what is not."""
@@ -35,6 +37,7 @@ class PortalContext:
     free_bytes_min: with less free space on the disk of the data folder no instance is taken.
     observe_instance: told the outcome of each instance that is taken.
     mail: who takes our mails, None where nobody does.
+    objects: where instances and results lie for good, if that is not the data folder.
     stripe_webhook_secrets: what Stripe signs its messages with; empty where none are taken.
     readiness_checks: further named checks of `/readyz`, for what the server wires up.
     notices: what `/readyz` shows as well but does not turn on: studies are taken in while models cannot run.
@@ -55,11 +58,22 @@ class PortalContext:
     notices: dict[str, ReadinessCheck] = field(default_factory=dict)
     stripe_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     mail: MailServer | None = None
+    objects: Objects = LOCAL_OBJECTS
 
     @cached_property
     def queue(self) -> procrastinate.App:
         """For what a page asks the workers to do; connects when it is first used."""
         return deferring_app(self.database.url)
+
+    @cached_property
+    def folders(self) -> Folders:
+        return Folders(
+            self.instances_root,
+            self.data_root / "work",
+            self.results_root,
+            self.secrets_directory,
+            self.objects,
+        )
 
     @property
     def results_root(self) -> Path:
@@ -79,7 +93,7 @@ class PortalContext:
     @cached_property
     def web_index(self) -> WebIndex:
         """Metadata of instances, for DICOMweb."""
-        return WebIndex(self.data_root / "dicomweb")
+        return WebIndex(self.data_root / "dicomweb", self.objects)
 
     @property
     def viewer_root(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,9 @@ from portal.errors import (
     QueryNotUnderstood,
     TooManyImages,
 )
+from portal.multipart_answer import pieces_of
 from portal.requests import Context, bearer_token, signed_in
+from storage.objects import Objects
 from study.errors import InvalidUID
 from study.identifiers import validate_uid
 
@@ -82,10 +84,16 @@ class WebObject:
     stored: StoredObject
     file: IndexedFile
     identity: InstanceIdentity
+    objects: Objects
 
     @property
     def path(self) -> Path:
         return self.file.path
+
+    def pieces(self) -> Iterator[bytes]:
+        """The stored file."""
+        with at_hand([self]):
+            yield from pieces_of(self.path)
 
     @property
     def sop_instance_uid(self) -> str:
@@ -96,6 +104,16 @@ class WebObject:
         """Below the root of the service."""
         series, instance = self.identity.series_instance_uid, self.sop_instance_uid
         return f"/studies/{self.study_instance_uid}/series/{series}/instances/{instance}"
+
+
+@contextmanager
+def at_hand(objects: Sequence[WebObject]) -> Iterator[None]:
+    """The files of these instances are on this machine while this lasts."""
+    with ExitStack() as stack:
+        if objects:
+            paths = [one.path for one in objects]
+            stack.enter_context(objects[0].objects.at_hand(objects[0].file.tenant, paths))
+        yield
 
 
 class StudyReader:
@@ -149,7 +167,8 @@ class StudyReader:
     def _web_objects(self, study_id: UUID, study_uid: str, stored: Sequence[StoredObject]) -> list[WebObject]:
         files = [(one, self._file(study_uid, one)) for one in stored]
         # A file that is gone is not listed, and is not kept in mind as unreadable either.
-        here = [(one, file) for one, file in files if file.path.is_file()]
+        present = self._context.objects.present(file.path for _, file in files)
+        here = [(one, file) for one, file in files if file.path in present]
         results = [file for one, file in here if one.is_result]
         identities = dict(zip((file.digest for file in results), self.index.identities(results), strict=True))
         return [
@@ -161,6 +180,7 @@ class StudyReader:
                 identities[file.digest]
                 if one.is_result
                 else InstanceIdentity(one.series_instance_uid, one.sop_class_uid, one.modality),
+                self._context.objects,
             )
             for one, file in here
         ]
@@ -173,7 +193,7 @@ class StudyReader:
         facts: dict[str, Any] = {tag: {"vr": "UI", "Value": [uid]} for tag, uid in known.items()}
         if one.modality and not one.is_result:
             facts["00080060"] = {"vr": "CS", "Value": [one.modality]}
-        return IndexedFile(root / one.location, one.digest, facts)
+        return IndexedFile(root / one.location, one.digest, facts, self._tenant)
 
 
 def _study_objects(

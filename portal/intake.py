@@ -38,7 +38,7 @@ class Intake:
 
     @cached_property
     def store(self) -> InstanceStore:
-        return InstanceStore(self._context.data_root / "instances", self._context.free_bytes_min)
+        return self._context.folders.instance_store(self._context.free_bytes_min)
 
     @cached_property
     def _sink(self) -> DatabaseSink:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.report_view import ReportView
+from pipeline.services import Folders
 from pipeline.store import StudyRecord
 
 _IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.png", re.ASCII)
@@ -41,14 +43,20 @@ class ReportFiles:
         return path if path.is_file() else None
 
 
-def find_reports(results_root: Path, study: StudyRecord, revision: int | None = None) -> list[ReportFiles]:
+def find_reports(folders: Folders, study: StudyRecord, revision: int | None = None) -> list[ReportFiles]:
     """The reports of `revision`, or the latest that there are; an earlier one stands until the next is made.
 
     The study's own comes first, those of further models after it. What ran in shadow is not for readers.
     """
     wanted = [revision] if revision is not None else range(study.revision, 0, -1)
+    own = folders.results / str(study.id)
+    with folders.objects.folders_at_hand(study.tenant, [own], without=".dcm"):
+        return _newest(own, study, wanted)
+
+
+def _newest(own: Path, study: StudyRecord, wanted: Iterable[int]) -> list[ReportFiles]:
     for number in wanted:
-        folder = results_root / str(study.id) / str(number)
+        folder = own / str(number)
         first = read_report(folder, number, "")
         if first is not None:
             products = [choice["product"] for choice in study.route if not choice.get("shadow")]
@@ -58,10 +66,10 @@ def find_reports(results_root: Path, study: StudyRecord, revision: int | None = 
 
 
 def find_report(
-    results_root: Path, study: StudyRecord, revision: int | None = None, product: str = ""
+    folders: Folders, study: StudyRecord, revision: int | None = None, product: str = ""
 ) -> ReportFiles | None:
     """One of `find_reports`; without a product the study's own."""
-    reports = find_reports(results_root, study, revision)
+    reports = find_reports(folders, study, revision)
     return next((files for files in reports if files.product == product), None)
 
 

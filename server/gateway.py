@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -30,6 +31,7 @@ from pipeline.service_desk import DatabaseServiceDesk
 from server.errors import SettingInvalid
 from server.health_port import Check, health_port
 from server.metrics import Metrics, collected_metrics
+from server.object_store import object_store_checks, objects
 from server.settings import Settings, load_settings
 from server.telemetry import configure_logging
 
@@ -71,6 +73,7 @@ def readiness(
         "database": lambda: readiness.database_problem(database),
         "migrations": lambda: readiness.migrations_problem(settings.database_url),
         "data_folder": lambda: readiness.folder_problem(settings.instances_directory, free_bytes_min),
+        **object_store_checks(objects(settings)),
     }
 
 
@@ -81,11 +84,13 @@ def run_receiver(settings: Settings, control: socket.socket) -> None:
     queue = deferring_app(settings.database_url)
     metrics = Metrics()
     sink = DatabaseSink(database, queue, metrics.observe_instance, metrics.observe_alert)
-    instances = settings.instances_directory
-    desk = DatabaseServiceDesk(database, queue, lambda location: (instances / location).is_file())
+    kept = objects(settings, metrics.observe_object)
+    kept_of = functools.partial(kept.present_below, settings.instances_directory)
+    desk = DatabaseServiceDesk(database, queue, kept_of)
 
     def receiver(on_open: Callable[[int, Peer], None]) -> Receiver:
-        return Receiver(acceptor_settings(settings), sink, listeners(settings), desk=desk, on_open=on_open)
+        ways_in = listeners(settings)
+        return Receiver(acceptor_settings(settings), sink, ways_in, desk=desk, objects=kept, on_open=on_open)
 
     ReceiverProcess(control, receiver, sink).run()
     sink.close()

@@ -90,6 +90,12 @@ class Metrics:
             ("model",), registry=self.registry,
         )  # fmt: skip
 
+        self.object_seconds = Histogram(
+            "radmeter_object_store_seconds", "Duration of transfers to and from the object store",
+            ("operation", "outcome"), registry=self.registry,
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+        )  # fmt: skip
+
     def ran(self, engine: Engine, outcome: str, duration_s: float) -> None:
         """One attempt to run a model; with `happened` this is `inference.resilient.Observer`."""
         self.inference_seconds.labels(str(engine), outcome).observe(duration_s)
@@ -110,6 +116,10 @@ class Metrics:
 
     def observe_instance(self, outcome: RecordOutcome) -> None:
         self.instances.labels(outcome.value).inc()
+
+    def observe_object(self, operation: str, outcome: str, duration_s: float) -> None:
+        """One transfer: put or get."""
+        self.object_seconds.labels(operation, outcome).observe(duration_s)
 
     def observe_step(self, step: str, gives: str, duration_s: float) -> None:
         self.step_seconds.labels(step, gives).observe(duration_s)

@@ -71,8 +71,11 @@ def run_portal(settings: Settings) -> None:
     from portal.http_protocol import LargeBodyProtocol
     from server import wiring
     from server.metrics import Metrics, collected_metrics
+    from server.object_store import object_store_checks, objects
 
     registry = collected_metrics()
+    metrics = Metrics()
+    kept = objects(settings, metrics.observe_object)
     context = PortalContext(
         database=wiring.database(settings, pool_size_max=8),
         data_root=settings.data_directory,
@@ -83,9 +86,11 @@ def run_portal(settings: Settings) -> None:
         time_zone=settings.time_zone,
         registry=registry,
         instance_bytes_max=settings.instance_bytes_max,
-        observe_instance=Metrics().observe_instance,
+        observe_instance=metrics.observe_instance,
         stripe_webhook_secrets=tuple(filter(None, settings.stripe_webhook_secrets.split(","))),
         notices=notices(settings, registry),
+        objects=kept,
+        readiness_checks=object_store_checks(kept),
         mail=wiring.mail_server(settings),
     )
     app = create_app(context)

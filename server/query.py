@@ -9,7 +9,6 @@ from rich.table import Column, Table
 
 from dicom_gateway.archive_match import Level, QueryAnswer, QueryLimits
 from dicom_gateway.dicomweb_client import DicomWebServer
-from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.retrieved_instances import RetrieveOutcome
 from pipeline import prior_studies
 from pipeline.archives import Archive, archive_of
@@ -102,7 +101,7 @@ def fetch(
         if as_prior:
             with database.transaction(tenant) as conn:
                 prior_studies.expect(conn, tenant, study_uid, _FETCH_S)
-        instances = InstanceStore(wiring.folders(settings).instances)
+        instances = wiring.folders(settings).instance_store()
         outcome = retrieve(archive, instances, DatabaseSink(database, queue), tenant, study_uid, images_max)
         if as_prior:
             with database.transaction(tenant) as conn:

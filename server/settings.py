@@ -13,6 +13,7 @@ from server.backup_settings import BackupSettings
 from server.dicom_settings import DicomSettings
 from server.errors import SettingInvalid
 from server.inference_settings import InferenceSettings
+from server.objects_settings import ObjectsSettings
 from server.observe_settings import ObserveSettings
 from server.outside_settings import OutsideSettings
 from server.portal_settings import PortalSettings
@@ -30,6 +31,7 @@ class Settings(
     ProtectionSettings,
     ObserveSettings,
     BackupSettings,
+    ObjectsSettings,
 ):
     """Settings of one installation. What clinicians or sales change (peers, prices) is data, not settings.
 

@@ -30,18 +30,20 @@ from pipeline.services import Folders, Services
 from pipeline.ways_out.send_mail import MailServer
 from server.errors import SettingInvalid
 from server.metrics import Metrics, open_circuits
+from server.object_store import object_store_checks, objects
 from server.settings import Settings
 
 SETTLE_EVERY = timedelta(hours=1)
 
 
-def folders(settings: Settings) -> Folders:
-    """The data folders, made if they are missing."""
+def folders(settings: Settings, metrics: Metrics | None = None) -> Folders:
+    """The data folders, made if they are missing, and where what lies in them is kept for good."""
     made = Folders(
         settings.instances_directory,
         settings.work_directory,
         settings.results_directory,
         settings.secrets_directory,
+        objects(settings, metrics.observe_object if metrics else None),
     )
     settings.secrets_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in (made.instances, made.work, made.results):
@@ -122,7 +124,7 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
     return Services(
         # A delivery holds one connection while it sends and needs another to store each answer.
         database=database(settings, pool_size_max=settings.worker_concurrency + 2 * DELIVERIES_AT_ONCE + 2),
-        folders=folders(settings),
+        folders=folders(settings, metrics),
         scheduler=Scheduler(
             make_endpoint(settings.engine_choice, metrics),
             runs_at_once=settings.inference_runs_at_once,
@@ -131,6 +133,7 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
         ),
         get_model=functools.partial(get_model, data_directory=settings.data_directory),
         defer_step=functools.partial(defer_step, app),
+        defer_step_later=functools.partial(defer_step, app),
         ask_counts=functools.partial(defer_count, app, delay_s=0.0),
         defer_priors=functools.partial(defer_priors, app),
         defer_delivery=functools.partial(defer_delivery, app),
@@ -156,6 +159,7 @@ def worker_readiness(
         "queue": lambda: readiness.queue_problem(pool),
         "data_folder": lambda: readiness.folder_problem(settings.data_directory),
         "inference": lambda: inference_problem(settings, registry),
+        **object_store_checks(objects(settings)),
     }
 
 

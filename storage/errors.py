@@ -34,6 +34,10 @@ class BucketMissing(StoreNotReady):
     """The object store has no bucket of this name: make it, or mend the address or the region."""
 
 
+class UploadUnknown(StoreNotReady):
+    """The object store has lost an upload in parts, or ended it; it is begun anew."""
+
+
 class StoreFull(StoreNotReady):
     """The object store has no room left: raise its quota or add disks."""
 

@@ -56,7 +56,7 @@ class FolderStore:
         top = self._path(prefix) if prefix else self.root
         for folder, directories, names in os.walk(top):
             directories[:] = sorted(name for name in directories if not name.startswith("."))
-            for name in sorted(names):
+            for name in sorted(name for name in names if not name.startswith(".")):
                 path = Path(folder, name)
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
                     yield _stored(path.relative_to(self.root).as_posix(), path.stat())

@@ -26,6 +26,7 @@ from storage.errors import (
     StoreFull,
     StoreRefused,
     StoreUnreachable,
+    UploadUnknown,
 )
 from storage.object_store import StoredObject, check_key
 from storage.s3_credentials import credentials_of_file
@@ -46,6 +47,7 @@ _RETRIES_MAX = 4
 
 _KIND_OF: dict[str, type[ObjectStoreError]] = {
     "NoSuchBucket": BucketMissing,
+    "NoSuchUpload": UploadUnknown,
     "AccessDenied": PermissionMissing,
     "AllAccessDisabled": PermissionMissing,
     "InvalidAccessKeyId": CredentialsRefused,
@@ -89,16 +91,23 @@ class S3ObjectStore:
         self._store = _client(address)
 
     def put(self, key: str, path: Path, blake3: str) -> str:
-        with _told():
-            done = obstore.put(
-                self._store,
-                check_key(key),
-                path,
-                attributes={_DIGEST: blake3} if blake3 else None,
-                use_multipart=path.stat().st_size > PART_BYTES,
-                chunk_size=PART_BYTES,
-                max_concurrency=_PARTS_AT_ONCE,
-            )
+        try:
+            with _told():
+                done = obstore.put(
+                    self._store,
+                    check_key(key),
+                    path,
+                    attributes={_DIGEST: blake3} if blake3 else None,
+                    use_multipart=path.stat().st_size > PART_BYTES,
+                    chunk_size=PART_BYTES,
+                    max_concurrency=_PARTS_AT_ONCE,
+                )
+        except UploadUnknown:
+            # The answer to “that was the last part” was lost, and the repeated request found the upload done.
+            found = self.head(key)
+            if found is None or not blake3 or found.blake3 != blake3:
+                raise
+            return found.version
         return done["e_tag"] or ""
 
     def get(self, key: str, path: Path) -> StoredObject:

@@ -165,3 +165,24 @@ def fresh_database(postgres_url: str, template: str = "template1") -> Iterator[s
 @pytest.fixture
 def free_port() -> int:
     return ports.free_port()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Any]:
+    """A real S3 server on loopback, for the tests of this session."""
+    from tests.s3_server import s3_server
+
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A fresh bucket, with a door before it that can have faults."""
+    from tests.s3_server import Bucket, FaultyDoor
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    door = FaultyDoor(s3.url)
+    yield Bucket(s3, s3.make_bucket(f"b{uuid.uuid4().hex}"), door)
+    door.close()

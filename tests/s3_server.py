@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import botocore.exceptions
 
+from storage.s3_store import S3Address, S3ObjectStore
 from tests.ports import free_port
 
 REGION = "us-east-1"
@@ -172,6 +173,19 @@ def _copy(source: socket.socket, target: socket.socket, late_s: float) -> None:
             target.sendall(data)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of its own, reached by a door that may have faults."""
+
+    server: S3Server
+    name: str
+    door: FaultyDoor
+
+    def store(self, name: str = "", **limits: float) -> S3ObjectStore:
+        quick = {"connect_s": 1.0, "request_s": 1.5, "retry_s": 1.0} | limits
+        return S3ObjectStore(S3Address(name or self.name, "hospital/a", self.door.url, REGION, **quick))
 
 
 def http_answer(status: str, code: str = "") -> bytes:

@@ -267,8 +267,12 @@ def _told_before(
            ORDER BY o.revision DESC, o.review DESC LIMIT 1""",
         (study.tenant, study.id, product, revision_max),
     ).fetchone()
+    if row is None:
+        return None
+    path = folders.results / row["location"]
     try:
-        return load_told(folders.results / row["location"]) if row else None
+        with folders.objects.at_hand(study.tenant, [path]):
+            return load_told(path)
     except (OSError, ValueError):
         return None  # swept
 
@@ -277,6 +281,7 @@ def _write(folders: Folders, study: StudyRecord, kind: str, told: Told) -> Row:
     content = encode_told(told)
     path = folders.results_of(study) / f"{told.message_uid.rpartition('.')[2]}.{kind.lower()}.json"
     write_durably(path, content)
+    folders.objects.keep(study.tenant, [path.parent])
     return {
         "sop_instance_uid": told.message_uid,
         "product": told.product,

@@ -22,6 +22,7 @@ from portal.dicomweb_objects import (
     OneInstance,
     WebObject,
     accept_of,
+    at_hand,
     etag_of,
     explained,
     metadata_of,
@@ -130,7 +131,7 @@ def _parts(objects: Sequence[WebObject], offers: Sequence[Offer], root: str) -> 
     waiting: list[WebObject] = []
     for one, offer in zip(objects, offers, strict=True):
         if offer.is_stored:
-            yield Part(offer.content_type, root + one.address, pieces_of(one.path))
+            yield Part(offer.content_type, root + one.address, one.pieces())
             continue
         waiting.append(one)
         if len(waiting) == _TRANSCODED_AT_A_TIME:
@@ -142,16 +143,16 @@ def _parts(objects: Sequence[WebObject], offers: Sequence[Offer], root: str) -> 
 
 
 def _transcoded(objects: Sequence[WebObject], offer: Offer, root: str) -> Iterator[Part]:
-    with decoded_instances([one.path for one in objects]) as paths:
+    with at_hand(objects), decoded_instances([one.path for one in objects]) as paths:
         for one, path in zip(objects, paths, strict=True):
             yield Part(offer.content_type, root + one.address, pieces_of(path))
 
 
 def _pieces(one: WebObject, offer: Offer) -> Iterator[bytes]:
     if offer.is_stored:
-        yield from pieces_of(one.path)
+        yield from one.pieces()
         return
-    with decoded_instances([one.path]) as (path,):
+    with at_hand([one]), decoded_instances([one.path]) as (path,):
         yield from pieces_of(path)
 
 

@@ -30,6 +30,7 @@ from portal.dicomweb_objects import (
     OneInstance,
     WebObject,
     accept_of,
+    at_hand,
     etag_of,
     explained,
     not_modified,
@@ -72,7 +73,7 @@ def bulk_data(request: Request, context: Context, one: OneInstance, element: str
         return unchanged
     way = element.split("/")
     numbers = [int(part, 16) if number % 2 == 0 else int(part) for number, part in enumerate(way)]
-    with explained(PageNotFound):
+    with explained(PageNotFound), at_hand([one]):
         value = bulk_value(one.path, numbers)
     if not offer.is_multipart:
         return Response(value, headers={"ETag": etag}, media_type=OCTETS)
@@ -163,7 +164,7 @@ def _frames(
     if request.method == "HEAD":
         return Response(headers=headers, media_type=offer.content_type)
     is_as_stored = offer.is_stored and table.is_aligned and stored != EXPLICIT_VR_BIG_ENDIAN
-    contents = _stored_frames(one, table, numbers) if is_as_stored else decode_frames(one.path, numbers)
+    contents = _stored_frames(one, table, numbers) if is_as_stored else _decoded_frames(one, numbers)
     with explained():
         if not offer.is_multipart:
             return Response(next(iter(contents)), headers=headers, media_type=offer.content_type)
@@ -176,9 +177,14 @@ def _frames(
 
 
 def _stored_frames(one: WebObject, table: FrameTable, numbers: Sequence[int]) -> Iterator[bytes]:
-    with one.path.open("rb") as file:
+    with at_hand([one]), one.path.open("rb") as file:
         for number in numbers:
             yield table.read(file, number)
+
+
+def _decoded_frames(one: WebObject, numbers: Sequence[int]) -> Iterator[bytes]:
+    with at_hand([one]):
+        yield from decode_frames(one.path, numbers)
 
 
 def _picture(
@@ -196,5 +202,5 @@ def _picture(
     headers = {"ETag": etag}
     if request.method == "HEAD":
         return Response(headers=headers, media_type=media_type)
-    with explained():
+    with explained(), at_hand([one]):
         return Response(draw_frame(one.path, number, drawing), headers=headers, media_type=media_type)

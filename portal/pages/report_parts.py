@@ -115,11 +115,11 @@ def _find(
 ) -> _Found:
     with context.database.transaction(identity.tenant) as conn:
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
-        files = find_report(context.results_root, study, revision, product)
+        files = find_report(context.folders, study, revision, product)
         desk = desk_of(conn, identity, study.id, files)
     if files is None or (study.status is not FINISHED and not identity.may(SEES_STUDIES)):
         raise PageNotFound
-    newest = find_reports(context.results_root, study)
+    newest = find_reports(context.folders, study)
     return _Found(files, files.revision < newest[0].revision, desk)
 
 

@@ -60,7 +60,7 @@ def show(
     """The report alone: of `product` where several models read the study."""
     with context.database.transaction(identity.tenant) as conn:
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
-        reports = find_reports(context.results_root, study) if study.status is FINISHED else []
+        reports = find_reports(context.folders, study) if study.status is FINISHED else []
         files = next((one for one in reports if one.product == product), None)
         desk = desk_of(conn, identity, study.id, files)
     if files is None:

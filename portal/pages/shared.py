@@ -180,7 +180,8 @@ def _opened(
         language = store.get_tenant(conn, link.tenant)["language"]
         root = context.results_root
         reports = [
-            as_last_reviewed(conn, link.tenant, study.id, root, one) for one in find_reports(root, study)
+            as_last_reviewed(conn, link.tenant, study.id, root, one)
+            for one in find_reports(context.folders, study)
         ]
     if study.status is not FINISHED:
         raise LinkNotGood

@@ -105,8 +105,8 @@ def show(
             "newest": _newest_revisions(objects),
             "told_words": TOLD_WORDS,
         }
-        newest = find_reports(context.results_root, study)
-        reports = find_reports(context.results_root, study, revision) if revision else newest
+        newest = find_reports(context.folders, study)
+        reports = find_reports(context.folders, study, revision) if revision else newest
         files = next((one for one in reports if one.product == product), reports[0] if reports else None)
         desk = desk_of(conn, identity, study.id, files)
     values |= page_values(desk)

@@ -128,9 +128,7 @@ def _add_missed(
     now = datetime.now(UTC)
 
     def act(conn: Connection, result: ReviewedResult) -> object:
-        image = find_image(
-            series_images(conn, result, context.data_root / "instances"), _whole(form["image"])
-        )
+        image = find_image(series_images(conn, result, context.folders), _whole(form["image"]))
         column, row = (
             _decimal(form[at] or form[typed]) for at, typed in (("at.x", "column"), ("at.y", "row"))
         )
@@ -209,7 +207,7 @@ def _missed_page(
     form: dict[str, str],
     problem: str = "",
 ) -> Response:
-    images = series_images(conn, desk.result, context.data_root / "instances")
+    images = series_images(conn, desk.result, context.folders)
     wanted = _whole(form.get("image", ""))
     shown = next((index for index, one in enumerate(images) if one.number == wanted), None)
     if shown is None and images:

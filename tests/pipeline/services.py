@@ -18,7 +18,7 @@ def running_gateway(clinic: Clinic, port: int = 0) -> Iterator[int]:
     """The port of a gateway that stores, commits and takes procedure steps."""
     root = clinic.services.folders.instances
     queue = deferring_app(clinic.database.url)
-    desk = DatabaseServiceDesk(clinic.database, queue, lambda location: (root / location).is_file())
+    desk = DatabaseServiceDesk(clinic.database, queue, clinic.services.folders.kept_instances)
     settings = AcceptorSettings(
         storage_root=root, port=port, free_bytes_min=0, free_bytes_for_associations=0, reserve_bytes=0
     )

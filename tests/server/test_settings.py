@@ -22,6 +22,11 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
     other = {
         "data_directory": "/data/radmeter",
         "database_url": "postgresql://db/radmeter",
+        "objects": "s3://radmeter/hospital",
+        "objects_endpoint": "https://s3.hospital.test",
+        "objects_region": "eu-central-1",
+        "objects_authorities": "/etc/radmeter/s3-authorities.pem",
+        "objects_cache_mib": "4096",
         "dicom_host": "0.0.0.0",
         "dicom_port": "104",
         "dicom_plain": "false",

@@ -28,8 +28,7 @@ from storage.folder_store import FolderStore
 from storage.object_store import ObjectStore
 from storage.s3_store import PART_BYTES
 from tests.conftest import ROOT
-from tests.s3_server import http_answer
-from tests.storage.conftest import Bucket
+from tests.s3_server import Bucket, http_answer
 
 
 @pytest.fixture(params=["folder", "s3"])
