@@ -55,6 +55,11 @@ def write_ct_series(
     return paths
 
 
+def study_instance_uid(seed: str | int) -> str:
+    """The Study Instance UID of the series that `write_ct_series` writes for this seed."""
+    return _uid(seed, "study")
+
+
 def _common(
     voxels: NDArray[np.int16],
     spacing_mm: tuple[float, float, float],
@@ -84,7 +89,7 @@ def _common(
     common.GantryDetectorTilt = "0"
     common.ConvolutionKernel = "STANDARD"
     common.PatientPosition = "HFS"
-    common.StudyInstanceUID = _uid(seed, "study")
+    common.StudyInstanceUID = study_instance_uid(seed)
     common.SeriesInstanceUID = _uid(seed, "series")
     common.FrameOfReferenceUID = _uid(seed, "frame of reference")
     common.PositionReferenceIndicator = ""

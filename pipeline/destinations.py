@@ -109,6 +109,8 @@ class DestinationRecord:
             return ", ".join(self.recipients)
         if self.kind == "hl7":
             return f"{self.host}:{self.port}"
+        if self.kind == "sink":
+            return "nowhere: made-up studies alone"
         return self.url or f"{self.ae_title}@{self.host}:{self.port}"
 
     @property

@@ -13,7 +13,7 @@ from typing import Any
 import procrastinate
 from procrastinate import BaseRetryStrategy, JobContext, PsycopgConnector
 
-from pipeline import limit_gate, report_commitment, retry
+from pipeline import heartbeat, limit_gate, report_commitment, retry
 from pipeline.ask_counts import ask_counts
 from pipeline.assemble_study import assemble_study
 from pipeline.confirm_delivery import confirm_delivery
@@ -151,6 +151,8 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     @app.task(name="look_at_models", queue=ARCHIVE_QUEUE, queueing_lock="look_at_models")
     def _look_at_models(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         for tenant in limit_gate.tenants(services.database):
+            if tenant == heartbeat.TENANT:
+                continue  # made-up studies say nothing about a model's patients
             look_at_models(services.database, tenant, now=datetime.now(UTC))
 
     @app.task(name="report_commitment", queue=ARCHIVE_QUEUE, retry=_Retry())

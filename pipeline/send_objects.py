@@ -13,6 +13,7 @@ from dicom_gateway.deliver_stow import StowDestination, probe, stow_instances
 from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.dicomweb_client import DicomWebServer
 from dicom_gateway.errors import GatewayError
+from dicom_gateway.file_meta import read_file_meta
 from dicom_gateway.scu_association import Destination
 from dicom_gateway.tls import client_context
 from pipeline.destinations import DestinationRecord
@@ -48,6 +49,10 @@ class Sender:
         if not target.is_pacs:
             for path in paths:
                 on_outcome(self._tell(path, target))
+            return
+        if target.kind == "sink":
+            for path in paths:
+                on_outcome(_sink(path))
             return
         try:
             node = self.node(target)
@@ -130,6 +135,14 @@ class Sender:
         if path is None or not path.is_file():
             raise SecretMissing(name)
         return path
+
+
+def _sink(path: Path) -> DeliveryOutcome:
+    """Read an object as a PACS would, and keep nothing: for made-up studies."""
+    try:
+        return DeliveryOutcome(read_file_meta(path).sop_instance_uid, None, True, None, path)
+    except (GatewayError, OSError) as error:
+        return DeliveryOutcome("", None, False, _words(error), path)
 
 
 def _words(error: Exception) -> str:

@@ -20,6 +20,7 @@ from pipeline.readiness import (
     migrations_problem,
 )
 from pipeline.status import StudyStatus
+from portal.heartbeat_metrics import Heartbeat
 from portal.requests import Context
 
 router = APIRouter(include_in_schema=False)
@@ -156,3 +157,4 @@ def register_studies(registry: CollectorRegistry, database: Database) -> None:
     registry.register(StudiesByStatus(database))
     registry.register(DeliveriesByState(database))
     registry.register(ModelFigures(database))
+    registry.register(Heartbeat(database))

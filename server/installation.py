@@ -6,6 +6,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from pipeline.database import Connection
+from pipeline.heartbeat import install as install_heartbeat
 from pipeline.migrations import migrate
 from portal.auth import create_first_admin
 from server.settings import Settings
@@ -26,6 +27,9 @@ def prepare(settings: Settings) -> str | None:
     migrate(settings.database_url)
     with owner_connection(settings.database_url) as conn:
         create_tenant(conn, FIRST_TENANT, "Default", settings.called_ae_title)
+        if settings.heartbeat_minutes:
+            install_heartbeat(conn, port=settings.dicom_port)
+            conn.execute("SELECT set_config('radmeter.tenant', %s, false)", (FIRST_TENANT,))
         # Associations that were open when this installation was killed.
         conn.execute("UPDATE association SET closed_at = now(), how = 'lost' WHERE closed_at IS NULL")
         return create_first_admin(conn, FIRST_TENANT)

@@ -56,6 +56,7 @@ def run_worker(settings: Settings) -> None:
                     wiring.work_list_round(settings),
                     wiring.audit_round(settings),
                     erasure_round(settings),
+                    wiring.heartbeat_round(settings),
                 ),
                 on_stop=is_draining.set,
             )

@@ -20,6 +20,7 @@ from server.portal_settings import PortalSettings
 from server.protection_settings import ProtectionSettings
 from server.setting import PREFIX, SettingsPart, setting
 from server.setting_values import given_values
+from server.watch_settings import WatchSettings
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Settings(
     ObserveSettings,
     BackupSettings,
     ObjectsSettings,
+    WatchSettings,
 ):
     """Settings of one installation. What clinicians or sales change (peers, prices) is data, not settings.
 

@@ -109,6 +109,16 @@ def audit_round(settings: Settings) -> Callable[[], object]:
     return lambda: send_round(pool, server, AuditSource(), host=socket.gethostname())
 
 
+def heartbeat_round(settings: Settings) -> Callable[[], object]:
+    """What a worker does each minute for the heartbeat, see `server.heartbeat`."""
+    if settings.heartbeat_minutes == 0:
+        return lambda: None
+    from server.heartbeat import look_after  # not at the top: nobody else makes studies up
+
+    pool = database(settings, pool_size_max=1)
+    return lambda: look_after(pool, settings)
+
+
 def work_list_round(settings: Settings) -> Callable[[], object]:
     """What a worker does each minute for the work list, see `pipeline.work_list.look_after`."""
     pool = database(settings, pool_size_max=1)

@@ -60,6 +60,8 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "receiver_processes": "3",
         "associations_max": "7",
         "associations_per_host_max": "2",
+        "heartbeat_minutes": "5",
+        "heartbeat_to": "tls://gateway.hospital.test:2762",
         "session_hours": "1",
         "session_idle_minutes": "15",
         "audit_syslog": "tls://audit.hospital.test:6514",
