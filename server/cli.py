@@ -167,26 +167,6 @@ def migrate(
         typer.echo(f"{count} migrations applied")
 
 
-@app.command()
-def status() -> None:
-    """Studies by status, the queue and what needs a person."""
-    from server.doctor import print_status
-
-    with explained_errors():
-        print_status(load_settings())
-
-
-@app.command()
-def doctor() -> None:
-    """Check this installation and say what to do about each problem."""
-    from server.doctor import examine
-
-    with explained_errors():
-        healthy = examine(load_settings())
-    if not healthy:
-        raise typer.Exit(1)
-
-
 def _add_groups() -> None:
     from server import (
         cli_admin,
@@ -221,6 +201,7 @@ def _add_groups() -> None:
         cli_users,
         cli_verdicts,
         cli_viewer,
+        cli_watch,
         cli_work,
     )
 
@@ -262,6 +243,8 @@ def _add_groups() -> None:
         for name, commands in group.GROUPS.items():
             app.add_typer(commands, name=name)
     app.command("restore")(cli_backup.restore)
+    app.command("status")(cli_watch.status)
+    app.command("doctor")(cli_watch.doctor)
     app.command("query")(cli_query.query)
     app.command("fetch")(cli_query.fetch)
 

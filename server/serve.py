@@ -19,6 +19,7 @@ from pipeline.report_fonts import require_cjk_font
 from server.embedded_postgres import EmbeddedPostgres, running_url
 from server.errors import CommandFailed
 from server.metrics import METRICS_FOLDER, measure_in
+from server.node_pulse import node_pulse
 from server.schema_gate import await_schema
 from server.settings import Settings
 from server.telemetry import configure_logging
@@ -82,19 +83,20 @@ def _serve_one(settings: Settings, role: str) -> None:
             "a single role needs RADMETER_DATABASE_URL; `radmeter serve` alone brings its own"
         )
     await_schema(settings.database_url)
-    if role == "gateway":
-        from server import gateway
+    with node_pulse(settings.database_url, role):
+        if role == "gateway":
+            from server import gateway
 
-        gateway.run_gateway(settings)
-    else:
-        from server import processes
+            gateway.run_gateway(settings)
+        else:
+            from server import processes
 
-        runs = {
-            "worker": processes.run_worker,
-            "portal": processes.run_portal,
-            "backup": processes.run_backup,
-        }
-        runs[role](settings)
+            runs = {
+                "worker": processes.run_worker,
+                "portal": processes.run_portal,
+                "backup": processes.run_backup,
+            }
+            runs[role](settings)
 
 
 @contextmanager

@@ -215,6 +215,7 @@ class TestTenants:
         assert {one["name"] for one in without} <= {
             "billing.statement_counter",  # numbers run per seller
             "schema_phase",  # what migrations do to older code
+            "node",  # processes that serve
             "audit_head",  # the end of one chain over all tenants
             "audit_sent",  # how far along that chain the syslog server is
         }

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from server import doctor, gateway
+from server import gateway
+from server.checks import of_files
+from server.checks.finding import Ground
 from server.errors import SettingInvalid
 from server.serve import serve
 from server.settings import Settings
@@ -51,14 +53,14 @@ def test_doctor_looks_at_the_open_ports_and_at_the_end_of_the_certificate(
     settings: dict[str, str], tmp_path: Path, free_port: int
 ) -> None:
     made = Settings(**settings, dicom_plain=False, dicom_tls_port=free_port)  # type: ignore[arg-type]  # text
-    checks = {check.name: check for check in doctor._dicom_ports(made)}
-    assert set(checks) == {"the DICOM TLS port answers", "our TLS certificate lasts"}
-    assert "nothing answers" in (checks["the DICOM TLS port answers"].look() or "")
-    assert checks["our TLS certificate lasts"].look() is None
+    silent = of_files.dicom_port(Ground(made))
+    assert silent is not None
+    assert silent.what == f"the gateway does not answer on 127.0.0.1:{free_port}"
+    assert of_files.certificate(Ground(made)) is None
     soon = tmp_path / "soon.pem"
     ends = datetime.now(UTC) + timedelta(days=9, hours=1)
     issued = trustme.CA().issue_cert("x", not_before=ends - timedelta(days=90), not_after=ends)
     issued.private_key_and_cert_chain_pem.write_to_path(soon)
-    made = Settings(dicom_tls_certificate=str(soon))
-    (check,) = (one for one in doctor._dicom_ports(made) if "lasts" in one.name)
-    assert "ends in 9 days" in (check.look() or "")
+    found = of_files.certificate(Ground(Settings(dicom_tls_certificate=str(soon))))
+    assert found is not None
+    assert "ends 9 days from now" in found.what

@@ -1,0 +1,265 @@
+"""`radmeter doctor`, `status` and the support bundle against a real database in which something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from click.testing import Result
+from psycopg.types.json import Jsonb
+from typer.testing import CliRunner
+
+from pipeline.nodes import Self, list_nodes, say_here
+from server.checks import of_database, of_files
+from server.cli import app
+from server.installation import owner_connection
+from server.node_pulse import node_pulse
+
+PATIENT, ACCESSION, UID = "MARKER^Jane", "ACN-MARKER-1", "1.2.826.0.1.3680043.8.498.777"
+
+
+@pytest.fixture
+def owner(migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
+    for name in list(os.environ):
+        if name.startswith("RADMETER_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RADMETER_DATA", str(tmp_path))
+    monkeypatch.setenv("RADMETER_DATABASE_URL", migrated_url)
+    with psycopg.connect(migrated_url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO tenant (tenant, name, called_ae_title) VALUES ('default', 'Clinic', 'RADMETER')"
+        )
+        yield conn
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def findings(*options: str) -> dict[str, dict[str, str]]:
+    """Check → what was found, of those that are not well; each finding says what, means and do."""
+    result = run("doctor", "--json", *options)
+    verdicts = json.loads(result.stdout)
+    found = {one["name"]: one["finding"] for one in verdicts if one["finding"]}
+    assert all(all(one.values()) for one in found.values())
+    assert result.exit_code == (1 if any(not one["is_well"] for one in verdicts) else 0)
+    return found
+
+
+def test_of_an_installation_at_rest_only_the_worker_is_missing(owner: psycopg.Connection) -> None:
+    assert set(findings("--deep")) <= {"a worker is at work", "secrets and images are closed to others"}
+    owner.execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
+    os.chmod(os.environ["RADMETER_DATA"], 0o700)
+    result = run("doctor")
+    assert (result.exit_code, result.output.splitlines()[-1].startswith("all ")) == (0, True), result.output
+
+
+def test_a_database_that_is_away_is_said_first_and_the_rest_is_looked_at(
+    owner: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
+    monkeypatch.setenv(
+        "RADMETER_DATABASE_URL", f"postgresql://radmeter:geheim@127.0.0.1:{free_port}/radmeter"
+    )
+    result = run("doctor")
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 1
+    assert lines[0] == "PROBLEM the database answers"
+    assert "Connection refused" in result.stdout
+    assert "RADMETER_DATABASE_URL" in result.stdout
+    assert "skipped the queue is not late: the database is away" in lines
+    assert "ok      time zones are known" in lines
+    assert "geheim" not in result.output
+    shown = run("status")
+    assert shown.exit_code == 0
+    assert "1. the database does not answer" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("harm", "check", "words"),
+    [
+        (
+            "DELETE FROM _yoyo_migration WHERE migration_id = 'pipeline-0651.node'",
+            "the schema is that of this version", "1 migrations are missing in the database, first pipeline-0651.node",
+        ),
+        (
+            "ALTER TABLE study DISABLE ROW LEVEL SECURITY", "row-level security keeps tenants apart",
+            "no policy protects study",
+        ),
+        (
+            "CREATE POLICY all_of_it ON tenant USING (true)", "row-level security keeps tenants apart",
+            "sees rows of tenants without being one",
+        ),
+        (
+            """INSERT INTO node (name, host, role, version, newest_migration, started_at, clock_ahead_s)
+               VALUES ('ct worker 1', 'ct', 'worker', '1', 'x', now(), 93)""",
+            "clocks agree", "ct worker 1 by +93 s",
+        ),
+        (
+            """INSERT INTO node (name, host, role, version, newest_migration, started_at, seen_at, clock_ahead_s)
+               VALUES ('ct worker 1', 'ct', 'worker', '1', 'x', now(), now() - interval '5 minutes', 0)""",
+            "every process is heard of", "not heard of: ct worker 1",
+        ),
+        (
+            """INSERT INTO node (name, host, role, version, newest_migration, started_at, clock_ahead_s)
+               SELECT 'n' || n, 'h', 'worker', n, 'm' || n, now(), 0 FROM generate_series(1, 2) n""",
+            "all processes are of one version", "processes of 2 versions serve: they know m1, m2",
+        ),
+        (
+            """INSERT INTO procrastinate_jobs (queue_name, task_name, status) VALUES ('studies', 'take_step', 'doing')""",
+            "no job is in the hands of the dead", "1 jobs are in the hands of workers that are gone",
+        ),
+        (
+            """INSERT INTO procrastinate_jobs (queue_name, task_name, status, scheduled_at)
+               VALUES ('studies', 'take_step', 'todo', now() - interval '42 minutes')""",
+            "the queue is not late", "1 jobs are due, the oldest for 42 minutes",
+        ),
+        (
+            """SELECT append_audit_event(NULL, 'Security Alert', 'tls_failed', 8, '{"count": 41}');
+               ALTER TABLE audit_event DISABLE TRIGGER USER; UPDATE audit_event SET detail = '{}'""",
+            "the end of the audit trail is whole", "broken at event 1",
+        ),
+        (
+            """INSERT INTO portal_user (tenant, name, password_hash, role, must_change_password)
+               VALUES ('default', 'admin', 'x', 'admin', true)""",
+            "given passwords were changed", "1 users of the portal still have the password",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 45 else "",
+)  # fmt: skip
+def test_what_is_wrong_in_the_database_has_its_sentence(
+    owner: psycopg.Connection, harm: str, check: str, words: str
+) -> None:
+    owner.execute(harm.encode())
+    assert words in findings()[check]["what"]
+
+
+def test_what_is_wrong_on_the_machine_has_its_sentence(
+    owner: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secrets").mkdir(mode=0o700)
+    (tmp_path / "secrets/token").write_text("x")
+    (tmp_path / "secrets/token").chmod(0o644)
+    monkeypatch.setattr(of_files, "_FREE_BYTES_MIN", 1 << 60)
+    monkeypatch.setenv("RADMETER_HTTP_HOST", "0.0.0.0")  # noqa: S104 not bound
+    found = findings()
+    assert "secrets/token (0644)" in found["secrets and images are closed to others"]["what"]
+    assert "MiB left" in found["the disk has room"]["what"]
+    assert "C-STORE is refused (A700H)" in found["the disk has room"]["means"]
+    assert "RADMETER_COOKIE_SECURE=true" in found["nothing in the settings is unsafe"]["do"]
+
+
+def test_a_session_that_blocks_others_is_named(
+    owner: psycopg.Connection, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_database, "_LOCKED_S", 0)
+    with psycopg.connect(migrated_url) as blocker, psycopg.connect(migrated_url, autocommit=True) as waiter:
+        blocker.execute("LOCK TABLE study_facts")
+        pid = blocker.info.backend_pid
+        waiter.pgconn.send_query(b"SELECT count(*) FROM study_facts")
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'study_facts'::regclass"
+        while owner.execute(waiting).fetchone() is None:
+            pass
+        found = findings()["no session blocks others"]
+        blocker.rollback()
+    assert "1 sessions have waited for a lock" in found["what"]
+    assert f"pid {pid}" in found["do"]
+
+
+def test_a_process_stands_in_the_register_while_it_serves_and_leaves_it_at_its_end(
+    owner: psycopg.Connection, migrated_url: str
+) -> None:
+    with owner_connection(migrated_url) as conn:
+        with node_pulse(migrated_url, "worker"):
+            while not (here := list_nodes(conn)):
+                conn.rollback()
+            assert (here[0].role, here[0].is_silent, here[0].clock_is_off) == ("worker", False, False)
+            assert here[0].newest_migration >= "pipeline-0651"
+        conn.rollback()
+        assert list_nodes(conn) == []
+        # One that ended without a word is forgotten when another speaks, an hour later.
+        say_here(conn, Self("gone", "h", "worker", "1", "m"), 0.0)
+        conn.execute("UPDATE node SET seen_at = seen_at - interval '61 minutes'")
+        say_here(conn, Self("here", "h", "worker", "1", "m"), 0.0)
+        assert [one.name for one in list_nodes(conn)] == ["here"]
+
+
+def plant(owner: psycopg.Connection) -> None:
+    """A patient in every place that the bundle is made from."""
+    owner.execute(
+        """INSERT INTO study (tenant, study_instance_uid, ae_title, status, header, reason_code, reason_text)
+           VALUES ('default', %s, 'PACS', 'failed', %s, 'STEP_GAVE_UP', %s)""",
+        (UID, Jsonb({"patient_name": PATIENT, "accession_number": ACCESSION}), f"of {PATIENT} {UID}"),
+    )
+
+
+def test_one_screen_tells_first_what_needs_somebody_and_fits_80_columns(owner: psycopg.Connection) -> None:
+    plant(owner)
+    result = run("status")
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert max(map(len, lines)) <= 80
+    assert lines[0].endswith("need attention")
+    assert lines[1].startswith("1. ")
+    assert "   do:    " in lines[3] + lines[4]
+    assert any(line.startswith("today       1 failed") for line in lines)
+    assert any(line.startswith("refused     1 STEP_GAVE_UP") for line in lines)
+    assert len(lines) <= 50
+    state = json.loads(run("status", "--json").stdout)
+    assert state["state"] == "needs attention"
+    assert state["today"] == {"failed": 1}
+    assert {"what", "means", "do"} == set(state["attention"][0])
+    assert PATIENT not in result.output + json.dumps(state)
+
+
+def test_the_support_bundle_holds_no_patient_and_no_secret(
+    owner: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(owner)
+    secrets = {"STRIPE_API_KEY": "sk_MARKER_1", "SMTP_PASSWORD": "pw-MARKER-2"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(f"RADMETER_{name}", value)
+    monkeypatch.setenv("RADMETER_SMTP_URL", "smtps://user:pw-MARKER-3@mail.test")
+    log = tmp_path / "server.log"
+    log.write_text(
+        "\n".join(
+            [
+                json.dumps(
+                    {
+                        "at": "2026-01-01",
+                        "level": "error",
+                        "event": "job_failed",
+                        "job": "7",
+                        "patient": PATIENT,
+                    }
+                ),
+                json.dumps({"at": "2026-01-01", "event": f"something about {PATIENT}", "study": "x"}),
+                json.dumps({"at": "2026-01-01", "event": "step_gave_up", "reason": f"series {UID}"}),
+                f"Traceback of somebody else: {PATIENT} {ACCESSION}",
+                json.dumps([PATIENT]),
+                '{"event": "x' + PATIENT * 4000 + '"}',
+            ]
+        )
+    )
+    bundle = tmp_path / "support.zip"
+    result = run("doctor", "--bundle", bundle, "--log", log)
+    assert result.exit_code == 0, result.output
+    assert bundle.stat().st_mode & 0o077 == 0
+    with zipfile.ZipFile(bundle) as archive:
+        parts = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert set(parts) == {"settings.json", "versions.json", "doctor.json", "status.json", "log-1.jsonl"}
+    for name, text in parts.items():
+        for planted in (PATIENT, "MARKER", ACCESSION, UID):
+            assert planted not in text, (name, planted)
+    assert json.loads(parts["settings.json"])["stripe_api_key"] == "(set)"
+    assert json.loads(parts["settings.json"])["smtp_url"] == "smtps://mail.test"
+    assert "STEP_GAVE_UP" in parts["status.json"]
+    assert [json.loads(line)["event"] for line in parts["log-1.jsonl"].splitlines()] == [
+        "job_failed",
+        "step_gave_up",
+    ]
+    assert run("doctor", "--bundle", bundle).exit_code == 1  # nothing is overwritten
