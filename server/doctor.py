@@ -39,7 +39,7 @@ def _with_connection(settings: Settings, *, is_one_box: bool) -> Iterator[Ground
     try:
         conn = owner_connection(settings.database_url)
     except psycopg.Error as error:
-        words = str(error).strip().splitlines()[-1][:200]
+        words = str(error).strip().splitlines()[0][:200]
         yield Ground(settings, None, f"the database does not answer: {words}", is_one_box)
         return
     with conn:

@@ -110,7 +110,8 @@ def test_a_database_that_is_away_is_said_first_and_the_rest_is_looked_at(
             "all processes are of one version", "processes of 2 versions serve: they know m1, m2",
         ),
         (
-            """INSERT INTO procrastinate_jobs (queue_name, task_name, status) VALUES ('studies', 'take_step', 'doing')""",
+            """INSERT INTO procrastinate_jobs (queue_name, task_name, status)
+               VALUES ('studies', 'take_step', 'doing')""",
             "no job is in the hands of the dead", "1 jobs are in the hands of workers that are gone",
         ),
         (
@@ -145,7 +146,7 @@ def test_what_is_wrong_on_the_machine_has_its_sentence(
     (tmp_path / "secrets/token").write_text("x")
     (tmp_path / "secrets/token").chmod(0o644)
     monkeypatch.setattr(of_files, "_FREE_BYTES_MIN", 1 << 60)
-    monkeypatch.setenv("RADMETER_HTTP_HOST", "0.0.0.0")  # noqa: S104 not bound
+    monkeypatch.setenv("RADMETER_HTTP_HOST", "0.0.0.0")
     found = findings()
     assert "secrets/token (0644)" in found["secrets and images are closed to others"]["what"]
     assert "MiB left" in found["the disk has room"]["what"]
@@ -157,7 +158,8 @@ def test_a_session_that_blocks_others_is_named(
     owner: psycopg.Connection, migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(of_database, "_LOCKED_S", 0)
-    with psycopg.connect(migrated_url) as blocker, psycopg.connect(migrated_url, autocommit=True) as waiter:
+    waiter = psycopg.connect(migrated_url, autocommit=True)
+    with psycopg.connect(migrated_url) as blocker:
         blocker.execute("LOCK TABLE study_facts")
         pid = blocker.info.backend_pid
         waiter.pgconn.send_query(b"SELECT count(*) FROM study_facts")
@@ -166,6 +168,7 @@ def test_a_session_that_blocks_others_is_named(
             pass
         found = findings()["no session blocks others"]
         blocker.rollback()
+    waiter.close()
     assert "1 sessions have waited for a lock" in found["what"]
     assert f"pid {pid}" in found["do"]
 
