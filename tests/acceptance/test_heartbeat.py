@@ -59,10 +59,15 @@ def test_a_worker_sends_one_by_itself_and_the_command_sends_another_and_both_are
         r"well: the right answer was delivered in [0-9.]+ s, and nothing was charged", done.stdout
     )
     beats = rows(server, "SELECT * FROM heartbeat ORDER BY id")
-    assert [(one["stage"], one["seconds"] is not None) for one in beats] == [(None, True), (None, True)]
-    assert len({one["study_instance_uid"] for one in beats}) == 2
+    assert (
+        len({one["study_instance_uid"] for one in beats}) == len(beats) >= 2
+    )  # a third, where this takes long
+    assert {one["stage"] for one in beats} == {None}
+    assert all(one["seconds"] > 0 for one in beats if one["ended_at"])
+    assert sum(one["ended_at"] is not None for one in beats) >= 2
     decisions = [(one["outcome"], one["reason_code"]) for one in rows(server, EVENTS, heartbeat.TENANT)]
-    assert decisions == [("not_billable", "test_peer")] * 2
+    assert set(decisions) == {("not_billable", "test_peer")}
+    assert len(decisions) >= 2
     assert server.command("heartbeat", "status").returncode == 0
 
 
