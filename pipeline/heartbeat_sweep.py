@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from typing import LiteralString
+
+from psycopg import sql
 
 from pipeline.database import Connection, Database
 from pipeline.heartbeat import STUDIES_KEPT, TENANT
@@ -11,11 +12,12 @@ from pipeline.services import Folders
 
 # Every table that refers to a study, in an order that may be deleted in. Nobody signs in to this tenant, so there are
 # no verdicts and no links.
-_OF_STUDY: tuple[LiteralString, ...] = (
+_OF_STUDY: tuple[str, ...] = (
     "delivery", "result_object", "result", "instance", "quarantined_instance", "arrival", "study_event",
     "archive_count", "archive_question", "longest_pause", "decoded_series", "prior_candidate", "prior_of",
     "study_facts", "study_progress", "workitem",
 )  # fmt: skip
+_DELETE = sql.SQL("DELETE FROM {} WHERE tenant = %s AND study_id = %s")
 _BEATS_KEPT_DAYS = 30
 
 
@@ -51,5 +53,5 @@ def sweep(database: Database, folders: Folders, *, keep: int = STUDIES_KEPT) -> 
 
 def _forget(conn: Connection, study_id: object) -> None:
     for table in _OF_STUDY:
-        conn.execute(f"DELETE FROM {table} WHERE tenant = %s AND study_id = %s", (TENANT, study_id))  # noqa: S608
+        conn.execute(_DELETE.format(sql.Identifier(table)), (TENANT, study_id))
     conn.execute("DELETE FROM study WHERE tenant = %s AND id = %s", (TENANT, study_id))

@@ -11,7 +11,8 @@ from prometheus_client.registry import Collector
 
 from pipeline import heartbeat
 from pipeline.database import Database
-from pipeline.heartbeat import STAGES, Pulse
+from pipeline.heartbeat import STAGES
+from pipeline.heartbeat_pulse import Pulse, pulse
 
 
 class Heartbeat(Collector):
@@ -26,13 +27,13 @@ class Heartbeat(Collector):
     def collect(self) -> Iterable[Metric]:
         try:
             with self._database.transaction(heartbeat.TENANT) as conn:
-                pulse = heartbeat.pulse(conn)
+                found = pulse(conn)
         except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
             return []
-        return _families(pulse) if pulse.is_installed else []
+        return _families(found) if found.is_installed else []
 
 
-def _families(pulse: Pulse) -> list[Metric]:
+def _families(found: Pulse) -> list[Metric]:
     seconds = GaugeMetricFamily(
         "radmeter_heartbeat_seconds",
         "From the first byte to the acknowledged result, of the last one that was well.",
@@ -44,10 +45,10 @@ def _families(pulse: Pulse) -> list[Metric]:
     failures = CounterMetricFamily(
         "radmeter_heartbeat_failures_total", "Those that failed, by the stage of the path.", labels=["stage"]
     )
-    if pulse.seconds is not None:
-        seconds.add_metric([], pulse.seconds)
-    success.add_metric([], pulse.last_success_at.timestamp() if pulse.last_success_at else 0.0)
-    counts = dict(pulse.failures)
+    if found.seconds is not None:
+        seconds.add_metric([], found.seconds)
+    success.add_metric([], found.last_success_at.timestamp() if found.last_success_at else 0.0)
+    counts = dict(found.failures)
     for stage in STAGES:
         failures.add_metric([stage], counts.get(stage, 0))
     return [seconds, success, failures]

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from pipeline import heartbeat
 from pipeline.heartbeat import STAGES
+from pipeline.heartbeat_pulse import pulse, recent
 from server import wiring
 from server.cli import explained_errors
 from server.errors import CommandFailed
@@ -64,8 +65,8 @@ def status() -> None:
         with_database(load_settings()) as settings,
         owner_connection(settings.database_url, heartbeat.TENANT) as conn,
     ):
-        pulse, rows = heartbeat.pulse(conn), heartbeat.recent(conn)
-    if not pulse.is_installed:
+        found, rows = pulse(conn), recent(conn)
+    if not found.is_installed:
         typer.echo("the heartbeat is not installed: run `radmeter heartbeat install`", err=True)
         raise typer.Exit(1)
     table = Table("sent", "seconds", "failed at", "why")
@@ -77,9 +78,9 @@ def status() -> None:
             f"{row['started_at']:%Y-%m-%d %H:%M:%S}", seconds, row["stage"] or "", row["problem"] or ""
         )
     Console().print(table, markup=False)
-    for stage, failures in pulse.failures:
+    for stage, failures in found.failures:
         typer.echo(f"failed at {stage}: {failures} in all")
-    if not pulse.is_well:
+    if not found.is_well:
         raise typer.Exit(1)
 
 

@@ -14,7 +14,7 @@ from billing import outstanding
 from dicom_gateway.errors import GatewayError
 from dicom_gateway.tls import days_left
 from pipeline import heartbeat
-from pipeline.heartbeat import Pulse
+from pipeline.heartbeat_pulse import Pulse, pulse
 from pipeline.nodes import Node, list_nodes
 from server.checks.finding import Ground
 from server.doctor import verdicts
@@ -149,7 +149,7 @@ def _received(ground: Ground, found: Status) -> None:
 
 def _pulse(ground: Ground, found: Status) -> None:
     ground.see(heartbeat.TENANT)
-    found.pulse = heartbeat.pulse(ground.database)
+    found.pulse = pulse(ground.database)
 
 
 def _money(ground: Ground, found: Status) -> None:

@@ -78,7 +78,7 @@ def keeps_tenants_apart(ground: Ground) -> Finding | None:
             means,
             "ALTER TABLE … ENABLE ROW LEVEL SECURITY, and ask who changed it",
         )
-    conn.execute(f"SET LOCAL ROLE {APP_ROLE}")
+    conn.execute("SELECT set_config('role', %s, true)", (APP_ROLE,))
     conn.execute("SELECT set_config('radmeter.tenant', '', true)")
     seen = conn.execute("SELECT count(*) AS n FROM (SELECT 1 FROM tenant LIMIT 1) one").fetchone()
     if seen is not None and seen["n"]:

@@ -7,6 +7,7 @@ from typing import LiteralString
 
 from pipeline import destinations, heartbeat, store
 from pipeline.heartbeat import STAGES
+from pipeline.heartbeat_pulse import pulse
 from pipeline.nodes import list_nodes
 from pipeline.send_objects import Sender
 from server import wiring
@@ -55,9 +56,9 @@ def versions(ground: Ground) -> Finding | None:
 
 def beats(ground: Ground) -> Finding | None:
     ground.see(heartbeat.TENANT)
-    pulse = heartbeat.pulse(ground.database)
+    last = pulse(ground.database)
     minutes = ground.settings.heartbeat_minutes
-    if not pulse.is_installed:
+    if not last.is_installed:
         if not minutes:
             return None
         return Finding(
@@ -65,17 +66,17 @@ def beats(ground: Ground) -> Finding | None:
             "nobody notices a path that is broken",
             "radmeter heartbeat install",
         )
-    if pulse.stage is not None:
+    if last.stage is not None:
         return Finding(
-            f"the last made-up study failed at {pulse.stage} ({STAGES[pulse.stage]}): {pulse.problem}",
+            f"the last made-up study failed at {last.stage} ({STAGES[last.stage]}): {last.problem}",
             "studies of patients probably fail there too; a wrong answer means that results must not be trusted now",
-            f"docs/operations.md, Heartbeat: {pulse.stage}; then `radmeter heartbeat run`",
+            f"docs/operations.md, Heartbeat: {last.stage}; then `radmeter heartbeat run`",
         )
     now = ground.database.execute("SELECT clock_timestamp() AS now").fetchone()
     assert now is not None
     allowed = timedelta(minutes=3 * minutes) + heartbeat.GIVE_UP_AFTER
-    if minutes and (pulse.last_success_at is None or now["now"] - pulse.last_success_at > allowed):
-        since = "ever" if pulse.last_success_at is None else f"since {pulse.last_success_at:%Y-%m-%d %H:%M}"
+    if minutes and (last.last_success_at is None or now["now"] - last.last_success_at > allowed):
+        since = "ever" if last.last_success_at is None else f"since {last.last_success_at:%Y-%m-%d %H:%M}"
         return Finding(
             f"no made-up study came through {since}",
             "the path may be broken, or no worker sends them",
