@@ -33,13 +33,23 @@ ByOption = Annotated[str, typer.Option(help="who does this")]
 
 
 @ledger_commands.command("check")
-def check_ledger(tenant: TenantOption = FIRST_TENANT) -> None:
+def check_ledger(
+    tenant: TenantOption = FIRST_TENANT,
+    every_tenant: Annotated[bool, typer.Option("--every-tenant", help="the books of all of them")] = False,
+) -> None:
     """Verify every invariant of the books; names the row that breaks one."""
-    with administration(tenant) as conn:
-        problems = ledger.check(conn, tenant)
-        if problems:
-            raise CommandFailed("\n".join(problems))
-    typer.echo("the books are sound")
+    problems: dict[str, list[str]] = {}
+    with administration(tenant, must_exist=not every_tenant) as conn:
+        rows = conn.execute("SELECT tenant FROM every_tenant() ORDER BY 1").fetchall() if every_tenant else []
+        for one in [row["tenant"] for row in rows] or [tenant]:
+            conn.execute("SELECT set_config('radmeter.tenant', %s, true)", (one,))
+            problems[one] = ledger.check(conn, one)
+        found = [
+            f"{one}: {text}" if every_tenant else text for one, texts in problems.items() for text in texts
+        ]
+        if found:
+            raise CommandFailed("\n".join(found))
+    typer.echo("the books are sound" + (f": {', '.join(problems)}" if every_tenant else ""))
 
 
 @ledger_commands.command("trial-balance")

@@ -37,7 +37,7 @@ def run(migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make
             meter.record(conn, make_usage(number, at), received_at=APRIL)
         for month in (1, 2, 3):
             at = datetime(2026, month, 10, tzinfo=UTC)
-            statement.issue(conn, FIRST_TENANT, contract_id, at, now=APRIL)
+            statement.issue(conn, FIRST_TENANT, contract_id, at, now=APRIL, nil=True)
         conn.commit()
 
     def invoke(*arguments: str) -> Result:
@@ -131,3 +131,16 @@ def test_a_list_of_the_hospital_is_compared_and_shown_again(run: Run, tmp_path: 
     said(run("reconcile", "list"), "csv", "ann")
     refused(run("reconcile", "show", "9"), "no reconciliation 9")
     refused(run("reconcile", "run", str(listed), *days, "--code", "x"), "is not NAME=VALUE")
+
+
+def test_the_books_of_every_tenant_are_checked_at_once(run: Run, migrated_url: str) -> None:
+    with owner_connection(migrated_url, "beta") as conn:
+        create_tenant(conn, "beta", "Beta", AETitle("BETA"))
+        conn.commit()
+    said(run("ledger", "check", "--every-tenant"), "the books are sound: beta, default")
+    with owner_connection(migrated_url) as conn:
+        conn.execute("SET session_replication_role = replica")
+        conn.execute("UPDATE billing.usage_event SET study_ref = 'other' WHERE ingest_sequence = 1")
+        conn.commit()
+    said(run("ledger", "check", "--tenant", "beta"), "the books are sound")
+    refused(run("ledger", "check", "--every-tenant"), "default: usage event 1: it was changed")
