@@ -17,7 +17,7 @@ class ObserveSettings(SettingsPart):
     health_port: int = setting(
         0,
         "HEALTH_PORT",
-        "TCP port with /healthz, /readyz and /metrics of a gateway, worker or triton role that runs alone; 0 = off.",
+        "TCP port with /healthz, /readyz and /metrics of a role without pages that runs alone; 0 = off.",
     )
 
     def check(self) -> None:

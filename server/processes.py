@@ -107,8 +107,11 @@ def run_backup(settings: Settings) -> None:
     """Keep the WAL and new objects in the backup until SIGTERM. Raises `BackupFailed` where no folder is named."""
     from server.backup.follow import follow
     from server.backup.take import folder_of
+    from server.health_port import health_port
+    from server.metrics import collected_metrics
 
-    follow(settings, folder_of(settings, None), lambda: datetime.now(UTC))
+    with health_port(settings, {}, collected_metrics()):
+        follow(settings, folder_of(settings, None), lambda: datetime.now(UTC))
 
 
 def notices(settings: Settings, registry: CollectorRegistry) -> dict[str, Callable[[], str | None]]:

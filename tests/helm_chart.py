@@ -40,6 +40,8 @@ EVERYTHING: Values = {
     "secretSettings": {"RADMETER_SMTP_PASSWORD": {"secret": "mail", "key": "password"}},
     "settings": {"RADMETER_TIME_ZONE": "Asia/Shanghai", "RADMETER_ASSOCIATIONS_MAX": 128, "RADMETER_AE_TITLE": "AI"},
     "portal": {"httpRoute": {"enabled": True, "parentRefs": [{"name": "public", "namespace": "gateways"}]}},
+    "backup": {"enabled": True, "existingClaim": "backups"},
+    "heartbeat": {"minutes": 10},
     "schedules": {"reconcile": {"enabled": True, "existingClaim": "lists", "options": ["--code", "CT1=lung"]}},
     "networkPolicy": {
         "peerCidrs": ["10.1.0.0/16"],

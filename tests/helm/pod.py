@@ -45,6 +45,11 @@ class Pod:
         return self.root / path.lstrip("/")
 
     @property
+    def arguments(self) -> list[str]:
+        """The container's own, with folders of this machine."""
+        return [str(self.place(one)) if one.startswith("/") else one for one in self.container["args"]]
+
+    @property
     def writable(self) -> list[Path]:
         return [
             self.place(one["mountPath"]) for one in self.container["volumeMounts"] if not one.get("readOnly")
@@ -116,7 +121,7 @@ class Pod:
         """The container's own command until the block ends."""
         with (self.root / "log").open("wb") as log:
             process = subprocess.Popen(
-                self.command(*radmeter(*self.container["args"])), cwd="/", stdout=log, stderr=log
+                self.command(*radmeter(*self.arguments)), cwd="/", stdout=log, stderr=log
             )
         try:
             yield process

@@ -147,7 +147,7 @@ class TestOwnKinds:
         services = self.objects("Service")
         monitors = self.objects("ServiceMonitor")
         assert {one["metadata"]["labels"]["app.kubernetes.io/component"] for one in monitors} == {
-            "gateway", "worker", "portal", "triton",
+            "gateway", "worker", "portal", "triton", "backup",
         }  # fmt: skip
         for monitor in monitors:
             chosen = [s for s in services if selects(s["metadata"]["labels"], monitor["spec"]["selector"])]

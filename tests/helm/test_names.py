@@ -18,12 +18,7 @@ from tests.helm_chart import CHART, VARIANTS, containers, leaves_of_schema, of_k
 
 ROOT = CHART.parents[1]
 OURS = "ghcr.io/radmeter/radmeter"
-COMING = {
-    "RADMETER_OBJECTS",
-    "RADMETER_OBJECTS_ENDPOINT",
-    "RADMETER_OBJECTS_REGION",
-    "RADMETER_OBJECTS_AUTHORITIES",
-} | {"RADMETER_OBJECTS_CACHE_MIB"}
+COMING = {f"RADMETER_OBJECTS{what}" for what in ("", "_ENDPOINT", "_REGION", "_AUTHORITIES", "_CACHE_MIB")}
 SETTINGS = {setting.metadata["variable"]: setting for setting in fields(Settings)}
 
 
@@ -83,7 +78,8 @@ def test_every_command_of_a_container_exists_with_its_options(name: str) -> None
                     arguments = shlex_of(arguments)
                 seen.add(" ".join(arguments[:2]))
                 parse(arguments, where)
-    assert {"migrate", "migrate --check", "ledger check"} <= seen
+    if name.endswith("everything"):
+        assert {"migrate", "migrate --check", "ledger check", "backup", "backup prune"} <= seen
 
 
 def shlex_of(arguments: list[str]) -> list[str]:
@@ -99,7 +95,7 @@ def parse(arguments: list[str], where: str) -> None:
     """Read the arguments as the command line would, down to the command, without running it."""
     command: Any = typer.main.get_command(app)
     rest = arguments
-    while hasattr(command, "commands"):
+    while rest and hasattr(command, "commands"):
         assert rest[0] in command.commands, f"{where}: no command {' '.join(arguments)}"
         command, rest = command.commands[rest[0]], rest[1:]
     command.make_context(command.name, list(rest))

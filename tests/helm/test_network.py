@@ -72,15 +72,23 @@ OUT = {
     "migrate": {(DATABASE, 5432)},
     "ledger-check": DATABASE_AND_STORE,
     "reconcile": DATABASE_AND_STORE,
+    "backup": DATABASE_AND_STORE,
+    "backup-base": DATABASE_AND_STORE,
+    "backup-prune": DATABASE_AND_STORE,
+    "backup-verify": DATABASE_AND_STORE,
 }
 IN = {
-    "gateway": {(PEER, 11112), (PEER, 2762), ("namespace:monitoring", 9100)},
+    "gateway": {(PEER, 11112), (PEER, 2762), ("pod:worker", 11112), ("namespace:monitoring", 9100)},
     "worker": {("namespace:monitoring", 9100)},
     "portal": {("namespace:ingress-nginx", 8080), ("namespace:monitoring", 8080)},
     "triton": {("pod:worker", 8001), ("namespace:monitoring", 8002), ("namespace:monitoring", 9100)},
     "migrate": set(),
     "ledger-check": set(),
     "reconcile": set(),
+    "backup": {("namespace:monitoring", 9100)},
+    "backup-base": set(),
+    "backup-prune": set(),
+    "backup-verify": set(),
 }
 PORTS = (104, 443, 2762, 4318, 5432, 8001, 8002, 8080, 9100, 11112)
 
@@ -103,7 +111,7 @@ def test_a_pod_reaches_what_it_needs_and_nothing_else(objects: list[Object], com
         for port in PORTS
         if may(objects, component, "Egress", labels_of(objects, other), port)
     }
-    assert inside == ({("triton", 8001)} if component == "worker" else set())
+    assert inside == ({("triton", 8001), ("gateway", 11112)} if component == "worker" else set())
 
 
 @pytest.mark.parametrize("component", IN)

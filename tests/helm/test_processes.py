@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -21,13 +22,22 @@ from tests.helm_chart import Object, containers, merged, of_kind, pods, rendered
 from tests.server_process import listens
 from tests.tls_files import Authority
 
-ROLES = ("gateway", "worker", "portal")
+ROLES = ("gateway", "worker", "portal", "backup")
 START_S = 120.0
 
 
 @pytest.fixture(scope="module")
 def objects() -> list[Object]:
-    shared = {"storage": {"kind": "claim", "claim": {"accessMode": "ReadWriteMany"}}}
+    shared = {
+        "storage": {"kind": "claim", "claim": {"accessMode": "ReadWriteMany"}},
+        "backup": {"enabled": True, "existingClaim": "backups"},
+        "inference": {"engine": "triton"},
+        "triton": {
+            "enabled": True,
+            "models": ["lung_nodule_ct", "chest_radiograph"],
+            "acceleratorOptions": ["cudnn_conv1d_pad_to_nc1d=1"],
+        },
+    }
     return rendered(merged(values_of("hospital"), shared))
 
 
@@ -96,8 +106,9 @@ def test_the_schema_is_awaited_then_made_and_every_probe_answers(make_pod: Calla
         running["gateway"].running() as gateway,
         running["worker"].running() as worker,
         running["portal"].running() as portal,
+        running["backup"].running() as backup,
     ):
-        processes = {"gateway": gateway, "worker": worker, "portal": portal}
+        processes = {"gateway": gateway, "worker": worker, "portal": portal, "backup": backup}
         for role, pod in running.items():
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
                 await_answer(pod, probe, processes[role])
@@ -108,6 +119,19 @@ def test_the_schema_is_awaited_then_made_and_every_probe_answers(make_pod: Calla
             process.terminate()
             grace_s = running[role].template["spec"]["terminationGracePeriodSeconds"]
             assert process.wait(min(grace_s, 60)) in (0, -15), running[role].log()
+
+
+def test_triton_finds_the_models_that_the_values_name(make_pod: Callable[[str, str], Pod]) -> None:
+    export = make_pod("Deployment/radmeter-triton", "export")
+    ended_well(export, *radmeter(*export.arguments))
+    served = {folder.name.split("-")[0]: folder for folder in export.place("/models").iterdir()}
+    assert set(served) == {"lung_nodule_ct", "chest_radiograph"}
+    form = (served["lung_nodule_ct"] / "config.pbtxt").read_text()
+    assert re.search(r"count: 2\b", form), form
+    assert "cudnn_conv1d_pad_to_nc1d" in form
+    server = make_pod("Deployment/radmeter-triton", "triton")
+    assert "--model-repository=/models" in server.container["args"]
+    assert {"name": "models", "mountPath": "/models", "readOnly": True} in server.container["volumeMounts"]
 
 
 def test_nothing_but_the_mounts_can_be_written(make_pod: Callable[[str, str], Pod]) -> None:

@@ -31,6 +31,7 @@ CONTRADICTIONS: list[tuple[str, Values, str]] = [
     ("region", {"keda": {"minReplicas": 61}}, "keda.minReplicas 61 is more than keda.maxReplicas 60"),
     ("region", {"gateway": {"minAvailable": 6}}, "gateway.minAvailable 6 of 6 replicas: no node"),
     ("region", {"worker": {"minAvailable": 12}}, "worker.minAvailable 12 of 12 replicas"),
+    ("hospital", {"backup": {"enabled": True}}, "backup.enabled needs backup.existingClaim"),
     ("hospital", {"masterKeys": {"existingSecret": "keys"}}, "masterKeys.existingSecret needs masterKeys.files"),
     ("hospital", {"schedules": {"reconcile": {"enabled": True}}}, "needs schedules.reconcile.existingClaim"),
 ]  # fmt: skip

@@ -74,6 +74,10 @@ RADMETER_MASTER_KEYS: {{ printf "/etc/radmeter/keys/%s" (join ",/etc/radmeter/ke
 RADMETER_PORTAL_URL: https://{{ .Values.portal.host }}
 RADMETER_COOKIE_SECURE: "true"
 {{- end }}
+{{- with .Values.heartbeat.minutes }}
+RADMETER_HEARTBEAT_MINUTES: {{ . | toString | quote }}
+RADMETER_HEARTBEAT_TO: {{ $.Values.gateway.plain | ternary (printf "%s-gateway:%v" (include "radmeter.fullname" $) $.Values.gateway.service.port) (printf "tls://%s-gateway:%v" (include "radmeter.fullname" $) $.Values.gateway.service.tlsPort) }}
+{{- end }}
 RADMETER_INFERENCE_ENGINE: {{ .Values.inference.engine }}
 RADMETER_INFERENCE_PROVIDER: {{ .Values.inference.provider }}
 RADMETER_INFERENCE_PRECISION: {{ .Values.inference.precision }}
