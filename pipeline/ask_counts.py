@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -16,7 +15,7 @@ import procrastinate
 from dicom_gateway.archive_match import Match, QueryLimits
 from pipeline import store
 from pipeline.archives import Archive, Source, archive_of
-from pipeline.database import Connection, Database
+from pipeline.database import Connection, Database, database_time
 from pipeline.look_again import look_again
 from pipeline.queue import ARCHIVE_QUEUE
 
@@ -47,7 +46,7 @@ def defer_count(
     queue: procrastinate.App, conn: Connection, tenant: str, study_id: UUID, delay_s: float, attempt: int = 0
 ) -> None:
     """Ask after `delay_s`, in the caller's transaction. May be called again at any time: answers are replaced."""
-    at = datetime.now(UTC) + timedelta(seconds=delay_s)
+    at = database_time(conn, delay_s)
     queue.configure_task(
         "ask_counts", queue=ARCHIVE_QUEUE, lock=f"counts-{study_id}", schedule_at=at, connection=conn
     ).defer(tenant=tenant, study_id=str(study_id), attempt=attempt)

@@ -295,4 +295,5 @@ def _capital(sentence: str) -> str:
 def _record_seen_again(conn: Connection, study: store.StudyRecord, arrival_id: int, at: datetime) -> None:
     """The same instances again: nothing runs, nothing is charged, and the books say so."""
     for product in store.delivered_products(conn, study):
-        meter.record(conn, usage_event(conn, study, product, "seen_again", at, key=f"arrival-{arrival_id}"))
+        event = usage_event(conn, study, product, "seen_again", at, key=f"arrival-{arrival_id}")
+        meter.record(conn, event, received_at=at)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import procrastinate
@@ -13,7 +12,7 @@ from dicom_gateway.peers import Peer
 from dicom_gateway.service_errors import DuplicateTransactionUID, TooManyCommitments
 from dicom_gateway.status import CLASS_INSTANCE_CONFLICT, NO_SUCH_SOP_INSTANCE
 from dicom_gateway.storage_commitment import CommitmentRequest, CommitmentResult, Reference
-from pipeline.database import Connection
+from pipeline.database import Connection, database_time
 from pipeline.queue import ARCHIVE_QUEUE
 
 # By then the peer has taken the report on its own association, or has released that.
@@ -92,7 +91,7 @@ def defer_report(
     delay_s: float = REPORT_AFTER_S,
 ) -> None:
     """Report on an association of our own after `delay_s` unless the peer has the report by then."""
-    at = datetime.now(UTC) + timedelta(seconds=delay_s)
+    at = database_time(conn, delay_s)
     queue.configure_task("report_commitment", queue=ARCHIVE_QUEUE, schedule_at=at, connection=conn).defer(
         tenant=peer.tenant, ae_title=peer.ae_title, transaction_uid=transaction_uid
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -19,10 +20,39 @@ APP_ROLE = "radmeter_app"
 _RECONNECT_S = 5.0
 
 
-def connection_options(lock_timeout_s: float | None = None) -> str:
-    """Of libpq: the role, and how long a statement may wait for a lock."""
+LET_GO_AFTER_S = 60.0
+"""A session that stands idle in a transaction for so long is ended by the database: its process is frozen or its
+machine is gone, and others wait for what it holds. Steps and deliveries of workers have less, see `Settings`."""
+# The same for a machine that is gone, seen from both ends: a lost connection is noticed within a minute.
+_KEEPALIVE = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+_KEEPALIVE_OPTIONS = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+
+
+def connection_options(lock_timeout_s: float | None = None, let_go_after_s: float = LET_GO_AFTER_S) -> str:
+    """Of libpq: the role, how long a statement may wait for a lock, and how long a transaction may stand idle."""
     lock = f" -c lock_timeout={round(lock_timeout_s * 1000)}" if lock_timeout_s is not None else ""
-    return f"-c role={APP_ROLE}{lock}"
+    idle = f" -c idle_in_transaction_session_timeout={round(let_go_after_s * 1000)}"
+    return f"-c role={APP_ROLE}{lock}{idle} {_KEEPALIVE_OPTIONS}"
+
+
+def connection_arguments(
+    lock_timeout_s: float | None = None, let_go_after_s: float = LET_GO_AFTER_S
+) -> dict[str, Any]:
+    """Of psycopg, for every session of a process that serves."""
+    return {"options": connection_options(lock_timeout_s, let_go_after_s), **_KEEPALIVE}
+
+
+def database_time(conn: Connection, in_s: float = 0.0) -> datetime:
+    """The database's clock, the one that all nodes share, or what it will show `in_s` later."""
+    row = conn.execute("SELECT clock_timestamp() + make_interval(secs => %s) AS at", (in_s,)).fetchone()
+    assert row is not None
+    at: datetime = row["at"]
+    return at
 
 
 class Database:
@@ -30,6 +60,7 @@ class Database:
 
     lock_timeout_s: a statement that waits longer for a lock fails; None waits for ever.
     masters: what opens the sealed values in it; None where nothing is sealed.
+    let_go_after_s: a transaction in which nothing has happened for so long is ended by the database.
     """
 
     def __init__(
@@ -40,6 +71,7 @@ class Database:
         connect_timeout_s: float = 5.0,
         lock_timeout_s: float | None = None,
         masters: MasterKeys | None = None,
+        let_go_after_s: float = LET_GO_AFTER_S,
     ) -> None:
         self.url = url
         self.masters = masters
@@ -48,7 +80,7 @@ class Database:
             connection_class=psycopg.Connection[dict[str, Any]],
             kwargs={
                 "row_factory": dict_row,
-                "options": connection_options(lock_timeout_s),
+                **connection_arguments(lock_timeout_s=lock_timeout_s, let_go_after_s=let_go_after_s),
                 "connect_timeout": round(connect_timeout_s),
                 "application_name": "radmeter",
             },
@@ -76,6 +108,11 @@ class Database:
         """
         with self._pool.connection(wait_s) as conn, conn.transaction():
             yield conn
+
+    def now(self) -> datetime:
+        """The database's clock, which decides for all nodes."""
+        with self.system_transaction() as conn:
+            return database_time(conn)
 
     def close(self) -> None:
         self._pool.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from dicom_gateway.decode import decode_image
 from dicom_gateway.decode_errors import DecodeError, DecoderCrashed, DecodeTimedOut, StorageFull
 from pipeline import store
@@ -24,7 +22,7 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
 
     A study that a limit of the contract holds back is not decoded yet: what waits takes no space.
     """
-    held = hold_back(services.database, record, now=datetime.now(UTC))
+    held = hold_back(services.database, record, now=services.database.now())
     if held is not None:
         return held
     study = load_study(services.folders.work_of(record))

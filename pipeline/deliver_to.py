@@ -6,8 +6,10 @@ when the first of them is due; so nothing that waits is ever without a job.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ import psycopg
 
 from dicom_gateway.delivery_outcome import DeliveryOutcome
 from pipeline import deliveries, store
+from pipeline.database import Connection
 from pipeline.destinations import DestinationRecord, find_destination
 from pipeline.errors import StudyNotFound
 from pipeline.send_objects import Sender
@@ -29,6 +32,10 @@ log = logging.getLogger("radmeter.pipeline")
 
 # All of a destination's associations are in use: look again after about this time for each study that waits for it.
 _BUSY_S = 0.5
+# Another job sends this study's objects there. It will be done long before, or its worker is gone and its hold with it.
+_TAKEN_S = 5.0
+# While one object is on its way nothing happens in the transaction that holds the association: a sign of life.
+_SIGN_OF_LIFE_S = 1.0
 
 
 def deliver_to(services: Services, tenant: str, study_id: str, destination: str) -> None:
@@ -50,7 +57,8 @@ def deliver_to(services: Services, tenant: str, study_id: str, destination: str)
     with services.database.transaction(tenant) as slot:
         held = deliveries.hold_slot(slot, job.target, study.id)
         if held is None:
-            return  # another worker is at it, and will see to the rest
+            services.defer_delivery(slot, study, destination, _TAKEN_S)
+            return
         if not held:
             backlog = deliveries.waiting_studies(slot, job.target)
             services.defer_delivery(slot, study, destination, _BUSY_S * random.uniform(1, max(2, backlog)))  # noqa: S311
@@ -58,7 +66,8 @@ def deliver_to(services: Services, tenant: str, study_id: str, destination: str)
         with services.database.transaction(tenant) as conn:
             waiting = deliveries.waiting(conn, study, destination)
         if waiting.due:
-            job.run(waiting.due, calling, is_known=target is not None)
+            with _Hold(slot) as hold:
+                job.run(waiting.due, calling, hold, is_known=target is not None)
     with services.database.transaction(tenant) as conn:
         waiting = deliveries.waiting(conn, study, destination)
     _come_back(services, study, job.target, 0.0 if waiting.due else waiting.next_in_s)
@@ -75,6 +84,35 @@ def _come_back(services: Services, study: StudyRecord, target: DestinationRecord
             services.defer_confirmation(conn, study, target.name, 0)
 
 
+class _Hold:
+    """The association that this job holds, in a transaction that the database ends when nothing happens in it.
+
+    So a worker that is frozen, or whose machine is gone, holds nothing for long; and one that comes back finds out.
+    """
+
+    def __init__(self, slot: Connection) -> None:
+        self._slot = slot
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="delivery-hold", daemon=True)
+
+    def __enter__(self) -> _Hold:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def require(self) -> None:
+        """Raises `psycopg.Error` when the association is not ours any more: others send now."""
+        self._slot.execute("SELECT 1")
+
+    def _keep(self) -> None:
+        with contextlib.suppress(psycopg.Error):
+            while not self._done.wait(_SIGN_OF_LIFE_S):
+                self.require()
+
+
 @dataclass
 class _Job:
     """One run: which study's objects go where, and when it began."""
@@ -84,7 +122,7 @@ class _Job:
     target: DestinationRecord
     started: float = field(default_factory=time.monotonic)
 
-    def run(self, rows: list[Row], calling: str, *, is_known: bool) -> None:
+    def run(self, rows: list[Row], calling: str, hold: _Hold, *, is_known: bool) -> None:
         root = self.services.folders.results
         row_of = {root / row["location"]: row for row in rows}
         if not self.target.enabled or not is_known:
@@ -96,6 +134,7 @@ class _Job:
         open_paths = dict.fromkeys(row_of)
 
         def record(outcome: DeliveryOutcome) -> None:
+            hold.require()
             self.record(row_of[outcome.path], outcome)
             del open_paths[outcome.path]
 

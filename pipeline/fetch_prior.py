@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import procrastinate
@@ -15,7 +14,7 @@ from dicom_gateway.peers import Peer
 from dicom_gateway.retrieved_instances import RetrievedInstances, RetrieveLimits, RetrieveOutcome
 from pipeline import prior_studies, store
 from pipeline.archives import Archive, archive_of
-from pipeline.database import Connection, Database
+from pipeline.database import Connection, Database, database_time
 from pipeline.queue import ARCHIVE_QUEUE
 from pipeline.receive import DatabaseSink
 from pipeline.services import Folders
@@ -37,7 +36,7 @@ def defer_fetch(
     attempt: int = 0,
 ) -> None:
     """Fetch a prior, in the caller's transaction. One at a time for the same prior."""
-    at = datetime.now(UTC) + timedelta(seconds=_DELAYS_S[attempt - 1] if attempt else 0.0)
+    at = database_time(conn, _DELAYS_S[attempt - 1]) if attempt else None
     queue.configure_task(
         "fetch_prior", queue=ARCHIVE_QUEUE, lock=f"prior-{prior_uid}", schedule_at=at, connection=conn
     ).defer(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +12,7 @@ import procrastinate
 from dicom_gateway.archive_match import Match, QueryLimits
 from pipeline import prior_studies, store
 from pipeline.archives import Archive, archive_of
-from pipeline.database import Connection, Database
+from pipeline.database import Connection, Database, database_time
 from pipeline.fetch_prior import defer_fetch
 from pipeline.prior_rule import Candidate, CurrentStudy, PriorsRule, choose_priors
 from pipeline.queue import ARCHIVE_QUEUE
@@ -39,7 +38,7 @@ def defer_priors(
     attempt: int = 0,
 ) -> None:
     """Look for the priors of a routed study, in the caller's transaction. priors: of the rule that routed it."""
-    at = datetime.now(UTC) + timedelta(seconds=_DELAYS_S[attempt - 1] if attempt else 0.0)
+    at = database_time(conn, _DELAYS_S[attempt - 1]) if attempt else None
     queue.configure_task(
         "find_priors", queue=ARCHIVE_QUEUE, lock=f"priors-{study_id}", schedule_at=at, connection=conn
     ).defer(tenant=tenant, study_id=str(study_id), priors=dict(priors), attempt=attempt)

@@ -33,13 +33,16 @@ def record_outcome(
     kind = _KIND.get(study.status)
     if kind is None or unchanged:
         return
-    now = conn.execute("SELECT now() AS now").fetchone()
+    now = conn.execute("SELECT now() AS now, clock_timestamp() AS heard").fetchone()
     assert now is not None
     key = f"r{study.revision}{_again(conn, study)}"
     for product in products_of(conn, study, refused):
-        meter.record(conn, usage_event(conn, study, product, kind, now["now"], key=key))
+        meter.record(
+            conn, usage_event(conn, study, product, kind, now["now"], key=key), received_at=now["heard"]
+        )
     for choice in study.refused_choices:  # their models could not judge what others could
-        meter.record(conn, usage_event(conn, study, choice["product"], "refused", now["now"], key=key))
+        event = usage_event(conn, study, choice["product"], "refused", now["now"], key=key)
+        meter.record(conn, event, received_at=now["heard"])
 
 
 def _again(conn: Connection, study: StudyRecord) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from dicom_gateway.instance_sink import ReceivedInstance, RecordOutcome
-from pipeline.database import connection_options
+from pipeline.database import connection_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ _GROUP_SIZE_MAX = 32
 _RECORD = "SELECT * FROM record_instances(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s, %s, %s::bigint[])"
 # Most senders wait half a minute for an answer: better A700H than none.
 LOCK_TIMEOUT_S = 3.0
+# A receiver that stands still in the middle of a transaction must not hold up the senders of others for longer.
+LET_GO_AFTER_S = 10.0
 
 
 @dataclass
@@ -152,7 +154,7 @@ class GroupCommit:
             self._conn = psycopg.connect(
                 self.url,
                 autocommit=True,
-                options=connection_options(LOCK_TIMEOUT_S),
+                **connection_arguments(lock_timeout_s=LOCK_TIMEOUT_S, let_go_after_s=LET_GO_AFTER_S),
                 connect_timeout=round(self.connect_timeout_s),
                 application_name="radmeter-receive",
                 prepare_threshold=0,

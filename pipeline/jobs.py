@@ -7,7 +7,6 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 import procrastinate
@@ -21,6 +20,7 @@ from pipeline.deliver_to import deliver_to
 from pipeline.fetch_prior import fetch_prior
 from pipeline.find_priors import find_priors
 from pipeline.health_round import look_at_models
+from pipeline.job_fence import FencedJobs
 from pipeline.perform_workitem import perform_workitem
 from pipeline.queue import (
     ARCHIVE_QUEUE,
@@ -37,8 +37,8 @@ from pipeline.work_sources import look_for_work
 
 log = logging.getLogger("radmeter.jobs")
 
-HEARTBEAT_S = 2.0
-STALLED_AFTER_S = 10.0
+# Signs of life within the time after which a worker counts as gone.
+_HEARTBEATS = 5
 _ARCHIVE_CONCURRENCY = 2
 # How soon a study goes on that a limit held back, and how soon a threshold is told: every fifteen seconds.
 _LIMITS_CRON = "* * * * * */15"
@@ -80,6 +80,7 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     app = procrastinate.App(
         connector=PsycopgConnector(conninfo=database_url, kwargs=CONNECTION, min_size=1, max_size=8)
     )
+    app.job_manager = FencedJobs(app.connector)
     # Steps run in threads and put the next job into their own transaction, which wants the synchronous connector.
     queue = deferring_app(database_url)
     services: Services = services_of(queue)
@@ -145,7 +146,7 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     @app.task(name="look_at_limits", queue=ARCHIVE_QUEUE, queueing_lock="look_at_limits")
     def _look_at_limits(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
         for tenant in limit_gate.tenants(services.database):
-            limit_gate.look_at_limits(services.database, queue, tenant, now=datetime.now(UTC))
+            limit_gate.look_at_limits(services.database, queue, tenant, now=services.database.now())
 
     @app.periodic(cron=_HEALTH_CRON)
     @app.task(name="look_at_models", queue=ARCHIVE_QUEUE, queueing_lock="look_at_models")
@@ -153,7 +154,7 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
         for tenant in limit_gate.tenants(services.database):
             if tenant == heartbeat.TENANT:
                 continue  # made-up studies say nothing about a model's patients
-            look_at_models(services.database, tenant, now=datetime.now(UTC))
+            look_at_models(services.database, tenant, now=services.database.now())
 
     @app.task(name="report_commitment", queue=ARCHIVE_QUEUE, retry=_Retry())
     def _report_commitment(tenant: str, ae_title: str, transaction_uid: str) -> None:
@@ -167,11 +168,13 @@ async def run_worker(
     *,
     concurrency: int,
     drain_s: float,
+    takeover_s: float,
     each_minute: Sequence[Callable[[], object]] = (),
     on_stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Work until SIGTERM; a step that is not done within `drain_s` is left to another worker.
 
+    takeover_s: without a sign of life a worker counts as gone, and its jobs are given to others.
     each_minute: what is looked after beside the queues, each by itself, several workers at once or not.
     on_stop: told when the drain begins.
     """
@@ -180,13 +183,13 @@ async def run_worker(
     loop.set_default_executor(ThreadPoolExecutor(concurrency + DELIVERIES_AT_ONCE + _ARCHIVE_CONCURRENCY + 2))
     async with app.open_async():
         beside = (
-            asyncio.create_task(_free_stalled_jobs(app)),
+            asyncio.create_task(_free_stalled_jobs(app, takeover_s)),
             *(asyncio.create_task(_look_each_minute(work)) for work in each_minute),
         )
         workers = [
-            asyncio.create_task(_work_on(app, QUEUE, concurrency, drain_s)),
-            asyncio.create_task(_work_on(app, ARCHIVE_QUEUE, _ARCHIVE_CONCURRENCY, drain_s)),
-            asyncio.create_task(_work_on(app, DELIVERY_QUEUE, DELIVERIES_AT_ONCE, drain_s)),
+            asyncio.create_task(_work_on(app, QUEUE, concurrency, drain_s, takeover_s)),
+            asyncio.create_task(_work_on(app, ARCHIVE_QUEUE, _ARCHIVE_CONCURRENCY, drain_s, takeover_s)),
+            asyncio.create_task(_work_on(app, DELIVERY_QUEUE, DELIVERIES_AT_ONCE, drain_s, takeover_s)),
         ]
 
         def stop() -> None:
@@ -208,13 +211,19 @@ async def run_worker(
                 raise end
 
 
-async def _work_on(app: procrastinate.App, queue: str, concurrency: int, drain_s: float) -> None:
+async def _work_on(
+    app: procrastinate.App,
+    queue: str,
+    concurrency: int,
+    drain_s: float,
+    takeover_s: float,
+) -> None:
     await app.run_worker_async(
         queues=[queue],
         concurrency=concurrency,
         fetch_job_polling_interval=0.5,
-        update_heartbeat_interval=HEARTBEAT_S,
-        stalled_worker_timeout=STALLED_AFTER_S,
+        update_heartbeat_interval=takeover_s / _HEARTBEATS,
+        stalled_worker_timeout=takeover_s,
         shutdown_graceful_timeout=drain_s,
         delete_jobs="successful",
         install_signal_handlers=False,
@@ -230,15 +239,13 @@ async def _look_each_minute(work: Callable[[], object], pause_s: float = 60.0) -
         await asyncio.sleep(pause_s)
 
 
-async def _free_stalled_jobs(app: procrastinate.App) -> None:
+async def _free_stalled_jobs(app: procrastinate.App, takeover_s: float) -> None:
     """Give the jobs of workers that have died back to the queue."""
+    fence = FencedJobs(app.connector)
     while True:
         try:
-            stalled = await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER_S)
-            for job in stalled:
-                if job.id is not None:
-                    log.warning("job_of_a_dead_worker_freed", extra={"job": job.id})
-                    await app.job_manager.retry_job_by_id_async(job.id, retry_at=datetime.now(UTC))
+            for job in await fence.free_stalled_jobs(takeover_s):
+                log.warning("job_of_a_dead_worker_freed", extra={"job": job})
         except procrastinate.exceptions.ConnectorException:
             log.exception("stalled_jobs_not_checked")
-        await asyncio.sleep(STALLED_AFTER_S / 2)
+        await asyncio.sleep(takeover_s / _HEARTBEATS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import procrastinate
 from pydicom.uid import generate_uid
@@ -22,7 +22,7 @@ from dicom_gateway.dicomweb_client import DicomWebServer
 from dicom_gateway.workitem import Input, State
 from pipeline import peers, prior_studies, retry, store, workitem_follow, workitem_store
 from pipeline.archives import Archive, archive_of
-from pipeline.database import Connection, Database
+from pipeline.database import Connection, Database, database_time
 from pipeline.errors import NothingWaits
 from pipeline.fetch_prior import retrieve
 from pipeline.order_study import order_study
@@ -68,7 +68,7 @@ def defer_perform(
 ) -> None:
     """Perform it in the caller's transaction's wake. at: not before."""
     if attempt:
-        at = datetime.now(UTC) + timedelta(seconds=DELAYS_S[attempt - 1])
+        at = database_time(conn, DELAYS_S[attempt - 1])
     queue.configure_task(
         "perform_workitem", queue=ARCHIVE_QUEUE, lock=f"workitem-{uid}", schedule_at=at, connection=conn
     ).defer(tenant=tenant, uid=uid, attempt=attempt)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import procrastinate
 from procrastinate import SyncPsycopgConnector
 
-from pipeline.database import APP_ROLE, Connection
+from pipeline.database import Connection, connection_arguments, database_time
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.urgency import Priority, TimeWindow
@@ -19,7 +19,7 @@ ARCHIVE_QUEUE = "archives"
 """Questions to other machines, which may be slow: they hold up no step of a study."""
 # Apart from the steps, so that destinations that do not answer take no step's place.
 DELIVERY_QUEUE = "deliveries"
-CONNECTION = {"options": f"-c role={APP_ROLE}", "application_name": "radmeter-queue"}
+CONNECTION = {**connection_arguments(), "application_name": "radmeter-queue"}
 
 
 # A job of a higher number is taken first. Nobody knows yet how urgent a study is that was not routed, and what comes
@@ -48,10 +48,12 @@ def step_at(study: StudyRecord, now: datetime) -> datetime | None:
 
 def defer_step(app: procrastinate.App, conn: Connection, study: StudyRecord, delay_s: float = 0.0) -> None:
     """Put the study's next step into the queue, not before `delay_s`, in the caller's transaction."""
-    now = datetime.now(UTC)
-    at = step_at(study, now)
-    if delay_s > 0:
-        at = max(at or now, now + timedelta(seconds=delay_s))
+    at = None
+    if study.run_window is not None or delay_s > 0:
+        now = database_time(conn)
+        at = step_at(study, now)
+        if delay_s > 0:
+            at = max(at or now, now + timedelta(seconds=delay_s))
     app.configure_task(
         "take_step",
         queue=QUEUE,
@@ -66,7 +68,7 @@ def defer_assembly(
     app: procrastinate.App, conn: Connection, tenant: str, arrival_id: int, delay_s: float
 ) -> None:
     """Look after `delay_s` whether the arrival has fallen silent, in the caller's transaction."""
-    at = datetime.now(UTC) + timedelta(seconds=delay_s)
+    at = database_time(conn, delay_s) if delay_s > 0 else None
     app.configure_task(
         "assemble", queue=QUEUE, priority=_ASSEMBLY_PRIORITY, schedule_at=at, connection=conn
     ).defer(tenant=tenant, arrival_id=arrival_id)
@@ -76,7 +78,7 @@ def defer_delivery(
     app: procrastinate.App, conn: Connection, study: StudyRecord, destination: str, delay_s: float
 ) -> None:
     """Send what waits for the destination after `delay_s`, in the caller's transaction."""
-    at = datetime.now(UTC) + timedelta(seconds=delay_s) if delay_s > 0 else None
+    at = database_time(conn, delay_s) if delay_s > 0 else None
     app.configure_task("deliver", queue=DELIVERY_QUEUE, schedule_at=at, connection=conn).defer(
         tenant=study.tenant, study_id=str(study.id), destination=destination
     )
@@ -92,7 +94,7 @@ def defer_confirmation(
     pauses_s: tuple[float, ...],
 ) -> None:
     """Ask the destination after a while what it keeps; `attempt` counts from 0."""
-    at = datetime.now(UTC) + timedelta(seconds=pauses_s[attempt])
+    at = database_time(conn, pauses_s[attempt])
     app.configure_task("confirm", queue=ARCHIVE_QUEUE, schedule_at=at, connection=conn).defer(
         tenant=study.tenant, study_id=str(study.id), destination=destination, attempt=attempt
     )

@@ -26,6 +26,8 @@ _STORE_ATTEMPTS_MAX = 10_000
 # What may pass by itself: disk full, database gone, out of memory; a step that took its worker
 # down with it counts too.
 ATTEMPTS_MAX = 6
+# The database has ended our transaction because nothing happened in it: this process stood still for a while.
+_LetGo = psycopg.errors.IdleInTransactionSessionTimeout
 _DELAY_S_MIN = 2.0
 _DELAY_S_MAX = 60.0
 
@@ -36,7 +38,7 @@ def decide(error: BaseException, attempts: int) -> RetryDecision | None:
         return _decision(attempts, _COMMITMENT_ATTEMPTS_MAX, _COMMITMENT_DELAY_S_MAX)
     if isinstance(error, StoreNotReady):
         return _decision(attempts, _STORE_ATTEMPTS_MAX, _DELAY_S_MAX)
-    if isinstance(error, OSError | MemoryError | ReportError | psycopg.OperationalError):
+    if isinstance(error, OSError | MemoryError | ReportError | psycopg.OperationalError | _LetGo):
         return _decision(attempts, ATTEMPTS_MAX, _DELAY_S_MAX)
     return None
 

@@ -24,7 +24,7 @@ from dicom_gateway.receiver_processes import ReceiverProcesses
 from dicom_gateway.tls import ClientCertificate, TLSContexts, TLSFiles, TLSProfile, secure_as_server
 from pipeline import audit
 from pipeline.database import Database
-from pipeline.group_commit import LOCK_TIMEOUT_S
+from pipeline.group_commit import LET_GO_AFTER_S, LOCK_TIMEOUT_S
 from pipeline.queue import deferring_app
 from pipeline.receive import DatabaseSink
 from pipeline.service_desk import DatabaseServiceDesk
@@ -80,7 +80,12 @@ def readiness(
 def run_receiver(settings: Settings, control: socket.socket) -> None:
     """Live the associations that the accept process hands over, until it lets go."""
     pool_size_max = max(2, min(settings.associations_max, 8))
-    database = Database(settings.database_url, pool_size_max=pool_size_max, lock_timeout_s=LOCK_TIMEOUT_S)
+    database = Database(
+        settings.database_url,
+        pool_size_max=pool_size_max,
+        lock_timeout_s=LOCK_TIMEOUT_S,
+        let_go_after_s=LET_GO_AFTER_S,
+    )
     queue = deferring_app(settings.database_url)
     metrics = Metrics()
     sink = DatabaseSink(database, queue, metrics.observe_instance, metrics.observe_alert)

@@ -51,6 +51,7 @@ def run_worker(settings: Settings) -> None:
                 app,
                 concurrency=settings.worker_concurrency,
                 drain_s=settings.drain_s,
+                takeover_s=settings.takeover_s,
                 each_minute=(
                     wiring.billing_round(settings),
                     wiring.work_list_round(settings),

@@ -49,6 +49,11 @@ class Settings(
     worker_concurrency: int = setting(
         2, "WORKER_CONCURRENCY", "Steps that one worker process runs at a time."
     )
+    takeover_s: float = setting(
+        10.0,
+        "TAKEOVER_S",
+        "Seconds without a sign of life after which a worker's work is given to others; the same for all.",
+    )
     drain_s: float = setting(
         30.0, "DRAIN_S", "Grace after SIGTERM for associations and steps in progress, in seconds."
     )
@@ -59,6 +64,8 @@ class Settings(
             part.check(self)
         if not 1 <= self.worker_concurrency <= 64:
             raise SettingInvalid("worker_concurrency", str(self.worker_concurrency), "1 to 64")
+        if not 2 <= self.takeover_s <= 600:
+            raise SettingInvalid("takeover_s", str(self.takeover_s), "2 to 600 seconds")
         try:
             _ = self.engine_choice
         except EngineNotPossible as error:

@@ -19,7 +19,7 @@ from pipeline.ask_counts import defer_count
 from pipeline.audit_message import AuditSource
 from pipeline.audit_syslog import SyslogServer, send_round
 from pipeline.confirm_delivery import PAUSES_S
-from pipeline.database import Database
+from pipeline.database import LET_GO_AFTER_S, Database
 from pipeline.errors import AuditServerInvalid, MailServerInvalid
 from pipeline.find_priors import defer_priors
 from pipeline.jobs import DELIVERIES_AT_ONCE
@@ -51,8 +51,13 @@ def folders(settings: Settings, metrics: Metrics | None = None) -> Folders:
     return made
 
 
-def database(settings: Settings, *, pool_size_max: int) -> Database:
-    return Database(settings.database_url, pool_size_max=pool_size_max, masters=master_keys(settings))
+def database(settings: Settings, *, pool_size_max: int, let_go_after_s: float = LET_GO_AFTER_S) -> Database:
+    return Database(
+        settings.database_url,
+        pool_size_max=pool_size_max,
+        let_go_after_s=let_go_after_s,
+        masters=master_keys(settings),
+    )
 
 
 def master_keys(settings: Settings) -> MasterKeys | None:
@@ -69,14 +74,12 @@ def billing_round(settings: Settings) -> Callable[[], object]:
     pool = database(settings, pool_size_max=4)
     settled_at = datetime.min.replace(tzinfo=UTC)
 
-    def clock() -> datetime:
-        return datetime.now(UTC)
-
     def look_after() -> None:
         nonlocal settled_at
-        run_rails(pool.transaction, stripe_api_key=settings.stripe_api_key, clock=clock)
-        if clock() - settled_at >= SETTLE_EVERY:
-            settled_at = clock()
+        run_rails(pool.transaction, stripe_api_key=settings.stripe_api_key, clock=pool.now)
+        now = pool.now()
+        if now - settled_at >= SETTLE_EVERY:
+            settled_at = now
             settle_every_tenant(pool.transaction, now=settled_at)
 
     return look_after
@@ -122,7 +125,7 @@ def heartbeat_round(settings: Settings) -> Callable[[], object]:
 def work_list_round(settings: Settings) -> Callable[[], object]:
     """What a worker does each minute for the work list, see `pipeline.work_list.look_after`."""
     pool = database(settings, pool_size_max=1)
-    return lambda: work_list.look_after(pool, now=datetime.now(UTC))
+    return lambda: work_list.look_after(pool, now=pool.now())
 
 
 def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Services:
@@ -133,7 +136,11 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
 
     return Services(
         # A delivery holds one connection while it sends and needs another to store each answer.
-        database=database(settings, pool_size_max=settings.worker_concurrency + 2 * DELIVERIES_AT_ONCE + 2),
+        database=database(
+            settings,
+            pool_size_max=settings.worker_concurrency + 2 * DELIVERIES_AT_ONCE + 2,
+            let_go_after_s=settings.takeover_s,
+        ),
         folders=folders(settings, metrics),
         scheduler=Scheduler(
             make_endpoint(settings.engine_choice, metrics),
