@@ -28,12 +28,12 @@ class Pacs:
 
     @classmethod
     @contextmanager
-    def listening(cls) -> Iterator[Pacs]:
+    def listening(cls, host: str = "127.0.0.1") -> Iterator[Pacs]:
         made = cls()
         entity = AE(ae_title="PACS")
         entity.supported_contexts = AllStoragePresentationContexts
         handlers = [(evt.EVT_C_STORE, made.store)]
-        listener = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        listener = entity.start_server((host, 0), block=False, evt_handlers=handlers)
         made.port = listener.socket.getsockname()[1]
         yield made
         made.release.set()

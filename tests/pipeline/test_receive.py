@@ -56,7 +56,7 @@ class TestRecord:
         (job,) = clinic.jobs("assemble")
         assert job["args"]["tenant"] == ALPHA
         # It looks at once, to ask the sender's archive, and nobody else's instances start a second one.
-        assert clinic.rows("SELECT extract(epoch FROM %s - now()) AS s", job["scheduled_at"])[0]["s"] < 1
+        assert job["scheduled_at"] is None
         clinic.receive(make_instance(number=2))
         assert len(clinic.jobs("assemble")) == 1
 

@@ -66,6 +66,7 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "session_idle_minutes": "15",
         "audit_syslog": "tls://audit.hospital.test:6514",
         "cookie_secure": "true",
+        "takeover_s": "20.0",
         "drain_s": "2.5",
         "stripe_api_key": "sk_test_1",
         "stripe_webhook_secrets": "whsec_1,whsec_2",

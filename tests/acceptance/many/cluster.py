@@ -1,0 +1,272 @@
+"""Gateways, workers and a portal as processes of their own, on machines of their own where the system allows, with one
+PostgreSQL between them. What ends by itself is started again, as Kubernetes would."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from billing import store as billing_store
+from dicom_gateway.deliver_dimse import echo
+from dicom_gateway.scu_association import Destination
+from pipeline import peers
+from pipeline.migrations import migrate
+from server.installation import FIRST_TENANT, create_tenant, owner_connection
+from tests.acceptance.many.network import Network
+from tests.acceptance.many.postgres import Postgres
+from tests.acceptance.pacs import Pacs
+from tests.conftest import ROOT
+from tests.ports import free_port
+from tests.server_process import radmeter
+
+MODEL = "chest_radiograph"
+CONTRACT = (ROOT / "examples/contract_per_case.yaml").read_text().replace("lung_nodule_ct", MODEL)
+TAKEOVER_S = 5.0
+_ECHO_S = 60.0
+
+
+@dataclass
+class Node:
+    """One process of `radmeter serve --role` and what it started. prefix: what puts it on its machine."""
+
+    name: str
+    role: str
+    address: str
+    port: int
+    folder: Path
+    environment: dict[str, str]
+    prefix: list[str] = field(default_factory=list)
+    code: Path = ROOT
+    process: subprocess.Popen[bytes] | None = None
+    starts: int = 0
+    is_wanted: bool = True
+    exits: list[int] = field(default_factory=list)
+
+    def start(self) -> None:
+        self.is_wanted = True
+        self.starts += 1
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self.prefix, sys.executable, "-m", "server", "serve", "--role", self.role],
+                cwd=self.folder,
+                env=self.environment | {"PYTHONPATH": str(self.code), "TMPDIR": str(self.folder)},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def log_path(self) -> Path:
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    @property
+    def destination(self) -> Destination:
+        return Destination(self.address, self.port, "RADMETER", "PACS", dimse_timeout_s=30)
+
+    def tree(self) -> list[psutil.Process]:
+        """The process and its children, receivers say."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if self.process is not None and self.process.poll() is None:
+                parent = psutil.Process(self.process.pid)
+                return [parent, *parent.children(recursive=True)]
+        return []
+
+    def signal(self, number: int) -> None:
+        for process in self.tree():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def kill(self) -> None:
+        """As if its machine lost power; the caretaker starts it again."""
+        victims = self.tree()
+        self.signal(signal.SIGKILL)
+        psutil.wait_procs(victims, 10)
+
+    def stop(self, timeout_s: float = 60.0) -> int:
+        """SIGTERM to the role's process, and nobody starts it again; returns the exit code."""
+        assert self.process is not None
+        self.is_wanted = False
+        self.process.terminate()
+        return self.process.wait(timeout_s)
+
+
+@dataclass
+class Cluster:
+    """options: settings of every node by their variable without prefix."""
+
+    sandbox: Path
+    network: Network
+    postgres: Postgres
+    pacs: Pacs
+    options: dict[str, str] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    @contextmanager
+    def running(
+        cls, *, gateways: int, workers: int, portal: bool = True, code: Path = ROOT, **options: str
+    ) -> Iterator[Cluster]:
+        sandbox = Path(tempfile.mkdtemp(prefix="radmeter-many-"))
+        with (
+            Network.made() as network,
+            Pacs.listening("0.0.0.0" if network.is_apart else "127.0.0.1") as pacs,
+        ):
+            postgres = Postgres(sandbox / "postgres", network.host, free_port())
+            cluster = cls(sandbox, network, postgres, pacs, options)
+            caretaker = threading.Thread(target=cluster._look_after, daemon=True)
+            try:
+                if code == ROOT:
+                    cluster.prepare()
+                else:
+                    cluster.prepare_with(code)
+                for role, count in (("gateway", gateways), ("worker", workers), ("portal", int(portal))):
+                    for number in range(1, count + 1):
+                        cluster.add(role, f"{role}-{number}", code)
+                caretaker.start()
+                cluster.wait_until_up()
+                yield cluster
+            finally:
+                cluster._ended.set()
+                if caretaker.is_alive():
+                    caretaker.join()
+                for node in cluster.nodes:
+                    node.signal(signal.SIGCONT)
+                    node.kill()
+                postgres.stop()
+                shutil.rmtree(sandbox, ignore_errors=True)
+
+    def prepare(self) -> None:
+        migrate(self.url)
+        self.fill()
+
+    def prepare_with(self, code: Path) -> None:
+        """Migrate as another version of the code does."""
+        environment = self.environment_of("migrate") | {"PYTHONPATH": str(code)}
+        done = radmeter(["migrate"], environment, self.sandbox)
+        assert done.returncode == 0, done.stderr
+        self.fill()
+
+    def fill(self) -> None:
+        """A tenant with the light model, a contract for it, and the PACS that sends and gets results."""
+        with owner_connection(self.url) as conn:
+            create_tenant(conn, FIRST_TENANT, "Default", "RADMETER")
+            conn.execute("UPDATE tenant SET models = ARRAY[%s]", (MODEL,))
+            billing_store.add_contract(conn, FIRST_TENANT, CONTRACT)
+            peers.save_peer(
+                conn,
+                FIRST_TENANT,
+                ae_title="PACS",
+                host=self.network.host,
+                port=self.pacs.port,
+                quiet_time_s=2.0,
+            )
+
+    def add(self, role: str, name: str, code: Path = ROOT, **options: str) -> Node:
+        """A further node; it is started, not waited for. options: further settings, or whole variables."""
+        address, prefix = self.network.join()
+        port = free_port()
+        environment = self.environment_of(name) | {
+            "RADMETER_DICOM_HOST": address,
+            "RADMETER_DICOM_PORT": str(port),
+            "RADMETER_HTTP_HOST": address,
+            "RADMETER_HTTP_PORT": str(port),
+            **{key if key.startswith("LD_") else f"RADMETER_{key}": value for key, value in options.items()},
+        }
+        node = Node(name, role, address, port, self.sandbox / name, environment, prefix, code)
+        node.start()
+        self.nodes.append(node)
+        return node
+
+    def environment_of(self, name: str) -> dict[str, str]:
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("RADMETER_")}
+        ours = {
+            "RADMETER_DATABASE_URL": self.url,
+            "RADMETER_DATA": str(self.sandbox / "shared"),
+            "RADMETER_INFERENCE_THREADS": "1",
+            "RADMETER_WORKER_CONCURRENCY": "1",
+            "RADMETER_RECEIVER_PROCESSES": "1",
+            "RADMETER_ASSOCIATIONS_PER_HOST_MAX": "64",
+            "RADMETER_TAKEOVER_S": str(TAKEOVER_S),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+        }
+        return inherited | ours | {f"RADMETER_{key}": value for key, value in self.options.items()}
+
+    @property
+    def url(self) -> str:
+        return self.postgres.url
+
+    def of(self, role: str) -> list[Node]:
+        return [node for node in self.nodes if node.role == role and node.is_wanted]
+
+    def wait_until_up(self, timeout_s: float = 180.0) -> None:
+        for node in self.nodes:
+            if node.is_wanted:
+                self.wait(lambda node=node: self.is_up(node), timeout_s, f"{node.name} is up")  # type: ignore[misc]
+
+    @staticmethod
+    def is_up(node: Node) -> bool:
+        if node.role == "gateway":
+            return echo(node.destination) is None
+        if node.role == "portal":
+            with contextlib.suppress(httpx.HTTPError):
+                return httpx.get(f"http://{node.address}:{node.port}/readyz", timeout=10).status_code == 200
+            return False
+        return node.log.count("worker_started") >= node.starts
+
+    def wait(self, claim: Callable[[], bool], timeout_s: float, what: str) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not claim():
+            assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}\n{self.logs()}"
+            time.sleep(0.2)
+
+    def logs(self, lines: int = 12) -> str:
+        return "\n".join(
+            f"--- {node.name}\n" + "\n".join(node.log.splitlines()[-lines:]) for node in self.nodes
+        )
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """As the owner of the schema; while the database is away it is waited for."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with owner_connection(self.url) as conn:
+                    return conn.execute(query, values).fetchall()
+            except Exception:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.3)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return radmeter(arguments, self.environment_of("command"), self.sandbox)
+
+    def _look_after(self) -> None:
+        """Start again what has ended and is wanted."""
+        while not self._ended.wait(0.3):
+            for node in list(self.nodes):
+                code = node.process.poll() if node.process is not None else None
+                if code is not None and node.is_wanted:
+                    node.exits.append(code)
+                    time.sleep(0.5)
+                    node.start()
