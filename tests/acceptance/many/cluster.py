@@ -150,9 +150,11 @@ class Cluster:
                 cluster._ended.set()
                 if caretaker.is_alive():
                     caretaker.join()
-                for node in cluster.nodes:
-                    node.signal(signal.SIGCONT)
-                    node.kill()
+                trees = [process for node in cluster.nodes for process in node.tree()]
+                for process in trees:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
+                psutil.wait_procs(trees, 20)
                 postgres.stop()
                 shutil.rmtree(sandbox, ignore_errors=True)
 
@@ -252,7 +254,7 @@ class Cluster:
         while True:
             try:
                 with owner_connection(self.url) as conn:
-                    return conn.execute(query, values).fetchall()
+                    return conn.execute(query, values or None).fetchall()
             except Exception:
                 if time.monotonic() > deadline:
                     raise

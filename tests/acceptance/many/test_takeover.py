@@ -1,0 +1,147 @@
+"""A worker that stands still, or whose machine is cut off: others take its work over in bounded time, and when it is
+back it neither delivers nor bills what they have done."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from server.installation import owner_connection
+from tests.acceptance.many.cluster import TAKEOVER_S, Cluster, Node
+from tests.acceptance.many.load import Study, make_studies, require_sound, send_study, wait_until_finished
+
+# As docs/many_machines.md has it, and the same again for a machine that does much else.
+BOUND_S = 2 * (1.2 * TAKEOVER_S + 6)
+
+
+def node_of_session(cluster: Cluster, query: str) -> Node | None:
+    """The worker whose session `query` finds: client_addr, client_port of pg_stat_activity."""
+    for row in cluster.rows(query):
+        for node in cluster.of("worker"):
+            if cluster.network.is_apart:
+                if str(row["client_addr"]) == node.address:
+                    return node
+            elif row["client_port"] in {c.laddr.port for p in node.tree() for c in p.net_connections()}:
+                return node
+    return None
+
+
+HOLDS_A_DELIVERY = """SELECT DISTINCT a.client_addr, a.client_port FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND a.application_name = 'radmeter'"""
+WAITS_FOR_A_STUDY = """SELECT client_addr, client_port FROM pg_stat_activity
+    WHERE application_name = 'radmeter' AND wait_event_type = 'Lock' AND query LIKE '%FROM study %FOR UPDATE%'"""
+
+
+def sent(cluster: Cluster, folder: Path) -> Study:
+    (study,) = make_studies(folder, random.SystemRandom().randrange(10_000, 1_000_000), 1)
+    problems: list[str] = []
+    send_study(cluster, study, random.Random(1), problems)
+    assert problems == []
+    return study
+
+
+@contextmanager
+def in_the_middle_of_its_delivery(cluster: Cluster, folder: Path) -> Iterator[tuple[Study, Node]]:
+    """The PACS has one of two objects and keeps the sender of the second waiting; at the end it answers."""
+    pacs = cluster.pacs
+    pacs.held.clear()
+    pacs.release.clear()
+    (study,) = make_studies(folder, random.SystemRandom().randrange(10_000, 1_000_000), 1)
+    pacs.hold = study.uid
+    send_study(cluster, study, random.Random(1), [])
+    try:
+        assert pacs.held.wait(120), cluster.logs()
+        node = node_of_session(cluster, HOLDS_A_DELIVERY)
+        assert node is not None
+        yield study, node
+    finally:
+        pacs.hold = ""
+        pacs.release.set()
+
+
+@contextmanager
+def about_to_commit_a_step(cluster: Cluster, folder: Path) -> Iterator[tuple[Study, Node]]:
+    """Its work is done and it waits for the study's row; at the end it gets the row, and has no strength to go on."""
+    study = sent(cluster, folder)
+    with owner_connection(cluster.url) as conn:
+        while not conn.execute(
+            "SELECT 1 FROM study WHERE study_instance_uid = %s AND status = 'decoded' FOR UPDATE",
+            (study.uid,),
+        ).fetchone():
+            conn.rollback()
+            time.sleep(0.02)
+        node = None
+        deadline = time.monotonic() + 120
+        while node is None:
+            assert time.monotonic() < deadline, cluster.logs()
+            node = node_of_session(cluster, WAITS_FOR_A_STUDY)
+        yield study, node
+        conn.rollback()
+
+
+def freeze(_cluster: Cluster, node: Node) -> None:
+    node.signal(signal.SIGSTOP)
+    for process in node.tree():
+        assert process.status() == psutil.STATUS_STOPPED
+
+
+def thaw(_cluster: Cluster, node: Node) -> None:
+    node.signal(signal.SIGCONT)
+
+
+def cut_off(cluster: Cluster, node: Node) -> None:
+    if not cluster.network.is_apart:
+        pytest.skip("no network namespaces here: a machine cannot be cut off")
+    cluster.network.cut_off(node.address, True)
+
+
+def join_again(cluster: Cluster, node: Node) -> None:
+    cluster.network.cut_off(node.address, False)
+
+
+@pytest.mark.parametrize(
+    ("moment", "harm", "mend"),
+    [
+        (in_the_middle_of_its_delivery, freeze, thaw),
+        (in_the_middle_of_its_delivery, cut_off, join_again),
+        (about_to_commit_a_step, freeze, thaw),
+    ],
+    ids=["frozen while it delivers", "cut off while it delivers", "frozen while it commits"],
+)
+def test_others_take_over_in_time_and_who_comes_back_does_nothing_again(
+    cluster: Cluster,
+    tmp_path: Path,
+    moment: Callable[..., Iterator[tuple[Study, Node]]],
+    harm: Callable[[Cluster, Node], None],
+    mend: Callable[[Cluster, Node], None],
+) -> None:
+    with moment(cluster, tmp_path) as (study, node):
+        exits = len(node.exits)
+        harm(cluster, node)
+        began = time.monotonic()
+    try:
+        cluster.wait(
+            lambda: cluster.rows(
+                "SELECT status FROM study WHERE study_instance_uid = %s", study.uid
+            )[0]["status"] == "delivered", BOUND_S + 30, "others have delivered it",
+        )  # fmt: skip
+        taken_s = time.monotonic() - began
+        before = list(cluster.pacs.received[study.uid])
+    finally:
+        mend(cluster, node)
+    # It goes on with what it was at: a job that is another's by now, over connections that the database has ended.
+    time.sleep(TAKEOVER_S)
+    assert cluster.pacs.received[study.uid] == before, "it sent again what others had delivered"
+    assert taken_s < BOUND_S, f"taken over after {taken_s:.1f} s"
+    wait_until_finished(cluster, [study], 60)
+    require_sound(cluster, [study])
+    # It serves on, or ended by itself because it counts as gone, and was started again.
+    cluster.wait(lambda: bool(node.tree()), 30, f"{node.name} runs")
+    assert all(code >= 0 for code in node.exits[exits:])
