@@ -36,7 +36,7 @@ def node_of_session(cluster: Cluster, query: str) -> Node | None:
 HOLDS_A_DELIVERY = """SELECT DISTINCT a.client_addr, a.client_port FROM pg_locks l JOIN pg_stat_activity a USING (pid)
     WHERE l.locktype = 'advisory' AND a.application_name = 'radmeter'"""
 WAITS_FOR_A_STUDY = """SELECT client_addr, client_port FROM pg_stat_activity
-    WHERE application_name = 'radmeter' AND wait_event_type = 'Lock' AND query LIKE '%FROM study %FOR UPDATE%'"""
+    WHERE application_name = 'radmeter' AND wait_event_type = 'Lock'"""
 
 
 def sent(cluster: Cluster, folder: Path) -> Study:
@@ -67,8 +67,8 @@ def in_the_middle_of_its_delivery(cluster: Cluster, folder: Path) -> Iterator[tu
 
 
 @contextmanager
-def about_to_commit_a_step(cluster: Cluster, folder: Path) -> Iterator[tuple[Study, Node]]:
-    """Its work is done and it waits for the study's row; at the end it gets the row, and has no strength to go on."""
+def in_a_transaction_of_a_step(cluster: Cluster, folder: Path) -> Iterator[tuple[Study, Node]]:
+    """It waits for the study's row; at the end it gets the row, and cannot go on."""
     study = sent(cluster, folder)
     with owner_connection(cluster.url) as conn:
         while not conn.execute(
@@ -111,9 +111,9 @@ def join_again(cluster: Cluster, node: Node) -> None:
     [
         (in_the_middle_of_its_delivery, freeze, thaw),
         (in_the_middle_of_its_delivery, cut_off, join_again),
-        (about_to_commit_a_step, freeze, thaw),
+        (in_a_transaction_of_a_step, freeze, thaw),
     ],
-    ids=["frozen while it delivers", "cut off while it delivers", "frozen while it commits"],
+    ids=["frozen while it delivers", "cut off while it delivers", "frozen in a transaction"],
 )
 def test_others_take_over_in_time_and_who_comes_back_does_nothing_again(
     cluster: Cluster,
