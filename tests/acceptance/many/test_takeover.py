@@ -86,10 +86,13 @@ def in_a_transaction_of_a_step(cluster: Cluster, folder: Path) -> Iterator[tuple
         conn.rollback()
 
 
-def freeze(_cluster: Cluster, node: Node) -> None:
+def freeze(cluster: Cluster, node: Node) -> None:
     node.signal(signal.SIGSTOP)
-    for process in node.tree():
-        assert process.status() == psutil.STATUS_STOPPED
+    cluster.wait(
+        lambda: all(one.status() == psutil.STATUS_STOPPED for one in node.tree()),
+        10,
+        f"{node.name} stands still",
+    )
 
 
 def thaw(_cluster: Cluster, node: Node) -> None:
