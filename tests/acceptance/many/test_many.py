@@ -14,8 +14,8 @@ import pytest
 from tests.acceptance.many.cluster import Cluster
 from tests.acceptance.many.load import Senders, make_studies, require_sound, wait_until_finished
 
-SEED = int(os.environ.get("RADMETER_MANY_SEED", "0")) or random.SystemRandom().randrange(1, 100_000)
-SOAK_S = float(os.environ.get("RADMETER_MANY_SOAK_S", "1200"))
+SEED = int(os.environ.get("MANY_SEED", "0")) or random.SystemRandom().randrange(1, 100_000)
+SOAK_S = float(os.environ.get("MANY_SOAK_S", "1200"))
 
 
 def say(words: str) -> None:
@@ -36,7 +36,7 @@ def harm(cluster: Cluster, kind: str, rng: random.Random) -> str:
 
 def test_killed_at_random_they_lose_nothing_and_do_nothing_twice(cluster: Cluster, tmp_path: Path) -> None:
     """Six studies, half of each by one gateway and half by another, and six deaths."""
-    say(f"RADMETER_MANY_SEED={SEED}")
+    say(f"MANY_SEED={SEED}")
     rng = random.Random(SEED)
     studies = make_studies(tmp_path, SEED, 6)
     senders = Senders(cluster, studies, SEED, pause_s=1.0).start()
@@ -53,7 +53,7 @@ def test_killed_at_random_they_lose_nothing_and_do_nothing_twice(cluster: Cluste
 @pytest.mark.soak
 def test_killed_at_random_for_twenty_minutes(tmp_path: Path) -> None:
     """Deaths of one or two at a time while studies come without end; the books are compared each time all is done."""
-    say(f"RADMETER_MANY_SEED={SEED} RADMETER_MANY_SOAK_S={SOAK_S:g}")
+    say(f"MANY_SEED={SEED} MANY_SOAK_S={SOAK_S:g}")
     rng, deaths, number = random.Random(SEED), Counter[str](), 0
     until = time.monotonic() + SOAK_S
     all_studies = []
