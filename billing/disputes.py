@@ -141,6 +141,11 @@ def list_disputes(conn: Connection, tenant: str, statement_id: int | None = None
     return _find(conn, tenant, statement_id=statement_id)
 
 
+def studies_in_dispute(conn: Connection, tenant: str) -> list[str]:
+    """The studies that statements with an open dispute charge: their evidence is still asked for."""
+    return [row["study_ref"] for row in rows(conn, "studies_in_dispute", {"tenant": tenant})]
+
+
 def disputed_amount(conn: Connection, tenant: str, statement_id: int) -> Money:
     """What of a statement is in open disputes, tax included; all else of it stays payable."""
     currency = store.get_statement(conn, tenant, statement_id).currency

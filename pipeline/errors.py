@@ -188,3 +188,15 @@ class SchemaTooNew(PipelineError):
             f"the database's schema is too new for this version: {name} took away what it reads. Migrate and start "
             "with the version that did that, or a newer one"
         )
+
+
+class RetentionPolicyInvalid(PipelineError):
+    """A retention policy contradicts itself."""
+
+
+class HoldUnclear(PipelineError):
+    """A legal hold does not say what it holds, or why."""
+
+
+class HoldNotFound(PipelineError):
+    """No hold of this number is in force for this tenant."""

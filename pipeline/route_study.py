@@ -20,6 +20,7 @@ from pipeline.model_pause import MODEL_PAUSED, paused_products
 from pipeline.models_for_study import ModelsForStudy, in_force, is_trial, trial_of
 from pipeline.prior_rule import PriorsRule
 from pipeline.refused_choices import refuse_choices
+from pipeline.retention import require_images
 from pipeline.route import Route, choose
 from pipeline.route_rules import Routing, early_rules, route_by_rules
 from pipeline.rule_errors import EvaluationTooLong
@@ -72,6 +73,7 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
             "INSTANCES_IN_CONFLICT",
             "Every instance that came carries a SOP Instance UID that was received before in another study.",
         )
+    require_images(services, record, rows)
     with services.folders.instances_at_hand(record.tenant, rows):
         inspected = _inspect(services, rows)
     study = inspected.study

@@ -58,6 +58,7 @@ def run_worker(settings: Settings) -> None:
                     wiring.audit_round(settings),
                     erasure_round(settings),
                     wiring.heartbeat_round(settings),
+                    wiring.retention_round(settings),
                 ),
                 on_stop=is_draining.set,
             )

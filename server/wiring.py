@@ -23,9 +23,11 @@ from pipeline.database import LET_GO_AFTER_S, Database
 from pipeline.errors import AuditServerInvalid, MailServerInvalid
 from pipeline.find_priors import defer_priors
 from pipeline.jobs import DELIVERIES_AT_ONCE
+from pipeline.limit_gate import tenants as every_tenant
 from pipeline.protection.errors import MasterKeyUnusable
 from pipeline.protection.master_keys import MasterKeys, load_master_keys
 from pipeline.queue import defer_confirmation, defer_delivery, defer_step
+from pipeline.retention_run import run_retention, sweep_work
 from pipeline.services import Folders, Services
 from pipeline.ways_out.send_mail import MailServer
 from server.errors import SettingInvalid
@@ -120,6 +122,19 @@ def heartbeat_round(settings: Settings) -> Callable[[], object]:
 
     pool = database(settings, pool_size_max=1)
     return lambda: look_after(pool, settings)
+
+
+def retention_round(settings: Settings) -> Callable[[], object]:
+    """What a worker does each minute for retention, see `pipeline.retention_run`."""
+    pool = database(settings, pool_size_max=3)
+    made = folders(settings)
+
+    def look_after() -> None:
+        for tenant in every_tenant(pool):
+            run_retention(pool, made, tenant, now=datetime.now(UTC))
+            sweep_work(pool, made, tenant, now=datetime.now(UTC))
+
+    return look_after
 
 
 def work_list_round(settings: Settings) -> Callable[[], object]:

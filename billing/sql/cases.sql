@@ -92,3 +92,9 @@ ORDER BY u.contract_id, u.period_start, u.line_key, u.service_start
 -- name: lines_sited_unequally
 SELECT u.*, s.number FROM billing.sited_unequally u JOIN billing.statement s USING (tenant, statement_id)
 WHERE u.tenant = %(tenant)s ORDER BY u.statement_id, u.line_number
+
+-- name: studies_in_dispute
+SELECT DISTINCT u.study_ref FROM billing.dispute d
+JOIN billing.statement_event e ON e.tenant = d.tenant AND e.statement_id = d.statement_id
+JOIN billing.usage_event u ON u.tenant = e.tenant AND u.ingest_sequence = e.ingest_sequence
+WHERE d.tenant = %(tenant)s AND d.state = 'open'

@@ -140,7 +140,8 @@ def _keep_beside(path: Path, data: Path, to: BackupFolder, count: CopyCount, man
 def _copy(source: Path, target: Path) -> Path:
     """A durable copy beside its place."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f"{target.name}.new")
+    # The role `backup` and `radmeter backup` may both be at it; who is later puts the same bytes in the place.
+    beside = target.with_name(f"{target.name}.{os.getpid()}.new")
     try:
         with source.open("rb") as reading, beside.open("wb") as writing:
             shutil.copyfileobj(reading, writing, 1 << 20)
