@@ -27,19 +27,6 @@ from pipeline.report import TEMPLATES
 from pipeline.review_errors import FindingUnknown
 from portal import health, kept_form
 from portal.access_audit import AccessAudit
-from portal.api import (
-    docs,
-    money,
-    qido,
-    rails,
-    stow,
-    studies,
-    ups,
-    ups_channel,
-    usage_events,
-    wado,
-    wado_frames,
-)
 from portal.attempt import NOT_FOUND
 from portal.auth import create_first_admin
 from portal.context import PortalContext
@@ -56,42 +43,10 @@ from portal.guard import Guard, protect
 from portal.intake import Intake
 from portal.key_limits import KeyLimits
 from portal.openid import OpenIdClient
-from portal.pages import (
-    account,
-    audit,
-    books,
-    claims,
-    contracts,
-    destinations,
-    documents,
-    kept,
-    keys,
-    model_health,
-    models,
-    openid,
-    overview,
-    payments,
-    payouts,
-    peers,
-    report_parts,
-    reports,
-    routing,
-    shared,
-    sign_in,
-    statements,
-    study,
-    trail,
-    upload,
-    usage,
-    users,
-    verdict,
-    viewer,
-    wallets,
-    worklist,
-)
 from portal.rate_limit import FailureLimit
 from portal.render import page
 from portal.requests import is_htmx, own_path
+from portal.routes import ROUTES
 from portal.sign_in import SignIn
 from portal.viewer_link import VIEWER_PATH
 
@@ -100,51 +55,6 @@ __all__ = ["PortalContext", "create_app", "create_first_admin"]
 log = logging.getLogger("radmeter.portal")
 
 STATIC = Path(__file__).resolve().parent / "static"
-ROUTES = (
-    sign_in,
-    openid,
-    account,
-    users,
-    keys,
-    worklist,
-    study,
-    report_parts,
-    reports,
-    shared,
-    upload,
-    usage,
-    documents,  # before statements, whose path of one statement would match its own
-    overview,
-    contracts,
-    wallets,
-    statements,
-    claims,
-    trail,
-    payments,
-    payouts,
-    books,
-    peers,
-    routing,
-    destinations,
-    audit,
-    model_health,  # before models
-    models,
-    studies,
-    money,
-    usage_events,
-    docs,
-    rails,
-    qido,
-    wado,
-    wado_frames,
-    stow,
-    viewer,
-    ups,
-    ups_channel,
-    health,
-    verdict,
-    kept,
-)
 
 
 def create_app(context: PortalContext) -> FastAPI:

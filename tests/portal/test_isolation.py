@@ -6,7 +6,7 @@ import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from portal.app import ROUTES
+from portal.routes import ROUTES
 from portal.auth import create_api_key
 from portal.context import Role
 from tests.portal.owned import Owned, address, fill, payee_of
