@@ -135,6 +135,20 @@ class Due:
     days: int
 
 
+def holds_on(conn: Connection, tenant: str, study_id: UUID | None) -> list[int]:
+    """Numbers of the holds in force that keep a study; of all, without one. None is placed until the transaction ends."""
+    lock_holds(conn, tenant)
+    rows = conn.execute(
+        """SELECT h.hold_id FROM retention_hold h LEFT JOIN study s ON s.tenant = h.tenant AND s.id = %(study)s
+           WHERE h.tenant = %(tenant)s AND h.released_at IS NULL
+             AND (%(study)s::uuid IS NULL OR h.study_id = %(study)s OR h.patient_id = s.header->>'patient_id'
+                  OR (h.study_id IS NULL AND h.patient_id IS NULL))
+           ORDER BY h.hold_id""",
+        {"tenant": tenant, "study": study_id},
+    ).fetchall()
+    return [row["hold_id"] for row in rows]
+
+
 # What has come to an end and nothing waits for; a failed study waits for a person.
 _DUE = """
     SELECT s.id AS study_id, w.what, w.days

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipeline.retention import Due, due, lock_holds, policy_of
 from pipeline.services import Folders
 from pipeline.status import TERMINAL
 from pipeline.stored_files import Kind, named_files
+from storage.remote_objects import RemoteObjects
 
 log = logging.getLogger("radmeter.retention")
 
@@ -59,9 +61,9 @@ def run_retention(
             with database.transaction(tenant) as conn:
                 batch = due(conn, tenant, now=now, limit=BATCH)
             for one in batch:
-                number = _decide(database, tenant, one, now)
-                if number is not None:
-                    removed += _remove(database, folders, tenant, number, one.what, one.study_id, now)
+                decided = _decide(database, tenant, one, now)
+                if decided is not None:
+                    removed += _remove(database, folders, tenant, decided, one.what, one.study_id, now)
                 if time.monotonic() > deadline:
                     break
             if len(batch) < BATCH:
@@ -118,10 +120,9 @@ def _remove(
         root = folders.results if what == "results" else folders.instances
         here = set(folders.objects.present_below(root, [one.location for one in named]))
         files, bytes_ = len(here), sum(one.size_bytes or 0 for one in named if one.location in here)
-        # A folder for each study; that of its results holds the report too, which no row names.
-        places = {root / one.location for one in named}
-        for folder in {root / str(study_id)} if what == "results" else {path.parent for path in places}:
-            _discard(folders, folder)
+        _delete(folders, root, [one.location for one in named])
+        if what == "results":  # the report too, which no row names
+            folders.objects.discard(root / str(study_id))
     with database.transaction(tenant) as conn:
         conn.execute(
             "UPDATE retention_removal SET done_at = %s, files = %s, bytes = %s WHERE tenant = %s AND removal_id = %s",
@@ -143,7 +144,9 @@ def _quarantined(database: Database, folders: Folders, tenant: str, now: datetim
         rows = conn.execute(_QUARANTINED, {"tenant": tenant, "days": days, "now": now}).fetchall()
         if not rows:
             return Removed()
-        freed = [_unlink(folders.instances / row["location"]) for row in rows]
+        locations = [row["location"] for row in rows]
+        sizes = [_size(folders.instances / location) for location in locations]
+        _delete(folders, folders.instances, locations)
         conn.execute(
             "DELETE FROM quarantined_instance WHERE tenant = %s AND id = ANY (%s)",
             (tenant, [row["id"] for row in rows]),
@@ -151,11 +154,11 @@ def _quarantined(database: Database, folders: Folders, tenant: str, now: datetim
         number = _note(conn, tenant, None, "quarantined", days, now)
         conn.execute(
             "UPDATE retention_removal SET done_at = %s, files = %s, bytes = %s WHERE tenant = %s AND removal_id = %s",
-            (now, len(rows), sum(one or 0 for one in freed), tenant, number),
+            (now, len(rows), sum(sizes), tenant, number),
         )
         detail = {"what": "quarantined", "files": len(rows)}
         audit.record(conn, tenant, audit.AuditEvent.OBJECTS_REMOVED, detail)
-    return Removed(0, len(rows), sum(one or 0 for one in freed))
+    return Removed(0, len(rows), sum(sizes))
 
 
 _QUARANTINED = """
@@ -187,14 +190,19 @@ def sweep_work(database: Database, folders: Folders, tenant: str, *, now: dateti
     return len(rows)
 
 
-def _discard(folders: Folders, folder: Path) -> None:
-    folders.objects.discard(folder)
+def _delete(folders: Folders, root: Path, locations: Sequence[str]) -> None:
+    """These files alone: another may be arriving beside them. One that is gone already is no error."""
+    if isinstance(folders.objects, RemoteObjects):
+        folders.objects.store.delete([f"{root.name}/{location}" for location in locations])
+    for location in locations:
+        (root / location).unlink(missing_ok=True)
+    for folder in {(root / location).parent for location in locations}:
+        with contextlib.suppress(OSError):  # a file is in it still, or somebody has just removed it
+            folder.rmdir()
 
 
-def _unlink(path: Path) -> int | None:
-    """Its size; None where it was gone."""
-    with contextlib.suppress(FileNotFoundError):
-        size = path.stat().st_size
-        path.unlink()
-        return size
-    return None
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -19,6 +19,7 @@ from dicom_gateway.json_model import INSTANCE_MARK
 from dicom_gateway.web_decode import NotDecodable, TooBusy
 from dicom_gateway.web_index import Identity as InstanceIdentity
 from dicom_gateway.web_index import IndexedFile
+from pipeline.retention import removals_of
 from pipeline.study_objects import StoredObject, objects_of_study, study_of_uid
 from portal.auth import find_key, reader_identity
 from portal.context import SEES_STUDIES, Identity, PortalContext
@@ -134,7 +135,7 @@ class StudyReader:
         if series is not None:
             found = [one for one in found if one.identity.series_instance_uid == series]
         if not found:
-            raise PageNotFound
+            raise self._absent(_uid(study_uid), PageNotFound)
         return found
 
     def instance(self, study_uid: str, series_uid: str, sop_uid: str) -> WebObject:
@@ -145,7 +146,7 @@ class StudyReader:
                 if not one.stored.is_current:
                     raise InstanceGone
                 return one
-        raise PageNotFound
+        raise self._absent(_uid(study_uid), PageNotFound)
 
     def of_id(self, study_id: UUID, study_uid: str) -> list[WebObject]:
         """What is current of a study that was found before."""
@@ -161,8 +162,19 @@ class StudyReader:
             stored = objects_of_study(conn, self._tenant, study_id, series=series, sop=sop)
         found = self._web_objects(study_id, study_uid, stored)
         if sop is not None and stored and not found:
-            raise InstanceGone
+            raise self._absent(study_uid, InstanceGone)
         return found
+
+    def _absent(self, study_uid: str, otherwise: type[PortalError]) -> PortalError:
+        """What is said of what is not there: that the policy removed it, where it did."""
+        with self._context.database.transaction(self._tenant) as conn:
+            study_id = study_of_uid(conn, self._tenant, study_uid)
+            removal = removals_of(conn, self._tenant, study_id).get("images") if study_id else None
+        if removal is None:
+            return otherwise()
+        return InstanceGone(
+            f"The images were removed on {removal.at:%Y-%m-%d} by policy, {removal.days} days after delivery."
+        )
 
     def _web_objects(self, study_id: UUID, study_uid: str, stored: Sequence[StoredObject]) -> list[WebObject]:
         files = [(one, self._file(study_uid, one)) for one in stored]

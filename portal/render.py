@@ -162,6 +162,7 @@ def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
     if identity.may(SEES_PEERS):
         pages.append(("/peers", "Peers", "peers"))
         pages.append(("/destinations", "Destinations", "destinations"))
+        pages.append(("/retention", "Retention", "retention"))
     if identity.may(SEES_ROUTING):
         pages.append(("/routing", "Routing", "routing"))
     if identity.may(SEES_AUDIT):

@@ -10,6 +10,7 @@ from portal.health_text import ZH_HEALTH
 from portal.models_text import ZH_MODELS
 from portal.money_text import ZH_MONEY
 from portal.peer_text import ZH_PEER
+from portal.retention_text import ZH_RETENTION
 from portal.routing_text import ZH_ROUTING
 from portal.sign_in_text import ZH_SIGN_IN
 from portal.study_text import ZH_STUDY
@@ -27,6 +28,7 @@ ZH = (
         **ZH_MODELS,
         **ZH_UPLOAD,
         **ZH_STUDY,
+        **ZH_RETENTION,
         **ZH_VERDICT,
         # chrome
         "Work list": "工作列表",

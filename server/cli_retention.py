@@ -62,7 +62,9 @@ def hold(
             _print_holds(retention.holds(conn, tenant))
             return
         if [bool(study), bool(patient_id), everything].count(True) != 1 or not by:
-            raise CommandFailed("say one of --study, --patient-id and --all, a --reason, and who does it: --by")
+            raise CommandFailed(
+                "say one of --study, --patient-id and --all, a --reason, and who does it: --by"
+            )
         number = retention.place_hold(
             conn, tenant, study_id=study or None, patient_id=patient_id, reason=reason, by=by, now=datetime.now(UTC)
         )  # fmt: skip

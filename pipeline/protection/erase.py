@@ -18,6 +18,7 @@ from pipeline.database import Connection
 from pipeline.protection import erase_rows
 from pipeline.protection.erase_rows import Counts
 from pipeline.protection.errors import ErasureNotConfirmed, ErasureRefused
+from pipeline.retention import holds_on
 from pipeline.status import TERMINAL, StudyStatus
 
 
@@ -71,6 +72,7 @@ def plan_study(conn: Connection, tenant: str, study_id: UUID) -> ErasurePlan:
     if study.status not in TERMINAL:
         raise ErasureRefused(f"study {study_id} is still on its path ({study.status}): cancel it first")
     _require_no_arrival(conn, tenant, study_id)
+    _require_no_hold(conn, tenant, study_id)
     rows = erase_rows.count_of_study(conn, tenant, study_id)
     return ErasurePlan(tenant, study_id, 1, rows, _count_keys(conn, tenant, study_id))
 
@@ -88,6 +90,7 @@ def plan_tenant(conn: Connection, tenant: str) -> ErasurePlan:
             f"{row['moving']} studies of {tenant} are still on their path: cancel them first"
         )
     _require_no_arrival(conn, tenant, None)
+    _require_no_hold(conn, tenant, None)
     rows = erase_rows.count_of_tenant(conn, tenant)
     return ErasurePlan(tenant, None, row["studies"], rows, _count_keys(conn, tenant, None))
 
@@ -118,6 +121,13 @@ def carry_out(conn: Connection, erasure: Erasure) -> None:
     study = str(erasure.study_id) if erasure.study_id else None
     detail = {"study": study, "reason": erasure.reason, "by": erasure.by, "erasure": str(erasure.id)}
     audit.record(conn, erasure.tenant, event, detail)
+
+
+def _require_no_hold(conn: Connection, tenant: str, study_id: UUID | None) -> None:
+    held = holds_on(conn, tenant, study_id)
+    if held:
+        numbers = ", ".join(map(str, held))
+        raise ErasureRefused(f"legal hold {numbers} keeps it: `radmeter retention release` ends a hold")
 
 
 def _require_no_arrival(conn: Connection, tenant: str, study_id: UUID | None) -> None:

@@ -21,6 +21,7 @@ from pipeline.errors import NotCancellable, NothingGivenUp, NothingWaits
 from pipeline.fallbacks import GIVEN_UP
 from pipeline.order_study import order_study
 from pipeline.progress import progress_of
+from pipeline.retention import removals_of
 from pipeline.status import TERMINAL
 from pipeline.store import Row, StudyRecord
 from portal.context import DECIDES_STUDIES, SEES_STUDIES, Identity
@@ -64,6 +65,8 @@ EVENT_WORDS = {
     "review_finished": "Review finished",
     "review_issued": "The reviewed report was made",
     "review_not_issued": "The reviewed report could not be made",
+    "images_removed": "Images removed by policy",
+    "results_removed": "Results removed by policy",
     "study_prior": "Fetched for comparison; not analysed",
     "study_promoted": "Sent by a peer as a study of its own",
     "priors_asked": "The archive was asked for earlier studies",
@@ -109,6 +112,7 @@ def show(
         reports = find_reports(context.folders, study, revision) if revision else newest
         files = next((one for one in reports if one.product == product), reports[0] if reports else None)
         desk = desk_of(conn, identity, study.id, files)
+        removals = removals_of(conn, identity.tenant, study.id)
     values |= page_values(desk)
     if files is not None:
         values |= report_on_page(
@@ -127,7 +131,8 @@ def show(
         study=study,
         state=state,
         waiting=waiting,
-        viewer_href=viewer_url(context, study.study_instance_uid),
+        viewer_href=None if "images" in removals else viewer_url(context, study.study_instance_uid),
+        removals=removals,
         may_decide=identity.may(DECIDES_STUDIES),
         may_cancel=identity.may(DECIDES_STUDIES) and study.status in CANCELLABLE,
         may_send_again=any(one["state"] in GIVEN_UP for one in values["objects"]),

@@ -12,9 +12,12 @@ import pytest
 from billing import disputes, statement
 from pipeline import retention, retention_run
 from pipeline.errors import HoldNotFound, HoldUnclear, RetentionPolicyInvalid, StudyRefused
+from pipeline.protection.erase import plan_study, plan_tenant
+from pipeline.protection.errors import ErasureRefused
 from pipeline.retention import RetentionPolicy
 from pipeline.retention_run import Removed, run_retention, sweep_work
 from pipeline.store import StudyRecord
+from server.installation import owner_connection
 from server.settings import Settings
 from tests.pipeline.conftest import ALPHA, BETA, Clinic
 from tests.server.backup_site import Site, add_contract
@@ -133,7 +136,9 @@ def _disputed(site: Site, study: StudyRecord) -> None:
     with site.clinic.database.transaction(ALPHA) as conn:
         issued = statement.issue(conn, ALPHA, contract["contract_id"], now, close_early=True)
         assert issued.statement_id is not None
-        disputes.open_dispute(conn, ALPHA, issued.statement_id, [(1, None)], reason="not ours", by="a", now=now)
+        disputes.open_dispute(
+            conn, ALPHA, issued.statement_id, [(1, None)], reason="not ours", by="a", now=now
+        )
 
 
 @pytest.mark.parametrize(
@@ -190,6 +195,19 @@ def test_a_hold_that_is_released_lets_go_and_both_are_on_the_record(site: Site) 
     assert run(site).files == 1
 
 
+def test_what_is_held_is_not_erased_either(site: Site) -> None:
+    study, other = site.deliver(1), site.deliver(2)
+    now = datetime.now(UTC)
+    with site.clinic.database.transaction(ALPHA) as conn:
+        number = retention.place_hold(conn, ALPHA, study_id=study.id, reason="a claim", by="lin", now=now)
+    with owner_connection(site.clinic.database.url, ALPHA) as conn:
+        with pytest.raises(ErasureRefused, match=f"legal hold {number} keeps it"):
+            plan_study(conn, ALPHA, study.id)
+        with pytest.raises(ErasureRefused, match="legal hold"):
+            plan_tenant(conn, ALPHA)
+        assert plan_study(conn, ALPHA, other.id).studies == 1
+
+
 def test_a_removal_that_was_interrupted_is_finished(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.deliver(1)
     keep(site)
@@ -197,11 +215,11 @@ def test_a_removal_that_was_interrupted_is_finished(site: Site, monkeypatch: pyt
     class Killed(BaseException):
         pass
 
-    def kill(path: Path) -> int:
+    def kill(*_: object) -> None:
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(retention_run, "_unlink", kill)
+        patch.setattr(retention_run, "_delete", kill)
         with pytest.raises(Killed):
             run(site)
     assert len(images(site)) == 1

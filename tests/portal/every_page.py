@@ -77,6 +77,7 @@ def every_page(site: Site) -> dict[str, str]:
         "peers": "/peers",
         "peer": "/peers/edit?ae_title=CT01",
         "destinations": "/destinations",
+        "retention": "/retention",
         "destination": "/destinations/edit?name=main+archive",
         "routing": "/routing",
         "routing-edit": "/routing/edit",

@@ -25,6 +25,9 @@ RECORDS_ITSELF = {
     "POST /destinations",
     "POST /destinations/remove",
     "POST /models",
+    "POST /retention/policy",
+    "POST /retention/hold",
+    "POST /retention/release",
     "POST /models/health/pause",
     "POST /models/health/resume",
     "POST /studies/{study_id}/verdicts",
@@ -55,7 +58,7 @@ def shows_no_patient(method: str, path: str) -> bool:
             "/sign-in", "/continue", "/account", "/users", "/keys",
             "/usage", "/overview", "/contracts", "/wallets", "/statements", "/credit-notes", "/payments",
             "/payouts", "/books", "/reconciliations", "/peers", "/destinations", "/routing", "/models", "/upload",
-            "/ohif/", "/api/v1/usage",
+            "/ohif/", "/api/v1/usage", "/retention",
             "/api/v1/statements", "/api/openapi.json", "/api/docs", "/healthz", "/readyz", "/metrics",
         )
     )  # fmt: skip

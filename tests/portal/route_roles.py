@@ -68,6 +68,7 @@ ROLES_OF = {
     "/peers": {"admin", "operator"},
     "/peers/edit": {"admin"},
     "/destinations": {"admin", "operator"},
+    "/retention": {"admin", "operator"},
     "/destinations/edit": {"admin"},
     "/routing": {"admin", "operator"},
     "/routing/edit": {"admin", "operator"},

@@ -6,9 +6,9 @@ import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from portal.routes import ROUTES
 from portal.auth import create_api_key
 from portal.context import Role
+from portal.routes import ROUTES
 from tests.portal.owned import Owned, address, fill, payee_of
 from tests.portal.portal_site import Site
 from tests.portal.route_roles import ROLES_OF
@@ -56,6 +56,7 @@ POSTS = {
     "/books/{month}/begin", "/books/{month}/waive", "/books/{month}/sign", "/books/{month}/close",
     "/books/{month}/reopen",
     "/bank/lines/{bank_line_id}/settle", "/bank/lines/{bank_line_id}/dismiss",
+    "/retention/policy", "/retention/hold", "/retention/release",
     "/destinations", "/destinations/remove", "/destinations/test", "/routing/edit", "/routing/activate", "/models",
     "/models/health/pause", "/models/health/resume",
     "/api/v1/studies/search", "/api/v1/usage/events",
