@@ -136,7 +136,7 @@ class Due:
 
 
 def holds_on(conn: Connection, tenant: str, study_id: UUID | None) -> list[int]:
-    """Numbers of the holds in force that keep a study; of all, without one. None is placed until the transaction ends."""
+    """Numbers of the holds that keep a study; of all, without one. None is placed until the transaction ends."""
     lock_holds(conn, tenant)
     rows = conn.execute(
         """SELECT h.hold_id FROM retention_hold h LEFT JOIN study s ON s.tenant = h.tenant AND s.id = %(study)s
