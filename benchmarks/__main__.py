@@ -24,6 +24,7 @@ BENCHMARKS = (
     "receive",
     "receive_nagle",
     "receive_saturation",
+    "objects",
     "stow",
     "dicomweb_read",
     "traces",

@@ -2,6 +2,7 @@
 
 radmeter, radmeter_no_fsync: our gateway's processes with books in memory, with and without fsync.
 radmeter_database: as the gateway runs, each row committed to the PostgreSQL at RADMETER_DATABASE_URL.
+…_folder, …_s3, …_late: the same with an object store, see `objects`.
 …_tls: the same behind TLS, with `certificate.pem` and `key.pem` of the folder.
 pynetdicom: its listener as its documentation shows it: the data set decoded and written by `save_as`.
 pynetdicom_raw: in its fastest plain form: bytes as they came, PDUs of 1 MiB.
@@ -31,6 +32,9 @@ from dicom_gateway.receiver_processes import ReceiverProcesses
 from dicom_gateway.security_alert import SecurityAlert
 from dicom_gateway.tls import TLSContexts, TLSFiles, secure_as_server
 from dicom_gateway.user_information import NOTHING_SAID, UserInformation
+from storage.address import open_store
+from storage.objects import LOCAL_OBJECTS, Objects
+from storage.remote_objects import RemoteObjects
 
 _ASSOCIATIONS_MAX = 64
 
@@ -93,9 +97,21 @@ def receive(kind: str, folder: Path, control: socket.socket) -> None:
 
     def receiver(on_open: Callable[[int, Peer], None]) -> Receiver:
         durable = "no_fsync" not in kind
-        return Receiver(_settings(folder), sink, _listeners(kind, folder), durable=durable, on_open=on_open)
+        ways_in = _listeners(kind, folder)
+        kept = _objects(kind, folder)
+        return Receiver(_settings(folder), sink, ways_in, durable=durable, objects=kept, on_open=on_open)
 
     ReceiverProcess(control, receiver, sink).run()
+
+
+def _objects(kind: str, folder: Path) -> Objects:
+    """Where instances lie for good: of `…_s3` and `…_late` in the environment's store, of `…_folder` in a folder."""
+    if not kind.endswith(("_s3", "_late", "_folder")):
+        return LOCAL_OBJECTS
+    values = {name: os.environ.get(f"BENCH_OBJECTS{name}", "") for name in ("", "_ENDPOINT", "_REGION")}
+    address = values[""] or f"file://{folder}/store"
+    store = open_store(address, endpoint=values["_ENDPOINT"], region=values["_REGION"])
+    return RemoteObjects(folder, store, cache_bytes_max=32 << 30)
 
 
 def pynetdicom(kind: str, folder: Path) -> None:

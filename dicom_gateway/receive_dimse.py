@@ -15,6 +15,7 @@ from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.listener import Listener
 from dicom_gateway.receiver import Receiver
 from dicom_gateway.service_desk import ServiceDesk
+from storage.objects import LOCAL_OBJECTS, Objects
 
 __all__ = [
     "Acceptor",
@@ -33,6 +34,7 @@ class Acceptor(Doorkeeper):
     listeners: the ports; none given means the plain one of the settings.
     desk: keeps the books of commitments and procedure steps; without one, both are unknown to peers.
     durable: False leaves out every fsync; only benchmarks do that.
+    objects: where instances lie for good, if that is not the folder of the settings.
     """
 
     def __init__(
@@ -43,9 +45,10 @@ class Acceptor(Doorkeeper):
         listeners: Sequence[Listener] = (),
         desk: ServiceDesk | None = None,
         durable: bool = True,
+        objects: Objects = LOCAL_OBJECTS,
     ) -> None:
         ports = tuple(listeners) or (Listener(settings.host, settings.port),)
-        self._receiver = Receiver(settings, sink, ports, desk=desk, durable=durable)
+        self._receiver = Receiver(settings, sink, ports, desk=desk, durable=durable, objects=objects)
         super().__init__(settings, ports, self._receiver)
 
     @property

@@ -56,7 +56,7 @@ PATH = (
 )
 STEP_AFTER = {step.takes: step for step in PATH}
 # How soon a step is taken again that the object store could not serve.
-STORE_PAUSE_S = 15.0
+STORE_PAUSE_S = 5.0
 _TOLD = frozenset({StudyStatus.DELIVERED, StudyStatus.REJECTED, StudyStatus.FAILED})
 
 
@@ -102,7 +102,10 @@ def _take(services: Services, study: StudyRecord, step: Step, attempts: int) -> 
         return
     if outcome.gives is StudyStatus.REJECTED:
         outcome = with_refusal_object(services, study, outcome)
-    services.folders.keep(study)
+    if services.folders.objects.is_remote:
+        if not _is_ours(services, study):
+            return  # what another worker kept meanwhile must not be replaced
+        services.folders.keep(study)
     duration_ms = round((time.monotonic() - started) * 1000)
     try:
         _commit(services, study, step, outcome, duration_ms=duration_ms)
@@ -115,6 +118,13 @@ def _take(services: Services, study: StudyRecord, step: Step, attempts: int) -> 
         text = f"What the step “{step.name}” gave could not be saved: {type(error).__name__}."
         failed = Outcome(gives=StudyStatus.FAILED, reason=("OUTCOME_NOT_SAVED", text))
         _commit(services, study, step, failed, duration_ms=duration_ms)
+
+
+def _is_ours(services: Services, study: StudyRecord) -> bool:
+    """Whether no other worker has taken the step while we were at it."""
+    with services.database.transaction(study.tenant) as conn:
+        now = store.get_study(conn, study.tenant, study.id)
+    return (now.status, now.revision) == (study.status, study.revision)
 
 
 def _commit(

@@ -12,7 +12,7 @@ from pathlib import Path
 from storage.errors import ObjectMissing
 from storage.object_store import ObjectStore, StoredObject, digest_of_file
 
-FOLDERS = ("instances", "results", "work")
+FOLDERS = ("instances", "results", "work", "erasures")
 _AT_ONCE = 16
 _WAITING_MAX = 64
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Requests under way at a time, for each process: they wait for the network, not for the processor.
 _AT_ONCE = 16
-_PROBE_TRUSTED_S = 10.0
+_PROBE_TRUSTED_S = 5.0
 _FETCH_LEFT_S = 3600.0
 # So many of one folder are asked for one by one rather than by its listing.
 _FEW = 3

@@ -184,7 +184,7 @@ class Bucket:
     door: FaultyDoor
 
     def store(self, name: str = "", **limits: float) -> S3ObjectStore:
-        quick = {"connect_s": 1.0, "request_s": 1.5, "retry_s": 1.0} | limits
+        quick = {"connect_s": 0.8, "request_s": 0.8, "retry_s": 0.4} | limits
         return S3ObjectStore(S3Address(name or self.name, "hospital/a", self.door.url, REGION, **quick))
 
 

@@ -84,6 +84,7 @@ def instances(node: RunningServer) -> int:
     return int(node.rows("SELECT count(*) AS count FROM instance")[0]["count"])
 
 
+@pytest.mark.soak
 @pytest.mark.peer
 def test_a_study_passes_three_nodes_and_waits_while_the_store_is_away(
     nodes: Nodes, make_study: MakeStudy, tmp_path: Path

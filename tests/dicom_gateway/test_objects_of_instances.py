@@ -50,7 +50,7 @@ def receive(
 
 @pytest.fixture
 def desk(bucket: Bucket, tmp_path: Path) -> tuple[InstanceStore, WatchfulSink]:
-    objects = RemoteObjects(tmp_path, bucket.store(), cache_bytes_max=1 << 30)
+    objects = RemoteObjects(tmp_path, bucket.store(request_s=2.0, retry_s=1.0), cache_bytes_max=1 << 30)
     sink = WatchfulSink(lambda location: objects.store.head(f"instances/{location}") is not None)
     return InstanceStore(tmp_path / "instances", objects=objects), sink
 

@@ -10,19 +10,24 @@ from dicom_gateway.acceptor_settings import AcceptorSettings
 from dicom_gateway.receive_dimse import Acceptor
 from pipeline.queue import deferring_app
 from pipeline.service_desk import DatabaseServiceDesk
+from pipeline.services import Folders
 from tests.pipeline.conftest import Clinic
 
 
 @contextmanager
-def running_gateway(clinic: Clinic, port: int = 0) -> Iterator[int]:
-    """The port of a gateway that stores, commits and takes procedure steps."""
-    root = clinic.services.folders.instances
+def running_gateway(clinic: Clinic, port: int = 0, folders: Folders | None = None) -> Iterator[int]:
+    """The port of a gateway that stores, commits and takes procedure steps. folders: of its node, else the clinic's."""
+    folders = folders or clinic.services.folders
     queue = deferring_app(clinic.database.url)
-    desk = DatabaseServiceDesk(clinic.database, queue, clinic.services.folders.kept_instances)
+    desk = DatabaseServiceDesk(clinic.database, queue, folders.kept_instances)
     settings = AcceptorSettings(
-        storage_root=root, port=port, free_bytes_min=0, free_bytes_for_associations=0, reserve_bytes=0
+        storage_root=folders.instances,
+        port=port,
+        free_bytes_min=0,
+        free_bytes_for_associations=0,
+        reserve_bytes=0,
     )
-    acceptor = Acceptor(settings, clinic.sink, desk=desk)
+    acceptor = Acceptor(settings, clinic.sink, desk=desk, objects=folders.objects)
     (port,) = acceptor.listen()
     thread = threading.Thread(target=acceptor.serve_forever, daemon=True)
     thread.start()
