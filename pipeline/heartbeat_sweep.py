@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-
 from psycopg import sql
 
 from pipeline.database import Connection, Database
 from pipeline.heartbeat import STUDIES_KEPT, TENANT
+from pipeline.protection.scopes import folders_of, instances_scope, study_scope
 from pipeline.services import Folders
 
 # Every table that refers to a study, in an order that may be deleted in. Nobody signs in to this tenant, so there are
@@ -25,19 +24,19 @@ def sweep(database: Database, folders: Folders, *, keep: int = STUDIES_KEPT) -> 
     """Remove all but the newest `keep` studies of the heartbeat's tenant; returns how many went. Safe to repeat."""
     with database.transaction(TENANT) as conn:
         rows = conn.execute(
-            """SELECT id, array(SELECT location FROM instance i WHERE i.tenant = s.tenant AND i.study_id = s.id
-                                UNION ALL SELECT location FROM quarantined_instance q
-                                 WHERE q.tenant = s.tenant AND q.study_id = s.id) AS locations
+            """SELECT id, array(SELECT DISTINCT location FROM instance i
+                                WHERE i.tenant = s.tenant AND i.study_id = s.id) AS locations
                FROM study s WHERE tenant = %s ORDER BY created_at DESC, id OFFSET %s""",
             (TENANT, keep),
         ).fetchall()
     for row in rows:
-        for location in row["locations"]:
-            (folders.instances / location).unlink(missing_ok=True)
-        for folder in (folders.results, folders.work):
-            shutil.rmtree(folder / str(row["id"]), ignore_errors=True)
+        # As they are sealed, so they lie: a folder of what was received, and one of what was made of it.
+        scopes = {instances_scope(location) for location in row["locations"]}
+        made = study_scope(row["id"])
+        for name in (*scopes, *folders_of(made)):
+            folders.objects.discard(folders.instances.parent / name)
         with database.transaction(TENANT) as conn:
-            _forget(conn, row["id"])
+            _forget(conn, row["id"], [*scopes, made])
     with database.transaction(TENANT) as conn:
         conn.execute(
             """DELETE FROM association a WHERE tenant = %s AND closed_at IS NOT NULL
@@ -51,7 +50,8 @@ def sweep(database: Database, folders: Folders, *, keep: int = STUDIES_KEPT) -> 
     return len(rows)
 
 
-def _forget(conn: Connection, study_id: object) -> None:
+def _forget(conn: Connection, study_id: object, scopes: list[str]) -> None:
     for table in _OF_STUDY:
         conn.execute(_DELETE.format(sql.Identifier(table)), (TENANT, study_id))
     conn.execute("DELETE FROM study WHERE tenant = %s AND id = %s", (TENANT, study_id))
+    conn.execute("DELETE FROM data_key WHERE tenant = %s AND scope = ANY(%s)", (TENANT, scopes))

@@ -4,6 +4,21 @@
 from __future__ import annotations
 
 ZH_HEALTH = {
+    "Heartbeat": "心跳检测",
+    "The last made-up study failed at {stage}: {meaning}": "最近一次虚构检查在 {stage} 环节失败：{meaning}",
+    "A made-up study came through with the right answer": "虚构检查全程通过且答案正确",
+    "No made-up study has come through yet": "尚无虚构检查通过全程",
+    "It takes the whole path every few minutes and is never billed.": "每隔几分钟走完整个流程，从不计费。",
+    "the gateway did not take it": "网关未接收",
+    "the gateway took it, and no study came of it": "网关已接收，但未生成检查",
+    "the study was not seen to be complete": "检查未被判定为完整",
+    "no model was chosen for it": "未为其选择模型",
+    "its images were not read": "其图像未能读取",
+    "the model did not run": "模型未运行",
+    "no result objects were made, or the gate before delivery held them": "未生成结果对象，或被发送前的检查拦下",
+    "the results were not delivered": "结果未送达",
+    "the model's answer is wrong": "模型的答案错误",
+    "its use was not recorded as not charged": "其使用未被记录为不计费",
     "Model health": "模型运行状况",
     "Nothing was counted in the last {n} days. The counts follow the results within an hour.": "最近 {n} 天没有统计数据。结果产生后一小时内计入。",
     "Version and site": "版本与院区",

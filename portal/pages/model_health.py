@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from pipeline import health_store, model_pause
+from pipeline import health_store, heartbeat, model_pause
 from pipeline.database import Connection
 from pipeline.errors import NotPaused
 from pipeline.health_figures import SMALLEST_GROUP, Health, Key, calibration, group_rows
 from pipeline.health_store import SHOWN_DAYS
 from pipeline.health_view import figure_rows, share
+from pipeline.heartbeat_pulse import pulse
 from pipeline.queue import defer_step
 from portal.context import RUNS_MODELS, Identity
 from portal.errors import ActionConflict, PageNotFound
@@ -63,6 +64,8 @@ def show(
                 raise PageNotFound
             key = keys[0] if keys else key
         values = _values(conn, identity.tenant, key, last) if keys else {}
+    with context.database.transaction(heartbeat.TENANT) as conn:
+        values |= {"pulse": pulse(conn), "stages": heartbeat.STAGES}
     return page(request, "model_health.html", keys=keys, chosen=key, shown_days=SHOWN_DAYS, **values)
 
 

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from dicom_gateway.tls import days_left
 from server.checks.finding import Check, Finding, Ground
 from server.gateway import tls_files
+from server.object_store import object_store_problem
 
 _FREE_BYTES_MIN = 5 << 30
 _FREE_INODES_MIN = 0.05
@@ -146,6 +147,17 @@ def certificate(ground: Ground) -> Finding | None:
     )
 
 
+def objects_kept(ground: Ground) -> Finding | None:
+    problem = object_store_problem(ground.settings)
+    if problem is None:
+        return None
+    return Finding(
+        problem,
+        "C-STORE is refused (A700H), steps wait and are tried again; nothing is lost",
+        "docs/objects.md, When it does not work: address, credentials, rights of the bucket, its network",
+    )
+
+
 def dicom_port(ground: Ground) -> Finding | None:
     settings = ground.settings
     if not ground.runs_here("gateway"):
@@ -188,4 +200,5 @@ CHECKS = (
     Check("nothing in the settings is unsafe", safe_settings, needs_database=False),
     Check("given passwords were changed", passwords),
     Check("time zones are known", time_zones, needs_database=False),
+    Check("the object store writes, lists, reads and removes", objects_kept, deep=True, needs_database=False),
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import model_pause
+from pipeline import heartbeat, model_pause
 from portal.context import Role
 from tests.portal.health_seeds import KEY, watch_model
 from tests.portal.portal_site import Site
@@ -112,3 +112,22 @@ def test_metrics_tell_figures_alarms_and_pauses(site: Site) -> None:
     )
     assert "B80s" not in text
     assert "secret reason" not in text
+
+
+def test_the_heartbeat_tells_an_operator_where_the_path_is_broken(site: Site) -> None:
+    assert "Heartbeat" not in site.signed_in("alpha").get("/models/health").text
+    heartbeat.install(site.owner, port=11112)
+    with site.database.transaction(heartbeat.TENANT) as conn:
+        beat = heartbeat.begin(conn, "2.25.7", every=timedelta(0))
+        assert beat is not None
+        heartbeat.end(conn, beat, heartbeat.Ending(stage="answer", problem="no nodule"))
+    text = site.signed_in("alpha").get("/models/health").text
+    assert "The last made-up study failed at answer: the model&#39;s answer is wrong" in text
+    with site.database.transaction(heartbeat.TENANT) as conn:
+        beat = heartbeat.begin(conn, "2.25.8", every=timedelta(0))
+        assert beat is not None
+        heartbeat.end(conn, beat, heartbeat.Ending(seconds=6.5))
+    text = site.signed_in("alpha").get("/models/health").text
+    assert "failed at" not in text
+    assert "came through with the right answer" in text
+    assert "6.5 s" in text

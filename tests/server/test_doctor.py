@@ -20,6 +20,7 @@ from server.cli import app
 from server.installation import owner_connection
 from server.node_pulse import node_pulse
 
+TENANT_KEY = "00000000-0000-4000-8000-000000000001"
 PATIENT, ACCESSION, UID = "MARKER^Jane", "ACN-MARKER-1", "1.2.826.0.1.3680043.8.498.777"
 
 
@@ -152,6 +153,29 @@ def test_what_is_wrong_on_the_machine_has_its_sentence(
     assert "MiB left" in found["the disk has room"]["what"]
     assert "C-STORE is refused (A700H)" in found["the disk has room"]["means"]
     assert "RADMETER_COOKIE_SECURE=true" in found["nothing in the settings is unsafe"]["do"]
+
+
+def test_what_a_disaster_would_need_and_lacks_has_its_sentence(
+    owner: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
+    monkeypatch.setenv("RADMETER_BACKUP", str(tmp_path / "away"))
+    assert "there is no folder" in findings()["the backup is not old"]["what"]
+    (tmp_path / "away").mkdir()
+    assert findings()["the backup is not old"]["do"] == "radmeter backup"
+    owner.execute(
+        "INSERT INTO tenant_key (tenant, id, master_id, wrapped) VALUES ('default', %s, %s, 'x')",
+        (TENANT_KEY, "ab" * 8),
+    )
+    assert (
+        "the master key abababababababab of tenant default" in findings()["the master keys are here"]["what"]
+    )
+    monkeypatch.setenv("RADMETER_OBJECTS", "s3://images/here")
+    monkeypatch.setenv("RADMETER_OBJECTS_ENDPOINT", f"http://127.0.0.1:{free_port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    found = findings("--deep")["the object store writes, lists, reads and removes"]
+    assert f"127.0.0.1:{free_port}" in found["what"]
+    assert "A700H" in found["means"]
 
 
 def test_a_session_that_blocks_others_is_named(
