@@ -165,6 +165,11 @@ def migrate(
         wanted_s = migrations.WAIT_S if wait_s is None else wait_s
         count = migrations.migrate(settings.database_url, wait_s=wanted_s, tell=typer.echo)
         typer.echo(f"{count} migrations applied")
+        if settings.heartbeat_minutes:
+            from server.installation import install_wanted_heartbeat
+
+            if install_wanted_heartbeat(settings):
+                typer.echo("the heartbeat is installed")
 
 
 def _add_groups() -> None:

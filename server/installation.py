@@ -25,14 +25,20 @@ def owner_connection(database_url: str, tenant: str = FIRST_TENANT) -> Connectio
 def prepare(settings: Settings) -> str | None:
     """Bring the database up to date and make the first tenant; returns the first admin's password if new."""
     migrate(settings.database_url)
+    install_wanted_heartbeat(settings)
     with owner_connection(settings.database_url) as conn:
         create_tenant(conn, FIRST_TENANT, "Default", settings.called_ae_title)
-        if settings.heartbeat_minutes:
-            install_heartbeat(conn, port=settings.dicom_port)
-            conn.execute("SELECT set_config('radmeter.tenant', %s, false)", (FIRST_TENANT,))
         # Associations that were open when this installation was killed.
         conn.execute("UPDATE association SET closed_at = now(), how = 'lost' WHERE closed_at IS NULL")
         return create_first_admin(conn, FIRST_TENANT)
+
+
+def install_wanted_heartbeat(settings: Settings) -> bool:
+    """Make what the heartbeat needs where the settings want one; whether it was not there yet."""
+    if not settings.heartbeat_minutes:
+        return False
+    with owner_connection(settings.database_url) as conn:
+        return install_heartbeat(conn, port=settings.dicom_port)
 
 
 def create_tenant(

@@ -98,6 +98,17 @@ def test_every_stage_of_the_heartbeat_is_told_with_what_to_do() -> None:
     assert [row[0].strip("`") for row in rows("Heartbeat")] == list(STAGES)
 
 
+def test_every_alert_has_its_row() -> None:
+    rules = sorted((ROOT / "helm/radmeter/files").glob("rules/*.yaml"))
+    alerts = {
+        name for path in rules for name in re.findall(r"alert: (\w+)", path.read_text(encoding="utf-8"))
+    }
+    told = {name for row in rows("When an alert fires") for name in row[0].split(", ")}
+    assert alerts - told == set()
+    assert told
+    assert not rules or told - alerts == set()
+
+
 def test_the_unit_of_systemd_is_valid(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("not installed: systemd-analyze")

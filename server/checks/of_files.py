@@ -152,7 +152,7 @@ def objects_kept(ground: Ground) -> Finding | None:
     if problem is None:
         return None
     return Finding(
-        problem,
+        f"{ground.settings.objects_endpoint or ground.settings.objects}: {problem}",
         "C-STORE is refused (A700H), steps wait and are tried again; nothing is lost",
         "docs/objects.md, When it does not work: address, credentials, rights of the bucket, its network",
     )
