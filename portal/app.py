@@ -49,6 +49,7 @@ from portal.requests import is_htmx, own_path
 from portal.routes import ROUTES
 from portal.sign_in import SignIn
 from portal.viewer_link import VIEWER_PATH
+from storage.errors import StoreNotReady
 
 __all__ = ["PortalContext", "create_app", "create_first_admin"]
 
@@ -135,8 +136,8 @@ def _answer_errors(app: FastAPI) -> None:
         HTTPException,
     ):
         app.add_exception_handler(kind, answer)
-    for database_error in (psycopg.OperationalError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed):
-        app.add_exception_handler(database_error, _answer_database_down)
+    for away in (psycopg.OperationalError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed, StoreNotReady):
+        app.add_exception_handler(away, _answer_not_ready)
     app.add_exception_handler(Exception, _answer_own_mistake)
 
 
@@ -183,8 +184,9 @@ def _to_sign_in(request: Request, target: str) -> Response:
     return RedirectResponse(target, 303)
 
 
-def _answer_database_down(request: Request, error: Exception) -> Response:
-    log.error("database_unavailable", extra={"error": type(error).__name__})
+def _answer_not_ready(request: Request, error: Exception) -> Response:
+    what = "object_store" if isinstance(error, StoreNotReady) else "database"
+    log.error(f"{what}_unavailable", extra={"error": type(error).__name__})
     message = "The service is not ready. Try again in a moment."
     headers = {"Retry-After": "5"}
     if _is_api(request):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,11 @@ from pydicom.dataset import Dataset
 from billing import statement
 from billing import store as billing_store
 from dicom_gateway.encode_review import encode_reviewed_sr
+from dicom_gateway.stored_instance import data_set_digest
 from pipeline import health_round
+from pipeline.services import Folders
+from storage.folder_store import FolderStore
+from storage.remote_objects import RemoteObjects
 from study.review import ReviewState
 from tests.pipeline.conftest import ALPHA, Clinic
 from tests.pipeline.review_desk import AT, Desk
@@ -207,3 +213,35 @@ def test_concordance_of_the_model_at_the_site_follows(desk: Desk) -> None:
     health_round.look_at_models(desk.clinic.database, ALPHA, now=AT + timedelta(minutes=1))
     counted = desk.clinic.rows("SELECT value, count FROM model_health_day WHERE dimension = 'verdict'")
     assert [(row["value"], row["count"]) for row in counted] == [("accepted", 1)]
+
+
+def test_a_worker_on_another_node_issues_what_it_never_had(desk: Desk, tmp_path: Path) -> None:
+    kept = FolderStore(tmp_path / "store")
+    for path in sorted((desk.root / "instances").rglob("*.dcm")):
+        location = path.relative_to(desk.root / "instances").as_posix()
+        kept.put(f"instances/{location}", path, "")
+        digest = data_set_digest(path)
+        desk.clinic.owner.execute("UPDATE instance SET blake3 = %s WHERE location = %s", (digest, location))
+    for path in sorted((desk.root / "results").rglob("*.*")):
+        kept.put(path.relative_to(desk.root).as_posix(), path, "")
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        location = path.relative_to(desk.root / "results").as_posix()
+        desk.clinic.owner.execute(
+            "UPDATE result_object SET sha256 = %s WHERE location = %s", (sha256, location)
+        )
+    node = tmp_path / "node"
+    node.mkdir()
+    folders = Folders(
+        node / "instances", node / "work", node / "results",
+        objects=RemoteObjects(node, kept, cache_bytes_max=1 << 30),
+    )  # fmt: skip
+    desk.clinic.services = replace(desk.clinic.services, folders=folders)
+    for number in (1, 2):
+        desk.say(number, "accept")
+    desk.finish()
+    desk.issue()
+    made = desk.clinic.rows("SELECT kind, location, sha256 FROM result_object WHERE review = 1 ORDER BY kind")
+    assert [row["kind"] for row in made] == ["PDF", "SR"]
+    for row in made:
+        written = tmp_path / "store" / "results" / row["location"]
+        assert hashlib.sha256(written.read_bytes()).hexdigest() == row["sha256"]
