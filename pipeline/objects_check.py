@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from pipeline.database import Connection
+from pipeline.protection.sealed_stream import sealed_size
 from pipeline.status import TERMINAL
 from pipeline.store import Row
 from storage.object_store import ObjectStore
@@ -78,8 +79,13 @@ def _check_folder(store: ObjectStore, top: str, rows: Iterator[Row], checked: Ch
             key, checked.named = f"{top}/{row['location']}", checked.named + 1
             if key not in sizes:
                 checked.found(f"missing: {key}")
-            elif row["size_bytes"] not in (None, sizes[key]):
+            elif row["size_bytes"] is not None and sizes[key] not in _sizes(row["size_bytes"]):
                 checked.found(f"of another size: {key}")
+
+
+def _sizes(size_bytes: int) -> tuple[int, int]:
+    """What an object of this size may have in the store: as it is, or sealed."""
+    return size_bytes, sealed_size(size_bytes)
 
 
 def _folder_of(top: str, location: str) -> str:

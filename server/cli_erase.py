@@ -18,7 +18,7 @@ from server.cli import explained_errors
 from server.cli_admin import TenantOption
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT, owner_connection
-from server.protection import durable_store
+from server.object_store import durable_store
 from server.serve import with_database
 from server.settings import Settings, load_settings
 

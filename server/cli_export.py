@@ -19,7 +19,7 @@ from pipeline.protection.export_tenant import export_tenant
 from server.cli import explained_errors
 from server.errors import CommandFailed
 from server.installation import owner_connection
-from server.protection import tenant_store
+from server.object_store import tenant_store
 from server.serve import with_database
 from server.settings import load_settings
 

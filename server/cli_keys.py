@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from pipeline.protection.sealed_text import seal_columns_anew
 from server.cli import explained_errors
 from server.errors import CommandFailed
 from server.installation import owner_connection
+from server.protection import seal_anew
 from server.serve import with_database
 from server.settings import Settings, load_settings
 
@@ -90,6 +92,22 @@ def rewrap(tenant: TenantChoice = None) -> None:
     with _keys() as (_, masters, conn):
         for name in _tenants(conn, tenant):
             typer.echo(f"{name}: {_rewrap(conn, masters, name)} keys and secrets brought up to date")
+
+
+@key_commands.command("seal")
+def seal(tenant: TenantChoice = None) -> None:
+    """Seal every object that lies plain or under a former key. Workers do the latter by themselves, by and by."""
+    with _keys() as (settings, _, conn):
+        sealing = seal_anew(settings)
+        if sealing is None:
+            raise CommandFailed("RADMETER_OBJECTS names no store: what lies in the data folder is not sealed")
+        try:
+            for name in _tenants(conn, tenant):
+                done, left = sealing.seal_everything(name, now=datetime.now(UTC))
+                later = f", {left} have something that is younger than an hour or damaged" if left else ""
+                typer.echo(f"{name}: {done} studies and parts of them are sealed under keys in force{later}")
+        finally:
+            sealing.database.close()
 
 
 def _rewrap(conn: Connection, masters: MasterKeys, tenant: str) -> int:

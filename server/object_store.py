@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from server.errors import SettingInvalid
+from server.sealing import sealed
 from server.settings import Settings
 from storage.address import open_store
 from storage.errors import ObjectStoreError
@@ -35,10 +36,18 @@ def durable_store(settings: Settings) -> ObjectStore:
     return object_store(settings) or FolderStore(settings.data_directory)
 
 
+def tenant_store(settings: Settings, tenant: str) -> ObjectStore:
+    """Where objects lie for good, as the tenant's are read from it: opened where they are sealed."""
+    store = durable_store(settings)
+    store_of = sealed(settings, store)
+    return store_of(tenant) if store_of else store
+
+
 def objects(settings: Settings, observe: Callable[[str, str, float], None] | None = None) -> Objects:
     """How this process reads and writes objects. Raises `SettingInvalid`."""
-    store = object_store(settings)
-    if store is None:
+    store = durable_store(settings)
+    store_of = sealed(settings, store)
+    if not settings.objects:
         return LOCAL_OBJECTS
     # Not at the top: where objects lie on this machine nobody needs it.
     from storage.remote_objects import RemoteObjects
@@ -47,6 +56,7 @@ def objects(settings: Settings, observe: Callable[[str, str, float], None] | Non
         settings.data_directory,
         store,
         cache_bytes_max=settings.objects_cache_mib << 20,
+        store_of=store_of,
         observe=observe or (lambda *_: None),
     )
 

@@ -38,7 +38,7 @@ def run_worker(settings: Settings) -> None:
     from server import wiring
     from server.health_port import health_port
     from server.metrics import Metrics, collected_metrics
-    from server.protection import erasure_round
+    from server.protection import erasure_round, sealing_round
 
     metrics = Metrics()
     is_draining = threading.Event()
@@ -59,6 +59,7 @@ def run_worker(settings: Settings) -> None:
                     erasure_round(settings),
                     wiring.heartbeat_round(settings),
                     wiring.retention_round(settings),
+                    sealing_round(settings),
                 ),
                 on_stop=is_draining.set,
             )

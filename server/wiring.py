@@ -24,8 +24,6 @@ from pipeline.errors import AuditServerInvalid, MailServerInvalid
 from pipeline.find_priors import defer_priors
 from pipeline.jobs import DELIVERIES_AT_ONCE
 from pipeline.limit_gate import tenants as every_tenant
-from pipeline.protection.errors import MasterKeyUnusable
-from pipeline.protection.master_keys import MasterKeys, load_master_keys
 from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.retention_run import run_retention, sweep_work
 from pipeline.services import Folders, Services
@@ -33,6 +31,7 @@ from pipeline.ways_out.send_mail import MailServer
 from server.errors import SettingInvalid
 from server.metrics import Metrics, open_circuits
 from server.object_store import object_store_checks, objects
+from server.sealing import master_keys
 from server.settings import Settings
 
 SETTLE_EVERY = timedelta(hours=1)
@@ -60,14 +59,6 @@ def database(settings: Settings, *, pool_size_max: int, let_go_after_s: float = 
         let_go_after_s=let_go_after_s,
         masters=master_keys(settings),
     )
-
-
-def master_keys(settings: Settings) -> MasterKeys | None:
-    """What opens the keys in the database, None where nothing is sealed. Raises `SettingInvalid`."""
-    try:
-        return load_master_keys(settings.master_key_files)
-    except MasterKeyUnusable as error:
-        raise SettingInvalid("master_keys", settings.master_keys, str(error)) from None
 
 
 def billing_round(settings: Settings) -> Callable[[], object]:

@@ -30,6 +30,15 @@ log = logging.getLogger("radmeter.protection")
 # Longer than any process remembers a key and than a transfer takes.
 _SETTLED_AFTER = timedelta(hours=1)
 _PIECE_BYTES = 1 << 20
+_BATCH = 1000
+_SCOPES = """
+    SELECT DISTINCT scope FROM (
+        SELECT 'instances/' || split_part(location, '/', 1) || '/' || split_part(location, '/', 2) AS scope
+        FROM instance WHERE tenant = %(tenant)s
+        UNION SELECT 'instances/' || location FROM quarantined_instance
+        WHERE tenant = %(tenant)s AND location LIKE 'quarantine/%%'
+        UNION SELECT 'study/' || id FROM study WHERE tenant = %(tenant)s) one
+    WHERE scope > %(after)s ORDER BY scope LIMIT %(limit)s"""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,24 @@ class SealAnew:
                 (tenant, now - _SETTLED_AFTER, scopes_max),
             ).fetchall()  # at random: several workers seldom take the same
         return sum(self._finish(tenant, row["scope"], now) for row in rows)
+
+    def seal_everything(self, tenant: str, *, now: datetime) -> tuple[int, int]:
+        """Take every scope of the tenant, also what was stored plain: (scopes done with, scopes not done with)."""
+        done = left = 0
+        after = ""
+        while scopes := self._scopes(tenant, after):
+            for scope in scopes:
+                if self._finish(tenant, scope, now):
+                    done += 1
+                else:
+                    left += 1
+            after = scopes[-1]
+        return done, left
+
+    def _scopes(self, tenant: str, after: str) -> list[str]:
+        with self.database.transaction(tenant) as conn:
+            rows = conn.execute(_SCOPES, {"tenant": tenant, "after": after, "limit": _BATCH}).fetchall()
+        return [row["scope"] for row in rows]
 
     def seal_scope(self, tenant: str, scope: str, *, now: datetime) -> bool:
         """Seal what lies in a scope under its key in force; False where something is left for later."""

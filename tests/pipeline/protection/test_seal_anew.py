@@ -16,6 +16,7 @@ from pipeline.protection.seal_anew import SealAnew
 from pipeline.protection.sealed_store import SealedStore
 from pipeline.protection.sealed_stream import key_id_of
 from storage.folder_store import FolderStore
+from tests.pipeline.conftest import make_instance
 
 ALPHA = "alpha"
 SCOPE = "study/s-1"
@@ -91,6 +92,22 @@ def test_what_was_plain_before_there_were_keys_is_sealed(site: Site) -> None:
     assert site.get(KEY) == b"MUSTERMANN"
 
 
+def test_of_a_whole_tenant_everything_is_taken_whatever_kind_of_object_it_is(site: Site) -> None:
+    folder = "ab/" + "ab" * 32
+    received = make_instance(location=f"{folder}/1.dcm")
+    site.clinic.receive(received)
+    site.clinic.receive(make_instance(location=f"{folder}/2.dcm", blake3="2" * 64))  # put aside
+    study = site.clinic.study(received)
+    keys = [f"instances/{folder}/1.dcm", "instances/quarantine/2.dcm", f"results/{study.id}/1/report.json"]
+    for key in keys:
+        site.put(key, b"MUSTERMANN", site.inner)
+    assert site.anew.seal_everything(ALPHA, now=later(0)) == (0, 3)
+    assert site.anew.seal_everything(ALPHA, now=later()) == (3, 0)
+    for key in keys:
+        assert (site.inner.root / key).read_bytes().startswith(b"RADSEAL")
+        assert site.get(key) == b"MUSTERMANN"
+
+
 def test_a_key_stays_as_long_as_anything_needs_it(site: Site) -> None:
     site.put("work/s-1/1/volume.npy", b"v")
     site.put(KEY, b"good")
@@ -126,9 +143,8 @@ def test_what_is_erased_while_it_is_sealed_anew_does_not_come_back(
 
 
 def test_under_load_everything_stays_readable_at_every_moment(site: Site) -> None:
-    """Three write and read while keys are rotated and objects sealed anew, round after round."""
-    stop, problems = threading.Event(), []
-    rounds = [0]
+    """Three write and read without a pause while keys are rotated and objects sealed anew, round after round."""
+    stop, problems, reads = threading.Event(), [], [0, 0, 0]
 
     def work(number: int) -> None:
         content: dict[str, bytes] = {}
@@ -137,31 +153,32 @@ def test_under_load_everything_stays_readable_at_every_moment(site: Site) -> Non
         source, target = site.folder / f"in-{number}", site.folder / f"out-{number}"
         try:
             while not stop.is_set():
-                key = f"results/s-{len(content) % 3}/{number}/{len(content)}"
-                content[key] = f"{number} {len(content)}".encode() * 1000
-                source.write_bytes(content[key])
-                store.put(key, source, "")
-                for known in [*list(content)[:2], *list(content)[-2:]]:
-                    target.unlink(missing_ok=True)
+                if len(content) < 6:
+                    key = f"results/s-{len(content) % 2}/{number}/{len(content)}"
+                    content[key] = f"{number} {len(content)}".encode() * 1000
+                    source.write_bytes(content[key])
+                    store.put(key, source, "")
+                for known in content:
                     store.get(known, target)
                     assert target.read_bytes() == content[known]
-                rounds[0] += 1
+                    target.unlink()
+                    reads[number] += 1
         except BaseException as error:
             problems.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
-    for _ in range(4):
+    for _ in range(3):
         site.rotate()
         # Retired long ago, as far as this pass is concerned; the writers' memory of keys is real all the same.
-        for scope in ("study/s-0", "study/s-1", "study/s-2"):
+        for scope in ("study/s-0", "study/s-1"):
             site.anew.seal_scope(ALPHA, scope, now=later())
     stop.set()
     for thread in threads:
         thread.join()
     assert problems == []
-    assert rounds[0] >= 6
+    assert min(reads) >= 5
     site.rotate()
-    assert site.anew.look_after(ALPHA, now=later()) == 3
-    assert site.keys_left() == 3
+    assert site.anew.look_after(ALPHA, now=later()) == 2
+    assert site.keys_left() == 2
