@@ -45,6 +45,7 @@ def erase_study_rows(conn: Connection, tenant: str, study_id: UUID, erasure_id: 
         values,
     )
     conn.execute(_WAITING_JOBS, values)
+    conn.execute(_RELEASED_HOLDS, values)
     conn.execute(_WORKITEM_NOTICES, values)
     conn.execute(_COMMITMENTS, values)
     for table, condition in _tables_of_study(conn):
@@ -102,6 +103,10 @@ _BLANK_TENANT = """
     UPDATE tenant SET name = 'erased', called_ae_title = 'X' || substr(md5(gen_random_uuid()::text), 1, 15),
         case_key_secret = sha256(gen_random_uuid()::text::bytea)
     WHERE tenant = %(tenant)s"""
+# Of the patient; the audit trail knows that there were any.
+_RELEASED_HOLDS = """
+    DELETE FROM retention_hold WHERE tenant = %(tenant)s AND released_at IS NOT NULL AND patient_id = (
+        SELECT header->>'patient_id' FROM study WHERE tenant = %(tenant)s AND id = %(study)s)"""
 _WORKITEM_NOTICES = """
     WITH gone AS (SELECT uid FROM workitem WHERE tenant = %(tenant)s
                   AND (study_id = %(study)s OR study_instance_uid = %(uid)s)),

@@ -22,6 +22,7 @@ from pipeline.protection.erase_objects import (
     write_register,
 )
 from pipeline.protection.errors import ErasureNotConfirmed, ErasureRefused, KeyShredded, RegisterDamaged
+from pipeline.retention import place_hold, release_hold
 from pipeline.status import StudyStatus
 from storage.folder_store import FolderStore
 from tests.pipeline.protection.erase_site import ALPHA, BETA, FOLDER, PATIENT, UID, EraseSite, aside, now
@@ -104,6 +105,21 @@ def test_a_study_on_its_path_and_a_code_of_another_moment_are_refused(site: Eras
             erase.plan_study(conn, ALPHA, study_id)
         with pytest.raises(ErasureRefused, match="1 studies of alpha"):
             erase.plan_tenant(conn, ALPHA)
+
+
+def test_what_a_legal_hold_keeps_is_not_erased_until_it_is_released(site: EraseSite) -> None:
+    study_id = site.add_study(UID, FOLDER, PATIENT)
+    other_id = site.add_study("1.2.840.99.8.1", "cd/" + "cd" * 32, ("ANDERS^A", "PID-2", "ACC-2"))
+    with site.owner() as conn:
+        hold = place_hold(conn, ALPHA, patient_id=PATIENT[1], reason="court", by="li", now=now())
+        for plan in (lambda: erase.plan_study(conn, ALPHA, study_id), lambda: erase.plan_tenant(conn, ALPHA)):
+            with pytest.raises(ErasureRefused, match=f"legal hold {hold} keeps it"):
+                plan()
+        erase.plan_study(conn, ALPHA, other_id)
+        release_hold(conn, ALPHA, hold, reason="closed", by="li", now=now())
+    site.erase(study_id)
+    for word in (*PATIENT, UID):
+        assert site.rows_that_say(word) == []
 
 
 def test_a_tenant_goes_whole_and_its_neighbour_stays(site: EraseSite) -> None:
