@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from server import wiring
+from server import sealing
 from server.backup.folder import BackupFolder
 from server.checks.finding import Check, Finding, Ground
 from server.errors import BackupFailed, SettingInvalid
@@ -43,7 +43,7 @@ def master_keys(ground: Ground) -> Finding | None:
     means = "what is sealed cannot be read, and nothing new is stored"
     do = "bring its file back from where the copy is kept, name it in RADMETER_MASTER_KEYS (docs/data_protection.md)"
     try:
-        masters = wiring.master_keys(ground.settings)
+        masters = sealing.master_keys(ground.settings)
     except SettingInvalid as error:
         return Finding(str(error), means, do)
     here = [one.id for one in masters.keys] if masters else []
