@@ -17,7 +17,7 @@ from typing import Any
 from lxml import etree
 
 from pipeline.database import Connection
-from pipeline.store import Row
+from pipeline.store import Row, study_key
 
 Code = tuple[str, str, str]
 """(value, coding scheme, meaning)"""
@@ -106,8 +106,8 @@ def studies_of(conn: Connection, rows: list[Row], *, with_patients: bool) -> dic
     ids = sorted({study for row in rows if (study := detail_of(row).get("study"))})
     found = conn.execute(
         """SELECT id::text AS id, study_instance_uid, header->>'patient_id' AS patient_id FROM study
-           WHERE id::text = ANY(%s)""",
-        (ids,),
+           WHERE id = ANY(%s)""",
+        ([key for one in ids if (key := study_key(one))],),
     ).fetchall()
     return {
         row["id"]: StudyNames(row["study_instance_uid"], (row["patient_id"] or "") if with_patients else "")

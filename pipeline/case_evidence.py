@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pipeline.database import Connection
-from pipeline.store import Row
+from pipeline.store import Row, study_key
 
 
 def runs(conn: Connection, tenant: str, study_id: str, product: str) -> list[Row]:
     """model_name, model_version, weights_sha256, revision, created_at of each run of a product; not what it found."""
     return conn.execute(
         """SELECT model_name, model_version, weights_sha256, revision, created_at
-           FROM result WHERE tenant = %s AND study_id::text = %s AND product = %s ORDER BY revision""",
-        (tenant, study_id, product),
+           FROM result WHERE tenant = %s AND study_id = %s AND product = %s ORDER BY revision""",
+        (tenant, study_key(study_id), product),
     ).fetchall()
 
 
@@ -23,9 +23,9 @@ def acknowledgements(conn: Connection, tenant: str, study_id: str, product: str)
         """SELECT o.kind, o.revision, o.sha256, d.destination, d.state, d.attempts, d.acknowledged_at,
                   d.confirmed_at, d.confirmed_by
            FROM result_object o JOIN delivery d USING (tenant, sop_instance_uid)
-           WHERE o.tenant = %s AND o.study_id::text = %s AND o.product = %s
+           WHERE o.tenant = %s AND o.study_id = %s AND o.product = %s
            ORDER BY o.revision, o.kind, d.destination""",
-        (tenant, study_id, product),
+        (tenant, study_key(study_id), product),
     ).fetchall()
 
 
@@ -37,9 +37,9 @@ def series_read(conn: Connection, tenant: str, study_id: str, product: str) -> l
            CROSS JOIN LATERAL jsonb_to_recordset(s.route) AS choice (product text, series_instance_uid text)
            JOIN instance i ON i.tenant = s.tenant AND i.study_id = s.id
                AND i.series_instance_uid = choice.series_instance_uid
-           WHERE s.tenant = %s AND s.id::text = %s AND choice.product = %s
+           WHERE s.tenant = %s AND s.id = %s AND choice.product = %s
            GROUP BY i.series_instance_uid ORDER BY count(*) DESC""",
-        (tenant, study_id, product),
+        (tenant, study_key(study_id), product),
     ).fetchall()
 
 

@@ -8,6 +8,7 @@ import procrastinate
 
 from pipeline.database import Connection
 from pipeline.queue import defer_assembly
+from pipeline.store import study_key
 
 
 def look_again(queue: procrastinate.App, conn: Connection, tenant: str, study: UUID | str) -> None:
@@ -18,8 +19,8 @@ def look_again(queue: procrastinate.App, conn: Connection, tenant: str, study: U
     rows = conn.execute(
         """SELECT a.id FROM arrival a JOIN study s ON s.id = a.study_id
            WHERE a.tenant = %(tenant)s AND a.closed_at IS NULL
-             AND (s.study_instance_uid = %(study)s OR s.id::text = %(study)s) FOR UPDATE OF a""",
-        {"tenant": tenant, "study": str(study)},
+             AND (s.study_instance_uid = %(study)s OR s.id = %(id)s) FOR UPDATE OF a""",
+        {"tenant": tenant, "study": str(study), "id": study_key(study)},
     ).fetchall()
     for row in rows:
         _look(queue, conn, tenant, row["id"])

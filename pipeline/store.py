@@ -60,12 +60,20 @@ def _record(row: Row) -> StudyRecord:
 _STUDY = """SELECT id, tenant, study_instance_uid, ae_title, status, revision, reason_code, reason_text, header,
                    route, completion, created_at, updated_at, purpose, priority, rule_set_version, run_window,
                    started_with
-            FROM study WHERE tenant = %s AND id::text = %s"""
+            FROM study WHERE tenant = %s AND id = %s"""
+
+
+def study_key(study_id: UUID | str) -> UUID | None:
+    """As the database has it, so that the index finds it; None, which no row has, for a text that is no id at all."""
+    try:
+        return UUID(str(study_id))
+    except ValueError:
+        return None
 
 
 def get_study(conn: Connection, tenant: str, study_id: UUID | str) -> StudyRecord:
     """Raises `StudyNotFound`, for another tenant's study too."""
-    row = conn.execute(_STUDY, (tenant, str(study_id))).fetchone()
+    row = conn.execute(_STUDY, (tenant, study_key(study_id))).fetchone()
     if row is None:
         raise StudyNotFound(str(study_id))
     return _record(row)
@@ -74,7 +82,7 @@ def get_study(conn: Connection, tenant: str, study_id: UUID | str) -> StudyRecor
 def lock_study(conn: Connection, tenant: str, study_id: UUID | str) -> StudyRecord:
     """Like `get_study`, and holds the row until the transaction ends."""
     conn.execute(
-        "SELECT 1 FROM study WHERE tenant = %s AND id::text = %s FOR UPDATE", (tenant, str(study_id))
+        "SELECT 1 FROM study WHERE tenant = %s AND id = %s FOR UPDATE", (tenant, study_key(study_id))
     )
     return get_study(conn, tenant, study_id)
 
@@ -135,8 +143,8 @@ def study_events(conn: Connection, tenant: str, study_id: UUID | str) -> list[Ro
     """The timeline, oldest first: at, event, revision, duration_ms, detail."""
     return conn.execute(
         """SELECT id, at, event, revision, duration_ms, detail FROM study_event
-           WHERE tenant = %s AND study_id::text = %s ORDER BY id""",
-        (tenant, str(study_id)),
+           WHERE tenant = %s AND study_id = %s ORDER BY id""",
+        (tenant, study_key(study_id)),
     ).fetchall()
 
 
@@ -145,8 +153,8 @@ def study_arrivals(conn: Connection, tenant: str, study_id: UUID | str) -> list[
     return conn.execute(
         """SELECT id, ae_title, first_at, last_at, new_count, identical_count, conflict_count, closed_at, outcome,
                   completion, decision
-           FROM arrival WHERE tenant = %s AND study_id::text = %s ORDER BY id""",
-        (tenant, str(study_id)),
+           FROM arrival WHERE tenant = %s AND study_id = %s ORDER BY id""",
+        (tenant, study_key(study_id)),
     ).fetchall()
 
 
@@ -155,9 +163,9 @@ def study_instances_summary(conn: Connection, tenant: str, study_id: UUID | str)
     return conn.execute(
         """SELECT series_instance_uid, min(modality) AS modality, count(*) AS instance_count,
                   sum(size_bytes)::bigint AS size_bytes
-           FROM instance WHERE tenant = %s AND study_id::text = %s
+           FROM instance WHERE tenant = %s AND study_id = %s
            GROUP BY series_instance_uid ORDER BY count(*) DESC""",
-        (tenant, str(study_id)),
+        (tenant, study_key(study_id)),
     ).fetchall()
 
 
@@ -165,8 +173,8 @@ def instances(conn: Connection, tenant: str, study_id: UUID | str) -> list[Row]:
     """Where each instance of the study lies, in the order of reception."""
     return conn.execute(
         """SELECT sop_instance_uid, series_instance_uid, sop_class_uid, modality, location, blake3, size_bytes
-           FROM instance WHERE tenant = %s AND study_id::text = %s ORDER BY received_at, sop_instance_uid""",
-        (tenant, str(study_id)),
+           FROM instance WHERE tenant = %s AND study_id = %s ORDER BY received_at, sop_instance_uid""",
+        (tenant, study_key(study_id)),
     ).fetchall()
 
 
@@ -182,9 +190,9 @@ def results(conn: Connection, tenant: str, study_id: UUID | str, revision: int |
                             FROM result_object o JOIN delivery d USING (tenant, sop_instance_uid)
                             WHERE o.study_id = result.study_id AND o.revision = result.revision
                               AND o.product = result.product AND d.required), false) AS is_delivered
-           FROM result WHERE tenant = %s AND study_id::text = %s AND (%s::int IS NULL OR revision = %s)
+           FROM result WHERE tenant = %s AND study_id = %s AND (%s::int IS NULL OR revision = %s)
            ORDER BY revision DESC, product""",
-        (tenant, str(study_id), revision, revision),
+        (tenant, study_key(study_id), revision, revision),
     ).fetchall()
 
 
@@ -207,9 +215,9 @@ def result_objects(
                   o.size_bytes, d.destination, d.required, d.state, d.attempts, d.next_at, d.dicom_status,
                   d.last_error, d.warning, d.acknowledged_at, d.confirmed_at, d.confirmed_by, d.replaced_by
            FROM result_object o LEFT JOIN delivery d USING (tenant, sop_instance_uid)
-           WHERE o.tenant = %s AND o.study_id::text = %s AND (%s::int IS NULL OR o.revision = %s)
+           WHERE o.tenant = %s AND o.study_id = %s AND (%s::int IS NULL OR o.revision = %s)
            ORDER BY o.revision DESC, o.product, o.review DESC, o.kind DESC, d.destination""",
-        (tenant, str(study_id), revision, revision),
+        (tenant, study_key(study_id), revision, revision),
     ).fetchall()
 
 

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from pipeline.database import Connection
 from pipeline.rule_keywords import Arrival
-from pipeline.store import StudyRecord
+from pipeline.store import StudyRecord, study_key
 from study.study import Instance, Patient, Series, Study
 
 SERIES_MAX = 200
@@ -81,6 +81,6 @@ def save_facts(conn: Connection, study: StudyRecord, facts: dict[str, Any]) -> N
 def load_facts(conn: Connection, tenant: str, study_id: str) -> dict[str, Any] | None:
     """None for a study that was never routed."""
     row = conn.execute(
-        "SELECT facts FROM study_facts WHERE tenant = %s AND study_id::text = %s", (tenant, study_id)
+        "SELECT facts FROM study_facts WHERE tenant = %s AND study_id = %s", (tenant, study_key(study_id))
     ).fetchone()
     return None if row is None else row["facts"]

@@ -250,3 +250,14 @@ class TestPythonCode:
             and isinstance(node.args[0], ast.JoinedStr)
         ]
         assert built == []
+
+    def test_no_query_looks_for_a_study_by_the_text_of_its_id(self) -> None:
+        """`id::text = …` reads every study of the tenant: no index has it. `store.study_key` gives the id itself."""
+        scans = [
+            f"{relative(path)}:{number}"
+            for path in SOURCES
+            if relative(path).split("/")[0] in PACKAGES
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            if re.search(r"\bid::text = (?:%|ANY)", line)
+        ]
+        assert scans == []
