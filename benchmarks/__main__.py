@@ -38,6 +38,9 @@ BENCHMARKS = (
     "usage_ingestion",
     "work_list",
     "audit_append",
+    "capacity_steps",
+    "capacity_database",
+    "capacity",
 )
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from statistics import mean, median, quantiles
 from typing import Any
 
-from benchmarks.arrival_traces import HABITS, KNOWLEDGE, Trace, make_trace
+from benchmarks.arrival_traces import HABITS, KNOWLEDGE, Knowledge, Trace, make_trace
 from benchmarks.completeness_rules import (
     dcm4chee,
     inner_eye,
@@ -69,6 +69,18 @@ def run(seed: int = SEED, studies_per_sender: int = STUDIES_PER_SENDER) -> dict[
             for knowledge, rules in starts.items()
         },
     }
+
+
+def waits_s(
+    knowledge: Knowledge, seed: int = SEED, studies_per_sender: int = STUDIES_PER_SENDER
+) -> list[float]:
+    """Seconds from the last instance to the job that saw all of it, of each study of which so much is known."""
+    waits: list[float] = []
+    for habit in HABITS:
+        rng = random.Random(f"{seed} {knowledge} {habit}")
+        sender = [make_trace(rng, knowledge, habit) for _ in range(studies_per_sender)]
+        waits += [start.wait_s for start in _with_learning(sender)]
+    return waits
 
 
 def _with_learning(sender: Sequence[Trace]) -> list[Start]:
