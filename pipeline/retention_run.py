@@ -178,11 +178,11 @@ def sweep_work(database: Database, folders: Folders, tenant: str, *, now: dateti
     """Remove what was left in the work folder of studies that have come to an end a day ago. Returns how many."""
     if not folders.work.is_dir():
         return 0
-    left = [path.name for path in folders.work.iterdir()]
+    left = [key for path in folders.work.iterdir() if (key := store.study_key(path.name))]
     with database.transaction(tenant) as conn:
         rows = conn.execute(
             """SELECT id::text AS id FROM study
-               WHERE tenant = %s AND id::text = ANY (%s) AND status = ANY (%s) AND updated_at < %s""",
+               WHERE tenant = %s AND id = ANY (%s) AND status = ANY (%s) AND updated_at < %s""",
             (tenant, left, [str(one) for one in TERMINAL], now - _WORK_KEPT),
         ).fetchall()
     for row in rows:

@@ -4,7 +4,7 @@ As in the product (`pipeline/queue.py`, `pipeline/jobs.py`, `inference/scheduler
 takes five steps, each a job of its own. A worker that is free takes the job of the highest priority, among equals the
 one that was put in first; assembling and routing come before everything, then emergencies. A step that runs is not
 interrupted. A GPU takes the most urgent run, among equals that of the tenant that has had least of it, and stacks what
-fits into one batch. The job of a worker that dies is free again after `STALLED_AFTER_S`, and the step is done anew.
+fits into one batch. The job of a worker that dies is free again after RADMETER_TAKEOVER_S, and the step is done anew.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.capacity.arrivals import Trace
 from benchmarks.capacity.gpus import Gpus
 from benchmarks.capacity.site import Job, Outage, Result, Site, Study, Take
 from benchmarks.capacity.step_times import STEPS, StepTimes
-from pipeline.jobs import DELIVERIES_AT_ONCE, STALLED_AFTER_S
+from pipeline.jobs import DELIVERIES_AT_ONCE
 
 Process = Generator[simpy.Event, Any, Any]
 
@@ -106,7 +106,7 @@ class Model:
             except simpy.Interrupt as outage:
                 if study is not None:  # what it did is lost; others learn of it by its silence
                     self.result.worker_busy_s += self.env.now - began_s
-                    silence_s = STALLED_AFTER_S * (1 + self._rng.uniform(0, 0.5))
+                    silence_s = self._site.takeover_s * (1 + self._rng.uniform(0, 0.5))
                     self.env.process(self._put_after(study, silence_s))
                 elif wakes is not None:
                     if wakes in self._idle:

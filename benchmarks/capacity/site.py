@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.queue import _ASSEMBLY_PRIORITY, _ROUTING_PRIORITY, _STEP_PRIORITY
 from pipeline.urgency import Priority
+from server.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Outage:
 class Site:
     """What stands there. workers: processes of two cores, one step at a time. gpus: 0 = the workers run the models.
 
-    batch_growth: what one more run costs a batch, as a share of a run alone: 1 = batches gain nothing.
+    takeover_s: of silence, until a worker counts as gone. batch_growth: what one more run costs a batch, as a share of
+    a run alone: 1 = batches gain nothing.
     """
 
     workers: int
@@ -34,6 +36,7 @@ class Site:
     max_batch: int = 1
     batch_growth: float = 1.0
     outages: Sequence[Outage] = ()
+    takeover_s: float = Settings.takeover_s
 
 
 @dataclass
