@@ -19,7 +19,9 @@ from tests.helm_chart import (
     PROFILES,
     VARIANTS,
     chart,
+    containers,
     leaves_of_schema,
+    pods,
     rendered,
     selects,
     templates,
@@ -45,12 +47,16 @@ def test_helm_finds_nothing_to_complain_of(name: str) -> None:
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_kubernetes_takes_every_object(name: str, version: str) -> None:
-    checked = 0
-    for found in rendered(VARIANTS[name]):
-        if not found["apiVersion"].startswith(CUSTOM):
-            kubernetes_validate.validate(found, version, strict=True)
-            checked += 1
-    assert checked > 15
+    ours = [found for found in rendered(VARIANTS[name]) if not found["apiVersion"].startswith(CUSTOM)]
+    assert len(ours) > 15
+    for found in ours:
+        validate_once(json.dumps(found), version)
+
+
+@functools.cache
+def validate_once(found: str, version: str) -> None:
+    """Most objects are the same in several variants."""
+    kubernetes_validate.validate(json.loads(found), version, strict=True)
 
 
 def test_the_check_of_objects_is_not_blind() -> None:
@@ -94,6 +100,27 @@ def test_the_notes_name_three_commands_that_exist(profile: str) -> None:
     known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     deployments = {f["metadata"]["name"] for f in rendered(values_of(profile)) if f["kind"] == "Deployment"}
     assert [(where, what) for where, what in commands if where not in deployments or what not in known] == []
+
+
+def test_the_notes_say_how_many_connections_the_database_must_allow() -> None:
+    """The figures of each process are those of docs/operations.md."""
+    page = (CHART.parents[1] / "docs" / "operations.md").read_text(encoding="utf-8")
+    told = re.search(
+        r"at most `RADMETER_WORKER_CONCURRENCY` \+ (\d+) for each worker, (\d+) for each receiver process of a gateway "
+        r"and (\d+) beside, (\d+) for each portal, (\d+) for commands",
+        page,
+    )
+    assert told is not None, "docs/operations.md says it in other words now"
+    worker, receiver, gateway, portal, commands = map(int, told.groups())
+    wanted = 30 * (8 + worker) + 6 * (2 * receiver + gateway) + 4 * portal + commands
+    assert f"PostgreSQL must allow {wanted} connections" in templates(values_of("region"))["NOTES.txt"]
+
+
+def test_no_process_counts_the_cores_of_its_node() -> None:
+    """A container that may use two of sixty-four would start sixty-four processes, or threads."""
+    objects = rendered(VARIANTS["hospital"])
+    told = {v["name"] for _, t in pods(objects) for one in containers(t) for v in one.get("env", [])}
+    assert {"RADMETER_RECEIVER_PROCESSES", "RADMETER_INFERENCE_THREADS", "OMP_NUM_THREADS"} <= told
 
 
 class TestSchema:

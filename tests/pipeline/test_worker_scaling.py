@@ -168,5 +168,5 @@ def test_the_workers_that_follow_from_it_are_as_many_as_the_values_say(clinic: C
     """KEDA hands the answers to Kubernetes, which divides by the target and rounds up."""
     receive_studies(clinic, 17)
     target = {trigger["name"]: int(trigger["metadata"]["targetQueryValue"]) for trigger in triggers()}
-    assert target == {"steps": 8, "urgent-steps": 4, "oldest-step-s": 300, "oldest-urgent-step-s": 15}
+    assert target == {"steps": 8, "urgent-steps": 8, "oldest-step-s": 300, "oldest-urgent-step-s": 15}
     assert ceil(ask()["steps"] / target["steps"]) == 3
