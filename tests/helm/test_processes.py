@@ -16,9 +16,12 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import pytest
 
+from tests import ct_files
 from tests.conftest import fresh_database, missing
 from tests.helm.pod import Pod, answer, can_isolate, radmeter
 from tests.helm_chart import Object, containers, merged, of_kind, pods, rendered, values_of
+from tests.ports import free_port
+from tests.s3_server import REGION, S3Server, s3_server
 from tests.server_process import listens
 from tests.tls_files import Authority
 
@@ -27,9 +30,16 @@ START_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def objects() -> list[Object]:
+def bucket() -> Iterator[S3Server]:
+    with s3_server() as server:
+        server.make_bucket("radmeter")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def objects(bucket: S3Server) -> list[Object]:
     shared = {
-        "storage": {"kind": "claim", "claim": {"accessMode": "ReadWriteMany"}},
+        "storage": {"s3": {"endpoint": bucket.url, "region": REGION}},
         "backup": {"enabled": True, "existingClaim": "backups"},
         "inference": {"engine": "triton"},
         "triton": {
@@ -61,7 +71,8 @@ def make_pod(
             given = {}
             for source in container.get("envFrom", []):
                 given |= maps[source["configMapRef"]["name"]]["data"]
-            given |= {v["name"]: v.get("value", there) for v in container["env"]}
+            given |= {v["name"]: v.get("value", "of the Secret") for v in container["env"]}
+            given |= {"RADMETER_DATABASE_URL": there} if "RADMETER_DATABASE_URL" in given else {}
             pod = Pod(root, template, container, given)
             files = pod.place("/etc/radmeter/dicom")
             files.mkdir(parents=True)
@@ -92,7 +103,9 @@ def ended_well(pod: Pod, *arguments: str) -> str:
     return done.stdout
 
 
-def test_the_schema_is_awaited_then_made_and_every_probe_answers(make_pod: Callable[[str, str], Pod]) -> None:
+def test_the_schema_is_awaited_then_made_and_every_probe_answers(
+    make_pod: Callable[[str, str], Pod], bucket: S3Server, tmp_path: Path
+) -> None:
     migrate = make_pod("Job/radmeter-migrate", "migrate")
     check = make_pod("Deployment/radmeter-gateway", "schema")
     early = check.run(*radmeter("migrate", "--check"))
@@ -115,6 +128,15 @@ def test_the_schema_is_awaited_then_made_and_every_probe_answers(make_pod: Calla
         dicom, tls = (running["gateway"].ports[port] for port in (11112, 2762))
         assert listens(dicom)
         assert listens(tls)
+        # The commands that the notes print, where they say.
+        ended_well(running["portal"], *radmeter("tenant", "add", "default", "--ae-title", "RADMETER"))
+        ended_well(running["portal"], *radmeter("peer", "add", f"PACS@127.0.0.1:{free_port()}"))
+        paths = ct_files.write(tmp_path, ct_files.ramp((2, 16, 16)))
+        ended_well(
+            running["worker"],
+            *radmeter("send", *map(str, paths), "--to", f"RADMETER@127.0.0.1:{dicom}", "--calling", "PACS"),
+        )
+        assert bucket.keys("radmeter", "objects/instances/"), "what was acknowledged lies in the bucket"
         for role, process in processes.items():
             process.terminate()
             grace_s = running[role].template["spec"]["terminationGracePeriodSeconds"]
