@@ -40,14 +40,14 @@ class Objects:
         """All that was kept below these folders is here, in its last version; not files that end with `without`."""
         yield
 
-    def present(self, paths: Iterable[Path]) -> frozenset[Path]:
-        """Those that exist, here or in the store."""
+    def present(self, paths: Iterable[Path], *, for_good: bool = False) -> frozenset[Path]:
+        """Those that exist, here or in the store. for_good: a copy here does not count, the store must have it."""
         return frozenset(path for path in paths if path.is_file())
 
     def present_below(self, root: Path, names: Iterable[str]) -> list[str]:
-        """Of relative paths below a folder those that exist."""
+        """Of relative paths below a folder those that exist for good."""
         wanted = {root / name: name for name in names}
-        return [wanted[path] for path in self.present(wanted)]
+        return [wanted[path] for path in self.present(wanted, for_good=True)]
 
     def move(self, tenant: str, source: Path, target: Path) -> None:
         """Give an object that is here another place."""

@@ -120,9 +120,9 @@ class RemoteObjects(Objects):
             self._each(lambda key: self._get(tenant, key, None), stale)
             yield
 
-    def present(self, paths: Iterable[Path]) -> frozenset[Path]:
+    def present(self, paths: Iterable[Path], *, for_good: bool = False) -> frozenset[Path]:
         wanted = frozenset(paths)
-        away = {path for path in wanted if not path.is_file()}
+        away = {path for path in wanted if for_good or not path.is_file()}
         by_parent: dict[Path, set[Path]] = {}
         for path in away:
             by_parent.setdefault(path.parent, set()).add(path)

@@ -133,6 +133,10 @@ def test_presence_is_asked_of_the_store_for_what_is_not_here(node: Node) -> None
     assert sorted(b.present_below(root_b / "instances", [*names, f"{STUDY}/{'f' * 64}.dcm"])) == names
     assert sorted(b.present_below(root_b / "instances", names[:2])) == names[:2]
     assert not any(root_b.rglob("*.dcm"))
+    lost = f"instances/{names[0]}"
+    a.store.delete([lost])
+    assert a.present([root_a / lost]) == {root_a / lost}, "it is still here to be shown"
+    assert a.present_below(root_a / "instances", names[:1]) == [], "but nobody is promised that it is kept"
 
 
 def test_a_study_that_is_discarded_is_gone_here_and_in_the_store(node: Node) -> None:
