@@ -60,6 +60,8 @@ _KIND_OF: dict[str, type[ObjectStoreError]] = {
     "XMinioAdminBucketQuotaExceeded": StoreFull,
     "InsufficientCapacity": StoreFull,
 }
+# Where the client asks Amazon's machines for their own credentials, when it was given none.
+_MACHINE = "/latest/api/token"
 _UNREACHABLE = re.compile(
     r"error sending request|HTTP error|status code: 5\d\d|timed? ?out|SlowDown", re.IGNORECASE
 )
@@ -223,6 +225,8 @@ def _as_fact(error: Exception, text: str) -> ObjectStoreError:
         kind = _KIND_OF[code]
     elif isinstance(error, FileNotFoundError):
         kind = ObjectMissing
+    elif _MACHINE in text:
+        kind, said = CredentialsRefused, "none are given, and this machine has none"
     elif isinstance(error, UnauthenticatedError) or "credential" in text.lower():
         kind = CredentialsRefused
     elif isinstance(error, PermissionDeniedError):
@@ -241,7 +245,7 @@ def _kind(text: str) -> str:
         ("ConnectionRefused", "connection refused"),
         ("dns error", "name not known"),
         ("TimedOut", "no answer in time"),
-        ("certificate", "its certificate is not believed"),
+        ("InvalidCertificate", "its certificate is not believed"),
     ):
         if words in text:
             return kind

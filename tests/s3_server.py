@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,6 +20,7 @@ import botocore.exceptions
 
 from storage.s3_store import S3Address, S3ObjectStore
 from tests.ports import free_port
+from tests.tls_files import Identity
 
 REGION = "us-east-1"
 
@@ -28,6 +30,7 @@ class S3Server:
     """A running server without any access control, until `demand_credentials`."""
 
     url: str
+    authority: str | None = None
 
     def client(self, service: str = "s3") -> Any:
         return boto3.client(
@@ -36,6 +39,7 @@ class S3Server:
             region_name=REGION,
             aws_access_key_id="test",
             aws_secret_access_key="test",
+            verify=self.authority,
         )
 
     def make_bucket(self, name: str) -> str:
@@ -64,15 +68,19 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def s3_server() -> Iterator[S3Server]:
+def s3_server(tls: Identity | None = None, authority: Path | None = None) -> Iterator[S3Server]:
+    """tls: its certificate; then authority: who signed that, as a file."""
     port = free_port()
+    secured = ["-s", "-c", str(tls.certificate), "-k", str(tls.key)] if tls else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port), *secured],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": ""},
     )
-    server = S3Server(f"http://127.0.0.1:{port}")
+    server = S3Server(
+        f"{'https' if tls else 'http'}://127.0.0.1:{port}", str(authority) if authority else None
+    )
     try:
         deadline = time.monotonic() + 60
         while True:

@@ -28,7 +28,8 @@ from storage.folder_store import FolderStore
 from storage.object_store import ObjectStore
 from storage.s3_store import PART_BYTES
 from tests.conftest import ROOT
-from tests.s3_server import Bucket, http_answer
+from tests.s3_server import REGION, Bucket, http_answer, s3_server
+from tests.tls_files import Authority
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -216,6 +217,32 @@ def test_credentials_are_refused_or_forbidden_by_a_server_that_checks_them(
 def test_an_address_that_cannot_be_is_refused(address: str, endpoint: str) -> None:
     with pytest.raises(ObjectStoreError):
         open_store(address, endpoint=endpoint)
+
+
+def test_without_any_credentials_it_says_that_there_are_none(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")  # where Amazon's machines have theirs
+    with pytest.raises(CredentialsRefused, match="none are given"):
+        bucket.store().head("a")
+
+
+def test_a_store_of_the_hospital_is_believed_by_its_own_authority_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    authority = Authority(tmp_path / "tls")
+    with s3_server(authority.sign("127.0.0.1"), authority.path) as server:
+        values = {"endpoint": server.url, "region": REGION}
+        name = server.make_bucket("hospital")
+        store = open_store(f"s3://{name}/a", authorities=authority.path, **values)
+        put(store, "work/a/one", b"x", tmp_path)
+        assert get(store, "work/a/one", tmp_path) == b"x"
+        with pytest.raises(StoreUnreachable, match="certificate is not believed"):
+            open_store(f"s3://{name}/a", **values).head("work/a/one")
 
 
 def test_an_authority_that_is_no_certificate_is_refused(tmp_path: Path) -> None:
