@@ -28,6 +28,7 @@ from pipeline.group_commit import LET_GO_AFTER_S, LOCK_TIMEOUT_S
 from pipeline.queue import deferring_app
 from pipeline.receive import DatabaseSink
 from pipeline.service_desk import DatabaseServiceDesk
+from server.erased_copies import watch_copies
 from server.errors import SettingInvalid
 from server.health_port import Check, health_port
 from server.metrics import Metrics, collected_metrics
@@ -51,6 +52,7 @@ def run_gateway(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     log.info("gateway_started", extra={"port": settings.dicom_port})
+    watch_copies(settings)
     database = Database(settings.database_url, pool_size_max=1)
     checks = readiness(settings, doorkeeper, crew, database)
     with (

@@ -74,12 +74,14 @@ def run_portal(settings: Settings) -> None:
     from portal.context import PortalContext
     from portal.http_protocol import LargeBodyProtocol
     from server import wiring
+    from server.erased_copies import watch_copies
     from server.metrics import Metrics, collected_metrics
     from server.object_store import object_store_checks, objects
 
     registry = collected_metrics()
     metrics = Metrics()
     kept = objects(settings, metrics.observe_object)
+    watch_copies(settings)
     context = PortalContext(
         database=wiring.database(settings, pool_size_max=8),
         data_root=settings.data_directory,

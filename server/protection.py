@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from pipeline.limit_gate import tenants
-from pipeline.protection.erase_objects import remove_copies, remove_objects
+from pipeline.protection.erase_objects import remove_objects
 from pipeline.protection.keyring import Keyring
 from pipeline.protection.seal_anew import SealAnew
 from server import wiring
+from server.erased_copies import copies_round
 from server.object_store import durable_store
 from server.sealing import master_keys
 from server.settings import Settings
-from storage.folder_store import FolderStore
-
-# A node that was away this long removes its copies when it comes back.
-_LOOKS_BACK = timedelta(days=30)
 
 
 def seal_anew(settings: Settings) -> SealAnew | None:
@@ -45,16 +42,10 @@ def sealing_round(settings: Settings) -> Callable[[], object]:
 def erasure_round(settings: Settings) -> Callable[[], object]:
     """What a worker does each minute for erasures: objects that could not go at once, and this node's copies."""
     pool = wiring.database(settings, pool_size_max=1)
-    looked_at = datetime.now(UTC) - _LOOKS_BACK
+    remove_own_copies = copies_round(settings)
 
     def look_after() -> None:
-        nonlocal looked_at
-        now = datetime.now(UTC)
-        remove_objects(pool, durable_store(settings), now=now)
-        # A transaction that has written an erasure may be seen a little later.
-        remove_copies(
-            pool, FolderStore(settings.data_directory), since=looked_at - timedelta(minutes=5), now=now
-        )
-        looked_at = now
+        remove_objects(pool, durable_store(settings), now=datetime.now(UTC))
+        remove_own_copies()
 
     return look_after

@@ -52,6 +52,16 @@ def read_register(store: ObjectStore) -> list[Erasure]:
     return sorted(found, key=lambda erasure: erasure.at)
 
 
+def keep_register(conn: Connection, tenant: str, store: ObjectStore, since: datetime) -> None:
+    """Note the tenant's erasures ordered since then in another store too, a backup say."""
+    rows = conn.execute(
+        "SELECT id, tenant, study_id, reason, by, at FROM erasure WHERE tenant = %s AND at >= %s ORDER BY at",
+        (tenant, since),
+    ).fetchall()
+    for row in rows:
+        write_register(store, Erasure(**row))
+
+
 def replay_erasures(conn: Connection, erasures: Iterable[Erasure]) -> int:
     """Erase again what an older state of the database has brought back; returns how many were.
 
@@ -77,16 +87,21 @@ def _is_here_again(conn: Connection, erasure: Erasure) -> bool:
     return row is not None and not row["is_known"] and (erasure.study_id is None or row["has_study"])
 
 
-def remove_objects(database: Database, store: ObjectStore, *, now: datetime) -> int:
+def remove_objects(
+    database: Database, store: ObjectStore, *, now: datetime, may_arrive: timedelta = _MAY_BE_ARRIVING
+) -> int:
     """Go on with every erasure whose objects are not all gone; returns how many have ended now.
 
-    store: where objects lie for good, as they lie there: sealed or not.
+    store: where objects lie for good, as they lie there: sealed or not. may_arrive: nothing where nobody can send.
     """
     ended = 0
     for tenant in tenants(database):
         for erasure in _erasures(database, tenant):
             write_register(store, erasure)
-            done = [_remove(database, store, erasure, scope, now) for scope in _scopes(database, erasure)]
+            done = [
+                _remove(database, store, erasure, scope, now - may_arrive)
+                for scope in _scopes(database, erasure)
+            ]
             if all(done):
                 with database.transaction(tenant) as conn:
                     conn.execute(
@@ -103,7 +118,7 @@ def remove_copies(database: Database, folder: ObjectStore, *, since: datetime, n
     for tenant in tenants(database):
         for erasure in _erasures(database, tenant, since):
             for scope in _scopes(database, erasure):
-                _remove(database, folder, erasure, scope, now)
+                _remove(database, folder, erasure, scope, now - _MAY_BE_ARRIVING)
 
 
 def _erasures(database: Database, tenant: str, since: datetime | None = None) -> list[Erasure]:
@@ -134,8 +149,11 @@ def _scopes(database: Database, erasure: Erasure) -> Iterator[str]:
         after = rows[-1]["scope"]
 
 
-def _remove(database: Database, store: ObjectStore, erasure: Erasure, scope: str, now: datetime) -> bool:
-    """Whether nothing is left that may have to go: an instance that came again meanwhile stays."""
+def _remove(database: Database, store: ObjectStore, erasure: Erasure, scope: str, settled: datetime) -> bool:
+    """Whether nothing is left that may have to go: an instance that came again meanwhile stays.
+
+    settled: what came before that and has no row will not get one.
+    """
     is_all = True
     objects = objects_of(store, scope)
     while batch := list(islice(objects, _BATCH)):
@@ -146,7 +164,7 @@ def _remove(database: Database, store: ObjectStore, erasure: Erasure, scope: str
             if one.key not in kept
             and scope.startswith("instances/")
             and one.modified_at > erasure.at
-            and now - one.modified_at < _MAY_BE_ARRIVING
+            and one.modified_at > settled
         }
         store.delete([one.key for one in batch if one.key not in kept | waiting])
         is_all = is_all and not waiting

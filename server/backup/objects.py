@@ -10,17 +10,20 @@ import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 from uuid import UUID
 
 from pipeline.database import Connection
+from pipeline.protection.erase_objects import keep_register
 from pipeline.stored_files import KINDS, StoredFile, files_beside, named_files, sha256_of
 from server.backup.folder import BackupFolder, sync_folder
 from server.errors import BackupFailed
+from storage.folder_store import FolderStore
 
 _PROBLEMS_MAX = 100
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -73,6 +76,7 @@ def copy_everything(conn: Connection, data: Path, to: BackupFolder, manifest: Te
             _keep(one, data, to, count, manifest)
         for row in conn.cursor().stream("SELECT id::text AS id FROM study WHERE tenant = %s", (tenant,)):
             _keep_report(row["id"], data, to, count, manifest)
+        keep_register(conn, tenant, FolderStore(to.root), _ALWAYS)
     for path in sorted((data / "models").rglob("*")):  # that were added
         _keep_beside(path, data, to, count, manifest)
     return count
@@ -93,6 +97,7 @@ def copy_changed(conn: Connection, data: Path, to: BackupFolder, since: datetime
             _keep(one, data, to, count, None)
         for study_id in studies:
             _keep_report(str(study_id), data, to, count, None)
+        keep_register(conn, tenant, FolderStore(to.root), since)
     return count
 
 

@@ -34,6 +34,7 @@ class Proof:
     rows: dict[str, int]
     at: datetime
     begun_again: int = 0
+    erased_again: int = 0
 
     @property
     def holds(self) -> bool:
@@ -52,6 +53,7 @@ class Proof:
             f"- data directory: {self.recovered.settings.data_directory}",
             f"- secrets to put back by hand: {', '.join(record.secrets) or 'none'}",
             f"- studies that begin their path again: {self.begun_again}",
+            f"- erasures of later that were done again: {self.erased_again}",
             "",
             "| rows | when the backup was made | restored |",
             "|---|---:|---:|",
