@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import shutil
@@ -41,9 +42,15 @@ def arguments(line: str) -> list[str]:
     return words[at + 1 :]
 
 
+@functools.cache
+def program() -> Any:
+    """`radmeter` with all its commands."""
+    return typer.main.get_command(app)
+
+
 def parse(line: str) -> tuple[Any, dict[str, Any], list[str]]:
     """The command that a line names, its options and its further words. Raises a usage error for unknown options."""
-    command: Any = typer.main.get_command(app)
+    command = program()
     words = arguments(line)
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]

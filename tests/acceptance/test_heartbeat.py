@@ -6,35 +6,75 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from billing import store as billing_store
 from models.registry import get_model
 from pipeline import heartbeat
 from pipeline.database import Database
 from pipeline.heartbeat_sweep import sweep
 from server import wiring
+from server.heartbeat import look_after, run_once
 from server.installation import owner_connection
 from server.settings import Settings
+from tests.conftest import ROOT
 from tests.onnx_builder import FLOAT, INT16, Graph, node, whole_numbers
 from tests.ports import free_port
 from tests.server_process import RunningServer
+from tests.tls_files import Authority
 
+CONTRACT = ROOT / "examples/contract_per_case.yaml"
 EVENTS = """SELECT e.event_id, d.outcome, d.reason_code FROM billing.usage_event e
             JOIN billing.event_decision d USING (tenant, ingest_sequence) WHERE e.tenant = %s
             ORDER BY ingest_sequence"""
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
-    running = RunningServer.new(HEARTBEAT_MINUTES="1")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Its worker sends by TLS, and must prove itself as any peer there."""
+    authority = Authority(tmp_path_factory.mktemp("tls"))
+    ours, workers = authority.sign("127.0.0.1"), authority.sign("worker.test")
+    port = free_port()
+    running = RunningServer.new(
+        HEARTBEAT_MINUTES="30", HEARTBEAT_TO=f"tls://127.0.0.1:{port}", DICOM_TLS_PORT=str(port),
+        DICOM_TLS_CERTIFICATE=str(ours.certificate), DICOM_TLS_KEY=str(ours.key),
+        DICOM_TLS_AUTHORITIES=str(authority.path), DICOM_TLS_CLIENT_CERTIFICATE="required",
+    )  # fmt: skip
+    secrets = running.data / "secrets"
+    secrets.mkdir(mode=0o700)
+    (secrets / "heartbeat-authority.pem").write_bytes(authority.path.read_bytes())
+    (secrets / "heartbeat-certificate.pem").write_bytes(
+        workers.certificate.read_bytes() + workers.key.read_bytes()
+    )
     try:
         yield running.start()
     finally:
         running.remove()
+
+
+@dataclass(frozen=True)
+class Here:
+    """What a worker has: its database and its settings."""
+
+    database: Database
+    settings: Settings
+
+
+@pytest.fixture(scope="module")
+def here(server: RunningServer) -> Iterator[Here]:
+    settings = Settings(
+        data_directory=server.data, database_url=server.database_url, dicom_port=server.dicom_port,
+        heartbeat_minutes=30,
+    )  # fmt: skip
+    database = wiring.database(settings, pool_size_max=2)
+    yield Here(database, settings)
+    database.close()
 
 
 def rows(server: RunningServer, query: str, *values: Any) -> list[dict[str, Any]]:
@@ -42,32 +82,20 @@ def rows(server: RunningServer, query: str, *values: Any) -> list[dict[str, Any]
         return conn.execute(query, values).fetchall()
 
 
-def test_a_worker_sends_one_by_itself_and_the_command_sends_another_and_both_are_well(
-    server: RunningServer,
+def test_a_worker_sends_one_by_itself_and_it_is_well_and_not_charged(
+    server: RunningServer, here: Here
 ) -> None:
     server.wait(
-        lambda: any(
-            row["status"] == "delivered"
-            for row in rows(server, "SELECT status FROM study WHERE tenant = 'heartbeat'")
-        ),
-        90,
+        lambda: [row["status"] for row in rows(server, "SELECT status FROM study")][:1] == ["delivered"],
+        180,
         "a worker has sent a study that was delivered",
     )
-    done = server.command("heartbeat", "run")
-    assert done.returncode == 0, done.stderr + server.log_tail()
-    assert re.search(
-        r"well: the right answer was delivered in [0-9.]+ s, and nothing was charged", done.stdout
-    )
-    beats = rows(server, "SELECT * FROM heartbeat ORDER BY id")
-    assert (
-        len({one["study_instance_uid"] for one in beats}) == len(beats) >= 2
-    )  # a third, where this takes long
-    assert {one["stage"] for one in beats} == {None}
-    assert all(one["seconds"] > 0 for one in beats if one["ended_at"])
-    assert sum(one["ended_at"] is not None for one in beats) >= 2
-    decisions = [(one["outcome"], one["reason_code"]) for one in rows(server, EVENTS, heartbeat.TENANT)]
-    assert set(decisions) == {("not_billable", "test_peer")}
-    assert len(decisions) >= 2
+    look_after(here.database, here.settings)  # what a worker does each minute
+    (first, *_) = rows(server, "SELECT * FROM heartbeat ORDER BY id")
+    assert (first["stage"], first["problem"]) == (None, None)
+    assert 0 < first["seconds"] < 180
+    decisions = {(one["outcome"], one["reason_code"]) for one in rows(server, EVENTS, heartbeat.TENANT)}
+    assert decisions == {("not_billable", "test_peer")}
     assert server.command("heartbeat", "status").returncode == 0
 
 
@@ -79,37 +107,32 @@ def test_it_is_in_nobodys_work_list_statistics_or_books(server: RunningServer) -
     assert float(re.search(r"^radmeter_heartbeat_seconds ([0-9.]+)$", metrics, re.M)[1]) > 0  # type: ignore[index]
     assert re.search(r"^radmeter_heartbeat_last_success_timestamp_seconds 1\.[0-9]+e\+09$", metrics, re.M)
     assert server.rows("SELECT * FROM billing.usage_event WHERE tenant = 'default'") == []
-    contract = server.command("contract", "add", "--tenant", heartbeat.TENANT, _contract())
-    assert contract.returncode == 1
-    assert "made up and never billed" in contract.stderr
-    assert rows(server, "SELECT * FROM billing.contract WHERE tenant = %s", heartbeat.TENANT) == []
+    with (
+        owner_connection(server.database_url, heartbeat.TENANT) as conn,
+        pytest.raises(psycopg.Error, match="made up and never billed"),
+    ):
+        billing_store.add_contract(conn, heartbeat.TENANT, CONTRACT.read_text("utf-8"))
 
 
-def _contract() -> Path:
-    return Path(__file__).resolve().parents[2] / "examples/contract_per_case.yaml"
-
-
-def test_a_gateway_that_is_away_is_a_failure_to_send(server: RunningServer) -> None:
-    before = dict(server.options)
-    server.options["HEARTBEAT_TO"] = f"127.0.0.1:{free_port()}"
-    try:
-        failed = server.command("heartbeat", "run")
-    finally:
-        server.options.clear()
-        server.options.update(before)
-    assert failed.returncode == 1
-    assert "failed at send (the gateway did not take it)" in failed.stderr
-    assert "no connection to the peer" in failed.stderr
-    status = server.command("heartbeat", "status")
-    assert status.returncode == 1
-    assert "failed at send: 1 in all" in status.stdout
+def test_a_gateway_that_is_away_is_a_failure_to_send(server: RunningServer, here: Here) -> None:
+    away = replace(here.settings, heartbeat_to=f"127.0.0.1:{free_port()}")
+    ending = run_once(here.database, away)
+    assert ending is not None
+    assert ending.stage == "send"
+    assert ending.problem == f"28 of 28 instances not taken by {away.heartbeat_to}: no connection to the peer"
     with server.signed_in() as client:
         assert 'radmeter_heartbeat_failures_total{stage="send"} 1.0' in client.get("/metrics").text
 
 
+@pytest.mark.soak
 def test_other_weights_are_a_wrong_answer_and_changed_ones_a_model_that_does_not_run(
     server: RunningServer, tmp_path: Path
 ) -> None:
+    well = server.command("heartbeat", "run")
+    assert well.returncode == 0, well.stderr + server.log_tail()
+    assert re.search(
+        r"well: the right answer was delivered in [0-9.]+ s, and nothing was charged", well.stdout
+    )
     package = _other_weights(tmp_path / "other")
     added = server.command("models", "add", package)
     assert added.returncode == 0, added.stderr
@@ -162,34 +185,31 @@ def _other_weights(folder: Path) -> Path:
     return folder
 
 
-def test_old_ones_are_removed_with_every_file_and_two_at_once_are_one(server: RunningServer) -> None:
-    database = Database(server.database_url, pool_size_max=2)
-    folders = wiring.folders(Settings(data_directory=server.data))
-    try:
-        assert sweep(database, folders, keep=1) >= 2
-        assert len(rows(server, "SELECT id FROM study WHERE tenant = 'heartbeat'")) == 1
-        assert len(list((server.data / "results").iterdir())) == 1
-        files = [one for one in (server.data / "instances").rglob("*.dcm") if one.is_file()]
-        assert len(files) == len(rows(server, "SELECT 1 FROM instance WHERE tenant = 'heartbeat'")) == 28
-        with database.transaction(heartbeat.TENANT) as conn:
-            first = heartbeat.begin(conn, "2.25.1", every=heartbeat.timedelta(0))
-            assert first is not None
-        with database.transaction(heartbeat.TENANT) as conn:
-            assert heartbeat.begin(conn, "2.25.2", every=heartbeat.timedelta(0)) is None
-            conn.execute(
-                "UPDATE heartbeat SET started_at = started_at - interval '6 minutes' WHERE ended_at IS NULL"
-            )
-            beat = heartbeat.under_way(conn)
-            assert beat is not None
-            late = heartbeat.judge(conn, beat, heartbeat.Expected((0, 0, 0), 1))
-            assert late is not None
-            assert (late.stage, late.problem) == (
-                "receive", "no end within 5 minutes: the gateway took it, and no study came of it",
-            )  # fmt: skip
-            assert heartbeat.end(conn, beat, late)
-            assert not heartbeat.end(conn, beat, late)
-    finally:
-        database.close()
+def test_old_ones_are_removed_with_every_file_and_two_at_once_are_one(
+    server: RunningServer, here: Here
+) -> None:
+    folders = wiring.folders(here.settings)
+    assert len(rows(server, "SELECT 1 FROM instance")) == len(list(folders.instances.rglob("*.dcm"))) == 28
+    assert sweep(here.database, folders, keep=1) == 0
+    assert sweep(here.database, folders, keep=0) == 1
+    assert rows(server, "SELECT 1 FROM study") == []
+    assert list(folders.instances.rglob("*.dcm")) == []
+    assert [path for folder in (folders.results, folders.work) for path in folder.iterdir()] == []
+    with here.database.transaction(heartbeat.TENANT) as conn:
+        assert heartbeat.begin(conn, "2.25.1", every=timedelta(0)) is not None
+    with here.database.transaction(heartbeat.TENANT) as conn:
+        assert heartbeat.begin(conn, "2.25.2", every=timedelta(0)) is None
+        conn.execute(
+            "UPDATE heartbeat SET started_at = started_at - interval '6 minutes' WHERE ended_at IS NULL"
+        )
+        beat = heartbeat.under_way(conn)
+        assert beat is not None
+        late = heartbeat.judge(conn, beat, heartbeat.Expected((0, 0, 0), 1))
+        assert late is not None
+        assert late.stage == "receive"
+        assert late.problem == "no end within 5 minutes: the gateway took it, and no study came of it"
+        assert heartbeat.end(conn, beat, late)
+        assert not heartbeat.end(conn, beat, late)
 
 
 def test_no_tenant_of_patients_gets_a_destination_that_keeps_nothing(server: RunningServer) -> None:

@@ -16,9 +16,12 @@ from typer.testing import CliRunner
 
 from pipeline.nodes import Self, list_nodes, say_here
 from server.checks import of_database, of_files
+from server.checks.every import CHECKS
 from server.cli import app
+from server.doctor import ground_of, verdicts
 from server.installation import owner_connection
 from server.node_pulse import node_pulse
+from server.settings import load_settings
 
 TENANT_KEY = "00000000-0000-4000-8000-000000000001"
 PATIENT, ACCESSION, UID = "MARKER^Jane", "ACN-MARKER-1", "1.2.826.0.1.3680043.8.498.777"
@@ -137,7 +140,11 @@ def test_what_is_wrong_in_the_database_has_its_sentence(
     owner: psycopg.Connection, harm: str, check: str, words: str
 ) -> None:
     owner.execute(harm.encode())
-    assert words in findings()[check]["what"]
+    (wanted,) = (one for one in CHECKS if one.name == check)
+    with ground_of(load_settings()) as ground:
+        (verdict,) = verdicts(ground, deep=False, checks=[wanted])
+    assert verdict.finding is not None
+    assert words in verdict.finding.what
 
 
 def test_what_is_wrong_on_the_machine_has_its_sentence(
@@ -173,7 +180,17 @@ def test_what_a_disaster_would_need_and_lacks_has_its_sentence(
     monkeypatch.setenv("RADMETER_OBJECTS_ENDPOINT", f"http://127.0.0.1:{free_port}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-    found = findings("--deep")["the object store writes, lists, reads and removes"]
+    owner.execute(
+        """INSERT INTO destination (tenant, name, kind, ae_title, host, port)
+           VALUES ('default', 'archive', 'dimse', 'ARCHIVE', '127.0.0.1', %s)""",
+        (free_port,),
+    )
+    deep = findings("--deep")
+    silent = deep["each destination answers"]["what"]
+    assert silent.startswith(
+        f"1 destinations do not answer: archive of default (ARCHIVE@127.0.0.1:{free_port})"
+    )
+    found = deep["the object store writes, lists, reads and removes"]
     assert f"127.0.0.1:{free_port}" in found["what"]
     assert "A700H" in found["means"]
 
