@@ -101,7 +101,7 @@ class Association:
             peer = self._negotiate()
             last_pdu = self._serve(peer)
         except AssociationRefused as refusal:
-            self._counters.add("associations_rejected")
+            self._counters.add("associations_rejected", reason=type(refusal).__name__)
             logger.warning("association_rejected host=%s reason=%s", self.remote_host, refusal)
             if refusal.is_permanent:
                 self._report("association_rejected", str(refusal))
@@ -245,7 +245,7 @@ class Association:
             # Load balancers and health checks connect and leave; that is not worth a line each.
             logger.debug("connection_closed_unused host=%s", self.remote_host)
             return b""
-        self._counters.add("associations_aborted")
+        self._counters.add("associations_aborted", reason=type(error).__name__)
         logger.warning("association_aborted host=%s reason=%s", self.remote_host, error)
         if isinstance(error, ConnectionLost):
             return b""

@@ -163,7 +163,7 @@ class DimseService:
         except RequestRefused as refusal:
             status, comment, error_id = status_of(refusal), str(refusal), refusal.error_id
             what = "instance" if request.command_field == C_STORE_RQ else "request"
-            self._counters.add(f"{what}s_refused_{status:04X}H")
+            self._counters.add(f"{what}s_refused_{status:04X}H", reason=type(refusal).__name__)
             logger.warning(
                 "%s_refused association=%d status=%04XH reason=%s",
                 what,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dicom_gateway.acceptor_settings import AcceptorSettings
+from dicom_gateway.counters import Observe, observe_nothing
 from dicom_gateway.disk_reserve import DiskReserve
 from dicom_gateway.errors import AssociationRefused, TemporarilyUnavailable, TooManyAssociations
 from dicom_gateway.listener import Listener
@@ -52,7 +53,14 @@ class Crew(Protocol):
 class Doorkeeper:
     """Listens on its ports until it is stopped."""
 
-    def __init__(self, settings: AcceptorSettings, listeners: Sequence[Listener], crew: Crew) -> None:
+    def __init__(
+        self,
+        settings: AcceptorSettings,
+        listeners: Sequence[Listener],
+        crew: Crew,
+        observe: Observe = observe_nothing,
+    ) -> None:
+        self._observe = observe
         self._settings = settings
         self._listeners = tuple(listeners)
         self._crew = crew
@@ -151,6 +159,7 @@ class Doorkeeper:
             self._on_end(host)
             refusal = TemporarilyUnavailable()
         self._rejected += 1
+        self._observe("associations_rejected", 1, type(refusal).__name__)
         if self._listeners[listener].handshake is None:
             self._desk.turn_away(sock, refusal)
         else:

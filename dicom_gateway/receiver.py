@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from dicom_gateway.acceptor_settings import AcceptorSettings
 from dicom_gateway.association import Association
-from dicom_gateway.counters import Counters
+from dicom_gateway.counters import Counters, Observe, observe_nothing
 from dicom_gateway.instance_sink import InstanceSink
 from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.listener import Listener
@@ -28,7 +28,7 @@ class Receiver:
     desk: keeps the books of commitments and procedure steps; without one, both are unknown to peers.
     durable: False leaves out every fsync; only benchmarks do that.
     objects: where instances lie for good, if that is not the folder of the settings.
-    on_open: told of each association once it has a number.
+    on_open: told of each association once it has a number. observe: told of everything that is counted.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Receiver:
         durable: bool = True,
         objects: Objects = LOCAL_OBJECTS,
         on_open: Callable[[int, Peer], None] = lambda _number, _peer: None,
+        observe: Observe = observe_nothing,
     ) -> None:
         self.store = InstanceStore(
             settings.storage_root, settings.free_bytes_min, durable=durable, objects=objects
@@ -51,7 +52,7 @@ class Receiver:
         self._handshakes = [listener.handshake for listener in listeners]
         self._on_open = on_open
         self._on_end: Callable[[str], None] = lambda _host: None
-        self._counters = Counters()
+        self._counters = Counters(observe)
         self._lock = threading.Lock()
         self._associations: dict[Association, threading.Thread] = {}
         self._is_draining = False

@@ -66,7 +66,8 @@ def assemble_study(services: Services, tenant: str, arrival_id: int, *, defer_ag
                 late_policy = required.late_policy if required else None
                 series = early.series if early and early.is_remembered(state) else ()
                 _act(services, conn, state, decision, defer_again, late_policy, series)
-                _note_transfer(conn, tenant, arrival_id)
+                if closed_as := _note_transfer(conn, tenant, arrival_id):
+                    services.observer.assembled(closed_as, state.evidence.silence_s)
                 return
         # Outside the transaction, because instances wait for it.
         if quiet_asked:
@@ -79,20 +80,19 @@ def assemble_study(services: Services, tenant: str, arrival_id: int, *, defer_ag
             early = early_start.answer(services, tenant, early_asked)
 
 
-def _note_transfer(conn: Connection, tenant: str, arrival_id: int) -> None:
-    """The audit trail's line about an arrival that was closed; last, because the trail is locked until the commit."""
+def _note_transfer(conn: Connection, tenant: str, arrival_id: int) -> str | None:
+    """The audit trail's line about an arrival that was closed, and as what; last, for it locks the trail."""
     row = conn.execute(
-        """SELECT study_id, ae_title, new_count, identical_count, conflict_count FROM arrival
+        """SELECT study_id, ae_title, outcome, new_count, identical_count, conflict_count FROM arrival
            WHERE tenant = %s AND id = %s AND closed_at IS NOT NULL""",
         (tenant, arrival_id),
     ).fetchone()
-    if row is not None:
-        detail = {
-            "study": str(row["study_id"]),
-            "calling_ae_title": row["ae_title"],
-            "instances": row["new_count"] + row["identical_count"] + row["conflict_count"],
-        }
-        audit.record(conn, tenant, audit.AuditEvent.INSTANCES_RECEIVED, detail)
+    if row is None:
+        return None
+    count = row["new_count"] + row["identical_count"] + row["conflict_count"]
+    detail = {"study": str(row["study_id"]), "calling_ae_title": row["ae_title"], "instances": count}
+    audit.record(conn, tenant, audit.AuditEvent.INSTANCES_RECEIVED, detail)
+    return str(row["outcome"])
 
 
 def _headers_wanted(

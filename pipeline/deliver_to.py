@@ -25,7 +25,7 @@ from pipeline.send_objects import Sender
 from pipeline.services import Services
 from pipeline.status import TERMINAL, StudyStatus
 from pipeline.store import Row, StudyRecord
-from pipeline.study_path import STEP_AFTER, end_step, tell
+from pipeline.study_path import STEP_AFTER, Ended, end_step, tell
 from storage.errors import StoreNotReady
 
 log = logging.getLogger("radmeter.pipeline")
@@ -170,7 +170,7 @@ class _Job:
         """Store one answer; the last one that was required ends the study in the same transaction."""
         step = STEP_AFTER[StudyStatus.ENCODED]
         duration_ms = round((time.monotonic() - self.started) * 1000)
-        ended = None
+        ended: Ended | None = None
         with self.services.database.transaction(self.study.tenant) as conn:
             now = store.lock_study(conn, self.study.tenant, self.study.id)
             state = deliveries.record_outcome(conn, now, self.target, row, outcome)
@@ -187,5 +187,6 @@ class _Job:
                 "delivery_given_up",
                 extra={"tenant": now.tenant, "study": str(now.id), "status": state, "reason": reason},
             )
+        self.services.observer.delivered(self.target.kind, state, duration_ms / 1000)
         if ended is not None:
             tell(self.services, step, ended, duration_ms=duration_ms)

@@ -11,6 +11,7 @@ from billing.hospital_count import request_token
 from billing.usage import TEXT_LENGTH_MAX, Purpose, UsageEvent
 from pipeline import case_evidence, peers, store
 from pipeline.database import Connection
+from pipeline.metered import Metered
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 
@@ -24,25 +25,28 @@ _KIND = {
 
 def record_outcome(
     conn: Connection, study: StudyRecord, *, unchanged: bool, refused: tuple[str, ...] = ()
-) -> None:
+) -> tuple[Metered, ...]:
     """One usage event for each product of a study that was delivered, shadowed, refused or failed.
 
     unchanged: late instances did not change what the models read; nothing new was delivered.
     refused: the products that found no input; those that the tenant subscribes to where none is named.
+    Returns what billing decided of each.
     """
     kind = _KIND.get(study.status)
     if kind is None or unchanged:
-        return
+        return ()
     now = conn.execute("SELECT now() AS now, clock_timestamp() AS heard").fetchone()
     assert now is not None
     key = f"r{study.revision}{_again(conn, study)}"
-    for product in products_of(conn, study, refused):
-        meter.record(
-            conn, usage_event(conn, study, product, kind, now["now"], key=key), received_at=now["heard"]
-        )
-    for choice in study.refused_choices:  # their models could not judge what others could
-        event = usage_event(conn, study, choice["product"], "refused", now["now"], key=key)
-        meter.record(conn, event, received_at=now["heard"])
+    facts = [(product, kind) for product in products_of(conn, study, refused)]
+    # Their models could not judge what others could.
+    facts += [(choice["product"], "refused") for choice in study.refused_choices]
+    metered = []
+    for product, what in facts:
+        event = usage_event(conn, study, product, what, now["now"], key=key)
+        decision = meter.record(conn, event, received_at=now["heard"])
+        metered.append(Metered(what, decision.outcome.value, decision.reason_code.value))
+    return tuple(metered)
 
 
 def _again(conn: Connection, study: StudyRecord) -> str:

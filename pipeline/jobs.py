@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import signal
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ from pipeline.queue import (
     deferring_app,
 )
 from pipeline.reissue import reissue
-from pipeline.services import Services
+from pipeline.services import Observer, Services
 from pipeline.study_path import take_step
 from pipeline.work_sources import look_for_work
 
@@ -50,8 +51,11 @@ _HEALTH_CRON = "7 * * * *"
 DELIVERIES_AT_ONCE = 8
 
 
+@dataclasses.dataclass
 class _Retry(BaseRetryStrategy):
     """Asks `retry.decide`."""
+
+    observer: Observer
 
     def get_retry_decision(
         self, *, exception: BaseException, job: procrastinate.jobs.Job
@@ -59,19 +63,24 @@ class _Retry(BaseRetryStrategy):
         decision = retry.decide(exception, job.attempts)
         event = "job_will_be_tried_again" if decision else "job_failed"
         log.error(event, extra={"job": job.id, "error": type(exception).__name__}, exc_info=exception)
+        self.observer.job_disturbed(job.task_name, "retried" if decision else "failed")
         return (
             procrastinate.RetryDecision(retry_in={"seconds": round(decision.delay_s)}) if decision else None
         )
 
 
+@dataclasses.dataclass
 class _RetryForever(BaseRetryStrategy):
     """For jobs that keep their own count and raise only what is wrong on our side, a database that is away say."""
+
+    observer: Observer
 
     def get_retry_decision(
         self, *, exception: BaseException, job: procrastinate.jobs.Job
     ) -> procrastinate.RetryDecision | None:
         extra = {"job": job.id, "error": type(exception).__name__}
         log.error("job_will_be_tried_again", extra=extra, exc_info=exception)
+        self.observer.job_disturbed(job.task_name, "retried")
         return procrastinate.RetryDecision(retry_in={"seconds": round(retry.back_off_s(job.attempts, 2, 60))})
 
 
@@ -84,24 +93,25 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     # Steps run in threads and put the next job into their own transaction, which wants the synchronous connector.
     queue = deferring_app(database_url)
     services: Services = services_of(queue)
+    once_more, for_ever = _Retry(services.observer), _RetryForever(services.observer)
 
-    @app.task(name="take_step", queue=QUEUE, retry=_Retry(), pass_context=True)
+    @app.task(name="take_step", queue=QUEUE, retry=once_more, pass_context=True)
     def _take_step(context: JobContext, tenant: str, study_id: str, revision: int) -> None:
         take_step(services, tenant, study_id, revision, attempts=context.job.attempts)
 
-    @app.task(name="reissue", queue=QUEUE, retry=_Retry())
+    @app.task(name="reissue", queue=QUEUE, retry=once_more)
     def _reissue(tenant: str, study_id: str, revision: int, product: str, review: int) -> None:
         reissue(services, tenant, study_id, revision, product, review)
 
-    @app.task(name="deliver", queue=DELIVERY_QUEUE, retry=_RetryForever())
+    @app.task(name="deliver", queue=DELIVERY_QUEUE, retry=for_ever)
     def _deliver(tenant: str, study_id: str, destination: str) -> None:
         deliver_to(services, tenant, study_id, destination)
 
-    @app.task(name="confirm", queue=ARCHIVE_QUEUE, retry=_RetryForever())
+    @app.task(name="confirm", queue=ARCHIVE_QUEUE, retry=for_ever)
     def _confirm(tenant: str, study_id: str, destination: str, attempt: int) -> None:
         confirm_delivery(services, tenant, study_id, destination, attempt)
 
-    @app.task(name="assemble", queue=QUEUE, retry=_Retry())
+    @app.task(name="assemble", queue=QUEUE, retry=once_more)
     def _assemble(tenant: str, arrival_id: int) -> None:
         assemble_study(
             services,
@@ -110,15 +120,15 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
             defer_again=lambda conn, delay_s: defer_assembly(queue, conn, tenant, arrival_id, delay_s),
         )
 
-    @app.task(name="ask_counts", queue=ARCHIVE_QUEUE, retry=_Retry())
+    @app.task(name="ask_counts", queue=ARCHIVE_QUEUE, retry=once_more)
     def _ask_counts(tenant: str, study_id: str, attempt: int) -> None:
         ask_counts(services.database, queue, tenant, study_id, attempt)
 
-    @app.task(name="find_priors", queue=ARCHIVE_QUEUE, retry=_Retry())
+    @app.task(name="find_priors", queue=ARCHIVE_QUEUE, retry=once_more)
     def _find_priors(tenant: str, study_id: str, priors: dict[str, Any], attempt: int) -> None:
         find_priors(services.database, queue, tenant, study_id, priors, attempt)
 
-    @app.task(name="fetch_prior", queue=ARCHIVE_QUEUE, retry=_Retry())
+    @app.task(name="fetch_prior", queue=ARCHIVE_QUEUE, retry=once_more)
     def _fetch_prior(tenant: str, study_id: str, prior_uid: str, images_max: int, attempt: int) -> None:
         fetch_prior(
             services.database,
@@ -131,7 +141,7 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
             attempt,
         )
 
-    @app.task(name="perform_workitem", queue=ARCHIVE_QUEUE, retry=_Retry(), pass_context=True)
+    @app.task(name="perform_workitem", queue=ARCHIVE_QUEUE, retry=once_more, pass_context=True)
     def _perform_workitem(context: JobContext, tenant: str, uid: str, attempt: int) -> None:
         tries = context.job.attempts
         perform_workitem(services.database, queue, services.folders, tenant, uid, attempt, tries=tries)
@@ -156,7 +166,7 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
                 continue  # made-up studies say nothing about a model's patients
             look_at_models(services.database, tenant, now=services.database.now())
 
-    @app.task(name="report_commitment", queue=ARCHIVE_QUEUE, retry=_Retry())
+    @app.task(name="report_commitment", queue=ARCHIVE_QUEUE, retry=once_more)
     def _report_commitment(tenant: str, ae_title: str, transaction_uid: str) -> None:
         report_commitment.report(services, tenant, ae_title, transaction_uid)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import procrastinate
@@ -20,6 +21,7 @@ from pipeline.group_commit import GroupCommit
 from pipeline.look_again import look_after_association
 from pipeline.own_peer import peer_of
 from pipeline.queue import defer_assembly
+from pipeline.receive_observer import ReceiveObserver, brought_by
 from pipeline.store import Row
 
 
@@ -30,13 +32,11 @@ class DatabaseSink:
         self,
         database: Database,
         queue: procrastinate.App,
-        observe: Callable[[RecordOutcome], None] = lambda _outcome: None,
-        observe_alert: Callable[[SecurityAlert], None] = lambda _alert: None,
+        observer: ReceiveObserver | None = None,
     ) -> None:
         self._database = database
         self._queue = queue
-        self._observe = observe
-        self._observe_alert = observe_alert
+        self._observer = observer or ReceiveObserver()
         self._hosts = HostBook()
         self._alerts = AlertDesk(database)
         self._commits = GroupCommit(database.url)
@@ -69,7 +69,7 @@ class DatabaseSink:
 
     def report(self, alert: SecurityAlert) -> None:
         """Into the audit trail, bounded in number."""
-        self._observe_alert(alert)
+        self._observer.alerted(alert)
         self._alerts.report(alert)
 
     def close(self) -> None:
@@ -90,14 +90,16 @@ class DatabaseSink:
                 ),
             ).fetchone()
         assert row is not None
+        self._observer.associated()
         return int(row["id"])
 
     def record(self, association_id: int, peer: Peer, received: ReceivedInstance) -> RecordOutcome:
         """Commit the instance's row, together with what other associations have ready."""
+        began = time.monotonic()
         outcome = self._commits.record(peer.tenant, association_id, received)
         if outcome is None:
             return self.record_many(association_id, peer, [received])[0]
-        self._observe(outcome)
+        self._observer.received(outcome, received.size_bytes, time.monotonic() - began)
         return outcome
 
     def record_many(
@@ -105,6 +107,7 @@ class DatabaseSink:
     ) -> list[RecordOutcome]:
         """One transaction: instances, their arrivals and, for the first of an arrival, the job that assembles."""
         # Always in the same order, so that two senders of the same studies wait, not deadlock.
+        began = time.monotonic()
         order = sorted(range(len(received)), key=lambda place: received[place].study_instance_uid)
         with self._database.transaction(peer.tenant) as conn:
             rows = _record(conn, association_id, peer, [received[place] for place in order])
@@ -114,8 +117,9 @@ class DatabaseSink:
         outcomes = {
             place: RecordOutcome[row["outcome"].upper()] for place, row in zip(order, rows, strict=True)
         }
-        for outcome in outcomes.values():
-            self._observe(outcome)
+        seconds = time.monotonic() - began
+        for place, outcome in outcomes.items():
+            self._observer.received(outcome, received[place].size_bytes, seconds)
         for row in rows:
             if row["outcome"] == "conflict":
                 self._alert(peer, str(row["recorded_study_id"] or ""))
@@ -136,7 +140,9 @@ class DatabaseSink:
                 "UPDATE association SET closed_at = now(), how = %s WHERE tenant = %s AND id = %s",
                 (how, peer.tenant, association_id),
             )
+            brought = brought_by(conn, peer.tenant, association_id) if self._observer.wants_studies else []
             look_after_association(self._queue, conn, peer.tenant, association_id)
+        self._observer.association_ended(peer.tenant, how, brought)
 
 
 def _record(

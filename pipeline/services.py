@@ -15,6 +15,7 @@ from dicom_gateway.stored_instance import data_set_digest
 from inference.scheduler import Scheduler
 from models.model import Model
 from pipeline.database import Connection, Database
+from pipeline.metered import Metered
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.ways_out.send_mail import MailServer
@@ -138,8 +139,26 @@ def _fetch_no_priors(conn: Connection, tenant: str, study_id: UUID, priors: dict
     """The default where no earlier studies are looked for."""
 
 
-def _observe_nothing(step: str, gives: str, duration_s: float) -> None:
-    """The default when no metrics are kept."""
+class Observer:
+    """Told what the steps of studies come to, for metrics; this one keeps none. Must be quick and must not raise."""
+
+    def step_ended(self, step: str, gives: str, duration_s: float) -> None:
+        """A step was committed."""
+
+    def study_ended(self, study: StudyRecord, seconds: float | None) -> None:
+        """A study has come to an end. seconds: since its last instance; None where a person had it done again."""
+
+    def assembled(self, outcome: str, waited_s: float) -> None:
+        """An arrival was closed. waited_s: since its last instance."""
+
+    def delivered(self, kind: str, state: str, duration_s: float) -> None:
+        """A result object was sent, or not, to a destination of a kind; state: of its delivery, after that."""
+
+    def metered(self, decided: Metered) -> None:
+        """Billing has decided about a usage event."""
+
+    def job_disturbed(self, task: str, what: str) -> None:
+        """A job will be tried again, was given up, or was freed from a dead worker: retried, failed, freed."""
 
 
 class FindModel(Protocol):
@@ -166,7 +185,7 @@ class Services:
     defer_step_later: Callable[[Connection, StudyRecord, float], None] = _do_not_wait
     ask_counts: Callable[[Connection, str, UUID], None] = _ask_nobody
     defer_priors: Callable[[Connection, str, UUID, dict[str, Any]], None] = _fetch_no_priors
-    observe_step: Callable[[str, str, float], None] = _observe_nothing
+    observer: Observer = field(default_factory=Observer)
     time_zone: str = "UTC"
     portal_url: str = ""
     mail: MailServer | None = None

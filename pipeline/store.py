@@ -259,3 +259,16 @@ def superseded_objects(conn: Connection, study: StudyRecord) -> dict[str, list[s
     for row in rows:
         found.setdefault(row["product"], []).append(row["location"])
     return found
+
+
+def turnaround_s(conn: Connection, study: StudyRecord) -> float | None:
+    """Seconds since the study's last instance came in; None where this revision had come to an end before."""
+    row = conn.execute(
+        """SELECT extract(epoch FROM clock_timestamp() - max(a.last_at))::double precision AS seconds FROM arrival a
+           WHERE a.tenant = %(tenant)s AND a.study_id = %(id)s AND a.closed_at IS NOT NULL AND (
+               SELECT count(*) FROM study_event e
+               WHERE e.study_id = %(id)s AND e.revision = %(revision)s
+                 AND e.event IN ('study_delivered', 'study_shadowed', 'study_rejected', 'study_failed')) <= 1""",
+        {"tenant": study.tenant, "id": study.id, "revision": study.revision},
+    ).fetchone()
+    return row["seconds"] if row is not None else None

@@ -22,6 +22,7 @@ from pipeline.encode_study import encode_study
 from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.finish import products_of, record_outcome
 from pipeline.infer_study import infer_study
+from pipeline.metered import Metered
 from pipeline.progress import end_progress
 from pipeline.refusal_objects import with_refusal_object
 from pipeline.route_study import route_study
@@ -45,6 +46,15 @@ class Step:
     takes: StudyStatus
     gives: StudyStatus
     work: Callable[[Services, StudyRecord], Outcome | None]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A study after a step. metered: what billing decided of its usage events. turnaround_s: see `store`."""
+
+    study: StudyRecord
+    metered: tuple[Metered, ...] = ()
+    turnaround_s: float | None = None
 
 
 PATH = (
@@ -147,7 +157,7 @@ def end_step(
     outcome: Outcome,
     *,
     duration_ms: int | None = None,
-) -> StudyRecord:
+) -> Ended:
     """Take a locked study out of `step`, in the caller's transaction."""
     gives = outcome.gives or step.gives
     end_progress(conn, study)
@@ -155,21 +165,26 @@ def end_step(
     after = store.advance(
         conn, study, gives, duration_ms=duration_ms, detail=outcome.detail, reason=outcome.reason
     )
-    record_outcome(conn, after, unchanged=outcome.unchanged, refused=outcome.refused)
+    metered = record_outcome(conn, after, unchanged=outcome.unchanged, refused=outcome.refused)
     if gives in _TOLD and not outcome.unchanged:
         announce_end(conn, services, after, products_of(conn, after, outcome.refused))
     if gives in STEP_AFTER:
         services.defer_step(conn, after)
     if gives is StudyStatus.DELIVERED:
         deliveries.record_transfer(conn, after)  # last: the audit trail is locked until the commit
-    return after
+    turnaround_s = store.turnaround_s(conn, after) if gives in TERMINAL else None
+    return Ended(after, metered, turnaround_s)
 
 
-def tell(services: Services, step: Step, study: StudyRecord, *, duration_ms: int) -> None:
+def tell(services: Services, step: Step, ended: Ended, *, duration_ms: int) -> None:
     """What follows when the end of a step is committed: files that nobody needs any more, metrics, the log."""
+    study = ended.study
     if study.status in TERMINAL:
         services.folders.discard_work(study)
-    services.observe_step(step.name, study.status.value, duration_ms / 1000)
+        services.observer.study_ended(study, ended.turnaround_s)
+    services.observer.step_ended(step.name, study.status.value, duration_ms / 1000)
+    for decided in ended.metered:
+        services.observer.metered(decided)
     log.info(
         f"study_{study.status.value}",
         extra={"tenant": study.tenant, "study": str(study.id), "step": step.name, "duration_ms": duration_ms},

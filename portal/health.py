@@ -21,6 +21,7 @@ from pipeline.readiness import (
 )
 from pipeline.status import StudyStatus
 from portal.heartbeat_metrics import Heartbeat
+from portal.observed import Installation
 from portal.requests import Context
 
 router = APIRouter(include_in_schema=False)
@@ -81,34 +82,6 @@ class StudiesByStatus(Collector):
         return [gauge]
 
 
-class DeliveriesByState(Collector):
-    """Gauge of deliveries by state over all tenants; `refused` and `dead` need a person."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def describe(self) -> Iterable[Metric]:
-        return [self._gauge()]
-
-    def collect(self) -> Iterable[Metric]:
-        try:
-            with self._database.system_transaction(WAIT_S) as conn:
-                rows = conn.execute(
-                    "SELECT state, delivery_count FROM count_deliveries_by_state()"
-                ).fetchall()
-        except DATABASE_ERRORS:
-            return []
-        gauge, counts = self._gauge(), {row["state"]: row["delivery_count"] for row in rows}
-        for state in ("waiting", "acknowledged", "confirmed", "refused", "dead", "replaced"):
-            gauge.add_metric([state], counts.get(state, 0))
-        return [gauge]
-
-    @staticmethod
-    def _gauge() -> GaugeMetricFamily:
-        words = "Result objects by the state of their delivery; refused and dead ones need a person."
-        return GaugeMetricFamily("radmeter_deliveries", words, labels=["state"])
-
-
 class ModelFigures(Collector):
     """Figures, open alarms and pauses of models by version and site; docs/monitoring.md tells what they mean."""
 
@@ -155,6 +128,6 @@ class ModelFigures(Collector):
 
 def register_studies(registry: CollectorRegistry, database: Database) -> None:
     registry.register(StudiesByStatus(database))
-    registry.register(DeliveriesByState(database))
+    registry.register(Installation(database))
     registry.register(ModelFigures(database))
     registry.register(Heartbeat(database))

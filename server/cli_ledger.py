@@ -16,7 +16,9 @@ from rich.table import Column, Table
 from billing import accounting, deferred, ledger, ledger_export, month_end, outstanding, reports
 from billing import ageing as receivables
 from billing.period import local_midnight
+from pipeline import maintenance
 from pipeline.database import Connection
+from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
@@ -44,10 +46,10 @@ def check_ledger(
         for one in [row["tenant"] for row in rows] or [tenant]:
             conn.execute("SELECT set_config('radmeter.tenant', %s, true)", (one,))
             problems[one] = ledger.check(conn, one)
-        found = [
-            f"{one}: {text}" if every_tenant else text for one, texts in problems.items() for text in texts
-        ]
-        if found:
+            maintenance.note(conn, "ledger_check", is_well=not problems[one], subject=one)
+    found = [f"{one}: {text}" if every_tenant else text for one, texts in problems.items() for text in texts]
+    if found:
+        with explained_errors():
             raise CommandFailed("\n".join(found))
     typer.echo("the books are sound" + (f": {', '.join(problems)}" if every_tenant else ""))
 

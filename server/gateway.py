@@ -32,7 +32,9 @@ from server.erased_copies import watch_copies
 from server.errors import SettingInvalid
 from server.health_port import Check, health_port
 from server.metrics import Metrics, collected_metrics
+from server.node_metrics import register_node
 from server.object_store import object_store_checks, objects
+from server.receive_metrics import ReceiveMetrics, gateway_counts
 from server.settings import Settings, load_settings
 from server.telemetry import configure_logging
 
@@ -44,7 +46,9 @@ def run_gateway(settings: Settings) -> None:
     """Accept associations until SIGTERM, then finish the messages in progress."""
     command = [sys.executable, "-m", "server.gateway"]
     crew = ReceiverProcesses(command, settings.receiver_processes or os.cpu_count() or 1)
-    doorkeeper = Doorkeeper(acceptor_settings(settings), listeners(settings), crew)
+    metrics = Metrics()
+    counts = functools.partial(gateway_counts, metrics)
+    doorkeeper = Doorkeeper(acceptor_settings(settings), listeners(settings), crew, counts)
 
     def stop(_signal_number: int, _frame: FrameType | None) -> None:
         doorkeeper.stop(settings.drain_s)
@@ -55,8 +59,9 @@ def run_gateway(settings: Settings) -> None:
     watch_copies(settings)
     database = Database(settings.database_url, pool_size_max=1)
     checks = readiness(settings, doorkeeper, crew, database)
+    registry = register_node(collected_metrics(), settings, tls_files(settings))
     with (
-        health_port(settings, checks, collected_metrics(), is_stuck=doorkeeper.is_stuck),
+        health_port(settings, checks, registry, is_stuck=doorkeeper.is_stuck),
         audit.application_activity(database, "gateway"),
     ):
         doorkeeper.serve_forever()
@@ -90,14 +95,16 @@ def run_receiver(settings: Settings, control: socket.socket) -> None:
     )
     queue = deferring_app(settings.database_url)
     metrics = Metrics()
-    sink = DatabaseSink(database, queue, metrics.observe_instance, metrics.observe_alert)
+    sink = DatabaseSink(database, queue, ReceiveMetrics(metrics))
     kept = objects(settings, metrics.observe_object)
     kept_of = functools.partial(kept.present_below, settings.instances_directory)
     desk = DatabaseServiceDesk(database, queue, kept_of)
 
     def receiver(on_open: Callable[[int, Peer], None]) -> Receiver:
         ways_in = listeners(settings)
-        return Receiver(acceptor_settings(settings), sink, ways_in, desk=desk, objects=kept, on_open=on_open)
+        counts = functools.partial(gateway_counts, metrics)
+        limits = acceptor_settings(settings)
+        return Receiver(limits, sink, ways_in, desk=desk, objects=kept, on_open=on_open, observe=counts)
 
     ReceiverProcess(control, receiver, sink).run()
     sink.close()

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, multiprocess, values
 
-from dicom_gateway.instance_sink import RecordOutcome
-from dicom_gateway.security_alert import SecurityAlert
 from inference.engine import Engine
 
 CIRCUIT_OPEN = "radmeter_inference_circuit_open"
@@ -49,20 +47,77 @@ class Metrics:
             registry=self.registry, multiprocess_mode="livemax",
         )  # fmt: skip
         build.labels(metadata.version("radmeter")).set(1)
+        self._receiving()
+        self._steps()
+        self._inference()
+
+    def _receiving(self) -> None:
+        self.instances = Counter(
+            "radmeter_instances_total", "Instances received", ("outcome",), registry=self.registry
+        )
+        self.received_bytes = Counter(
+            "radmeter_received_bytes_total", "Bytes of the instances received", registry=self.registry
+        )
+        self.record_seconds = Histogram(
+            "radmeter_record_seconds", "Until the row of a received instance was committed",
+            registry=self.registry, buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+        )  # fmt: skip
+        self.associations_open = Gauge(
+            "radmeter_associations_open", "Associations and receiving requests of the web that are open",
+            registry=self.registry, multiprocess_mode="livesum",
+        )  # fmt: skip
+        self.associations = Counter(
+            "radmeter_associations_total", "Associations that were accepted, by how they ended", ("end",),
+            registry=self.registry,
+        )  # fmt: skip
+        self.associations_refused = Counter(
+            "radmeter_associations_refused_total",
+            "Connections without a regular end: rejected, aborted by us, or without a TLS handshake",
+            ("how", "reason"), registry=self.registry,
+        )  # fmt: skip
+        self.requests_refused = Counter(
+            "radmeter_requests_refused_total", "DIMSE requests that were refused, by status (A700H: try again later)",
+            ("request", "status"), registry=self.registry,
+        )  # fmt: skip
+        self.alerts = Counter(
+            "radmeter_security_alerts_total", "What peers tried and were denied", ("kind",), registry=self.registry
+        )  # fmt: skip
+
+    def _steps(self) -> None:
+        self.assemble_wait_seconds = Histogram(
+            "radmeter_assemble_wait_seconds", "From the last instance to the end of an arrival", ("outcome",),
+            registry=self.registry, buckets=(1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 3600),
+        )  # fmt: skip
         self.step_seconds = Histogram(
             "radmeter_step_seconds", "Duration of the steps of a study's path", ("step", "gives"),
             registry=self.registry, buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
         )  # fmt: skip
-        self.instances = Counter(
-            "radmeter_instances_total", "Instances received", ("outcome",), registry=self.registry
-        )
-        self.alerts = Counter(
-            "radmeter_security_alerts_total",
-            "What peers tried and were denied",
-            ("kind",),
-            registry=self.registry,
-        )
+        self.study_seconds = Histogram(
+            "radmeter_study_seconds", "From a study's last instance to the end of its path", ("priority", "outcome"),
+            registry=self.registry, buckets=(5, 10, 20, 30, 45, 60, 90, 120, 300, 600, 900, 1800, 3600, 14400),
+        )  # fmt: skip
+        self.studies_ended = Counter(
+            "radmeter_studies_ended_total", "Studies at their end, with the code of the reason where it is a bad one",
+            ("outcome", "reason"), registry=self.registry,
+        )  # fmt: skip
+        self.delivery_attempts = Counter(
+            "radmeter_delivery_attempts_total", "Result objects sent or tried to send, by the state that followed",
+            ("kind", "state"), registry=self.registry,
+        )  # fmt: skip
+        self.delivery_seconds = Histogram(
+            "radmeter_delivery_seconds", "From the start of a delivery's job to the answer about an object", ("kind",),
+            registry=self.registry, buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120),
+        )  # fmt: skip
+        self.usage_events = Counter(
+            "radmeter_usage_events_total", "Usage events of studies, by what billing decided",
+            ("kind", "decision", "reason"), registry=self.registry,
+        )  # fmt: skip
+        self.jobs_disturbed = Counter(
+            "radmeter_jobs_disturbed_total", "Jobs that were retried, failed for good, or freed from a dead worker",
+            ("task", "what"), registry=self.registry,
+        )  # fmt: skip
 
+    def _inference(self) -> None:
         self.inference_seconds = Histogram(
             "radmeter_inference_seconds", "Duration of one attempt to run a model's graph", ("engine", "outcome"),
             registry=self.registry, buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
@@ -111,15 +166,6 @@ class Metrics:
         self.run_seconds.labels(model).observe(ran_s / stacked)
         self.run_inputs.labels(model).inc()
 
-    def observe_alert(self, alert: SecurityAlert) -> None:
-        self.alerts.labels(alert.kind).inc()
-
-    def observe_instance(self, outcome: RecordOutcome) -> None:
-        self.instances.labels(outcome.value).inc()
-
     def observe_object(self, operation: str, outcome: str, duration_s: float) -> None:
         """One transfer: put or get."""
         self.object_seconds.labels(operation, outcome).observe(duration_s)
-
-    def observe_step(self, step: str, gives: str, duration_s: float) -> None:
-        self.step_seconds.labels(step, gives).observe(duration_s)

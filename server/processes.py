@@ -38,6 +38,7 @@ def run_worker(settings: Settings) -> None:
     from server import wiring
     from server.health_port import health_port
     from server.metrics import Metrics, collected_metrics
+    from server.node_metrics import register_node
     from server.protection import erasure_round, sealing_round
 
     metrics = Metrics()
@@ -45,7 +46,8 @@ def run_worker(settings: Settings) -> None:
     checks = wiring.worker_readiness(settings, collected_metrics(), is_draining)
     app = jobs.worker_app(settings.database_url, lambda queue: wiring.services(settings, metrics, queue))
     log.info("worker_started")
-    with health_port(settings, checks, collected_metrics()):
+    registry = register_node(collected_metrics(), settings, None)
+    with health_port(settings, checks, registry):
         asyncio.run(
             jobs.run_worker(
                 app,
@@ -60,6 +62,7 @@ def run_worker(settings: Settings) -> None:
                     wiring.heartbeat_round(settings),
                     wiring.retention_round(settings),
                     sealing_round(settings),
+                    wiring.unbilled_round(settings),
                 ),
                 on_stop=is_draining.set,
             )
@@ -75,13 +78,16 @@ def run_portal(settings: Settings) -> None:
     from portal.http_protocol import LargeBodyProtocol
     from server import wiring
     from server.erased_copies import watch_copies
+    from server.gateway import tls_files
     from server.metrics import Metrics, collected_metrics
+    from server.node_metrics import register_node
     from server.object_store import object_store_checks, objects
+    from server.receive_metrics import ReceiveMetrics
 
-    registry = collected_metrics()
     metrics = Metrics()
     kept = objects(settings, metrics.observe_object)
     watch_copies(settings)
+    registry = register_node(collected_metrics(), settings, tls_files(settings))
     context = PortalContext(
         database=wiring.database(settings, pool_size_max=8),
         data_root=settings.data_directory,
@@ -92,7 +98,7 @@ def run_portal(settings: Settings) -> None:
         time_zone=settings.time_zone,
         registry=registry,
         instance_bytes_max=settings.instance_bytes_max,
-        observe_instance=metrics.observe_instance,
+        receive_observer=ReceiveMetrics(metrics),
         stripe_webhook_secrets=tuple(filter(None, settings.stripe_webhook_secrets.split(","))),
         notices=notices(settings, registry),
         objects=kept,

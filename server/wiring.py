@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from billing.outcomes import settle_every_tenant
 from billing.rails.run import run_rails
 from inference.choose import engine_problem, make_endpoint
-from pipeline import readiness, work_list
+from pipeline import readiness, unbilled, work_list
 from pipeline.ask_counts import defer_count
 from pipeline.audit_message import AuditSource
 from pipeline.audit_syslog import SyslogServer, send_round
@@ -33,6 +33,7 @@ from server.metrics import Metrics, open_circuits
 from server.object_store import object_store_checks, objects
 from server.sealing import master_keys
 from server.settings import Settings
+from server.step_metrics import StepMetrics
 
 SETTLE_EVERY = timedelta(hours=1)
 
@@ -76,6 +77,12 @@ def billing_round(settings: Settings) -> Callable[[], object]:
             settle_every_tenant(pool.transaction, now=settled_at)
 
     return look_after
+
+
+def unbilled_round(settings: Settings) -> Callable[[], object]:
+    """What a worker does each minute for the metrics of money, see `pipeline.unbilled`."""
+    pool = database(settings, pool_size_max=1)
+    return lambda: unbilled.figure_every_tenant(pool, lambda: datetime.now(UTC))
 
 
 def mail_server(settings: Settings) -> MailServer | None:
@@ -161,7 +168,7 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
         defer_priors=functools.partial(defer_priors, app),
         defer_delivery=functools.partial(defer_delivery, app),
         defer_confirmation=functools.partial(defer_confirmation, app, pauses_s=PAUSES_S),
-        observe_step=metrics.observe_step,
+        observer=StepMetrics(metrics),
         time_zone=settings.time_zone,
         portal_url=settings.portal_url.rstrip("/"),
         mail=mail_server(settings),

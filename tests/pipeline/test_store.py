@@ -218,6 +218,7 @@ class TestTenants:
             "node",  # processes that serve
             "audit_head",  # the end of one chain over all tenants
             "audit_sent",  # how far along that chain the syslog server is
+            "maintenance_run",  # when scheduled runs last went well
         }
 
     def test_every_view_obeys_the_policies_of_who_looks(self, clinic: Clinic) -> None:

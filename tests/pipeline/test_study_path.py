@@ -13,7 +13,7 @@ from billing import store as billing_store
 from pipeline import retry, store, study_path
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed, StudyRefused
-from pipeline.services import Outcome, Services
+from pipeline.services import Observer, Outcome, Services
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.study_path import STEP_AFTER, Step, take_step
@@ -91,9 +91,12 @@ class TestOutcome:
 
         replace_work(StudyStatus.ASSEMBLED, lambda *_: Outcome(save, {"explanation": ["why"]}))
         observed: list[tuple[str, str]] = []
-        services = dataclasses.replace(
-            clinic.services, observe_step=lambda step, gives, _: observed.append((step, gives))
-        )
+
+        class Noting(Observer):
+            def step_ended(self, step: str, gives: str, duration_s: float) -> None:
+                observed.append((step, gives))
+
+        services = dataclasses.replace(clinic.services, observer=Noting())
         study = assembled(clinic)
         take(clinic, study, services=services)
         after = clinic.study(make_instance())

@@ -18,6 +18,7 @@ from prometheus_client import generate_latest
 
 from inference.engine import Engine
 from server.metrics import Metrics, collected_metrics, open_circuits
+from server.step_metrics import StepMetrics
 from server.telemetry import LOG_FIELDS, JsonLines, configure_logging
 from tests.conftest import ROOT
 
@@ -140,8 +141,8 @@ def test_every_field_that_is_logged_is_allowed_and_free() -> None:
 
 def test_metrics_count_steps_by_name_and_outcome() -> None:
     metrics = Metrics()
-    metrics.observe_step("infer", "inferred", 3.0)
-    metrics.observe_step("infer", "failed", 0.2)
+    StepMetrics(metrics).step_ended("infer", "inferred", 3.0)
+    StepMetrics(metrics).step_ended("infer", "failed", 0.2)
     text = generate_latest(metrics.registry).decode()
     assert 'radmeter_step_seconds_count{gives="inferred",step="infer"} 1.0' in text
     assert 'radmeter_step_seconds_bucket{gives="inferred",le="2.5",step="infer"} 0.0' in text
