@@ -14,7 +14,8 @@ from billing import meter
 from dicom_gateway.assemble import Decision, Reason, Verdict, decide
 from dicom_gateway.inspect import InspectError, inspect_study
 from dicom_gateway.series_gaps import missing_slices
-from pipeline import audit, early_start, prior_studies, required_series, rule_quiet_time, rule_store, store
+from pipeline import early_start, prior_studies, required_series, rule_quiet_time, rule_store, store
+from pipeline.arrival_closed import note_transfer, tell
 from pipeline.completion_evidence import ArrivalState, gather, lock_open_arrival
 from pipeline.completion_text import sentence
 from pipeline.database import Connection
@@ -66,8 +67,8 @@ def assemble_study(services: Services, tenant: str, arrival_id: int, *, defer_ag
                 late_policy = required.late_policy if required else None
                 series = early.series if early and early.is_remembered(state) else ()
                 _act(services, conn, state, decision, defer_again, late_policy, series)
-                if closed_as := _note_transfer(conn, tenant, arrival_id):
-                    services.observer.assembled(closed_as, state.evidence.silence_s)
+                if closed_as := note_transfer(conn, tenant, arrival_id):
+                    tell(services, state, closed_as)
                 return
         # Outside the transaction, because instances wait for it.
         if quiet_asked:
@@ -78,21 +79,6 @@ def assemble_study(services: Services, tenant: str, arrival_id: int, *, defer_ag
             required = required_series.answer(services, tenant, required_asked)
         elif early_asked:
             early = early_start.answer(services, tenant, early_asked)
-
-
-def _note_transfer(conn: Connection, tenant: str, arrival_id: int) -> str | None:
-    """The audit trail's line about an arrival that was closed, and as what; last, for it locks the trail."""
-    row = conn.execute(
-        """SELECT study_id, ae_title, outcome, new_count, identical_count, conflict_count FROM arrival
-           WHERE tenant = %s AND id = %s AND closed_at IS NOT NULL""",
-        (tenant, arrival_id),
-    ).fetchone()
-    if row is None:
-        return None
-    count = row["new_count"] + row["identical_count"] + row["conflict_count"]
-    detail = {"study": str(row["study_id"]), "calling_ae_title": row["ae_title"], "instances": count}
-    audit.record(conn, tenant, audit.AuditEvent.INSTANCES_RECEIVED, detail)
-    return str(row["outcome"])
 
 
 def _headers_wanted(

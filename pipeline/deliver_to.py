@@ -25,7 +25,7 @@ from pipeline.send_objects import Sender
 from pipeline.services import Services
 from pipeline.status import TERMINAL, StudyStatus
 from pipeline.store import Row, StudyRecord
-from pipeline.study_path import STEP_AFTER, Ended, end_step, tell
+from pipeline.study_path import STEP_AFTER, Ended, end_step, place_of, tell
 from storage.errors import StoreNotReady
 
 log = logging.getLogger("radmeter.pipeline")
@@ -66,7 +66,8 @@ def deliver_to(services: Services, tenant: str, study_id: str, destination: str)
         with services.database.transaction(tenant) as conn:
             waiting = deliveries.waiting(conn, study, destination)
         if waiting.due:
-            with _Hold(slot) as hold:
+            kind = job.target.kind
+            with _Hold(slot) as hold, services.tracing.span(place_of(study), "deliver_to", kind=kind):
                 job.run(waiting.due, calling, hold, is_known=target is not None)
     with services.database.transaction(tenant) as conn:
         waiting = deliveries.waiting(conn, study, destination)

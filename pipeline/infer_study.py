@@ -47,7 +47,8 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
         try:
             model = model_of(services, choice)
             run = partial(run_model, model, endpoint=endpoint, get_model=find, on_progress=following.tell)
-            compared = compare_with_prior(services, record, model.manifest, image, run(image), run)
+            with services.tracing.part("model", model=f"{model.manifest.name}@{model.manifest.version}"):
+                compared = compare_with_prior(services, record, model.manifest, image, run(image), run)
         except UnfitInput as error:
             refused[choice["product"]] = (error.code, str(error))
             continue

@@ -21,8 +21,9 @@ from pipeline.group_commit import GroupCommit
 from pipeline.look_again import look_after_association
 from pipeline.own_peer import peer_of
 from pipeline.queue import defer_assembly
-from pipeline.receive_observer import ReceiveObserver, brought_by
+from pipeline.receive_observer import ReceiveObserver
 from pipeline.store import Row
+from pipeline.tracing import NO_TRACING, Place, Tracing
 
 
 class DatabaseSink:
@@ -33,10 +34,12 @@ class DatabaseSink:
         database: Database,
         queue: procrastinate.App,
         observer: ReceiveObserver | None = None,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._database = database
         self._queue = queue
         self._observer = observer or ReceiveObserver()
+        self._tracing = tracing
         self._hosts = HostBook()
         self._alerts = AlertDesk(database)
         self._commits = GroupCommit(database.url)
@@ -121,6 +124,8 @@ class DatabaseSink:
         for place, outcome in outcomes.items():
             self._observer.received(outcome, received[place].size_bytes, seconds)
         for row in rows:
+            if row["is_new_arrival"]:
+                self._tracing.note(Place(peer.tenant, row["recorded_study_id"]), "receive", seconds)
             if row["outcome"] == "conflict":
                 self._alert(peer, str(row["recorded_study_id"] or ""))
         return [outcomes[place] for place in range(len(received))]
@@ -140,9 +145,8 @@ class DatabaseSink:
                 "UPDATE association SET closed_at = now(), how = %s WHERE tenant = %s AND id = %s",
                 (how, peer.tenant, association_id),
             )
-            brought = brought_by(conn, peer.tenant, association_id) if self._observer.wants_studies else []
             look_after_association(self._queue, conn, peer.tenant, association_id)
-        self._observer.association_ended(peer.tenant, how, brought)
+        self._observer.association_ended(how)
 
 
 def _record(

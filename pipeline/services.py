@@ -18,6 +18,7 @@ from pipeline.database import Connection, Database
 from pipeline.metered import Metered
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
+from pipeline.tracing import NO_TRACING, Tracing
 from pipeline.ways_out.send_mail import MailServer
 from storage.objects import LOCAL_OBJECTS, Check, Objects
 
@@ -186,6 +187,7 @@ class Services:
     ask_counts: Callable[[Connection, str, UUID], None] = _ask_nobody
     defer_priors: Callable[[Connection, str, UUID, dict[str, Any]], None] = _fetch_no_priors
     observer: Observer = field(default_factory=Observer)
+    tracing: Tracing = NO_TRACING
     time_zone: str = "UTC"
     portal_url: str = ""
     mail: MailServer | None = None

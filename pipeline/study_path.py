@@ -29,6 +29,7 @@ from pipeline.route_study import route_study
 from pipeline.services import Outcome, Services
 from pipeline.status import TERMINAL, StudyStatus
 from pipeline.store import StudyRecord
+from pipeline.tracing import Place, Span
 from pipeline.ways_out.announce import announce_end
 from storage.errors import StoreNotReady
 
@@ -70,6 +71,11 @@ STORE_PAUSE_S = 5.0
 _TOLD = frozenset({StudyStatus.DELIVERED, StudyStatus.REJECTED, StudyStatus.FAILED})
 
 
+def place_of(study: StudyRecord) -> Place:
+    """Where spans of the study's present revision belong."""
+    return Place(study.tenant, study.id, study.revision)
+
+
 def take_step(services: Services, tenant: str, study_id: str, revision: int, *, attempts: int) -> None:
     """Take the study's next step after `attempts` earlier ones. Raises only what `retry.decide` tries again."""
     with services.database.transaction(tenant) as conn:
@@ -78,8 +84,11 @@ def take_step(services: Services, tenant: str, study_id: str, revision: int, *, 
     if step is None or study.revision != revision:
         return  # taken already by an earlier run of this job
     try:
-        with services.folders.step_at_hand(study):
-            _take(services, study, step, attempts)
+        with (
+            services.tracing.step(place_of(study), step.name, attempts) as span,
+            services.folders.step_at_hand(study),
+        ):
+            _take(services, study, step, attempts, span)
     except StoreNotReady as error:
         # However long it lasts, it is no fault of the study: a job of its own, whose attempts count anew.
         log.error(
@@ -89,7 +98,7 @@ def take_step(services: Services, tenant: str, study_id: str, revision: int, *, 
             services.defer_step_later(conn, study, STORE_PAUSE_S)
 
 
-def _take(services: Services, study: StudyRecord, step: Step, attempts: int) -> None:
+def _take(services: Services, study: StudyRecord, step: Step, attempts: int, span: Span) -> None:
     started = time.monotonic()
     outcome: Outcome | None
     try:
@@ -116,6 +125,7 @@ def _take(services: Services, study: StudyRecord, step: Step, attempts: int) -> 
         if not _is_ours(services, study):
             return  # what another worker kept meanwhile must not be replaced
         services.folders.keep(study)
+    span.set(gives=outcome.gives or step.gives, reason=outcome.reason[0] if outcome.reason else "")
     duration_ms = round((time.monotonic() - started) * 1000)
     try:
         _commit(services, study, step, outcome, duration_ms=duration_ms)
@@ -165,7 +175,11 @@ def end_step(
     after = store.advance(
         conn, study, gives, duration_ms=duration_ms, detail=outcome.detail, reason=outcome.reason
     )
-    metered = record_outcome(conn, after, unchanged=outcome.unchanged, refused=outcome.refused)
+    metered: tuple[Metered, ...] = ()
+    if gives in TERMINAL:
+        with services.tracing.part("meter") as span:
+            metered = record_outcome(conn, after, unchanged=outcome.unchanged, refused=outcome.refused)
+            span.set(decision=" ".join(f"{one.outcome}:{one.reason}" for one in metered))
     if gives in _TOLD and not outcome.unchanged:
         announce_end(conn, services, after, products_of(conn, after, outcome.refused))
     if gives in STEP_AFTER:
@@ -182,6 +196,11 @@ def tell(services: Services, step: Step, ended: Ended, *, duration_ms: int) -> N
     if study.status in TERMINAL:
         services.folders.discard_work(study)
         services.observer.study_ended(study, ended.turnaround_s)
+        if ended.turnaround_s is not None:
+            services.tracing.end(
+                place_of(study), ended.turnaround_s,
+                outcome=study.status, reason=study.reason_code or "", priority=study.priority,
+            )  # fmt: skip
     services.observer.step_ended(step.name, study.status.value, duration_ms / 1000)
     for decided in ended.metered:
         services.observer.metered(decided)

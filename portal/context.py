@@ -16,6 +16,7 @@ from pipeline.database import Database
 from pipeline.queue import deferring_app
 from pipeline.receive_observer import ReceiveObserver
 from pipeline.services import Folders
+from pipeline.tracing import NO_TRACING, Tracing
 from pipeline.ways_out.send_mail import MailServer
 from storage.objects import LOCAL_OBJECTS, Objects
 
@@ -35,7 +36,7 @@ class PortalContext:
     time_zone: IANA name; pages show times in this zone and name it.
     instance_bytes_max: the largest instance that is taken, in bytes.
     free_bytes_min: with less free space on the disk of the data folder no instance is taken.
-    receive_observer: told of what is taken in.
+    receive_observer: told of what is taken in. tracing: where spans go.
     mail: who takes our mails, None where nobody does.
     objects: where instances and results lie for good, if that is not the data folder.
     stripe_webhook_secrets: what Stripe signs its messages with; empty where none are taken.
@@ -54,6 +55,7 @@ class PortalContext:
     instance_bytes_max: int = 2 << 30
     free_bytes_min: int = 512 << 20
     receive_observer: ReceiveObserver = field(default_factory=ReceiveObserver)
+    tracing: Tracing = NO_TRACING
     readiness_checks: dict[str, ReadinessCheck] = field(default_factory=dict)
     notices: dict[str, ReadinessCheck] = field(default_factory=dict)
     stripe_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)

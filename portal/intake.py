@@ -43,7 +43,8 @@ class Intake:
     @cached_property
     def _sink(self) -> DatabaseSink:
         queue = deferring_app(self._context.database.url)
-        return DatabaseSink(self._context.database, queue, self._context.receive_observer)
+        context = self._context
+        return DatabaseSink(context.database, queue, context.receive_observer, context.tracing)
 
     async def take(self, request: Request, work: Callable[[Iterator[bytes]], T]) -> T:
         """Run `work` on the pieces of the request's body in a thread; raise `TooManyUploads` when all are busy."""

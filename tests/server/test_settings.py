@@ -79,6 +79,7 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "master_keys": "/etc/radmeter/master.key",
         "health_host": "0.0.0.0",
         "health_port": "9100",
+        "traces": "http://collector:4318",
         "time_zone": "Europe/Paris",
     }
     named = {field.name: field.metadata["variable"] for field in dataclasses.fields(Settings)}
