@@ -18,7 +18,7 @@ from pipeline.schema_state import schema_state
 
 ASKED_EVERY_S = 5.0
 # The question is cheap; where it is not, a scrape that fails is better than a database that is busy with them.
-_TIMEOUT_MS = 3000
+_TIMEOUT = "SET LOCAL statement_timeout = '3s'"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Installation(Collector):
     def _ask(self) -> list[Metric]:
         try:
             with self._database.system_transaction(WAIT_S) as conn:
-                conn.execute(f"SET LOCAL statement_timeout = {_TIMEOUT_MS}")
+                conn.execute(_TIMEOUT)
                 rows = conn.execute("SELECT metric, labels, value FROM observe_installation()").fetchall()
             missing = len(schema_state(self._database.url).missing)
         except (*DATABASE_ERRORS, psycopg.Error):
