@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from pipeline import maintenance
 from server.cli import explained_errors
 from server.errors import BackupFailed
+from server.installation import owner_connection
 from server.serve import with_database
 from server.settings import load_settings
 
@@ -31,8 +37,9 @@ def backup(context: typer.Context, to: ToOption = None) -> None:
     with explained_errors():
         given = load_settings()
         folder = folder_of(given, to)
-        with with_database(given) as settings:
+        with with_database(given) as settings, _noted(settings.database_url) as end:
             record = take_backup(settings, folder, lambda: datetime.now(UTC))
+            end.is_well = not record.problems
     typer.echo(f"backup {record.name}: {record.objects} files, {record.copied_bytes >> 20} MiB of them new")
     if record.no_database_because:
         typer.echo(record.no_database_because)
@@ -40,6 +47,22 @@ def backup(context: typer.Context, to: ToOption = None) -> None:
         typer.echo(problem, err=True)
     if record.problems:
         raise typer.Exit(1)
+
+
+@dataclass
+class _End:
+    is_well: bool = False
+
+
+@contextmanager
+def _noted(database_url: str) -> Iterator[_End]:
+    """Leave behind how it ended, for `radmeter_maintenance_*`; a database that is away has said more by itself."""
+    end = _End()
+    try:
+        yield end
+    finally:
+        with suppress(psycopg.Error), owner_connection(database_url) as conn:
+            maintenance.note(conn, "backup", is_well=end.is_well)
 
 
 @backup_commands.command("list")
