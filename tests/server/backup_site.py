@@ -65,7 +65,7 @@ class Site:
         with self.clinic.database.transaction(ALPHA) as conn:
             return end_step(
                 conn, self.clinic.services, store.lock_study(conn, ALPHA, study.id), step, outcome
-            )
+            ).study
 
     def deliver(self, study: int) -> StudyRecord:
         """Received, run, acknowledged and metered; sent again it is seen again."""
