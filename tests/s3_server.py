@@ -68,19 +68,19 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def s3_server(tls: Identity | None = None, authority: Path | None = None) -> Iterator[S3Server]:
+def s3_server(
+    tls: Identity | None = None, authority: Path | None = None, host: str = "127.0.0.1"
+) -> Iterator[S3Server]:
     """tls: its certificate; then authority: who signed that, as a file."""
     port = free_port()
     secured = ["-s", "-c", str(tls.certificate), "-k", str(tls.key)] if tls else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port), *secured],
+        [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port), *secured],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": ""},
     )
-    server = S3Server(
-        f"{'https' if tls else 'http'}://127.0.0.1:{port}", str(authority) if authority else None
-    )
+    server = S3Server(f"{'https' if tls else 'http'}://{host}:{port}", str(authority) if authority else None)
     try:
         deadline = time.monotonic() + 60
         while True:

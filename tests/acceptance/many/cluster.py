@@ -32,12 +32,13 @@ from tests.acceptance.many.postgres import Postgres
 from tests.acceptance.pacs import Pacs
 from tests.conftest import ROOT
 from tests.ports import free_port
+from tests.s3_server import REGION, S3Server, s3_server
 from tests.server_process import radmeter
 
 MODEL = "chest_radiograph"
 CONTRACT = (ROOT / "examples/contract_per_case.yaml").read_text().replace("lung_nodule_ct", MODEL)
 TAKEOVER_S = 5.0
-_ECHO_S = 60.0
+_BUCKET = "many"
 
 
 @dataclass
@@ -112,12 +113,16 @@ class Node:
 
 @dataclass
 class Cluster:
-    """options: settings of every node by their variable without prefix."""
+    """options: settings of every node by their variable without prefix.
+
+    s3: where objects lie, so that each node has a data folder of its own; None where they share one.
+    """
 
     sandbox: Path
     network: Network
     postgres: Postgres
     pacs: Pacs
+    s3: S3Server | None = None
     options: dict[str, str] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -125,15 +130,26 @@ class Cluster:
     @classmethod
     @contextmanager
     def running(
-        cls, *, gateways: int, workers: int, portal: bool = True, code: Path = ROOT, **options: str
+        cls,
+        *,
+        gateways: int,
+        workers: int,
+        portal: bool = True,
+        code: Path = ROOT,
+        has_s3: bool = True,
+        **options: str,
     ) -> Iterator[Cluster]:
         sandbox = Path(tempfile.mkdtemp(prefix="radmeter-many-"))
         with (
             Network.made() as network,
             Pacs.listening("0.0.0.0" if network.is_apart else "127.0.0.1") as pacs,
+            contextlib.ExitStack() as rest,
         ):
             postgres = Postgres(sandbox / "postgres", network.host, free_port())
-            cluster = cls(sandbox, network, postgres, pacs, options)
+            s3 = rest.enter_context(s3_server(host=network.host)) if has_s3 else None
+            if s3 is not None:
+                s3.make_bucket(_BUCKET)
+            cluster = cls(sandbox, network, postgres, pacs, s3, options)
             caretaker = threading.Thread(target=cluster._look_after, daemon=True)
             try:
                 if code == ROOT:
@@ -202,9 +218,18 @@ class Cluster:
 
     def environment_of(self, name: str) -> dict[str, str]:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("RADMETER_")}
+        objects = {}
+        if self.s3 is not None:
+            objects = {
+                "RADMETER_OBJECTS": f"s3://{_BUCKET}/all",
+                "RADMETER_OBJECTS_ENDPOINT": self.s3.url,
+                "RADMETER_OBJECTS_REGION": REGION,
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+            }
         ours = {
             "RADMETER_DATABASE_URL": self.url,
-            "RADMETER_DATA": str(self.sandbox / "shared"),
+            "RADMETER_DATA": str(self.sandbox / ("shared" if self.s3 is None else f"{name}/data")),
             "RADMETER_INFERENCE_THREADS": "1",
             "RADMETER_WORKER_CONCURRENCY": "1",
             "RADMETER_RECEIVER_PROCESSES": "1",
@@ -213,7 +238,7 @@ class Cluster:
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
         }
-        return inherited | ours | {f"RADMETER_{key}": value for key, value in self.options.items()}
+        return inherited | ours | objects | {f"RADMETER_{key}": value for key, value in self.options.items()}
 
     @property
     def url(self) -> str:
@@ -259,6 +284,15 @@ class Cluster:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.3)
+
+    def instance(self, location: str) -> Path:
+        """The stored file of an instance."""
+        if self.s3 is None:
+            return self.sandbox / "shared/instances" / location
+        found = self.s3.client().get_object(Bucket=_BUCKET, Key=f"all/instances/{location}")
+        copy = self.sandbox / "looked-at.dcm"
+        copy.write_bytes(found["Body"].read())
+        return copy
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return radmeter(arguments, self.environment_of("command"), self.sandbox)

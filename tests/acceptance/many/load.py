@@ -173,7 +173,7 @@ def require_nothing_lost(cluster: Cluster, studies: Sequence[Study]) -> None:
     for study in studies:
         assert len(study.acknowledged) == IMAGES
         for uid, digest in study.acknowledged.items():
-            stored = data_set_of(cluster.sandbox / "shared/instances" / rows[uid])
+            stored = data_set_of(cluster.instance(rows[uid]))
             assert hashlib.sha256(stored).hexdigest() == digest
 
 
