@@ -37,6 +37,7 @@ BENCHMARKS = (
     "billing_growth",
     "usage_ingestion",
     "work_list",
+    "workers",
     "audit_append",
     "capacity_steps",
     "capacity_database",
