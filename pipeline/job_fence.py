@@ -12,18 +12,19 @@ from procrastinate import jobs, manager
 
 log = logging.getLogger("radmeter.jobs")
 
+# The row is locked in a subquery, before the function is called.
 # A job is its worker's while it is being done and was not given back since: giving back counts as an attempt.
 _FINISH = """
 SELECT procrastinate_finish_job_v1(id, %(status)s::procrastinate_job_status, %(delete_job)s)
-FROM procrastinate_jobs
-WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s AND attempts = %(attempts)s
-FOR UPDATE"""
+FROM (SELECT id FROM procrastinate_jobs
+      WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s AND attempts = %(attempts)s
+      FOR UPDATE) ours"""
 _RETRY = """
 SELECT procrastinate_retry_job_v2(id, clock_timestamp() + make_interval(secs => %(delay_s)s), %(priority)s::integer,
                                   %(queue)s::varchar, %(lock)s::varchar)
-FROM procrastinate_jobs
-WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s AND attempts = %(attempts)s
-FOR UPDATE"""
+FROM (SELECT id FROM procrastinate_jobs
+      WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s AND attempts = %(attempts)s
+      FOR UPDATE) ours"""
 # In one statement: of several workers that notice the death together one frees the job, and only once.
 _FREE = """
 SELECT id, procrastinate_retry_job_v2(id, clock_timestamp(), NULL, NULL, NULL)

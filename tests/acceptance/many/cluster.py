@@ -61,6 +61,7 @@ class Node:
     def start(self) -> None:
         self.is_wanted = True
         self.starts += 1
+        Path(self.environment["RADMETER_DATA"]).mkdir(parents=True, exist_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
