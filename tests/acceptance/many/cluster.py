@@ -6,9 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,11 +21,11 @@ import psutil
 
 from billing import store as billing_store
 from dicom_gateway.deliver_dimse import echo
-from dicom_gateway.scu_association import Destination
 from pipeline import peers
 from pipeline.migrations import migrate
 from server.installation import FIRST_TENANT, create_tenant, owner_connection
 from tests.acceptance.many.network import Network
+from tests.acceptance.many.node import Node as Node
 from tests.acceptance.many.postgres import Postgres
 from tests.acceptance.pacs import Pacs
 from tests.conftest import ROOT
@@ -39,77 +37,6 @@ MODEL = "chest_radiograph"
 CONTRACT = (ROOT / "examples/contract_per_case.yaml").read_text().replace("lung_nodule_ct", MODEL)
 TAKEOVER_S = 5.0
 _BUCKET = "many"
-
-
-@dataclass
-class Node:
-    """One process of `radmeter serve --role` and what it started. prefix: what puts it on its machine."""
-
-    name: str
-    role: str
-    address: str
-    port: int
-    folder: Path
-    environment: dict[str, str]
-    prefix: list[str] = field(default_factory=list)
-    code: Path = ROOT
-    process: subprocess.Popen[bytes] | None = None
-    starts: int = 0
-    is_wanted: bool = True
-    exits: list[int] = field(default_factory=list)
-
-    def start(self) -> None:
-        self.is_wanted = True
-        self.starts += 1
-        Path(self.environment["RADMETER_DATA"]).mkdir(parents=True, exist_ok=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "server", "serve", "--role", self.role],
-                cwd=self.folder,
-                env=self.environment | {"PYTHONPATH": str(self.code), "TMPDIR": str(self.folder)},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    @property
-    def log_path(self) -> Path:
-        return self.folder / f"{self.name}.log"
-
-    @property
-    def log(self) -> str:
-        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
-
-    @property
-    def destination(self) -> Destination:
-        return Destination(self.address, self.port, "RADMETER", "PACS", dimse_timeout_s=30)
-
-    def tree(self) -> list[psutil.Process]:
-        """The process and its children, receivers say."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if self.process is not None and self.process.poll() is None:
-                parent = psutil.Process(self.process.pid)
-                return [parent, *parent.children(recursive=True)]
-        return []
-
-    def signal(self, number: int) -> None:
-        for process in self.tree():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
-
-    def kill(self) -> None:
-        """As if its machine lost power; the caretaker starts it again."""
-        victims = self.tree()
-        self.signal(signal.SIGKILL)
-        psutil.wait_procs(victims, 10)
-
-    def stop(self, timeout_s: float = 60.0) -> int:
-        """SIGTERM to the role's process, and nobody starts it again; returns the exit code."""
-        assert self.process is not None
-        self.is_wanted = False
-        self.process.terminate()
-        return self.process.wait(timeout_s)
 
 
 @dataclass

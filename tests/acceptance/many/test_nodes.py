@@ -6,13 +6,10 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from dicom_gateway.deliver_dimse import echo, send_instances
 from tests.acceptance.many.cluster import Cluster
 from tests.acceptance.many.load import (
     Senders,
@@ -27,6 +24,7 @@ from tests.conftest import missing
 HOUR_S = 3600
 
 
+@pytest.mark.soak
 def test_nodes_that_are_replaced_one_after_the_other_lose_nothing_and_no_sender_gives_up(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -44,45 +42,6 @@ def test_nodes_that_are_replaced_one_after_the_other_lose_nothing_and_no_sender_
     assert exits == {node.name: len(node.exits) for node in cluster.nodes}, "a node ended by itself"
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """A file system of 32 MiB at `folder`."""
-    folder.mkdir(parents=True)
-    try:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], check=True, capture_output=True
-        )
-    except (subprocess.CalledProcessError, FileNotFoundError):
-        pytest.skip("mounting a small file system is not permitted here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-def test_a_gateway_whose_disk_is_full_refuses_for_now_and_the_others_go_on(
-    cluster: Cluster, tmp_path: Path
-) -> None:
-    with small_disk(tmp_path / "small"):
-        full = cluster.add("gateway", "gateway-full", DATA=str(tmp_path / "small"))
-        try:
-            cluster.wait(lambda: "gateway_started" in full.log, 90, "it runs")
-            cluster.wait(lambda: "rejected" in (echo(full.destination) or ""), 30, "it refuses")
-            (study,) = make_studies(tmp_path, random.SystemRandom().randrange(2_000_000, 3_000_000), 1)
-            assert not any(one.acknowledged for one in send_instances(study.files, full.destination))
-            full.is_wanted = False  # senders go to the others, as a load balancer has them do
-            problems: list[str] = []
-            send_study(cluster, study, random.Random(1), problems)
-            assert (problems, study.refused) == ([], 0)
-            subprocess.run(["mount", "-o", "remount,size=2g", tmp_path / "small"], check=True)
-            cluster.wait(lambda: echo(full.destination) is None, 30, "with room again it takes associations")
-        finally:
-            full.stop()
-            cluster.nodes.remove(full)
-    wait_until_finished(cluster, [study], 120)
-    require_sound(cluster, [study])
-
-
 @pytest.fixture
 def clock_library(tmp_path: Path) -> Path:
     if shutil.which("gcc") is None:
@@ -93,6 +52,7 @@ def clock_library(tmp_path: Path) -> Path:
     return library
 
 
+@pytest.mark.soak
 def test_nodes_whose_clocks_are_hours_apart_do_their_work_at_once(
     tmp_path: Path, clock_library: Path
 ) -> None:

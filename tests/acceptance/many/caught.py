@@ -1,12 +1,11 @@
-"""A worker that stands still, or whose machine is cut off: others take its work over in bounded time, and when it is
-back it neither delivers nor bills what they have done."""
+"""Workers caught in the middle of something, and what happens to them: they stand still, or are cut off."""
 
 from __future__ import annotations
 
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from server.installation import owner_connection
 from tests.acceptance.many.cluster import TAKEOVER_S, Cluster, Node
-from tests.acceptance.many.load import Study, make_studies, require_sound, send_study, wait_until_finished
+from tests.acceptance.many.load import Study, make_studies, send_study
 
 # As docs/many_machines.md has it, and the same again for a machine that does much else.
 BOUND_S = 2 * (1.2 * TAKEOVER_S + 6)
@@ -107,45 +106,3 @@ def cut_off(cluster: Cluster, node: Node) -> None:
 
 def join_again(cluster: Cluster, node: Node) -> None:
     cluster.network.cut_off(node.address, False)
-
-
-@pytest.mark.parametrize(
-    ("moment", "harm", "mend"),
-    [
-        (in_the_middle_of_its_delivery, freeze, thaw),
-        (in_the_middle_of_its_delivery, cut_off, join_again),
-        (in_a_transaction_of_a_step, freeze, thaw),
-    ],
-    ids=["frozen while it delivers", "cut off while it delivers", "frozen in a transaction"],
-)
-def test_others_take_over_in_time_and_who_comes_back_does_nothing_again(
-    cluster: Cluster,
-    tmp_path: Path,
-    moment: Callable[..., Iterator[tuple[Study, Node]]],
-    harm: Callable[[Cluster, Node], None],
-    mend: Callable[[Cluster, Node], None],
-) -> None:
-    def status(study: Study) -> str:
-        (row,) = cluster.rows("SELECT status FROM study WHERE study_instance_uid = %s", study.uid)
-        return str(row["status"])
-
-    with moment(cluster, tmp_path) as (study, node):
-        exits, before = len(node.exits), status(study)
-        harm(cluster, node)
-        began = time.monotonic()
-    try:
-        cluster.wait(lambda: status(study) != before, BOUND_S, "others have taken the step")
-        cluster.wait(lambda: status(study) == "delivered", 120, "others have delivered it")
-        received = list(cluster.pacs.received[study.uid])
-    finally:
-        harmed_s = time.monotonic() - began
-        mend(cluster, node)
-    assert harmed_s > TAKEOVER_S
-    # It goes on with what it was at: a job that is another's by now, over connections that the database has ended.
-    time.sleep(TAKEOVER_S)
-    assert cluster.pacs.received[study.uid] == received, "it sent again what others had delivered"
-    wait_until_finished(cluster, [study], 60)
-    require_sound(cluster, [study])
-    # It serves on, or ended by itself because it counts as gone, and was started again.
-    cluster.wait(lambda: bool(node.tree()), 30, f"{node.name} runs")
-    assert all(code >= 0 for code in node.exits[exits:])
