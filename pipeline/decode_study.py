@@ -10,6 +10,7 @@ from pipeline.errors import StudyFailed
 from pipeline.limit_gate import hold_back
 from pipeline.refused_choices import Reason, refuse_choices, require_one_left
 from pipeline.same_pixels import note_same_pixels, pixel_digest
+from pipeline.scrub import require_whole
 from pipeline.services import Outcome, Services
 from pipeline.store import StudyRecord
 from pipeline.study_file import load_study
@@ -36,6 +37,7 @@ def decode_study(services: Services, record: StudyRecord) -> Outcome:
     for folder, read in sorted(by_folder.items()):
         uid = read["series_instance_uid"]
         wanted = [row for row in rows if row["series_instance_uid"] == uid]
+        require_whole(services, record, wanted)
         try:
             with services.folders.instances_at_hand(record.tenant, wanted):
                 image = decode_image(

@@ -13,10 +13,12 @@ from pipeline.store import Row
 from storage.object_store import ObjectStore
 
 _NAMED = {
-    "instances": """SELECT location, NULL::bigint AS size_bytes FROM instance WHERE tenant = %(tenant)s
+    "instances": """SELECT location, NULL::bigint AS size_bytes FROM instance
+                    WHERE tenant = %(tenant)s AND NOT was_removed(tenant, study_id, 'images')
                     UNION ALL SELECT location, NULL FROM quarantined_instance WHERE tenant = %(tenant)s
                     ORDER BY 1""",
-    "results": "SELECT location, size_bytes FROM result_object WHERE tenant = %(tenant)s ORDER BY location",
+    "results": """SELECT location, size_bytes FROM result_object
+                  WHERE tenant = %(tenant)s AND NOT was_removed(tenant, study_id, 'results') ORDER BY location""",
 }
 _ROWS_AT_A_TIME = 5000
 _PROBLEMS_MAX = 1000

@@ -157,11 +157,7 @@ _DUE = """
     WHERE s.tenant = %(tenant)s AND s.status IN ('delivered', 'shadowed', 'rejected', 'prior')
       AND s.updated_at < %(now)s - make_interval(days => w.days)
       AND (%(study)s::uuid IS NULL OR s.id = %(study)s)
-      -- What came again after a removal is due again.
-      AND NOT EXISTS (SELECT 1 FROM retention_removal r
-                      WHERE r.tenant = s.tenant AND r.study_id = s.id AND r.what = w.what
-                        AND NOT EXISTS (SELECT 1 FROM arrival a WHERE a.tenant = s.tenant AND a.study_id = s.id
-                                        AND w.what = 'images' AND a.last_at > r.decided_at))
+      AND NOT was_removed(s.tenant, s.id, w.what) -- what came again after a removal is due again
       AND NOT EXISTS (SELECT 1 FROM retention_hold h WHERE h.tenant = s.tenant AND h.released_at IS NULL
                       AND (h.study_id = s.id OR h.patient_id = s.header->>'patient_id'
                            OR (h.study_id IS NULL AND h.patient_id IS NULL)))

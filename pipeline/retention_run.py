@@ -116,7 +116,7 @@ def _remove(
     files = bytes_ = 0
     if study_id is not None:
         with database.transaction(tenant) as conn:
-            named = list(named_files(conn, tenant, _KIND_OF[what], studies=[study_id]))
+            named = list(named_files(conn, tenant, _KIND_OF[what], studies=[study_id], removed_too=True))
         root = folders.results if what == "results" else folders.instances
         here = set(folders.objects.present_below(root, [one.location for one in named]))
         files, bytes_ = len(here), sum(one.size_bytes or 0 for one in named if one.location in here)

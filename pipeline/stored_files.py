@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-import blake3
-
+from dicom_gateway.stored_instance import data_set_digest
 from pipeline.database import Connection
 
 Kind = Literal["instance", "quarantined", "result"]
 FOLDER_OF: dict[Kind, str] = {"instance": "instances", "quarantined": "instances", "result": "results"}
 KINDS: tuple[Kind, ...] = ("instance", "quarantined", "result")
-_CHUNK_BYTES = 1 << 20
 _BATCH = 1000
-# Preamble, prefix and (0002,0000) with its value: what comes after has the length that it says.
-_BEFORE_META = 128 + 4 + 12
 
 
 @dataclass(frozen=True)
@@ -49,19 +44,19 @@ class StoredFile:
 
     def digest_of(self, path: Path) -> str:
         """Of a file in this one's place, as its row would say it."""
-        with path.open("rb") as file:
-            if self.kind == "result":
-                return _digest(file, hashlib.sha256)
-            _skip_file_meta(file)
-            if self.digest.startswith("sha256:"):  # what was received before BLAKE3
-                return f"sha256:{_digest(file, hashlib.sha256)}"
-            return _digest(file, blake3.blake3)
+        if self.kind == "result":
+            return sha256_of(path)
+        if self.digest.startswith("sha256:"):  # what was received before BLAKE3
+            return f"sha256:{data_set_digest(path, hashlib.sha256)}"
+        return data_set_digest(path)
 
 
 # By primary key, so that the next batch is found however many there are.
 _FILES: dict[Kind, str] = {
     "instance": """SELECT sop_instance_uid AS row_key, study_id::text, location, blake3 AS digest, size_bytes
-                   FROM instance WHERE tenant = %(tenant)s AND sop_instance_uid > %(after)s
+                   FROM instance
+                   WHERE tenant = %(tenant)s AND (%(removed_too)s OR NOT was_removed(tenant, study_id, 'images'))
+                     AND sop_instance_uid > %(after)s
                      AND (%(studies)s::uuid[] IS NULL OR study_id = ANY (%(studies)s))
                    ORDER BY sop_instance_uid LIMIT %(limit)s""",
     "quarantined": """SELECT id::text AS row_key, coalesce(study_id::text, '') AS study_id, location, blake3 AS digest,
@@ -71,7 +66,9 @@ _FILES: dict[Kind, str] = {
                         AND (%(studies)s::uuid[] IS NULL OR study_id = ANY (%(studies)s))
                       ORDER BY id LIMIT %(limit)s""",
     "result": """SELECT sop_instance_uid AS row_key, study_id::text, location, sha256 AS digest, size_bytes
-                 FROM result_object WHERE tenant = %(tenant)s AND sop_instance_uid > %(after)s
+                 FROM result_object
+                 WHERE tenant = %(tenant)s AND (%(removed_too)s OR NOT was_removed(tenant, study_id, 'results'))
+                     AND sop_instance_uid > %(after)s
                    AND (%(studies)s::uuid[] IS NULL OR study_id = ANY (%(studies)s))
                  ORDER BY sop_instance_uid LIMIT %(limit)s""",
 }
@@ -85,14 +82,16 @@ def named_files(
     studies: Sequence[UUID] | None = None,
     after: str = "",
     limit: int | None = None,
+    removed_too: bool = False,
 ) -> Iterator[StoredFile]:
     """The files that rows of the tenant name, by the key of the row, from the one after `after`; one batch in memory.
 
-    studies: of these only.
+    studies: of these only. removed_too: those that a policy has removed as well.
     """
     left = limit
     while left is None or left > 0:
         values: dict[str, Any] = {"tenant": tenant, "after": after, "studies": studies and list(studies)}
+        values["removed_too"] = removed_too
         values["limit"] = _BATCH if left is None else min(left, _BATCH)
         rows = conn.execute(_FILES[kind], values).fetchall()
         yield from (StoredFile(tenant=tenant, kind=kind, **row) for row in rows)
@@ -111,20 +110,4 @@ def files_beside(results: Path, study_id: str) -> Iterator[Path]:
 
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
-        return _digest(file, hashlib.sha256)
-
-
-def _digest(file: BinaryIO, make: Callable[[], Any]) -> str:
-    digest = make()
-    while chunk := file.read(_CHUNK_BYTES):
-        digest.update(chunk)
-    return str(digest.hexdigest())
-
-
-def _skip_file_meta(file: BinaryIO) -> None:
-    """To the first byte of the data set of a file that we have written; a head that is damaged leaves no digest that
-    fits."""
-    head = file.read(_BEFORE_META)
-    if head[128:132] == b"DICM" and head[132:140] == struct.pack("<HH2sH", 0x0002, 0x0000, b"UL", 4):
-        (length,) = struct.unpack("<I", head[140:144])
-        file.seek(_BEFORE_META + length)
+        return hashlib.file_digest(file, "sha256").hexdigest()

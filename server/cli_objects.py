@@ -46,6 +46,37 @@ def check(
         raise typer.Exit(1)
 
 
+@objects_commands.command("scrub")
+def scrub(
+    mib_s: Annotated[float, typer.Option(min=0.1, help="read so much a second")] = 50.0,
+) -> None:
+    """Read every stored file again from where the last pass stopped, and compare it with its row. Ends with 1 where a
+    file has rotted or is missing, now or before."""
+    from pipeline.scrub import Pace, Scrubbed, rotten_files
+    from pipeline.scrub import scrub as read_again
+    from server import wiring
+
+    done, known = Scrubbed(), 0
+    with explained_errors(), with_database(load_settings()) as settings:
+        pool = wiring.database(settings, pool_size_max=3)
+        try:
+            for tenant in wiring.every_tenant(pool):
+                done += read_again(
+                    pool, wiring.folders(settings), tenant, Pace(mib_s * (1 << 20)), now=pool.now()
+                )
+                with pool.transaction(tenant) as conn:
+                    for one in rotten_files(conn, tenant):
+                        typer.echo(
+                            f"{one['found']}: {one['kind']} of study {one['study_id']}, tenant {tenant}"
+                        )
+                        known += 1
+        finally:
+            pool.close()
+    typer.echo(f"{done.files} files read ({done.bytes >> 20} MiB), {known} are not what their rows say")
+    if known:
+        raise typer.Exit(1)
+
+
 @objects_commands.command("copy")
 def copy(
     to: Annotated[str, typer.Option(help="s3://bucket/prefix or file:///folder")],

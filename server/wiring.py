@@ -26,6 +26,7 @@ from pipeline.jobs import DELIVERIES_AT_ONCE
 from pipeline.limit_gate import tenants as every_tenant
 from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.retention_run import run_retention, sweep_work
+from pipeline.scrub import Pace, scrub
 from pipeline.services import Folders, Services
 from pipeline.tracing import NO_TRACING, Tracing
 from pipeline.ways_out.send_mail import MailServer
@@ -37,6 +38,7 @@ from server.settings import Settings
 from server.step_metrics import StepMetrics
 
 SETTLE_EVERY = timedelta(hours=1)
+_SCRUB_BYTES_S = 20e6
 
 
 def folders(settings: Settings, metrics: Metrics | None = None) -> Folders:
@@ -124,7 +126,7 @@ def heartbeat_round(settings: Settings) -> Callable[[], object]:
 
 
 def retention_round(settings: Settings) -> Callable[[], object]:
-    """What a worker does each minute for retention, see `pipeline.retention_run`."""
+    """What a worker does each minute with what is stored, see `pipeline.retention_run` and `pipeline.scrub`."""
     pool = database(settings, pool_size_max=3)
     made = folders(settings)
 
@@ -132,6 +134,9 @@ def retention_round(settings: Settings) -> Callable[[], object]:
         for tenant in every_tenant(pool):
             run_retention(pool, made, tenant, now=datetime.now(UTC))
             sweep_work(pool, made, tenant, now=datetime.now(UTC))
+            pace = Pace(_SCRUB_BYTES_S, settings.scrub_mib_per_minute << 20)
+            if settings.scrub_mib_per_minute:
+                scrub(pool, made, tenant, pace, now=datetime.now(UTC))
 
     return look_after
 

@@ -16,6 +16,7 @@ from pipeline.store import get_study
 from server.backup.folder import BackupFolder, BackupRecord
 from server.backup.objects import every_named_file, place_of, see, tenants
 from server.backup.verify import manifest
+from storage.object_store import ObjectStore
 
 _WRITTEN_AT = re.compile(r"(.+)\.([0-9a-f]{16})")
 
@@ -29,14 +30,28 @@ class Brought:
     lost: list[str] = field(default_factory=list)
 
 
-def bring_objects(conn: Connection, folder: BackupFolder, record: BackupRecord, data: Path) -> Brought:
-    """Every file that the restored rows name, each checked by its digest where it now lies."""
+def bring_objects(
+    conn: Connection,
+    folder: BackupFolder,
+    record: BackupRecord,
+    data: Path,
+    remote: ObjectStore | None = None,
+) -> Brought:
+    """Every file that the restored rows name, each checked by its digest where it now lies.
+
+    remote: the object store that has kept them; whether each is there is asked, its bytes are not fetched.
+    """
     brought = Brought()
     for tenant in tenants(conn):
         see(conn, tenant)
         for one in every_named_file(conn, tenant):
             brought.named += 1
             target = data / one.key
+            if remote is not None:
+                found = remote.head(one.key) is not None
+                brought.whole += found
+                brought.lost += [] if found else [one.key]
+                continue
             try:
                 _copy(place_of(folder.objects, one.key, one.digest), target)
                 is_whole = one.is_whole(target)

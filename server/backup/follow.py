@@ -17,6 +17,7 @@ from server.backup.tools import command_of, explained, identify, run
 from server.embedded_postgres import running_url
 from server.errors import BackupFailed
 from server.installation import owner_connection
+from server.object_store import object_store
 from server.settings import Settings
 
 log = logging.getLogger("radmeter.backup")
@@ -44,7 +45,7 @@ def follow(settings: Settings, to: BackupFolder, clock: Callable[[], datetime]) 
             began = clock()
             try:
                 with owner_connection(settings.database_url) as conn:
-                    count = copy_changed(conn, settings.data_directory, to, since)
+                    count = copy_changed(conn, settings.data_directory, to, since, object_store(settings))
                 since = began - _OVERLAP
                 log.info("objects_backed_up", extra={"count": count.copied, "failed": count.problem_count})
             except (BackupFailed, OSError, psycopg.Error) as error:

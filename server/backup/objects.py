@@ -21,6 +21,7 @@ from pipeline.stored_files import KINDS, StoredFile, files_beside, named_files, 
 from server.backup.folder import BackupFolder, sync_folder
 from server.errors import BackupFailed
 from storage.folder_store import FolderStore
+from storage.object_store import ObjectStore
 
 _PROBLEMS_MAX = 100
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
@@ -63,30 +64,43 @@ def place_of(objects: Path, key: str, digest: str) -> Path:
     return objects / f"{key}.{digest.removeprefix('sha256:')[:16]}"
 
 
-def copy_everything(conn: Connection, data: Path, to: BackupFolder, manifest: TextIO) -> CopyCount:
+def copy_everything(
+    conn: Connection, data: Path, to: BackupFolder, manifest: TextIO, remote: ObjectStore | None = None
+) -> CopyCount:
     """Bring what is missing below `data` into the backup, each file whole and durable; list everything in `manifest`.
 
     A file that is gone, or is not what its row says, is a problem, not a reason to stop. Raises `BackupFailed` when
     the disk is full.
+
+    remote: the object store that has them and keeps them itself: what rows name is listed, or missed.
     """
     count = CopyCount()
     for tenant in tenants(conn):
         see(conn, tenant)
         for one in every_named_file(conn, tenant):
-            _keep(one, data, to, count, manifest)
-        for row in conn.cursor().stream("SELECT id::text AS id FROM study WHERE tenant = %s", (tenant,)):
-            _keep_report(row["id"], data, to, count, manifest)
+            if remote is not None:
+                _list_remote(one, remote, count, manifest)
+            else:
+                _keep(one, data, to, count, manifest)
+        if remote is None:
+            for row in conn.cursor().stream("SELECT id::text AS id FROM study WHERE tenant = %s", (tenant,)):
+                _keep_report(row["id"], data, to, count, manifest)
         keep_register(conn, tenant, FolderStore(to.root), _ALWAYS)
-    for path in sorted((data / "models").rglob("*")):  # that were added
-        _keep_beside(path, data, to, count, manifest)
+    _keep_rest(data, to, count, manifest)
     return count
 
 
-def copy_changed(conn: Connection, data: Path, to: BackupFolder, since: datetime) -> CopyCount:
+def copy_changed(
+    conn: Connection, data: Path, to: BackupFolder, since: datetime, remote: ObjectStore | None = None
+) -> CopyCount:
     """Like `copy_everything` for the studies that something has happened to, or is happening to."""
     count = CopyCount()
+    _keep_rest(data, to, count, None)
     for tenant in tenants(conn):
         see(conn, tenant)
+        keep_register(conn, tenant, FolderStore(to.root), since)
+        if remote is not None:
+            continue
         rows = conn.execute(
             """SELECT id FROM study WHERE tenant = %(tenant)s AND updated_at >= %(since)s
                UNION SELECT study_id FROM arrival WHERE tenant = %(tenant)s AND closed_at IS NULL""",
@@ -97,8 +111,24 @@ def copy_changed(conn: Connection, data: Path, to: BackupFolder, since: datetime
             _keep(one, data, to, count, None)
         for study_id in studies:
             _keep_report(str(study_id), data, to, count, None)
-        keep_register(conn, tenant, FolderStore(to.root), since)
     return count
+
+
+def _keep_rest(data: Path, to: BackupFolder, count: CopyCount, manifest: TextIO | None) -> None:
+    """Models that were added."""
+    for path in sorted((data / "models").rglob("*")):
+        _keep_beside(path, data, to, count, manifest)
+
+
+def _list_remote(one: StoredFile, remote: ObjectStore, count: CopyCount, manifest: TextIO | None) -> None:
+    found = remote.head(one.key)
+    if found is None:
+        count.note(f"{one.key} of tenant {one.tenant} is missing in the object store")
+        return
+    if manifest is not None:
+        line = {"key": one.key, "kind": one.kind, "digest": one.digest, "size": found.size_bytes, "as": ""}
+        manifest.write(json.dumps(line) + "\n")
+    count.objects += 1
 
 
 def _keep(one: StoredFile, data: Path, to: BackupFolder, count: CopyCount, manifest: TextIO | None) -> None:

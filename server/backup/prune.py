@@ -55,7 +55,8 @@ def prune(folder: BackupFolder, *, daily: int, weekly: int) -> tuple[list[str], 
 
 
 def _remove_unnamed(folder: BackupFolder, left: list[BackupRecord]) -> int:
-    named = {str(Path(line["key"]).with_name(line["as"])) for one in left for line in manifest(folder, one)}
+    lines = (line for one in left for line in manifest(folder, one) if line["as"])
+    named = {str(Path(line["key"]).with_name(line["as"])) for line in lines}
     newest = max(left, key=lambda backup: backup.finished_at)
     began = datetime.strptime(newest.name, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
     removed = 0

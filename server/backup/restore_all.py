@@ -16,7 +16,7 @@ from server.backup.folder import BackupFolder
 from server.backup.proof import Proof, prove
 from server.backup.restore import choose, recover_database, running
 from server.installation import owner_connection
-from server.object_store import durable_store
+from server.object_store import durable_store, object_store
 from server.settings import Settings
 from storage.folder_store import FolderStore
 
@@ -36,9 +36,9 @@ def restore_all(
     with running(recovered) as ready:
         migrate(ready.database_url)  # the backup may be of an earlier version
         with owner_connection(ready.database_url) as conn:
-            brought = bring_objects(conn, folder, record, settings.data_directory)
-            proof = prove(conn, recovered, brought, now=clock())
             erased = replay_erasures(conn, _register(settings, folder))
+            brought = bring_objects(conn, folder, record, settings.data_directory, object_store(settings))
+            proof = prove(conn, recovered, brought, now=clock())
             again = begin_again(conn, ready.database_url, brought.lost)
             detail = {
                 "backup": record.name,

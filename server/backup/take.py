@@ -19,6 +19,7 @@ from server.backup.objects import CopyCount, copy_everything, see, tenants
 from server.backup.tools import identify, run
 from server.errors import BackupFailed
 from server.installation import owner_connection
+from server.object_store import object_store
 from server.settings import Settings
 
 NOT_PERMITTED = (
@@ -98,7 +99,7 @@ def _with_objects(
 ) -> BackupRecord:
     manifest = part / "objects.jsonl"
     with manifest.open("w", encoding="utf-8") as file:
-        count = copy_everything(conn, settings.data_directory, to, file)
+        count = copy_everything(conn, settings.data_directory, to, file, object_store(settings))
     return BackupRecord(
         name=part.stem,
         base_ended_at=base_ended_at,

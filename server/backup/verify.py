@@ -37,6 +37,8 @@ def _of_objects(folder: BackupFolder, record: BackupRecord) -> Iterator[str]:
         yield f"{record.name}/objects.jsonl is not what it was"
         return
     for line in manifest(folder, record):
+        if not line["as"]:  # kept by the object store: `radmeter objects check`
+            continue
         path = folder.objects / Path(line["key"]).with_name(line["as"])
         kind: Kind = (
             "result" if line["kind"] == "beside" else line["kind"]

@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 
 from dicom_gateway.instance_sink import ReceivedInstance, RecordOutcome
 from dicom_gateway.peers import Peer
+from dicom_gateway.stored_instance import data_set_digest
 from pipeline import peers, store
 from pipeline.assemble_study import assemble_study
 from pipeline.confirm_delivery import PAUSES_S
@@ -150,7 +151,7 @@ def receive_files(clinic: Clinic, paths: list[Path]) -> ReceivedInstance:
             sop_class_uid=header.SOPClassUID,
             transfer_syntax_uid=header.file_meta.TransferSyntaxUID,
             location=str(path.relative_to(clinic.services.folders.instances)),
-            blake3=path.name,
+            blake3=data_set_digest(path),
             size_bytes=path.stat().st_size,
             modality=header.Modality,
         )

@@ -11,6 +11,7 @@ import pytest
 
 from billing import store as billing_store
 from dicom_gateway.instance_sink import ReceivedInstance
+from dicom_gateway.stored_instance import data_set_digest
 from dicom_gateway.write_ct import write_ct_series
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from inference.scheduler import Scheduler
@@ -75,7 +76,7 @@ class Sender:
                     sop_class_uid=header.SOPClassUID,
                     transfer_syntax_uid=header.file_meta.TransferSyntaxUID,
                     location=str(path.relative_to(self.services.folders.instances)),
-                    blake3=path.name,
+                    blake3=data_set_digest(path),
                     size_bytes=path.stat().st_size,
                     modality=header.Modality,
                 )

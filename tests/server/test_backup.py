@@ -13,10 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
 from billing import ledger, statement
+from pipeline.protection.erase import Erasure
+from pipeline.protection.erase_objects import write_register
 from server.backup import prune, verify
 from server.backup.folder import BackupFolder, BackupRecord
 from server.backup.follow import receive_wal
@@ -27,6 +30,7 @@ from server.backup.take import NOT_PERMITTED, folder_of, take_backup
 from server.errors import BackupFailed
 from server.installation import owner_connection
 from server.settings import Settings
+from storage.folder_store import FolderStore
 from tests.conftest import _memory_folder
 from tests.pipeline.conftest import ALPHA
 from tests.server.backup_site import Site, add_contract, site_in
@@ -74,6 +78,7 @@ class Story:
     folder: BackupFolder
     record: BackupRecord
     instant: datetime
+    first_study: UUID
     straight: tuple[Any, ...]
 
 
@@ -106,8 +111,7 @@ def story(sandbox: Path) -> Story:
         contract = add_contract(site)
         (site.settings.secrets_directory).mkdir(parents=True)
         (site.settings.secrets_directory / "pacs.token").write_text("not in a backup")
-        for study in (1, 2):
-            site.deliver(study)
+        first, _ = site.deliver(1), site.deliver(2)
         record = take_backup(site.settings, folder, clock)
         with wal_kept(site, folder):
             began = site.now()
@@ -122,7 +126,7 @@ def story(sandbox: Path) -> Story:
             for study in (5, 6):
                 site.deliver(study)
             straight = books(site, contract)
-    return Story(folder, record, instant, straight)
+    return Story(folder, record, instant, first.id, straight)
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +188,24 @@ def test_a_file_that_is_not_in_the_backup_is_named_and_the_restore_is_not_proven
     named = verify.find_problems(folder, story.record)
     assert len(named) == 2
     assert {problem.rpartition(" is ")[2] for problem in named} == {"not what it was", "missing"}
+
+
+def test_what_was_erased_after_the_instant_stays_erased(
+    story: Story, small: Callable[[], BackupFolder], sandbox: Path
+) -> None:
+    folder = small()
+    erasure = Erasure(uuid4(), ALPHA, story.first_study, "asked for", "lin", clock())
+    register = FolderStore(sandbox / "register")
+    write_register(register, erasure)
+    (folder.objects / "erasures").mkdir()
+    name = f"{erasure.id}.json"
+    shutil.copy(sandbox / "register/erasures" / name, folder.objects / "erasures" / f"{name}.{1:016x}")
+    settings = Settings(data_directory=sandbox / "erased")
+    proof = restore_all(settings, folder, story.instant, clock=clock)
+    assert proof.holds, proof.text("")
+    assert proof.erased_again == 1
+    assert "5 of 5" in proof.text(""), "two files less"
+    assert not (settings.results_directory / str(story.first_study)).exists()
 
 
 def test_what_cannot_be_restored_says_why(story: Story, sandbox: Path) -> None:

@@ -73,6 +73,7 @@ def test_every_setting_can_be_given_by_the_variable_that_it_documents() -> None:
         "portal_url": "https://radmeter.hospital.test",
         "smtp_url": "smtps://radmeter@mail.hospital.test",
         "backup_folder": "/mnt/backups",
+        "scrub_mib_per_minute": "50",
         "smtp_from": "radmeter@hospital.test",
         "smtp_password": "secret",
         "log_level": "WARNING",
