@@ -52,6 +52,7 @@ def scrub(
 ) -> None:
     """Read every stored file again from where the last pass stopped, and compare it with its row. Ends with 1 where a
     file has rotted or is missing, now or before."""
+    from pipeline.limit_gate import tenants as every_tenant
     from pipeline.scrub import Pace, Scrubbed, rotten_files
     from pipeline.scrub import scrub as read_again
     from server import wiring
@@ -60,7 +61,7 @@ def scrub(
     with explained_errors(), with_database(load_settings()) as settings:
         pool = wiring.database(settings, pool_size_max=3)
         try:
-            for tenant in wiring.every_tenant(pool):
+            for tenant in every_tenant(pool):
                 done += read_again(
                     pool, wiring.folders(settings), tenant, Pace(mib_s * (1 << 20)), now=pool.now()
                 )
