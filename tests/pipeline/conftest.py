@@ -140,21 +140,26 @@ def make_instance(study: str = "1.2.3", number: int = 1, **changes: Any) -> Rece
     return ReceivedInstance(**{**values, **changes})
 
 
+def received_from(path: Path, instances: Path) -> ReceivedInstance:
+    """What the acceptor says of a file in the store."""
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    return ReceivedInstance(
+        study_instance_uid=header.StudyInstanceUID,
+        series_instance_uid=header.SeriesInstanceUID,
+        sop_instance_uid=header.SOPInstanceUID,
+        sop_class_uid=header.SOPClassUID,
+        transfer_syntax_uid=header.file_meta.TransferSyntaxUID,
+        location=str(path.relative_to(instances)),
+        blake3=data_set_digest(path),
+        size_bytes=path.stat().st_size,
+        modality=header.Modality,
+    )
+
+
 def receive_files(clinic: Clinic, paths: list[Path]) -> ReceivedInstance:
     """The files, which lie in the clinic's store, come in, fall silent and are assembled; returns the last one."""
     for path in paths:
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-        received = ReceivedInstance(
-            study_instance_uid=header.StudyInstanceUID,
-            series_instance_uid=header.SeriesInstanceUID,
-            sop_instance_uid=header.SOPInstanceUID,
-            sop_class_uid=header.SOPClassUID,
-            transfer_syntax_uid=header.file_meta.TransferSyntaxUID,
-            location=str(path.relative_to(clinic.services.folders.instances)),
-            blake3=data_set_digest(path),
-            size_bytes=path.stat().st_size,
-            modality=header.Modality,
-        )
+        received = received_from(path, clinic.services.folders.instances)
         clinic.receive(received)
     clinic.fall_silent()
     clinic.assemble()

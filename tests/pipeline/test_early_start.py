@@ -10,8 +10,6 @@ import pydicom
 import pytest
 
 from billing import store as billing_store
-from dicom_gateway.instance_sink import ReceivedInstance
-from dicom_gateway.stored_instance import data_set_digest
 from dicom_gateway.write_ct import write_ct_series
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from inference.scheduler import Scheduler
@@ -25,7 +23,7 @@ from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.study_path import take_step
 from tests.conftest import ROOT
-from tests.pipeline.conftest import ALPHA, Clinic
+from tests.pipeline.conftest import ALPHA, Clinic, received_from
 from tests.pipeline.test_route_study import put_in_force
 
 RULE = """rules:
@@ -67,20 +65,7 @@ class Sender:
 
     def send(self, paths: list[Path]) -> None:
         for path in paths:
-            header = pydicom.dcmread(path, stop_before_pixels=True)
-            self.clinic.receive(
-                ReceivedInstance(
-                    study_instance_uid=header.StudyInstanceUID,
-                    series_instance_uid=header.SeriesInstanceUID,
-                    sop_instance_uid=header.SOPInstanceUID,
-                    sop_class_uid=header.SOPClassUID,
-                    transfer_syntax_uid=header.file_meta.TransferSyntaxUID,
-                    location=str(path.relative_to(self.services.folders.instances)),
-                    blake3=data_set_digest(path),
-                    size_bytes=path.stat().st_size,
-                    modality=header.Modality,
-                )
-            )
+            self.clinic.receive(received_from(path, self.services.folders.instances))
 
     def age_chest(self) -> None:
         """A minute passes for the chest series, while the other one goes on."""

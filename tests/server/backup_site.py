@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from billing import ledger, statement
 from billing import store as billing_store
 from dicom_gateway.file_meta import part10_header
 from dicom_gateway.instance_sink import ReceivedInstance
@@ -21,7 +23,10 @@ from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.study_file import write_durably
 from pipeline.study_path import end_step
+from server.backup.folder import BackupFolder
+from server.backup.follow import receive_wal
 from server.embedded_postgres import EmbeddedPostgres
+from server.installation import owner_connection
 from server.settings import Settings
 from tests.conftest import ROOT
 from tests.pipeline.conftest import ALPHA, CT, Clinic, open_clinic
@@ -170,3 +175,45 @@ def add_contract(site: Site) -> int:
     with site.clinic.database.transaction(ALPHA) as conn:
         text = (ROOT / "examples/contract_per_case.yaml").read_text()
         return billing_store.add_contract(conn, ALPHA, text)
+
+
+@contextmanager
+def wal_kept(site: Site, folder: BackupFolder) -> Iterator[None]:
+    """What the role `backup` does, for this while; at the end everything that was committed has arrived."""
+    folder.wal.mkdir(parents=True, exist_ok=True)
+    stopping = threading.Event()
+    thread = threading.Thread(target=receive_wal, args=(site.settings.database_url, folder, stopping))
+    thread.start()
+    try:
+        yield
+        site.clinic.owner.execute("SELECT pg_create_restore_point('end of the test')")
+        end = site.clinic.rows("SELECT pg_current_wal_flush_lsn() AS lsn")[0]["lsn"]
+        for _ in range(200):
+            kept = site.clinic.rows(
+                """SELECT flush_lsn >= %s::pg_lsn AS all FROM pg_stat_replication
+                   WHERE application_name = 'pg_receivewal'""",
+                end,
+            )
+            if kept and kept[0]["all"]:
+                break
+            stopping.wait(0.05)
+        else:
+            raise AssertionError("the WAL did not arrive")
+    finally:
+        stopping.set()
+        thread.join(20)
+
+
+def books(site: Site, contract: int) -> tuple[Any, ...]:
+    """What was charged, and the journal once the month's statement is issued."""
+    with owner_connection(site.settings.database_url, ALPHA) as conn:
+        issued = statement.issue(conn, ALPHA, contract, datetime.now(UTC), close_early=True)
+        assert ledger.check(conn, ALPHA) == []
+        journal = conn.execute(
+            """SELECT e.template, p.account, p.amount_minor FROM billing.journal_entry e
+               JOIN billing.posting p ON p.tenant = e.tenant AND p.entry_sequence = e.sequence
+               WHERE e.tenant = %s ORDER BY e.sequence, p.account""",
+            (ALPHA,),
+        ).fetchall()
+    billable = [row for row in site.charged() if row[0].startswith("billable")]
+    return issued.total, billable, [tuple(row.values()) for row in journal]

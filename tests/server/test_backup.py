@@ -6,9 +6,7 @@ import resource
 import shutil
 import signal
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,12 +15,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from billing import ledger, statement
 from pipeline.protection.erase import Erasure
 from pipeline.protection.erase_objects import write_register
 from server.backup import prune, verify
 from server.backup.folder import BackupFolder, BackupRecord
-from server.backup.follow import receive_wal
 from server.backup.objects import copy_changed, place_of
 from server.backup.proof import Proof
 from server.backup.restore_all import restore_all
@@ -33,38 +29,11 @@ from server.settings import Settings
 from storage.folder_store import FolderStore
 from tests.conftest import _memory_folder
 from tests.pipeline.conftest import ALPHA
-from tests.server.backup_site import Site, add_contract, site_in
+from tests.server.backup_site import add_contract, books, site_in, wal_kept
 
 
 def clock() -> datetime:
     return datetime.now(UTC)
-
-
-@contextmanager
-def wal_kept(site: Site, folder: BackupFolder) -> Iterator[None]:
-    """What the role `backup` does, for this while; at the end everything that was committed has arrived."""
-    folder.wal.mkdir(parents=True, exist_ok=True)
-    stopping = threading.Event()
-    thread = threading.Thread(target=receive_wal, args=(site.settings.database_url, folder, stopping))
-    thread.start()
-    try:
-        yield
-        site.clinic.owner.execute("SELECT pg_create_restore_point('end of the test')")
-        end = site.clinic.rows("SELECT pg_current_wal_flush_lsn() AS lsn")[0]["lsn"]
-        for _ in range(200):
-            kept = site.clinic.rows(
-                """SELECT flush_lsn >= %s::pg_lsn AS all FROM pg_stat_replication
-                   WHERE application_name = 'pg_receivewal'""",
-                end,
-            )
-            if kept and kept[0]["all"]:
-                break
-            stopping.wait(0.05)
-        else:
-            raise AssertionError("the WAL did not arrive")
-    finally:
-        stopping.set()
-        thread.join(20)
 
 
 @dataclass
@@ -80,21 +49,6 @@ class Story:
     instant: datetime
     first_study: UUID
     straight: tuple[Any, ...]
-
-
-def books(site: Site, contract: int) -> tuple[Any, ...]:
-    """What was charged, and the journal once the month's statement is issued."""
-    with owner_connection(site.settings.database_url, ALPHA) as conn:
-        issued = statement.issue(conn, ALPHA, contract, clock(), close_early=True)
-        assert ledger.check(conn, ALPHA) == []
-        journal = conn.execute(
-            """SELECT e.template, p.account, p.amount_minor FROM billing.journal_entry e
-               JOIN billing.posting p ON p.tenant = e.tenant AND p.entry_sequence = e.sequence
-               WHERE e.tenant = %s ORDER BY e.sequence, p.account""",
-            (ALPHA,),
-        ).fetchall()
-    billable = [row for row in site.charged() if row[0].startswith("billable")]
-    return issued.total, billable, [tuple(row.values()) for row in journal]
 
 
 @pytest.fixture(scope="module")
