@@ -149,11 +149,7 @@ def test_what_was_erased_after_the_instant_stays_erased(
 ) -> None:
     folder = small()
     erasure = Erasure(uuid4(), ALPHA, story.first_study, "asked for", "lin", clock())
-    register = FolderStore(sandbox / "register")
-    write_register(register, erasure)
-    (folder.objects / "erasures").mkdir()
-    name = f"{erasure.id}.json"
-    shutil.copy(sandbox / "register/erasures" / name, folder.objects / "erasures" / f"{name}.{1:016x}")
+    write_register(FolderStore(folder.root), erasure)
     settings = Settings(data_directory=sandbox / "erased")
     proof = restore_all(settings, folder, story.instant, clock=clock)
     assert proof.holds, proof.text("")
