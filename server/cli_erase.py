@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
+import psycopg
 import typer
 
 from pipeline.database import Connection
@@ -88,6 +89,9 @@ def _show(plan: ErasurePlan, name: str) -> None:
 def _remove_objects(settings: Settings, was_confirmed: bool) -> None:
     if not was_confirmed:
         return
+    with psycopg.connect(settings.database_url, autocommit=True) as conn:
+        # A row that was overwritten stays in the table's file until then, the wrapped key with it.
+        conn.execute("VACUUM data_key, tenant_key, study")
     database = wiring.database(settings, pool_size_max=1)
     try:
         ended = remove_objects(database, durable_store(settings), now=datetime.now(UTC))
