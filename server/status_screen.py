@@ -82,7 +82,7 @@ def _processes(found: Status) -> str:
     silent = sum(one.is_silent for one in found.nodes)
     hosts = len({one.host for one in found.nodes})
     words = ", ".join(f"{count} {role}" for role, count in sorted(alive.items())) or "none"
-    return f"{words} on {hosts} machines" + (f"; {silent} SILENT" if silent else "")
+    return f"{words} on {hosts} machine{'' if hosts == 1 else 's'}" + (f"; {silent} SILENT" if silent else "")
 
 
 def _queues(found: Status) -> list[tuple[str, str]]:

@@ -72,13 +72,15 @@ def beats(ground: Ground) -> Finding | None:
             "studies of patients probably fail there too; a wrong answer means that results must not be trusted now",
             f"docs/operations.md, Heartbeat: {last.stage}; then `radmeter heartbeat run`",
         )
-    now = ground.database.execute("SELECT clock_timestamp() AS now").fetchone()
-    assert now is not None
+    row = ground.database.execute(
+        "SELECT clock_timestamp() AS now, created_at FROM tenant WHERE tenant = %s", (heartbeat.TENANT,)
+    ).fetchone()
+    assert row is not None
     allowed = timedelta(minutes=3 * minutes) + heartbeat.GIVE_UP_AFTER
-    if minutes and (last.last_success_at is None or now["now"] - last.last_success_at > allowed):
-        since = "ever" if last.last_success_at is None else f"since {last.last_success_at:%Y-%m-%d %H:%M}"
+    if minutes and row["now"] - (last.last_success_at or row["created_at"]) > allowed:
+        since = f" since {last.last_success_at:%Y-%m-%d %H:%M}" if last.last_success_at else " yet"
         return Finding(
-            f"no made-up study came through {since}",
+            f"no made-up study came through{since}",
             "the path may be broken, or no worker sends them",
             "radmeter heartbeat run",
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from pipeline import heartbeat
 from pipeline.nodes import Self, list_nodes, say_here
 from server.checks import of_database, of_files
 from server.checks.every import CHECKS
@@ -121,6 +123,29 @@ def test_what_is_wrong_in_the_database_has_its_sentence(
         (verdict,) = verdicts(ground, deep=False, checks=[wanted])
     assert verdict.finding is not None
     assert words in verdict.finding.what
+
+
+def test_a_heartbeat_that_is_due_or_failed_is_told_with_its_stage(
+    owner: psycopg.Connection, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a made-up study comes through with the right answer"
+    monkeypatch.setenv("RADMETER_HEARTBEAT_MINUTES", "5")
+    assert findings()[name]["what"] == "the heartbeat is not installed"
+    with owner_connection(migrated_url) as conn:
+        heartbeat.install(conn, port=11112)
+    assert name not in findings()  # it was installed just now
+    owner.execute("UPDATE tenant SET created_at = created_at - interval '21 minutes' WHERE is_synthetic")
+    assert findings()[name]["what"] == "no made-up study came through yet"
+    with owner_connection(migrated_url, heartbeat.TENANT) as conn:
+        beat = heartbeat.begin(conn, "2.25.1", every=timedelta(0))
+        assert beat is not None
+        heartbeat.end(conn, beat, heartbeat.Ending(stage="answer", problem="nothing found"))
+    found = findings()[name]
+    assert (
+        found["what"]
+        == "the last made-up study failed at answer (the model's answer is wrong): nothing found"
+    )
+    assert "results must not be trusted" in found["means"]
 
 
 def test_what_is_wrong_on_the_machine_has_its_sentence(
