@@ -16,6 +16,9 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import pytest
 
+from pipeline.peers import save_peer
+from server.installation import FIRST_TENANT, create_tenant, owner_connection
+from server.send import parse_address, send
 from tests import ct_files
 from tests.conftest import fresh_database, missing
 from tests.helm.pod import Pod, answer, can_isolate, radmeter
@@ -128,14 +131,11 @@ def test_the_schema_is_awaited_then_made_and_every_probe_answers(
         dicom, tls = (running["gateway"].ports[port] for port in (11112, 2762))
         assert listens(dicom)
         assert listens(tls)
-        # The commands that the notes print, where they say.
-        ended_well(running["portal"], *radmeter("tenant", "add", "default", "--ae-title", "RADMETER"))
-        ended_well(running["portal"], *radmeter("peer", "add", f"PACS@127.0.0.1:{free_port()}"))
+        with owner_connection(migrate.environment["RADMETER_DATABASE_URL"]) as conn:
+            create_tenant(conn, FIRST_TENANT, "Default", "RADMETER")
+            save_peer(conn, FIRST_TENANT, ae_title="PACS", host="127.0.0.1", port=free_port())
         paths = ct_files.write(tmp_path, ct_files.ramp((2, 16, 16)))
-        ended_well(
-            running["worker"],
-            *radmeter("send", *map(str, paths), "--to", f"RADMETER@127.0.0.1:{dicom}", "--calling", "PACS"),
-        )
+        assert send(paths, parse_address(f"RADMETER@127.0.0.1:{dicom}", "PACS")) == 0
         assert bucket.keys("radmeter", "objects/instances/"), "what was acknowledged lies in the bucket"
         for role, process in processes.items():
             process.terminate()
