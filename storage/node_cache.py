@@ -2,6 +2,7 @@
 
     <root>/cache/pins/<group>     a lock file: shared by who uses the group, exclusive while it is evicted; its time
                                   of change is when the group was last used
+    <root>/cache/since            made when the folder became a cache
     <root>/cache/versions/<key>   which version of an object that may change lies here, and as which file
 
 A group is what is used and evicted together: a study's instances, its results, its work.
@@ -16,7 +17,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,15 +49,25 @@ class NodeCache:
     """Copies below `root`; each lies under its object's key.
 
     bytes_max: of all copies; what is in use stays even above it. free_bytes_min: of the disk; below it copies go too.
+    is_stored: whether the store has an object; asked of files that may be no copies, because they were here before the
+    folder became a cache: somebody may have forgotten to copy them.
     """
 
-    def __init__(self, root: Path, bytes_max: int, free_bytes_min: int = 1 << 30) -> None:
+    def __init__(
+        self, root: Path, bytes_max: int, is_stored: Callable[[str], bool], free_bytes_min: int = 1 << 30
+    ) -> None:
         self.root = root
+        self._is_stored = is_stored
         self._own = root / "cache"
         self._bytes_max = bytes_max
         self._free_bytes_min = free_bytes_min
         self._lock = threading.Lock()
         self._grown = bytes_max  # so that the first growth looks at what lies here
+        since = self._own / "since"
+        if not since.exists():
+            self._own.mkdir(parents=True, exist_ok=True)
+            since.touch()
+        self._is_cache_since = since.stat().st_mtime
 
     @contextlib.contextmanager
     def in_use(self, keys: Iterable[str]) -> Iterator[None]:
@@ -171,9 +182,13 @@ class NodeCache:
     def _may_go(self, path: Path) -> bool:
         """Instances come to their place when the store has them; of the rest what the store has, or nobody wants."""
         key = path.relative_to(self.root).as_posix()
-        if key.startswith(f"{INSTANCES}/") or self.version_here(key):
+        if self.version_here(key):
             return True
-        return path.stat().st_mtime < time.time() - _LEFT_BEHIND_S
+        written_at = path.stat().st_mtime
+        if key.startswith(f"{INSTANCES}/"):
+            return written_at >= self._is_cache_since or self._is_stored(key)
+        is_left = written_at < time.time() - _LEFT_BEHIND_S
+        return is_left and (key.startswith(f"{WORK}/") or self._is_stored(key))
 
     def _pin_path(self, group: str) -> Path:
         return self._own / "pins" / hashlib.sha256(group.encode()).hexdigest()[:40]

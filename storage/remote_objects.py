@@ -54,7 +54,7 @@ class RemoteObjects(Objects):
     ) -> None:
         self.store = store
         self._root = root
-        self._cache = NodeCache(root, cache_bytes_max)
+        self._cache = NodeCache(root, cache_bytes_max, self._is_stored)
         self._store_of = store_of or (lambda _tenant: store)
         self._under_way = root / "cache" / "under_way"
         self._observe = observe
@@ -168,6 +168,12 @@ class RemoteObjects(Objects):
     def key_of(self, path: Path) -> str:
         """The key under which the store has a file of this node."""
         return path.relative_to(self._root).as_posix()
+
+    def _is_stored(self, key: str) -> bool:
+        try:
+            return self.store.head(key) is not None
+        except ObjectStoreError:
+            return False  # nobody knows, so it stays
 
     def _put(self, tenant: str, key: str, path: Path) -> str:
         with self._observed("put"):
