@@ -125,9 +125,16 @@ def _print_holds(rows: list[dict[str, object]]) -> None:
     table = Table("hold", "of", "since", "by", "reason", "released")
     for row in rows:
         what = row["study_id"] or ("a patient" if row["patient_id"] else "everything")
-        released = f"{row['released_at']:%Y-%m-%d} {row['released_by']}: {row['released_reason']}"
-        table.add_row(
-            str(row["hold_id"]), str(what), f"{row['placed_at']:%Y-%m-%d}", str(row["placed_by"]), str(row["reason"]),
-            released if row["released_at"] else "in force",
-        )  # fmt: skip
+        released = "in force"
+        if row["released_at"]:
+            released = f"{row['released_at']:%Y-%m-%d} {row['released_by']}: {row['released_reason']}"
+        values = (
+            row["hold_id"],
+            what,
+            f"{row['placed_at']:%Y-%m-%d}",
+            row["placed_by"],
+            row["reason"],
+            released,
+        )
+        table.add_row(*map(str, values))
     Console().print(table)
