@@ -20,9 +20,14 @@ from pipeline.readiness import (
     migrations_problem,
 )
 from pipeline.status import StudyStatus
+from portal.cached import Cached
 from portal.heartbeat_metrics import Heartbeat
 from portal.observed import Installation
 from portal.requests import Context
+
+# Only portals ask the database for figures, and each at most this often.
+_KEPT_S = 5.0
+_COUNT_KEPT_S = 60.0  # counting every study takes longer the more there are
 
 router = APIRouter(include_in_schema=False)
 
@@ -127,7 +132,7 @@ class ModelFigures(Collector):
 
 
 def register_studies(registry: CollectorRegistry, database: Database) -> None:
-    registry.register(StudiesByStatus(database))
-    registry.register(Installation(database))
-    registry.register(ModelFigures(database))
+    registry.register(Cached(StudiesByStatus(database), _COUNT_KEPT_S))
+    registry.register(Cached(Installation(database), _KEPT_S))
+    registry.register(Cached(ModelFigures(database), _COUNT_KEPT_S))
     registry.register(Heartbeat(database))

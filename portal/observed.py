@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +14,6 @@ from pipeline.database import Database
 from pipeline.readiness import DATABASE_ERRORS, WAIT_S
 from pipeline.schema_state import schema_state
 
-ASKED_EVERY_S = 5.0
 # The question is cheap; where it is not, a scrape that fails is better than a database that is busy with them.
 _TIMEOUT = "SET LOCAL statement_timeout = '3s'"
 
@@ -85,24 +82,13 @@ _ZERO: dict[str, tuple[tuple[str, ...], ...]] = {
 class Installation(Collector):
     """What the database knows of queue, studies, deliveries and money."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._asked_at: float | None = None
-        self._known: list[Metric] = []
 
     def describe(self) -> Iterable[Metric]:
         return [*_families({}).values(), *_state(False, None)]
 
     def collect(self) -> Iterable[Metric]:
-        with self._lock:
-            now = self._clock()
-            if self._asked_at is None or now - self._asked_at >= ASKED_EVERY_S:
-                self._known, self._asked_at = self._ask(), now
-            return self._known
-
-    def _ask(self) -> list[Metric]:
         try:
             with self._database.system_transaction(WAIT_S) as conn:
                 conn.execute(_TIMEOUT)
