@@ -40,10 +40,17 @@ def commit_before(migrations: int) -> str:
     return ""
 
 
-@pytest.fixture
-def old_code(tmp_path: Path) -> Path:
-    """This repository as it was a few migrations ago."""
-    commit = commit_before(2)
+def last_without_phases() -> str:
+    """The commit before the first migration with a phase; "" without history."""
+    adding = git("log", "--diff-filter=A", "--format=%H", "--", f"{MIGRATIONS[0]}/{FIRST_PHASE}")
+    return git("rev-parse", f"{adding}^") if adding else ""
+
+
+# The second goes when a contract takes away what it reads.
+@pytest.fixture(params=[lambda: commit_before(2), last_without_phases], ids=["two migrations", "a release"])
+def old_code(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """This repository as it was a few migrations ago, and as it was before migrations had phases."""
+    commit = request.param()
     if not commit:
         missing(
             "no history with an older schema here: a shallow clone, or no repository",
