@@ -22,7 +22,7 @@ def billed(site: Site) -> Site:
     add_usage(site, "alpha", site.add_study("alpha"), occurred_at=LAST_MONTH, request=TOKEN)
     with site.database.transaction("alpha") as conn:
         for period in statement.unissued_periods(conn, "alpha", contract_id, datetime.now(UTC)):
-            statement.issue(conn, "alpha", contract_id, period)
+            statement.issue(conn, "alpha", contract_id, period, nil=True)
     return site
 
 
