@@ -107,12 +107,12 @@ def require_whole(services: Services, study: StudyRecord, rows: Iterable[dict[st
     """
     if services.folders.objects.is_remote:
         return
-    damaged = 0
+    damaged, now = 0, services.database.now()
     for row in rows:
         one = StoredFile(
             study.tenant, "instance", row["sop_instance_uid"], str(study.id), row["location"], row["blake3"], None
         )  # fmt: skip
-        damaged += _look(services.database, services.folders, one, services.database.now()).rotten
+        damaged += _look(services.database, services.folders, one, now).rotten
     if damaged:
         raise StudyFailed(
             "IMAGES_DAMAGED",
