@@ -81,8 +81,8 @@ def measured_and_simulated(pairs: Sequence[tuple[str, Sequence[float], Sequence[
             shares = np.linspace(0, 100, len(values))
             axes.plot(shares, np.sort(values), style, color=colour, label=f"{name}, {what}", linewidth=1.4)
     axes.set_xlabel("percent of the studies")
-    axes.set_ylim(0)
-    axes.legend(frameon=False, loc="upper left")
+    axes.set_ylim(0, 1.45 * axes.get_ylim()[1])
+    axes.legend(frameon=False, loc="upper left", ncols=2)
     _save(axes, path)
 
 
