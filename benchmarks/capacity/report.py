@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def run() -> dict[str, Any]:
     result = {
         "seed": SEED,
         "sources": [asdict(one) for one in sources],
+        "load_when_steps_were_measured": newest(RESULTS, "capacity_steps")[1]["machine"]["load_average_1min"],
         "steps_s": _step_seconds(times),
         "completeness": {
             known: _waits(traces.waits_s(known)) for known in ("both", "mpps", "counts", "nothing")
@@ -50,7 +52,7 @@ def run() -> dict[str, Any]:
         },
         "sizes": [
             *(_size(Region(count, count * STUDIES_OF_A_HOSPITAL), times, measured) for count in HOSPITALS),
-            _size(region, times, measured, (sites["processors, faults"][0], sites["with GPUs, faults"][0])),
+            _size(region, times, measured, (sites["processors, faults"], sites["with GPUs, faults"])),
         ],
         "sensitivity": {
             name: asdict(o) for name, o in sizing.sensitivity(region, site, times, SENSITIVITY_MONDAYS)
@@ -98,10 +100,13 @@ def _waits(values: list[float]) -> dict[str, float]:
 
 
 def _size(
-    region: Region, times: StepTimes, measured: dict[str, Any], known: tuple[Site, Site] | None = None
+    region: Region, times: StepTimes, measured: dict[str, Any], known: Sequence[tuple[Site, Outcome]] = ()
 ) -> dict[str, Any]:
     """What so many hospitals need, faults included, and what of it reaches gateways, PostgreSQL and the disk."""
-    processors, with_gpus = known or (_site(region, times, 0, True)[0], _site(region, times, 2, True)[0])
+    (processors, first), (with_gpus, second) = known or (
+        _site(region, times, 0, True),
+        _site(region, times, 2, True),
+    )
     peak = sizing.peak_per_s(region)
     images, mib = _images(region)
     return {
@@ -110,6 +115,7 @@ def _size(
         "busiest_hour_studies_per_s": peak,
         "workers": processors.workers,
         "workers_with_2_gpus": with_gpus.workers,
+        "is_kept": first.is_kept and second.is_kept,
         "busiest_hour_images_per_s": peak * images,
         "gib_per_day": region.studies_per_year / 365.25 * mib / 1024,
         **{f"busiest_hour_{key}_per_s": value for key, value in _load(region, measured).items()},

@@ -14,7 +14,7 @@ from benchmarks.capacity.step_times import StepTimes
 
 EMERGENCY_S, EMERGENCY_SHARE = 60.0, 0.999
 NOON_S, OLDEST_AT_NOON_S = 12 * HOUR_S, 300.0
-MONDAYS = 5
+MONDAYS = 10
 _MORE_WORKERS_MAX = 8
 
 

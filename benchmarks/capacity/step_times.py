@@ -123,7 +123,8 @@ def _without_the_others(steps: dict[str, list[float]], cost: dict[str, float]) -
     On an idle machine a study takes fewer seconds than its processes spend together, and nothing is changed.
     """
     lasted = sum(fmean(values) for values in steps.values())
-    share = min(1.0, (cost["server_s"] + cost["processor_s"]) / lasted)
+    spent = cost["server_s"] + cost["processor_s"] if "server_s" in cost else lasted
+    share = min(1.0, spent / lasted)
     return {step: tuple(one * share for one in values) for step, values in steps.items()}
 
 
@@ -144,7 +145,7 @@ def newest(results: Path, benchmark: str) -> tuple[Path, dict[str, Any]]:
 
 def _machine(data: dict[str, Any]) -> str:
     facts = data["machine"]
-    return f"{facts['core_count']} cores of {facts['cpu_model']}"
+    return f"{facts['core_count']} cores of {facts['cpu_model']}, load {facts['load_average_1min']} when it began"
 
 
 def constant(seconds: float, modalities: Sequence[str] = ("CT", "CR")) -> dict[str, dict[str, Samples]]:
