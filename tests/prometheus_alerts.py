@@ -66,7 +66,7 @@ _RECEIVE = (
 
 
 def _slow(of_1000: int) -> dict[str, object]:
-    return {"bad_of_1000": of_1000, "at": "30h", "every": "10m"}
+    return {"bad_of_1000": of_1000, "at": "30h", "every": "30m"}
 
 
 CASES: dict[str, Case] = {
@@ -146,17 +146,17 @@ CASES: dict[str, Case] = {
     ),
     "RadmeterLedgerCheckFailed": _gauge('radmeter_maintenance_failing{run="ledger_check"}', 1, 0, "5m"),
     "RadmeterLedgerCheckOld": Case(
-        {'radmeter_maintenance_last_success_timestamp_seconds{run="ledger_check"}': "0+0x300"},
-        {'radmeter_maintenance_last_success_timestamp_seconds{run="ledger_check"}': "0+600x300"},
-        "37h",
-        every="10m",
+        {'radmeter_maintenance_last_success_timestamp_seconds{run="ledger_check"}': "0+0x60"},
+        {'radmeter_maintenance_last_success_timestamp_seconds{run="ledger_check"}': "0+3600x60"},
+        "38h",
+        every="1h",
     ),
     "RadmeterMoneyUnbilled": _gauge(
         'radmeter_money_unbilled_oldest_seconds{currency="EUR",period="ended"}', 8 * 86400, 86400, "70m", currency="EUR"
     ),
     "RadmeterUsageQuarantined": Case(
-        {"radmeter_usage_events_quarantined": "4+0x300"}, {"radmeter_usage_events_quarantined": "0+0x300"}, "26h",
-        every="10m",
+        {"radmeter_usage_events_quarantined": "4+0x60"}, {"radmeter_usage_events_quarantined": "0+0x60"}, "26h",
+        every="1h",
     ),
     "RadmeterNotMeasured": Case({"up": "1+0x60"}, {"radmeter_database_up": "0+0x60"}, "10m"),
     "RadmeterDatabaseDown": _gauge("radmeter_database_up", 0, 1, "5m"),
@@ -177,10 +177,10 @@ CASES: dict[str, Case] = {
         'radmeter_disk_free_bytes{instance="gateway-0"}', GIB, 50 * GIB, "5m", instance="gateway-0"
     ),
     "RadmeterBackupOld": Case(
-        {'radmeter_maintenance_last_success_timestamp_seconds{run="backup"}': "0+0x300"},
-        {'radmeter_maintenance_last_success_timestamp_seconds{run="backup"}': "0+600x300"},
-        "27h",
-        every="10m",
+        {'radmeter_maintenance_last_success_timestamp_seconds{run="backup"}': "0+0x60"},
+        {'radmeter_maintenance_last_success_timestamp_seconds{run="backup"}': "0+3600x60"},
+        "28h",
+        every="1h",
     ),
     "RadmeterObjectStoreFails": Case(
         {
