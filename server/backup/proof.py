@@ -52,7 +52,6 @@ class Proof:
             f"- last transaction: {self.recovered.recovered_to or 'of the base backup'}",
             f"- data directory: {self.recovered.settings.data_directory}",
             f"- secrets to put back by hand: {', '.join(record.secrets) or 'none'}",
-            f"- erasures that were replayed: {self.erased_again}",
             f"- studies that begin their path again: {self.begun_again}",
             f"- erasures of later that were done again: {self.erased_again}",
             "",

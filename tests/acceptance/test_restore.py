@@ -71,11 +71,14 @@ def test_after_a_restore_the_books_become_those_of_a_day_without_one(
     send(studies["after"], server)
     server.wait_for_end(studies["after"].study_instance_uid)
     straight = lines_of_draft(server)
-    named = server.rows("SELECT location FROM instance UNION SELECT location FROM result_object")
+    named = server.rows(
+        "SELECT 'instances/' || location AS key FROM instance UNION SELECT 'results/' || location FROM result_object"
+    )
 
     def has_all() -> bool:
-        kept = {path.name.rpartition(".")[0] for path in (backups / "objects").rglob("*") if path.is_file()}
-        return {row["location"].rpartition("/")[2] for row in named} <= kept
+        objects = backups / "objects"
+        kept = {str(path.relative_to(objects)).rpartition(".")[0] for path in objects.rglob("*")}
+        return {row["key"] for row in named} <= kept
 
     server.wait(has_all, 130, "the role backup has met every file in its round")
     server.kill()
