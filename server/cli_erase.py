@@ -14,7 +14,7 @@ from pipeline.database import Connection
 from pipeline.protection import erase as work
 from pipeline.protection.erase import ErasurePlan
 from pipeline.protection.erase_objects import remove_objects
-from server import wiring
+from server import places
 from server.cli import explained_errors
 from server.cli_admin import TenantOption
 from server.errors import CommandFailed
@@ -92,7 +92,7 @@ def _remove_objects(settings: Settings, was_confirmed: bool) -> None:
     with psycopg.connect(settings.database_url, autocommit=True) as conn:
         # A row that was overwritten stays in the table's file until then, the wrapped key with it.
         conn.execute("VACUUM data_key, tenant_key, study")
-    database = wiring.database(settings, pool_size_max=1)
+    database = places.database(settings, pool_size_max=1)
     try:
         ended = remove_objects(database, durable_store(settings), now=datetime.now(UTC))
     finally:

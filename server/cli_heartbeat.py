@@ -9,7 +9,7 @@ from rich.table import Table
 from pipeline import heartbeat
 from pipeline.heartbeat import STAGES
 from pipeline.heartbeat_pulse import pulse, recent
-from server import wiring
+from server import places
 from server.cli import explained_errors
 from server.errors import CommandFailed
 from server.installation import owner_connection
@@ -44,7 +44,7 @@ def run() -> None:
     from server.heartbeat import run_once
 
     with explained_errors(), with_database(load_settings()) as settings:
-        database = wiring.database(settings, pool_size_max=2)
+        database = places.database(settings, pool_size_max=2)
         try:
             ending = run_once(database, settings)
         finally:
@@ -96,9 +96,9 @@ def remove() -> None:
     ):
         removed = heartbeat.remove(conn)
         conn.commit()
-        database = wiring.database(settings, pool_size_max=1)
+        database = places.database(settings, pool_size_max=1)
         try:
-            sweep(database, wiring.folders(settings), keep=0)
+            sweep(database, places.folders(settings), keep=0)
         finally:
             database.close()
     typer.echo("the heartbeat is removed" if removed else "the heartbeat was not installed")

@@ -55,15 +55,15 @@ def scrub(
     from pipeline.limit_gate import tenants as every_tenant
     from pipeline.scrub import Pace, Scrubbed, rotten_files
     from pipeline.scrub import scrub as read_again
-    from server import wiring
+    from server import places
 
     done, known = Scrubbed(), 0
     with explained_errors(), with_database(load_settings()) as settings:
-        pool = wiring.database(settings, pool_size_max=3)
+        pool = places.database(settings, pool_size_max=3)
         try:
             for tenant in every_tenant(pool):
                 done += read_again(
-                    pool, wiring.folders(settings), tenant, Pace(mib_s * (1 << 20)), now=pool.now()
+                    pool, places.folders(settings), tenant, Pace(mib_s * (1 << 20)), now=pool.now()
                 )
                 with pool.transaction(tenant) as conn:
                     for one in rotten_files(conn, tenant):

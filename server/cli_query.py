@@ -29,8 +29,8 @@ def query(
     tenant: TenantOption = FIRST_TENANT,
 ) -> None:
     """Ask an archive for studies, series or instances (C-FIND or QIDO-RS). Exit code 1 without a complete answer."""
+    from server import places
     from server import query as work
-    from server import wiring
     from study.identifiers import validate_uid
 
     with explained_errors():
@@ -51,7 +51,7 @@ def query(
             archive = work.archive_at_address(to, calling)
         else:
             with with_database(load_settings()) as settings:
-                database = wiring.database(settings, pool_size_max=1)
+                database = places.database(settings, pool_size_max=1)
                 try:
                     archive = work.archive_of_peer(database, tenant, peer)
                 finally:

@@ -100,12 +100,12 @@ def run(
         typer.echo(f"{len(found)} would go; nothing was removed")
         return
     from pipeline.retention_run import run_retention
-    from server import wiring
+    from server import places
 
     with explained_errors(), with_database(load_settings()) as settings:
-        pool = wiring.database(settings, pool_size_max=3)
+        pool = places.database(settings, pool_size_max=3)
         try:
-            removed = run_retention(pool, wiring.folders(settings), tenant, now=now, time_s=60.0 * minutes)
+            removed = run_retention(pool, places.folders(settings), tenant, now=now, time_s=60.0 * minutes)
         finally:
             pool.close()
     typer.echo(f"{removed.studies} removals, {removed.files} files, {removed.bytes >> 20} MiB")

@@ -28,7 +28,7 @@ from pipeline.database import Connection, Database
 from pipeline.heartbeat import Beat, Ending, Expected
 from pipeline.heartbeat_errors import HeartbeatNotInstalled
 from pipeline.heartbeat_sweep import sweep
-from server import wiring
+from server import places
 from server.settings import Settings
 from server.watch_settings import gateway_address
 from study.study import Patient
@@ -56,7 +56,7 @@ def look_after(database: Database, settings: Settings) -> None:
         return
     if beat is not None:
         _send(database, settings, beat, seed)
-        sweep(database, wiring.folders(settings))
+        sweep(database, places.folders(settings))
 
 
 def run_once(database: Database, settings: Settings) -> Ending | None:
@@ -70,7 +70,7 @@ def run_once(database: Database, settings: Settings) -> Ending | None:
     while ending is None:
         time.sleep(_POLL_S)
         ending = _judge(database, beat)
-    sweep(database, wiring.folders(settings))
+    sweep(database, places.folders(settings))
     return ending
 
 

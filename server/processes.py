@@ -81,7 +81,7 @@ def run_portal(settings: Settings) -> None:
     from portal.app import create_app
     from portal.context import PortalContext
     from portal.http_protocol import LargeBodyProtocol
-    from server import wiring
+    from server import places, wiring
     from server.erased_copies import watch_copies
     from server.gateway import tls_files
     from server.metrics import Metrics, collected_metrics
@@ -96,7 +96,7 @@ def run_portal(settings: Settings) -> None:
     registry = register_node(collected_metrics(), settings, tls_files(settings))
     tracing = make_tracing(settings, "portal", metrics)
     context = PortalContext(
-        database=wiring.database(settings, pool_size_max=8),
+        database=places.database(settings, pool_size_max=8),
         data_root=settings.data_directory,
         session_hours=settings.session_hours,
         session_idle_minutes=settings.session_idle_minutes,

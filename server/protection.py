@@ -9,7 +9,7 @@ from pipeline.limit_gate import tenants
 from pipeline.protection.erase_objects import remove_objects
 from pipeline.protection.keyring import Keyring
 from pipeline.protection.seal_anew import SealAnew
-from server import wiring
+from server import places
 from server.erased_copies import copies_round
 from server.object_store import durable_store
 from server.sealing import master_keys
@@ -21,7 +21,7 @@ def seal_anew(settings: Settings) -> SealAnew | None:
     masters = master_keys(settings)
     if masters is None or not settings.objects:
         return None
-    pool = wiring.database(settings, pool_size_max=2)
+    pool = places.database(settings, pool_size_max=2)
     scratch = settings.data_directory / "cache" / "sealed"
     return SealAnew(pool, Keyring(pool, masters), durable_store(settings), scratch)
 
@@ -41,7 +41,7 @@ def sealing_round(settings: Settings) -> Callable[[], object]:
 
 def erasure_round(settings: Settings) -> Callable[[], object]:
     """What a worker does each minute for erasures: objects that could not go at once, and this node's copies."""
-    pool = wiring.database(settings, pool_size_max=1)
+    pool = places.database(settings, pool_size_max=1)
     remove_own_copies = copies_round(settings)
 
     def look_after() -> None:

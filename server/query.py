@@ -16,7 +16,7 @@ from pipeline.database import Database
 from pipeline.fetch_prior import retrieve
 from pipeline.queue import deferring_app
 from pipeline.receive import DatabaseSink
-from server import wiring
+from server import places
 from server.errors import CommandFailed
 from server.send import parse_address
 from server.settings import Settings
@@ -94,14 +94,14 @@ def fetch(
     settings: Settings, tenant: str, peer: str, study_uid: str, images_max: int, *, as_prior: bool
 ) -> RetrieveOutcome:
     """Bring a study of a peer's archive in, as if the peer had sent it, or as a prior that is only kept."""
-    database = wiring.database(settings, pool_size_max=2)
+    database = places.database(settings, pool_size_max=2)
     queue = deferring_app(settings.database_url)
     try:
         archive = archive_of_peer(database, tenant, peer)
         if as_prior:
             with database.transaction(tenant) as conn:
                 prior_studies.expect(conn, tenant, study_uid, _FETCH_S)
-        instances = wiring.folders(settings).instance_store()
+        instances = places.folders(settings).instance_store()
         outcome = retrieve(archive, instances, DatabaseSink(database, queue), tenant, study_uid, images_max)
         if as_prior:
             with database.transaction(tenant) as conn:

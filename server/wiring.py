@@ -19,7 +19,6 @@ from pipeline.ask_counts import defer_count
 from pipeline.audit_message import AuditSource
 from pipeline.audit_syslog import SyslogServer, send_round
 from pipeline.confirm_delivery import PAUSES_S
-from pipeline.database import LET_GO_AFTER_S, Database
 from pipeline.errors import AuditServerInvalid, MailServerInvalid
 from pipeline.find_priors import defer_priors
 from pipeline.jobs import DELIVERIES_AT_ONCE
@@ -27,42 +26,18 @@ from pipeline.limit_gate import tenants as every_tenant
 from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.retention_run import run_retention, sweep_work
 from pipeline.scrub import Pace, scrub
-from pipeline.services import Folders, Services
+from pipeline.services import Services
 from pipeline.tracing import NO_TRACING, Tracing
 from pipeline.ways_out.send_mail import MailServer
 from server.errors import SettingInvalid
 from server.metrics import Metrics, open_circuits
 from server.object_store import object_store_checks, objects
-from server.sealing import master_keys
+from server.places import database, folders
 from server.settings import Settings
 from server.step_metrics import StepMetrics
 
 SETTLE_EVERY = timedelta(hours=1)
 _SCRUB_BYTES_S = 20e6
-
-
-def folders(settings: Settings, metrics: Metrics | None = None) -> Folders:
-    """The data folders, made if they are missing, and where what lies in them is kept for good."""
-    made = Folders(
-        settings.instances_directory,
-        settings.work_directory,
-        settings.results_directory,
-        settings.secrets_directory,
-        objects(settings, metrics.observe_object if metrics else None),
-    )
-    settings.secrets_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for folder in (made.instances, made.work, made.results):
-        folder.mkdir(parents=True, exist_ok=True)
-    return made
-
-
-def database(settings: Settings, *, pool_size_max: int, let_go_after_s: float = LET_GO_AFTER_S) -> Database:
-    return Database(
-        settings.database_url,
-        pool_size_max=pool_size_max,
-        let_go_after_s=let_go_after_s,
-        masters=master_keys(settings),
-    )
 
 
 def billing_round(settings: Settings) -> Callable[[], object]:

@@ -10,7 +10,6 @@ from pipeline.heartbeat import STAGES
 from pipeline.heartbeat_pulse import pulse
 from pipeline.nodes import list_nodes
 from pipeline.send_objects import Sender
-from server import wiring
 from server.checks.finding import Check, Finding, Ground
 
 _QUEUE_LATE = timedelta(minutes=10)
@@ -130,10 +129,13 @@ def _counted(query: LiteralString, what: str, means: str, do: str) -> Check:
 
 
 def destinations_answer(ground: Ground) -> Finding | None:
+    # Not at the top: it brings everything that a worker needs.
+    from server.wiring import mail_server
+
     silent = []
     for tenant in ground.tenants():
         calling = store.get_tenant(ground.database, tenant)["called_ae_title"]
-        sender = Sender(calling, ground.settings.secrets_directory, wiring.mail_server(ground.settings))
+        sender = Sender(calling, ground.settings.secrets_directory, mail_server(ground.settings))
         for target in destinations.list_destinations(ground.database, tenant):
             problem = sender.test(target) if target.enabled else None
             if problem is not None:

@@ -19,7 +19,7 @@ from models.registry import get_model
 from pipeline import heartbeat
 from pipeline.database import Database
 from pipeline.heartbeat_sweep import sweep
-from server import wiring
+from server import places
 from server.heartbeat import look_after, run_once
 from server.installation import owner_connection
 from server.settings import Settings
@@ -72,7 +72,7 @@ def here(server: RunningServer) -> Iterator[Here]:
         data_directory=server.data, database_url=server.database_url, dicom_port=server.dicom_port,
         heartbeat_minutes=30,
     )  # fmt: skip
-    database = wiring.database(settings, pool_size_max=2)
+    database = places.database(settings, pool_size_max=2)
     yield Here(database, settings)
     database.close()
 
@@ -188,7 +188,7 @@ def _other_weights(folder: Path) -> Path:
 def test_old_ones_are_removed_with_every_file_and_two_at_once_are_one(
     server: RunningServer, here: Here
 ) -> None:
-    folders = wiring.folders(here.settings)
+    folders = places.folders(here.settings)
     assert len(rows(server, "SELECT 1 FROM instance")) == len(list(folders.instances.rglob("*.dcm"))) == 28
     assert sweep(here.database, folders, keep=1) == 0
     assert sweep(here.database, folders, keep=0) == 1
