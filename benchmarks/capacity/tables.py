@@ -35,8 +35,8 @@ def _state(result: dict[str, Any]) -> str:
     if load <= _LOAD_MAX:
         return ""
     return (
-        "**Not to be planned with yet**: the seconds of the steps were measured while the machine had other things to "
-        f"do (load {load:.0f} on two cores). They are several times too long, and so is all that follows from them."
+        f"**Measure again before planning**: the machine had other things to do while the steps were measured (load "
+        f"{load:.0f} on two cores), and their seconds are scaled down to what the processors spent."
     )
 
 
