@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -14,16 +16,25 @@ CIRCUIT_OPEN = "radmeter_inference_circuit_open"
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def measure_in(folder: Path) -> None:
-    """Keep the metrics of this process and of those that it starts in files there, so that one can show all of them."""
+@contextmanager
+def measured_in(folder: Path) -> Iterator[None]:
+    """Keep the metrics of this process and of those that it starts in files there, so that one can show all of them.
+
+    Afterwards this process keeps its own again: the folder may be gone then.
+    """
     os.environ[METRICS_FOLDER] = str(folder)
     values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        del os.environ[METRICS_FOLDER]
+        values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
 
 
 def collected_metrics() -> CollectorRegistry:
     """A registry that sums the metrics of all processes of this installation.
 
-    They meet in the folder of `measure_in`; without it a process shows nothing.
+    They meet in the folder of `measured_in`; without it a process shows nothing.
     """
     registry = CollectorRegistry()
     if METRICS_FOLDER in os.environ:

@@ -18,7 +18,7 @@ import typer
 from pipeline.report_fonts import require_cjk_font
 from server.embedded_postgres import EmbeddedPostgres, running_url
 from server.errors import CommandFailed
-from server.metrics import METRICS_FOLDER, measure_in
+from server.metrics import METRICS_FOLDER, measured_in
 from server.node_pulse import node_pulse
 from server.schema_gate import await_schema
 from server.settings import Settings
@@ -67,8 +67,10 @@ def _own_metrics() -> Iterator[None]:
     if METRICS_FOLDER in os.environ:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="radmeter-metrics-", ignore_cleanup_errors=True) as folder:
-        measure_in(Path(folder))
+    with (
+        tempfile.TemporaryDirectory(prefix="radmeter-metrics-", ignore_cleanup_errors=True) as folder,
+        measured_in(Path(folder)),
+    ):
         yield
 
 
@@ -117,7 +119,11 @@ def _serve_all(settings: Settings) -> None:
     metrics_folder = settings.data_directory / "metrics"
     shutil.rmtree(metrics_folder, ignore_errors=True)
     metrics_folder.mkdir(parents=True)
-    measure_in(metrics_folder)
+    with measured_in(metrics_folder):
+        _supervise(settings)
+
+
+def _supervise(settings: Settings) -> None:
     from server.installation import prepare
     from server.processes import Supervisor
 

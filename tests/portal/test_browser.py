@@ -101,7 +101,8 @@ def test_every_form_works_without_javascript(site: Site, portal_url: str, browse
 
     page.goto(f"{portal_url}/statements")
     page.locator("table a").first.click()
-    page.get_by_role("checkbox").check()
+    for box in page.get_by_role("checkbox").all():  # it runs still, and nothing is charged
+        box.check()
     page.get_by_role("button", name="Issue statement").click()
     expect(page.get_by_text("RM-ALPHA-000001").first).to_be_visible()
     page.get_by_role("button", name="Sign out").click()

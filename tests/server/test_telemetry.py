@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from inference.engine import Engine
-from server.metrics import Metrics, collected_metrics, open_circuits
+from server.metrics import Metrics, collected_metrics, measured_in, open_circuits
 from server.step_metrics import StepMetrics
 from server.telemetry import LOG_FIELDS, JsonLines, configure_logging
 from tests.conftest import ROOT
@@ -192,3 +193,14 @@ print(open_circuits(collected_metrics()))
         ).stdout
 
     assert run(portal, run(worker).strip()).split("\n")[:2] == ["['triton cuda fp16']", "[]"]
+
+
+def test_a_process_that_has_served_keeps_its_own_metrics_again(tmp_path: Path) -> None:
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    with measured_in(folder):
+        Metrics()
+        assert list(folder.iterdir())
+    shutil.rmtree(folder)
+    Metrics()
+    assert not folder.exists()
