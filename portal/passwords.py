@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import secrets
@@ -18,7 +19,6 @@ LENGTH_MAX = 1024
 _OWN_LETTERS_MIN = 5
 
 _hasher = PasswordHasher()  # RFC 9106 low-memory profile: 64 MiB for each check
-_UNKNOWN_USER_HASH = _hasher.hash(secrets.token_urlsafe(32))
 _hashing = threading.BoundedSemaphore(2)  # a flood of sign-ins costs 128 MiB, not 64 MiB each
 
 # What people make long passwords of. Whatever is left without these, without digits and signs must be letters of
@@ -41,6 +41,12 @@ def normalized(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+@functools.cache
+def _unknown_user_hash() -> str:
+    """Made when it is first needed: it takes a fifth of a second, and every command imports this."""
+    return _hasher.hash(secrets.token_urlsafe(32))
+
+
 def hash_password(password: str) -> str:
     return _hasher.hash(normalized(password))
 
@@ -50,8 +56,9 @@ def matches(password_hash: str | None, password: str) -> bool:
     if len(password) > LENGTH_MAX:
         return False
     with _hashing:
+        stand_in = _unknown_user_hash()  # also for a known one, so that the first answer tells nothing
         try:
-            return _hasher.verify(password_hash or _UNKNOWN_USER_HASH, normalized(password))
+            return _hasher.verify(password_hash or stand_in, normalized(password))
         except (VerificationError, InvalidHashError):
             return False
 

@@ -38,11 +38,12 @@ def open_site(database_url: str, data_root: Path) -> Iterator[Site]:
 @pytest.fixture(scope="session", autouse=True)
 def cheap_hashes() -> Iterator[PasswordHasher]:
     """Thousands of sign-ins in tests: argon2 with a thousandth of the work. Gives the real one."""
-    real = passwords._hasher, passwords._UNKNOWN_USER_HASH
+    real = passwords._hasher
     passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    passwords._UNKNOWN_USER_HASH = passwords._hasher.hash("nobody")
-    yield real[0]
-    passwords._hasher, passwords._UNKNOWN_USER_HASH = real
+    passwords._unknown_user_hash.cache_clear()
+    yield real
+    passwords._hasher = real
+    passwords._unknown_user_hash.cache_clear()
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ class TestSessions:
     ) -> None:
         """Medians of a handful: the real hash takes tens of milliseconds, so a missing one would stand out at once."""
         monkeypatch.setattr(passwords, "_hasher", cheap_hashes)
-        monkeypatch.setattr(passwords, "_UNKNOWN_USER_HASH", cheap_hashes.hash("nobody"))
+        monkeypatch.setattr(passwords, "_unknown_user_hash", lambda: cheap_hashes.hash("nobody"))
         site.add_user("alpha", "anna", Role.RADIOLOGIST)
         site.add_user("alpha", "gone", Role.RADIOLOGIST)
         site.owner.execute("UPDATE portal_user SET disabled_at = now() WHERE name = 'gone'")
@@ -141,10 +141,10 @@ class TestSessions:
 
     @pytest.mark.parametrize(("length", "status"), [(4096, 401), (4097, 422), (1024 * 1024, 413)])
     def test_a_huge_password_costs_nothing(self, site: Site, length: int, status: int) -> None:
-        begun = time.perf_counter()
+        begun = time.process_time()
         answer = site.client().post("/sign-in", data={"name": "x", "password": "p" * length})
         assert answer.status_code == status
-        assert time.perf_counter() - begun < 2
+        assert time.process_time() - begun < 2
 
 
 class TestUsers:
