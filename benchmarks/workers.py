@@ -8,6 +8,7 @@ full; `cpu_s_per_study` says what a study costs them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -113,7 +114,11 @@ def _cpu_s(cluster: Cluster, processes: list[subprocess.Popen[str]]) -> float:
         postmaster,
         *postmaster.children(recursive=True),
     ]
-    return sum(sum(one.cpu_times()[:2]) for one in everything)
+    used_s = 0.0
+    for one in everything:
+        with contextlib.suppress(psutil.NoSuchProcess):  # PostgreSQL's helpers come and go
+            used_s += sum(one.cpu_times()[:2])
+    return used_s
 
 
 def _queries() -> dict[str, Any]:
