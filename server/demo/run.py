@@ -54,6 +54,8 @@ class Stage:
 def run(study: Path | None, *, again: bool, stay: bool) -> int:
     """Exit code 0 when the study was delivered (or refused with a reason, for a study of the user's)."""
     console = Console()
+    # Also when it is told to end, it leaves by the `finally` that ends its server.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     settings = _settings()
     truth: list[TrueNodule] = []
     if study is None:
