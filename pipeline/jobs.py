@@ -189,8 +189,9 @@ async def run_worker(
     on_stop: told when the drain begins.
     """
     loop = asyncio.get_running_loop()
-    # A thread for each job that runs at a time; Python's default is fewer on a small machine.
-    loop.set_default_executor(ThreadPoolExecutor(concurrency + DELIVERIES_AT_ONCE + _ARCHIVE_CONCURRENCY + 2))
+    # A thread for each job that runs at a time, and for each look: Python's default is fewer on a small machine.
+    thread_count = concurrency + DELIVERIES_AT_ONCE + _ARCHIVE_CONCURRENCY + len(each_minute) + 2
+    loop.set_default_executor(ThreadPoolExecutor(thread_count))
     async with app.open_async():
         beside = (
             asyncio.create_task(_free_stalled_jobs(app, takeover_s)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,7 @@ from pipeline.database import Connection
 from pipeline.protection import rotation
 from pipeline.protection.master_keys import MasterKeys, load_master_keys, make_master_key
 from pipeline.protection.sealed_text import seal_columns_anew
+from server import places
 from server.cli import explained_errors
 from server.errors import CommandFailed
 from server.installation import owner_connection
@@ -97,17 +98,14 @@ def rewrap(tenant: TenantChoice = None) -> None:
 @key_commands.command("seal")
 def seal(tenant: TenantChoice = None) -> None:
     """Seal every object that lies plain or under a former key. Workers do the latter by themselves, by and by."""
-    with _keys() as (settings, _, conn):
-        sealing = seal_anew(settings)
+    with _keys() as (settings, _, conn), closing(places.database(settings, pool_size_max=2)) as pool:
+        sealing = seal_anew(settings, pool)
         if sealing is None:
             raise CommandFailed("RADMETER_OBJECTS names no store: what lies in the data folder is not sealed")
-        try:
-            for name in _tenants(conn, tenant):
-                done, left = sealing.seal_everything(name, now=datetime.now(UTC))
-                later = f", {left} have something that is younger than an hour or damaged" if left else ""
-                typer.echo(f"{name}: {done} studies and parts of them are sealed under keys in force{later}")
-        finally:
-            sealing.database.close()
+        for name in _tenants(conn, tenant):
+            done, left = sealing.seal_everything(name, now=datetime.now(UTC))
+            later = f", {left} have something that is younger than an hour or damaged" if left else ""
+            typer.echo(f"{name}: {done} studies and parts of them are sealed under keys in force{later}")
 
 
 def _rewrap(conn: Connection, masters: MasterKeys, tenant: str) -> int:

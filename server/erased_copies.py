@@ -22,9 +22,8 @@ _OVERLAP = timedelta(minutes=5)
 _PAUSE_S = 60.0
 
 
-def copies_round(settings: Settings) -> Callable[[], None]:
+def copies_round(settings: Settings, pool: Database) -> Callable[[], None]:
     """What looks once for copies of what was erased since it looked before."""
-    pool = Database(settings.database_url, pool_size_max=1)
     looked_at = datetime.now(UTC) - _LOOKS_BACK
 
     def look_after() -> None:
@@ -40,7 +39,7 @@ def watch_copies(settings: Settings) -> None:
     """Look each minute while this process lives, where objects lie elsewhere; a worker's rounds do it by themselves."""
     if not settings.objects:
         return
-    look_after = copies_round(settings)
+    look_after = copies_round(settings, Database(settings.database_url, pool_size_max=1))
 
     def watch() -> None:
         while True:

@@ -39,7 +39,7 @@ def run_worker(settings: Settings) -> None:
     from server.health_port import health_port
     from server.metrics import Metrics, collected_metrics
     from server.node_metrics import register_node
-    from server.protection import erasure_round, sealing_round
+    from server.rounds import rounds
     from server.tracing_choice import make_tracing
 
     metrics = Metrics()
@@ -58,16 +58,7 @@ def run_worker(settings: Settings) -> None:
                 concurrency=settings.worker_concurrency,
                 drain_s=settings.drain_s,
                 takeover_s=settings.takeover_s,
-                each_minute=(
-                    wiring.billing_round(settings),
-                    wiring.work_list_round(settings),
-                    wiring.audit_round(settings),
-                    erasure_round(settings),
-                    wiring.heartbeat_round(settings),
-                    wiring.retention_round(settings),
-                    sealing_round(settings),
-                    wiring.unbilled_round(settings),
-                ),
+                each_minute=rounds(settings),
                 on_stop=is_draining.set,
             )
         )
