@@ -17,6 +17,7 @@ def owner(migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             monkeypatch.delenv(name)
     monkeypatch.setenv("RADMETER_DATA", str(tmp_path))
     monkeypatch.setenv("RADMETER_DATABASE_URL", migrated_url)
+    monkeypatch.setenv("COLUMNS", "200")
     with psycopg.connect(migrated_url, autocommit=True) as conn:
         conn.execute(
             "INSERT INTO tenant (tenant, name, called_ae_title) VALUES ('default', 'Clinic', 'RADMETER')"

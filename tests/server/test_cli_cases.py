@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 
 from billing import meter, statement, store
 from billing.usage import UsageEvent
-from tests.server.test_cli_peers import done, failed
+from tests.server.commands import done, failed
 
 CONTRACT = (Path(__file__).resolve().parents[2] / "examples/contract_per_case.yaml").read_text()
 TERMS = """

@@ -21,7 +21,7 @@ from billing.sites import SiteLine, SiteStatement
 from billing.usage import UsageEvent
 from server.document_files import zip_of_sites
 from tests.billing.test_statement_document import issued, make_statement
-from tests.server.test_cli_peers import done, failed
+from tests.server.commands import done, failed
 
 CONTRACT = (Path(__file__).resolve().parents[2] / "examples/contract_per_case.yaml").read_text()
 TERMS = """

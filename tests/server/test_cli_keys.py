@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
-from server.cli import app
-
-
-@pytest.fixture
-def owner(migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
-    for name in list(os.environ):
-        if name.startswith("RADMETER_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("RADMETER_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("RADMETER_DATABASE_URL", migrated_url)
-    monkeypatch.setenv("COLUMNS", "200")
-    with psycopg.connect(migrated_url, autocommit=True) as conn:
-        conn.execute(
-            "INSERT INTO tenant (tenant, name, called_ae_title) VALUES ('default', 'Clinic', 'RADMETER')"
-        )
-        yield conn
-
-
-def run(*arguments: str | Path, entered: str | None = None) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=entered)
-
-
-def done(*arguments: str | Path, entered: str | None = None) -> str:
-    result = run(*arguments, entered=entered)
-    assert result.exit_code == 0, result.output
-    return result.stdout
+from tests.server.commands import done, run
 
 
 def test_the_life_of_a_master_key(

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
-import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from models.registry import get_model
 from server.cli import app
 from tests.model_packages import package_files, write_folder, write_zip
-
-
-@pytest.fixture
-def owner(migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
-    for name in list(os.environ):
-        if name.startswith("RADMETER_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("RADMETER_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("RADMETER_DATABASE_URL", migrated_url)
-    monkeypatch.setenv("COLUMNS", "200")
-    with psycopg.connect(migrated_url, autocommit=True) as conn:
-        conn.execute(
-            "INSERT INTO tenant (tenant, name, called_ae_title) VALUES ('default', 'Clinic', 'RADMETER')"
-        )
-        yield conn
 
 
 def models(*arguments: str | Path) -> Result:

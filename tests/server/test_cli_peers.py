@@ -3,51 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
 from pipeline.errors import PeerTableInvalid
 from pipeline.peer_table import read_table
-from server.cli import app
-
-
-@pytest.fixture
-def owner(migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
-    for name in list(os.environ):
-        if name.startswith("RADMETER_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("RADMETER_DATA", str(tmp_path))
-    monkeypatch.setenv("RADMETER_DATABASE_URL", migrated_url)
-    monkeypatch.setenv("COLUMNS", "200")
-    with psycopg.connect(migrated_url, autocommit=True) as conn:
-        conn.execute(
-            "INSERT INTO tenant (tenant, name, called_ae_title) VALUES ('default', 'Clinic', 'RADMETER')"
-        )
-        yield conn
-
-
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def done(*arguments: str | Path) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def failed(*arguments: str | Path) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 1
-    assert result.stdout == ""
-    assert "Traceback" not in result.stderr
-    return result.stderr
+from tests.server.commands import done, failed
 
 
 def test_the_life_of_a_peer(owner: psycopg.Connection) -> None:
@@ -87,8 +50,7 @@ def test_the_archive_of_a_peer_and_its_secret_which_is_never_shown(owner: psycop
     for line in ("query_kind: dimse", "query_ae_title: VNA", "query_port: 11112", "query_retrieve: get"):
         assert line in shown
     done("peer", "add", "CT1@10.1.2.3:104", "--archive", "https://vna.example/dicom-web")
-    answer = CliRunner().invoke(app, ["peer", "secret", "CT1"], input="open sesame\n")
-    assert answer.exit_code == 0, answer.output
+    done("peer", "secret", "CT1", entered="open sesame\n")
     (row,) = owner.execute("SELECT query_kind, query_url, query_secret FROM peer").fetchall()
     assert row == ("dicomweb", "https://vna.example/dicom-web", "open sesame")
     for arguments in (("peer", "show", "CT1"), ("peer", "export"), ("audit", "export")):
