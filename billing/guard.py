@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 
 from billing import limits, store, wallet
+from billing.limit_worth import Work
 from billing.limits import LimitState
 from billing.limits_terms import Package
 from billing.queries import Row, execute, first_row, rows
@@ -51,17 +52,19 @@ def may_run(
     is_urgent: bool,
     now: datetime,
     dimensions: Mapping[str, str] | None = None,
-    running: int = 0,
+    under_way: Sequence[Work] = (),
 ) -> MayRun:
-    """Whether one more result of the product may be made now.
+    """Whether one more result of the product may be made now. Without a contract for it nothing holds it back.
 
-    running: results of it that are under way and not delivered yet. Without a contract for it nothing holds it back.
+    under_way: what else may be made and is not delivered yet, of whatever product. Who lets work run by the answer
+    holds `lock_for_letting_run` from before it read that until the work is among it.
     """
     stored = _contract_for(conn, tenant, product, now)
     if stored is None:
         return MayRun(Answer.RUN)
-    said = {**(dimensions or {}), "product": product}
-    for obstacle in _obstacles(conn, tenant, stored, said, now, running):
+    others = [one for one in under_way if _is_priced_by(conn, tenant, stored, one, now)]
+    one_more = Work(product, dimensions or {})
+    for obstacle in _obstacles(conn, tenant, stored, one_more, others, now):
         return _answer(obstacle, is_urgent)
     return MayRun(Answer.RUN, contract_id=stored.contract_id)
 
@@ -119,20 +122,28 @@ def _obstacles(
     conn: Connection,
     tenant: str,
     stored: StoredContract,
-    said: Mapping[str, str],
+    one_more: Work,
+    others: Sequence[Work],
     now: datetime,
-    running: int,
 ) -> Iterator[_Obstacle]:
     terms = stored.contract.limits
     for limit in terms.limits:
-        if limit.when_reached == "wait" and limit.covers(said):
-            state = limits.state_of(conn, tenant, stored, limit, now=now)
-            if state.is_reached(running):
+        if limit.when_reached == "wait" and limit.covers(one_more.said):
+            state = limits.state_of(conn, tenant, stored, limit, now=now, work=[*others, one_more])
+            if state.is_exceeded:
+                running = sum(one.count for one in others if limit.covers(one.said))
                 yield _Obstacle(limit.id, _sentence(state, running), stored.contract_id, state.window.end_at)
-    waiting = [one for one in terms.taken_for(said["product"]) if one.when_empty == "wait"]
-    if waiting and not any(_has_left(conn, tenant, stored, one, said, now, running) for one in waiting):
+    waiting = [one for one in terms.taken_for(one_more.product) if one.when_empty == "wait"]
+    if waiting and not any(_has_left(conn, tenant, stored, one, one_more, others, now) for one in waiting):
         sentence = f"The prepaid package {waiting[0].id} of contract {stored.contract.name} is used up."
         yield _Obstacle(waiting[0].id, sentence, stored.contract_id, None)
+
+
+def _is_priced_by(conn: Connection, tenant: str, stored: StoredContract, work: Work, now: datetime) -> bool:
+    if work.product not in stored.contract.products:
+        return False
+    found = _contract_for(conn, tenant, work.product, now)
+    return found is not None and found.contract_id == stored.contract_id
 
 
 def _has_left(
@@ -140,16 +151,23 @@ def _has_left(
     tenant: str,
     stored: StoredContract,
     package: Package,
-    said: Mapping[str, str],
+    one_more: Work,
+    others: Sequence[Work],
     now: datetime,
-    running: int,
 ) -> bool:
     """Whether the balance reaches for what is under way and one more. Who is not known has nothing to wait for."""
-    owner = wallet.CONTRACT_OWNER if package.owner == "contract" else said.get("member")
+    owner = _owner(package, one_more)
     if owner is None:
         return True
     left = wallet.balance(conn, tenant, stored.contract_id, package, owner, at=now)
-    return left >= package.takes[said["product"]] * Decimal(running + 1)
+    taken = [
+        one for one in (*others, one_more) if one.product in package.takes and _owner(package, one) == owner
+    ]
+    return left >= sum((package.takes[one.product] * one.count for one in taken), Decimal(0))
+
+
+def _owner(package: Package, work: Work) -> str | None:
+    return wallet.CONTRACT_OWNER if package.owner == "contract" else work.dimensions.get("member")
 
 
 def _sentence(state: LimitState, running: int) -> str:
@@ -157,8 +175,9 @@ def _sentence(state: LimitState, running: int) -> str:
     scope = ", ".join(f"{name} {value}" for name, value in limit.scope.items())
     kind = "budget" if limit.in_money else "quota"
     under_way = f" and {running} are under way" if running else ""
+    what = "is reached" if state.used >= state.bound else "has no room for one more"
     return (
-        f"The {kind} {limit.id} of contract {state.contract_name}{f' for {scope}' if scope else ''} is reached: "
+        f"The {kind} {limit.id} of contract {state.contract_name}{f' for {scope}' if scope else ''} {what}: "
         f"{state.show(state.used)} of {state.show(state.bound)} in this {limit.per} are used{under_way}."
     )
 

@@ -5,51 +5,34 @@ Totals are of what was delivered; what is under way comes on top. They hold work
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
 
-from billing import aggregate, store, usage_days
-from billing.errors import ContractNotFound, NoRate
+from billing import limit_worth, store, usage_days
+from billing.errors import ContractNotFound
+from billing.limit_worth import Window, Work
 from billing.limits_errors import LimitNotChanged, LimitNotFound
 from billing.limits_terms import Limit
 from billing.money import Money, exponent
-from billing.period import Period, local_midnight, periods_between
 from billing.queries import Row, execute, first_row, rows
-from billing.rate import rate
-from billing.rate_stored import Rater
 from billing.store import StoredContract
 from billing.usage import plain
-from billing.usage_days import UsageDay
 
 Connection = psycopg.Connection[Any]
 _TERM_END = date(9999, 1, 1)
 
 
 @dataclass(frozen=True)
-class Window:
-    """[starts_on, ends_on), local days of the contract; ends_on None: as long as the contract runs."""
-
-    starts_on: date
-    ends_on: date | None
-    time_zone: str
-
-    @property
-    def end_at(self) -> datetime | None:
-        """When the window turns, UTC."""
-        return None if self.ends_on is None else local_midnight(self.ends_on, self.time_zone)
-
-
-@dataclass(frozen=True)
 class LimitState:
     """Where a limit stands. used, bound: units for a quota, minor units of `currency` for a budget.
 
-    per_unit: what one unit of usage was worth on average, in the measure of the limit.
+    expected: `used`, and what the work that was asked about will add to it.
     """
 
     contract_id: int
@@ -60,17 +43,17 @@ class LimitState:
     window: Window
     used: Decimal
     bound: Decimal
-    per_unit: Fraction
+    expected: Decimal
 
     @property
     def percent(self) -> int:
         """Whole percent of the bound, rounded down, so that 100 means reached."""
         return int(self.used * 100 / self.bound)
 
-    def is_reached(self, running: int = 0) -> bool:
-        """Whether one more would go beyond it. running: units on their way, each taken at the average."""
-        expected = Fraction(self.used) + running * self.per_unit
-        return expected >= self.bound if self.limit.in_money else expected + 1 > self.bound
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether the work that was asked about goes beyond it."""
+        return self.expected > self.bound
 
     def show(self, value: Decimal) -> str:
         """`5,000.00 CNY` or `120`."""
@@ -89,14 +72,26 @@ def states(conn: Connection, tenant: str, contract_id: int, *, now: datetime) ->
 
 
 def state_of(
-    conn: Connection, tenant: str, stored: StoredContract, limit: Limit, *, now: datetime
+    conn: Connection,
+    tenant: str,
+    stored: StoredContract,
+    limit: Limit,
+    *,
+    now: datetime,
+    work: Sequence[Work] = (),
 ) -> LimitState:
+    """work: of this contract, under way or asked about; what the limit does not cover is left out."""
     window = window_of(stored, limit.per, now)
     end = window.ends_on or _TERM_END
     found = usage_days.read(conn, tenant, stored.contract_id, window.starts_on, end)
     days = [one for one in found if limit.covers({**one.dimensions, "product": one.product})]
-    quantity = sum((one.quantity for one in days), Decimal(0))
-    used = _worth(conn, tenant, stored, limit, window, days, now) if limit.in_money else quantity
+    coming = [limit_worth.day_of(one, stored, now) for one in work if limit.covers(one.said)]
+    if limit.in_money:
+        used = limit_worth.worth(conn, tenant, stored, limit, window, days, now)
+        more = limit_worth.worth_more(stored, limit, window, days, coming, now)
+    else:
+        used = sum((one.quantity for one in days), Decimal(0))
+        more = sum((one.quantity for one in coming), Decimal(0))
     return LimitState(
         contract_id=stored.contract_id,
         contract_name=stored.contract.name,
@@ -106,7 +101,7 @@ def state_of(
         window=window,
         used=used,
         bound=_bound(conn, tenant, stored, limit, now),
-        per_unit=Fraction(used) / Fraction(quantity) if quantity > 0 else Fraction(not limit.in_money),
+        expected=used + more,
     )
 
 
@@ -188,49 +183,6 @@ def watch(conn: Connection, tenant: str, *, now: datetime) -> list[Row]:
 def list_alerts(conn: Connection, tenant: str, limit: int = 200) -> list[Row]:
     """Thresholds that were reached, latest first."""
     return rows(conn, "limit_alerts", {"tenant": tenant, "limit": limit})
-
-
-def _worth(
-    conn: Connection,
-    tenant: str,
-    stored: StoredContract,
-    limit: Limit,
-    window: Window,
-    days: list[UsageDay],
-    now: datetime,
-) -> Decimal:
-    """What the usage costs before tax by the version in force, each billing month rated by itself.
-
-    Fees that no usage brings count in a budget of the whole contract only, and never by the day. Tiers and
-    allowances begin anew where the scope or the day is narrower than the statement.
-    """
-    contract = stored.contract
-    is_whole = not limit.scope and limit.per != "day"
-    if limit.per == "day":
-        periods = [Period(window.starts_on, window.starts_on + timedelta(days=1), contract.time_zone, 1)]
-    else:
-        start = local_midnight(window.starts_on, contract.time_zone)
-        periods = periods_between(start, now, contract.time_zone, contract.anchor_day, stored.first_day)
-    metered = {item.id for item in contract.rates if item.pricing.is_metered}
-    if is_whole and (contract.counts_over_term or contract.grouping.thresholds or contract.case_rules):
-        # Totals by day do not tell what these ask for.
-        rater = Rater(conn, tenant, stored, aggregate.last_decision(conn, tenant))
-        return Decimal(sum(rater.rate(one).total(contract.currency).amount_minor for one in periods))
-    minor = 0
-    for period in periods:
-        inside = [one for one in days if period.starts_on <= one.day < period.ends_on and not one.is_prepaid]
-        if not inside and not is_whole:
-            continue
-        try:
-            rating = rate(contract, period, usage_days.totals(inside, contract.grouping.names))
-        except NoRate:  # of an earlier version; its statement priced it
-            continue
-        minor += sum(
-            line.amount.amount_minor
-            for line in rating.lines
-            if is_whole or line.key.rsplit("/", 1)[0] in metered
-        )
-    return Decimal(minor)
 
 
 def _bound(conn: Connection, tenant: str, stored: StoredContract, limit: Limit, now: datetime) -> Decimal:

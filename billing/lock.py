@@ -36,3 +36,11 @@ def lock_for_deciding_again(conn: Connection, tenant: str) -> None:
     Taken after `lock_for_recording` and before anything is recorded, so that no two wait for each other.
     """
     rows(conn, "lock_for_deciding_again", {"tenant": tenant})
+
+
+def lock_for_letting_run(conn: Connection, tenant: str) -> None:
+    """One at a time asks whether a limit has room and takes the room; see `guard.may_run`.
+
+    Needs READ COMMITTED: what is read next must see the room that was taken while this waited.
+    """
+    rows(conn, "lock_for_letting_run", {"tenant": tenant})

@@ -13,7 +13,7 @@ from pipeline import case_evidence, peers, store
 from pipeline.database import Connection
 from pipeline.metered import Metered
 from pipeline.status import StudyStatus
-from pipeline.store import StudyRecord
+from pipeline.store import Row, StudyRecord
 
 _KIND = {
     StudyStatus.DELIVERED: "result_delivered",
@@ -83,7 +83,6 @@ def usage_event(
     if over_limit is not None:
         evidence["over_limit"] = over_limit
     evidence |= case_evidence.delivery_proof(conn, study.tenant, study.id, study.revision, product)
-    read = {name: choice.get(name) for name in ("publisher", "modality", "model", "model_version")}
     return UsageEvent(
         tenant=study.tenant,
         source="pipeline",
@@ -95,18 +94,24 @@ def usage_event(
         study_ref=str(study.id),
         case_key=meter.case_key(secret, study.study_instance_uid, product, question),
         dimensions={
-            "sending_peer": study.ae_title,
             "purpose": _purpose(study, product, is_test_peer=bool(peer and peer["is_test"])),
             "revision": str(study.revision),
-            **peers.place_of(peer),
-            **{
-                name: value[:TEXT_LENGTH_MAX] for name, value in read.items() if value and value.isprintable()
-            },
+            **priced_dimensions(study.ae_title, peer, choice),
             # By this the hospital finds its own order in a bill; it holds the key too.
             **({"request": request_token(secret, question)} if question.strip() else {}),
         },
         evidence=evidence,
     )
+
+
+def priced_dimensions(ae_title: str, peer: Row | None, choice: Row) -> dict[str, str]:
+    """What prices and limits tell a result apart by: who sent the study, from where, and what the model is."""
+    read = {name: choice.get(name) for name in ("publisher", "modality", "model", "model_version")}
+    return {
+        "sending_peer": ae_title,
+        **peers.place_of(peer),
+        **{name: value[:TEXT_LENGTH_MAX] for name, value in read.items() if value and value.isprintable()},
+    }
 
 
 def _purpose(study: StudyRecord, product: str, *, is_test_peer: bool) -> Purpose:

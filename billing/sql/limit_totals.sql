@@ -69,6 +69,9 @@ ON CONFLICT DO NOTHING RETURNING percent
 SELECT a.*, c.name FROM billing.limit_alert a JOIN billing.contract c USING (tenant, contract_id)
 WHERE a.tenant = %(tenant)s ORDER BY a.reached_at DESC, a.limit_id, a.percent DESC LIMIT %(limit)s
 
+-- name: lock_for_letting_run
+SELECT pg_advisory_xact_lock(hashtextextended('radmeter.billing.limits:' || %(tenant)s, 0))
+
 -- name: last_run_decision
 SELECT verdict, limit_id FROM billing.run_decision
 WHERE tenant = %(tenant)s AND study_ref = %(study_ref)s AND revision = %(revision)s AND product = %(product)s

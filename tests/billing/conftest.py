@@ -13,9 +13,10 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from billing import meter
+from billing import meter, store
 from billing.usage import UsageEvent
 from tests.billing import payment_seeds
+from tests.billing.limits_builders import with_limits
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TENANT = "hospital-a"
@@ -109,5 +110,31 @@ def happen(transact: Transact, make_event: Callable[..., UsageEvent]) -> Callabl
             event = make_event(number, product=product, dimensions=dimensions, **changes)
             decision = meter.record(conn, event, received_at=event.occurred_at)
         return str(decision.outcome), str(decision.reason_code)
+
+    return record
+
+
+@pytest.fixture
+def add(transact, per_case: str):
+    """`add(QUOTA)`: the contract of 100 yuan a case with these limits; its id."""
+
+    def contract(*items: str, text: str = per_case) -> int:
+        with transact() as conn:
+            return store.add_contract(conn, TENANT, with_limits(text, *items))
+
+    return contract
+
+
+@pytest.fixture
+def deliver(transact, make_event):
+    """`deliver(1, 2, site="north")`: two deliveries at noon."""
+
+    def record(
+        *numbers: int, at: datetime = NOON, product: str = "lung_nodule_ct", **dimensions: str
+    ) -> None:
+        with transact() as conn:
+            for number in numbers:
+                event = make_event(number, occurred_at=at, product=product, dimensions=dimensions)
+                meter.record(conn, event, received_at=at)
 
     return record

@@ -6,13 +6,19 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from billing import contract as contracts
-from billing import ledger, statement, wallet
+from billing import guard, ledger, limits, statement, wallet
+from billing.limit_worth import Work
 from billing.limits_terms import Package
-from tests.billing.conftest import NOON, TENANT
+from tests.billing.payment_seeds import TENANT
 
 DECEMBER = datetime(2026, 12, 20, tzinfo=UTC)
 NEW_YEAR = datetime(2027, 1, 2, tzinfo=UTC)
 A_YEAR_LATER = datetime(2027, 12, 1, tzinfo=UTC)
+
+LUNG = "lung_nodule_ct"
+EVENING = datetime(2026, 11, 10, 12, tzinfo=UTC)  # 20:00 in Shanghai
+QUOTA = "quotas: {id: day, units: 3, per: day, when_reached: wait}"
+BUDGET = "budgets: {id: month, amount: 1000.00, when_reached: wait}"
 
 MEMBERSHIP = """
 contract: insured-2026
@@ -78,7 +84,9 @@ def balance(
         return wallet.balance(conn, TENANT, contract_id, package(text), owner, at=at)
 
 
-def issue(transact, contract_id: int, at: datetime = NOON, now: datetime = NEW_YEAR) -> statement.Statement:
+def issue(
+    transact, contract_id: int, at: datetime = EVENING, now: datetime = NEW_YEAR
+) -> statement.Statement:
     with transact() as conn:
         return statement.issue(conn, TENANT, contract_id, at, now=now, nil=True)
 
@@ -93,3 +101,19 @@ def accounts(owner) -> dict[str, int]:
 def sound(transact) -> None:
     with transact() as conn:
         assert ledger.check(conn, TENANT) == []
+
+
+def state(transact, contract_id: int, now: datetime = EVENING) -> limits.LimitState:
+    with transact() as conn:
+        (found,) = limits.states(conn, TENANT, contract_id, now=now)
+    return found
+
+
+def ask(transact, now: datetime = EVENING, **options: object) -> guard.MayRun:
+    values = {"is_urgent": False, "now": now, **options}
+    with transact() as conn:
+        return guard.may_run(conn, TENANT, LUNG, **values)
+
+
+def under_way(count: int, product: str = LUNG, **dimensions: str) -> list[Work]:
+    return [Work(product, dimensions, count)]

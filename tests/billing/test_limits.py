@@ -2,58 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
-from billing import guard, limits, meter, statement, store, usage_days
+from billing import limits, meter, statement, store, usage_days
 from billing.guard import Answer
 from billing.limits_errors import LimitNotChanged, LimitNotFound
 from billing.period import local_midnight
 from tests.billing.conftest import NOON, TENANT
-from tests.billing.limits_builders import MEMBERSHIP, with_limits
-
-LUNG = "lung_nodule_ct"
-EVENING = NOON + timedelta(hours=8)  # 20:00 on 10 November in Shanghai
-QUOTA = "quotas: {id: day, units: 3, per: day, when_reached: wait}"
-BUDGET = "budgets: {id: month, amount: 1000.00, when_reached: wait}"
-
-
-@pytest.fixture
-def add(transact, per_case: str):
-    """`add(QUOTA)`: the contract of 100 yuan a case with these limits; its id."""
-
-    def contract(*items: str, text: str = per_case) -> int:
-        with transact() as conn:
-            return store.add_contract(conn, TENANT, with_limits(text, *items))
-
-    return contract
-
-
-@pytest.fixture
-def deliver(transact, make_event):
-    """`deliver(1, 2, site="north")`: two deliveries at noon."""
-
-    def record(*numbers: int, at: datetime = NOON, product: str = LUNG, **dimensions: str) -> None:
-        with transact() as conn:
-            for number in numbers:
-                event = make_event(number, occurred_at=at, product=product, dimensions=dimensions)
-                meter.record(conn, event, received_at=at)
-
-    return record
-
-
-def state(transact, contract_id: int, now: datetime = EVENING) -> limits.LimitState:
-    with transact() as conn:
-        (found,) = limits.states(conn, TENANT, contract_id, now=now)
-    return found
-
-
-def ask(transact, now: datetime = EVENING, **options: object) -> guard.MayRun:
-    values = {"is_urgent": False, "now": now, **options}
-    with transact() as conn:
-        return guard.may_run(conn, TENANT, LUNG, **values)
+from tests.billing.limits_builders import (
+    BUDGET,
+    EVENING,
+    MEMBERSHIP,
+    QUOTA,
+    ask,
+    state,
+    with_limits,
+)
 
 
 class TestTotals:
@@ -174,73 +141,6 @@ class TestAlerts:
         deliver(2)
         with transact() as conn:
             assert [one["bound"] for one in limits.watch(conn, TENANT, now=EVENING)] == [2]
-
-
-class TestGuard:
-    def test_within_the_limit_work_runs(self, transact, add, deliver) -> None:
-        add(QUOTA)
-        deliver(1, 2)
-        assert ask(transact).answer is Answer.RUN
-
-    def test_at_the_limit_work_waits_and_the_sentence_says_why(self, transact, add, deliver) -> None:
-        add(QUOTA)
-        deliver(1, 2, 3)
-        found = ask(transact)
-        assert (found.answer, found.limit_id) == (Answer.WAIT, "day")
-        assert found.explanation == (
-            "The quota day of contract per-case-2026 is reached: 3 of 3 in this day are used. "
-            "It waits until the limit is raised or begins anew at 2026-11-10 16:00 UTC."
-        )
-        assert found.turns_at == datetime(2026, 11, 10, 16, tzinfo=UTC)
-        assert ask(transact, now=found.turns_at).answer is Answer.RUN
-
-    def test_what_is_under_way_counts(self, transact, add, deliver) -> None:
-        add(QUOTA)
-        deliver(1)
-        assert ask(transact, running=1).answer is Answer.RUN
-        assert ask(transact, running=2).answer is Answer.WAIT
-
-    def test_urgent_work_runs_and_is_flagged(self, transact, add, deliver) -> None:
-        add(BUDGET)
-        deliver(*range(1, 11))
-        found = ask(transact, is_urgent=True)
-        assert (found.answer, found.limit_id) == (Answer.RUN_FLAGGED, "month")
-        assert found.explanation.endswith("It is urgent and runs all the same.")
-
-    def test_a_budget_counts_what_is_under_way_at_the_average(self, transact, add, deliver) -> None:
-        add(BUDGET)
-        deliver(*range(1, 9))
-        assert ask(transact, running=1).answer is Answer.RUN  # 800 and one of 100
-        assert ask(transact, running=2).answer is Answer.WAIT
-
-    def test_a_limit_that_only_alerts_holds_nothing_back(self, transact, add, deliver) -> None:
-        add("quotas: {id: day, units: 1, per: day}")
-        deliver(1, 2)
-        assert ask(transact).answer is Answer.RUN
-
-    def test_another_site_is_not_held_back(self, transact, add, deliver) -> None:
-        add("quotas: {id: north, units: 1, for: {site: north}, when_reached: wait}")
-        deliver(1, site="north")
-        assert ask(transact, dimensions={"site": "south"}).answer is Answer.RUN
-        assert ask(transact, dimensions={"site": "north"}).answer is Answer.WAIT
-
-    def test_a_product_without_contract_runs(self, transact) -> None:
-        assert ask(transact) == guard.MayRun(Answer.RUN)
-
-    def test_every_decision_is_stored_once_with_its_sentence(self, transact, add, deliver) -> None:
-        contract_id = add(QUOTA)
-        deliver(1, 2, 3)
-        with transact() as conn:
-            for now in (EVENING, EVENING + timedelta(minutes=1), EVENING + timedelta(hours=8)):
-                found = guard.may_run(conn, TENANT, LUNG, is_urgent=False, now=now)
-                guard.note(conn, TENANT, "s-1", 1, LUNG, found, now=now)
-            stored = guard.list_decisions(conn, TENANT, study_ref="s-1")
-            assert guard.flag_of(conn, TENANT, "s-1", 1, LUNG) is None
-        assert [(one["verdict"], one["limit_id"], one["contract_id"]) for one in reversed(stored)] == [
-            ("wait", "day", contract_id),
-            ("run", "", contract_id),
-        ]
-        assert all(one["explanation"] for one in stored)
 
 
 class TestChange:

@@ -12,6 +12,7 @@ import pytest
 
 from billing import guard, store
 from billing.guard import Answer
+from billing.limit_worth import Work
 from billing.usage import UsageEvent
 from tests.billing.conftest import NOON, TENANT
 from tests.billing.limits_builders import (
@@ -168,7 +169,12 @@ def test_an_empty_package_holds_back_where_the_contract_says_so(transact, happen
     def answer(running: int = 0) -> Answer:
         with transact() as conn:
             return guard.may_run(
-                conn, TENANT, "screening", is_urgent=False, now=DECEMBER, running=running
+                conn,
+                TENANT,
+                "screening",
+                is_urgent=False,
+                now=DECEMBER,
+                under_way=[Work("screening", {}, running)],
             ).answer
 
     assert (answer(), answer(running=1)) == (Answer.RUN, Answer.WAIT)

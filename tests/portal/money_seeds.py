@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from billing import guard, limits, meter
 from billing import store as billing_store
+from billing.limit_worth import Work
 from billing.usage import UsageEvent
 from tests.billing.limits_builders import MEMBERSHIP, with_limits
 from tests.portal.portal_site import Site
@@ -54,7 +55,9 @@ def busy_month(site: Site, tenant: str, *, now: datetime | None = None) -> int:
             reason="a test of the limit",
             now=now,
         )
-        found = guard.may_run(conn, tenant, "screening", is_urgent=False, now=now, running=1)
+        found = guard.may_run(
+            conn, tenant, "screening", is_urgent=False, now=now, under_way=[Work("screening", {})]
+        )
         guard.note(conn, tenant, "8d6f0f0c-study", 1, "screening", found, now=now)
     return contract_id
 
