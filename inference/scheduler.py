@@ -1,8 +1,8 @@
 """Who runs next on a device that several studies share.
 
-The most urgent first; among equals the tenant that has had the least of the device; within a tenant the one that came
-first. Runs of the same graph on inputs of the same shape go together where the model allows it, also across studies.
-Nobody waits for a batch to fill: while the device is busy, what fits together gathers by itself.
+The most urgent first; among equals the tenant that has had the least of the device; within a tenant the study that came
+first, to its last run. Runs of the same graph on inputs of the same shape go together where the model allows it, also
+across studies. Nobody waits for a batch to fill: while the device is busy, what fits together gathers by itself.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _never() -> bool:
 
 @dataclass(eq=False)
 class _Request:
-    """One run that waits. memory_bytes: what it is expected to need at its peak."""
+    """One run that waits. number: of its study. memory_bytes: what it is expected to need at its peak."""
 
     model: Model
     inputs: Arrays
@@ -107,22 +107,27 @@ class Scheduler:
         is_cancelled: asked before a run begins and while it waits; a run under way is broken off only by a server
         that can (Triton).
         """
-        return _StudyEndpoint(self, tenant, priority, is_cancelled)
+        return _StudyEndpoint(self, tenant, priority, is_cancelled, next(self._numbers))
 
     def queue_length(self) -> int:
         """Runs that wait."""
         with self._turn:
             return len(self._waiting)
 
-    def run(
-        self, model: Model, inputs: Arrays, tenant: str, priority: int, is_cancelled: Callable[[], bool]
-    ) -> Arrays:
+    def run(self, model: Model, inputs: Arrays, study: _StudyEndpoint) -> Arrays:
         """Run the graph when its turn has come. Raises `RunCancelled`, `RunTooLarge` and what the endpoint raises."""
         memory = expected_memory_bytes(model, inputs)
         if memory > self.memory_bytes_max:
             raise RunTooLarge(model.manifest.name, memory, self.memory_bytes_max)
         request = _Request(
-            model, inputs, tenant, priority, next(self._numbers), memory, is_cancelled, self.clock()
+            model,
+            inputs,
+            study.tenant,
+            study.priority,
+            study.number,
+            memory,
+            study.is_cancelled,
+            self.clock(),
         )
         batch = self._wait_for_turn(request)
         if batch:
@@ -221,15 +226,16 @@ class Scheduler:
 
 @dataclass(frozen=True)
 class _StudyEndpoint:
-    """The scheduler as one study sees it."""
+    """The scheduler as one study sees it. number: its place among the studies that came."""
 
     scheduler: Scheduler
     tenant: str
     priority: int
     is_cancelled: Callable[[], bool]
+    number: int
 
     def run(self, model: Model, inputs: Arrays) -> Arrays:
-        return self.scheduler.run(model, inputs, self.tenant, self.priority, self.is_cancelled)
+        return self.scheduler.run(model, inputs, self)
 
 
 def expected_memory_bytes(model: Model, inputs: Arrays) -> int:

@@ -1,7 +1,7 @@
 """Reading a MONAI bundle, a folder or a zip: configs/metadata.json, configs/inference.json, models/model.pt and papers.
 
-Nothing in it is executed. Of the configuration's expressions only literals, references (`@name#key`), choices between
-them and calls with literal arguments are understood.
+Nothing in it is executed. Of the configuration's expressions only literals, references (`@name#key`), `not`, choices
+between them and calls with literal arguments are understood.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ MISUNDERSTOOD = (
 """What a configuration of another form makes of the code that reads it."""
 
 
+class _NoLiteral(Exception):
+    """A part of an expression that would have to be run."""
+
+
 @dataclass(frozen=True)
 class Bundle:
     """The parts of a bundle that are read. card and licence are empty where it has none."""
@@ -69,15 +73,23 @@ class Bundle:
 
         tree = ast.parse(_REFERENCE.sub(numbered, item[1:]), mode="eval").body
         found = {f"_{number}": name for number, name in enumerate(names)}
-        return self._evaluate(tree, found, depth)
+        try:
+            return self._evaluate(tree, found, depth)
+        except _NoLiteral as error:
+            raise ValueError(f"the expression {item[:200]!r} is not understood") from error
 
     def _evaluate(self, node: ast.expr, names: dict[str, str], depth: int) -> Any:
         if isinstance(node, ast.IfExp):
             branch = node.body if self._evaluate(node.test, names, depth) else node.orelse
             return self._evaluate(branch, names, depth)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return not self._evaluate(node.operand, names, depth)
         if isinstance(node, ast.Name) and node.id in names:
             return self.value(self._referred(names[node.id]), depth + 1)
-        return ast.literal_eval(node)
+        try:
+            return ast.literal_eval(node)
+        except ValueError as error:
+            raise _NoLiteral from error
 
     def _referred(self, path: str) -> Any:
         found: Any = self.inference
@@ -85,12 +97,12 @@ class Bundle:
             found = found[int(key)] if isinstance(found, list) else found[key]
         return found
 
-    def transforms(self, of: str = "preprocessing") -> list[dict[str, Any]]:
+    def transforms(self, of: str = "preprocessing", *, with_disabled: bool = False) -> list[dict[str, Any]]:
         """The steps of a chain, without those that are switched off; names without package and without the final d."""
         return [
             one | {"_target_": one["_target_"].rsplit(".", 1)[-1].removesuffix("d")}
             for one in self.inference[of]["transforms"]
-            if self.value(one.get("_disabled_", False)) is not True
+            if with_disabled or self.value(one.get("_disabled_", False)) is not True
         ]
 
     def text(self, key: str, default: str = "") -> str:

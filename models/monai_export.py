@@ -45,9 +45,16 @@ def build_network(name: str, arguments: dict[str, Any], checkpoint: Path) -> nn.
     Only tensors are read from the checkpoint, never code. Raises `InvalidBundle`.
     """
     from monai.networks import nets
+    from monai.utils import OptionalImportError
 
+    # Bundles of older releases still give it; the network's weights never depended on it.
+    known = {key: value for key, value in arguments.items() if (name, key) != ("SwinUNETR", "img_size")}
     try:
-        network: nn.Module = getattr(nets, name)(**arguments)
+        network: nn.Module = getattr(nets, name)(**known)
+    except OptionalImportError as error:
+        raise InvalidBundle(
+            f"the network {name} is one of torchvision's, which must be installed beside torch, as its version wants it"
+        ) from error
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InvalidBundle(f"the network {name} cannot be built: {str(error)[:_TEXT_LENGTH_MAX]}") from error
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True)

@@ -27,6 +27,8 @@ CONNECTION = {**connection_arguments(), "application_name": "radmeter-queue"}
 _ASSEMBLY_PRIORITY = 30
 _ROUTING_PRIORITY = 20
 _STEP_PRIORITY = {Priority.EMERGENCY: 10, Priority.NORMAL: 0, Priority.OFF_PEAK: -10}
+# What has begun ends before another study of the same urgency begins: results come sooner, and less lies half done.
+_BEGUN = {StudyStatus.DECODED: 1, StudyStatus.INFERRED: 2, StudyStatus.ENCODED: 3}
 _WAITS_FOR_ITS_HOURS = frozenset({StudyStatus.ROUTED, StudyStatus.DECODED})
 
 
@@ -34,7 +36,7 @@ def step_priority(study: StudyRecord) -> int:
     """The priority of the job that takes the study's next step."""
     if study.status is StudyStatus.ASSEMBLED:
         return _ROUTING_PRIORITY
-    return _STEP_PRIORITY[Priority(study.priority)]
+    return _STEP_PRIORITY[Priority(study.priority)] + _BEGUN.get(study.status, 0)
 
 
 def step_at(study: StudyRecord, now: datetime) -> datetime | None:
@@ -104,9 +106,10 @@ def defer_reissue(
     app: procrastinate.App, conn: Connection, study: StudyRecord, revision: int, product: str, review: int
 ) -> None:
     """Issue the report of a result again, as it was reviewed, in the caller's transaction."""
-    app.configure_task(
-        "reissue", queue=QUEUE, priority=_STEP_PRIORITY[Priority.NORMAL], connection=conn
-    ).defer(tenant=study.tenant, study_id=str(study.id), revision=revision, product=product, review=review)
+    priority = _STEP_PRIORITY[Priority.NORMAL] + _BEGUN[StudyStatus.ENCODED]  # somebody waits for it
+    app.configure_task("reissue", queue=QUEUE, priority=priority, connection=conn).defer(
+        tenant=study.tenant, study_id=str(study.id), revision=revision, product=product, review=review
+    )
 
 
 def defer_health_round(app: procrastinate.App, conn: Connection, at: datetime) -> None:

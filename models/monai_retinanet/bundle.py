@@ -52,18 +52,21 @@ def _read(bundle: Bundle) -> RetinaNetConfig:
     if {"spatial_dims", "n_input_channels"} - backbone.keys() or backbone["spatial_dims"] != 3:
         raise ValueError("the backbone must be three-dimensional")
     _, features, _ = read_call(inference["feature_extractor"])
-    transforms = bundle.transforms()
+    # Switched off by default in newer versions of the bundle, whose test data have this spacing already; a patient's
+    # images do not.
+    transforms = bundle.transforms(with_disabled=True)
     spacing = bundle.value(next(t for t in transforms if t["_target_"] == "Spacing")["pixdim"])
     scale = next(t for t in transforms if t["_target_"] == "ScaleIntensityRange")
     selector = next(op for op in inference["detector_ops"] if "set_box_selector_parameters" in op)
     _, _, selection = read_call(selector)
-    wanted = [min(int(n), most) for n, most in zip(inference["infer_patch_size"], WINDOW_MAX, strict=True)]
-    divisible = [int(n) for n in inference["network_def"]["size_divisible"]]
+    patch = bundle.value(inference["infer_patch_size"])
+    wanted = [min(int(n), most) for n, most in zip(patch, WINDOW_MAX, strict=True)]
+    divisible = [int(n) for n in bundle.value(inference["network_def"]["size_divisible"])]
     x, y, z = (side // step * step for side, step in zip(wanted, divisible, strict=True))
     right, front, top = (float(step) for step in spacing)
     if min(x, y, z) <= 0 or min(right, front, top) <= 0:
         raise ValueError("window and spacing must be positive")
-    generator = inference["anchor_generator"]
+    generator = bundle.value(inference["anchor_generator"])
     return RetinaNetConfig(
         depth=depth,
         backbone=backbone,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -95,10 +96,7 @@ class Studies:
         endpoint = self.scheduler.for_study(tenant=tenant, priority=priority, is_cancelled=is_cancelled)
         before = self.scheduler.queue_length() + len(self.gate.ran)
         future = self.pool.submit(endpoint.run, of or model(), box(number, size))
-        deadline = time.monotonic() + 10
-        while self.scheduler.queue_length() + len(self.gate.ran) == before and not future.done():
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+        _wait_until(lambda: self.scheduler.queue_length() + len(self.gate.ran) != before or future.done())
         self.futures.append(future)
         return future
 
@@ -131,6 +129,35 @@ def test_a_tenant_with_one_study_does_not_wait_for_another_ones_hundred() -> Non
     order = [run[0] for run in studies.finish()]
     assert order.index(100) <= 1, "it is served after the one run that was under way"
     assert [number for number in order if number != 100] == list(range(10)), "within a tenant: first come"
+
+
+def test_a_study_that_has_begun_waits_for_one_later_run_at_most_each_time(gate: Gate) -> None:
+    """While its next input is made another study may have the device; the others wait until it is through."""
+    scheduler = Scheduler(gate, clock=lambda: gate.now)
+    studies = Studies(scheduler, gate)
+    began = scheduler.for_study(tenant="a", priority=NORMAL)
+    long = studies.pool.submit(lambda: [began.run(model(), box(number)) for number in range(4)])
+    _wait_until(lambda: len(gate.ran) == 1)
+    for number in (100, 101, 102):
+        studies.ask(number)
+    for ended in range(1, 7):
+        gate.let_through(1)
+        _wait_until(lambda ended=ended: len(gate.ran) > ended)
+        own = sum(run[0] < 100 for run in gate.ran[:ended])
+        came = 3 + min(own + 1, 4)
+        _wait_until(lambda came=came: scheduler.queue_length() + len(gate.ran) == came)
+    order = [run[0] for run in studies.finish()]
+    long.result(timeout=10)
+    until_its_end = order[: order.index(3)]
+    assert [number for number in until_its_end if number < 100] == [0, 1, 2]
+    assert not any(one >= 100 and other >= 100 for one, other in itertools.pairwise(until_its_end))
+
+
+def _wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def test_a_tenant_that_comes_later_has_no_credit_from_the_time_before() -> None:

@@ -67,6 +67,30 @@ def inference_config() -> dict[str, Any]:
     }
 
 
+def newer_config() -> dict[str, Any]:
+    """The same as versions from 0.5 have it: their test data have the spacing already, so that step is switched off."""
+    config = inference_config()
+    _, spacing, scale = config["preprocessing"]["transforms"]
+    load = {"_target_": "LoadImaged", "keys": "@image_key"}
+    return config | {
+        "whether_raw_luna16": False, "whether_resampled_luna16": "$(not @whether_raw_luna16)",
+        "image_key": "image", "spatial_dims": 3, "size_divisible": [16, 16, 8],
+        "network_def": {
+            "_target_": "RetinaNet", "spatial_dims": "@spatial_dims", "num_anchors": 3,
+            "size_divisible": "@size_divisible", "use_list_output": False,
+        },
+        "preprocessing": {
+            "_target_": "Compose",
+            "transforms": [
+                load | {"_disabled_": "@whether_raw_luna16"},
+                load | {"reader": "itkreader", "affine_lps_to_ras": True, "_disabled_": "@whether_resampled_luna16"},
+                spacing | {"keys": "@image_key", "_disabled_": "@whether_resampled_luna16"},
+                scale,
+            ],
+        },
+    }  # fmt: skip
+
+
 def write_bundle(path: Path, config: dict[str, Any], weights: bytes, top: str = "") -> Path:
     with zipfile.ZipFile(path, "w") as bundle:
         bundle.writestr(f"{top}configs/metadata.json", json.dumps(METADATA))
@@ -84,8 +108,11 @@ def read_config(path: Path, checkpoint: Path) -> RetinaNetConfig:
     return read_detection(read_bundle(path, checkpoint))
 
 
-def test_the_configuration_is_understood_without_running_it(tmp_path: Path) -> None:
-    path = write_bundle(tmp_path / "b.zip", inference_config(), b"weights", top="lung_nodule_ct_detection/")
+@pytest.mark.parametrize("configuration", [inference_config, newer_config])
+def test_the_configuration_is_understood_without_running_it(
+    tmp_path: Path, configuration: Callable[[], dict[str, Any]]
+) -> None:
+    path = write_bundle(tmp_path / "b.zip", configuration(), b"weights", top="lung_nodule_ct_detection/")
     config = read_config(path, tmp_path / "model.pt")
     assert isinstance(config, RetinaNetConfig)
     assert config.depth == 50

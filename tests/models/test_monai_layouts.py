@@ -43,7 +43,7 @@ class TestReading:
             ({"network_def": {"_target_": "os.system", "command": "true"}}, "the network system is none of"),
             ({"network_def": "$__import__('os').system('true')"}, "not understood"),
             ({"pixdim": "@pixdim"}, "references run in a circle"),
-            ({"pixdim": "$open('/etc/passwd').read()"}, "malformed node"),
+            ({"pixdim": "$open('/etc/passwd').read()"}, r"the expression .\$open.* is not understood"),
             ({"pixdim": [1.5, 0, 1]}, "positive numbers"),
             ({"inferer": {"roi_size": [512, 512, 512]}}, "a window's side is at most 160"),
             (

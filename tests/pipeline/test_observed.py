@@ -34,6 +34,8 @@ class TestInstallation:
             line for line in text.splitlines() if line.startswith(f"radmeter_queue_oldest_seconds{labels}")
         ]
         assert 85 < float(age.split()[-1]) < 120
+        clinic.owner.execute("UPDATE procrastinate_jobs SET priority = 13")  # of a study that has begun
+        assert f"radmeter_queue_jobs{labels} 1.0" in scraped(clinic)
         assert "radmeter_database_up 1.0" in text
         assert "radmeter_schema_migrations_missing 0.0" in text
 

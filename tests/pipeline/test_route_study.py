@@ -161,6 +161,21 @@ class TestUrgency:
         ]
         assert fetched == [2, 1, 0]
 
+    def test_a_study_that_has_begun_ends_before_another_of_its_urgency_begins(
+        self, clinic: Clinic, received: ReceivedInstance
+    ) -> None:
+        def of(priority: str, status: StudyStatus) -> int:
+            return step_priority(
+                dataclasses.replace(clinic.study(received), priority=priority, status=status)
+            )
+
+        path = [StudyStatus.ROUTED, StudyStatus.DECODED, StudyStatus.INFERRED, StudyStatus.ENCODED]
+        all_steps = [
+            of(priority, status) for priority in ("off_peak", "normal", "emergency") for status in path
+        ]
+        assert all_steps == sorted(set(all_steps))
+        assert max(all_steps) < of("off_peak", StudyStatus.ASSEMBLED)
+
     def test_an_off_peak_study_waits_for_its_hours_before_its_models_run(
         self, clinic: Clinic, services: Services, received: ReceivedInstance
     ) -> None:
