@@ -21,7 +21,8 @@ from dicom_gateway.arrival_evidence import (
     SeriesEvidence,
 )
 from dicom_gateway.assemble import Verdict, decide
-from dicom_gateway.series_gaps import SLICES_MIN, missing_slices
+from dicom_gateway.quiet_time import PAUSE_MAX_S
+from dicom_gateway.series_gaps import SLICES_MIN, longest_pause_s, missing_slices
 from study.study import Instance as Header
 from study.study import Series
 
@@ -71,20 +72,44 @@ def dcm4chee(trace: Trace) -> list[float]:
     return [done_s, *(at_s for at_s in silent if at_s - 60.0 > done_s)]
 
 
-def radmeter(trace: Trace, policy: CompletionPolicy) -> tuple[list[float], bool]:
+@dataclass(frozen=True)
+class Habits:
+    """What a study teaches about its sender, as `pipeline.pauses` keeps it.
+
+    archive_grew: None where the archive was not asked. steps_listed_less, series_not_sent: None without MPPS.
+    """
+
+    longest_pause_s: float
+    archive_grew: bool | None
+    steps_listed_less: bool | None
+    series_not_sent: int | None
+
+
+def radmeter(trace: Trace, policy: CompletionPolicy) -> tuple[list[float], Habits]:
     """`dicom_gateway.assemble.decide`, looked at when the pipeline looks: on changes and when it asked to.
 
-    Also whether the archive was seen to grow before the first job: what the next studies are judged by.
+    Also what the next studies of the sender are judged by.
     """
     looks = _Looks(trace, policy)
-    return looks.run(), looks.first_grew
+    jobs = looks.run()
+    grew = looks.first_grew if trace.in_archive_at_s else None
+    arrived = [
+        (one.at_s, f"1.{one.instance.series}", _header(one.instance))
+        for one in trace.stored
+        if not one.is_again
+    ]
+    sent = {one.instance.series for one in trace.stored}
+    absent = len({one.series for one in trace.step.listed} - sent) if trace.step is not None else None
+    return jobs, Habits(longest_pause_s(arrived, PAUSE_MAX_S), grew, _listed_less(trace), absent)
 
 
-def longest_pause_s(trace: Trace) -> float:
-    """As `pipeline.pauses` takes it from the database."""
-    times = [one.at_s for one in trace.stored if not one.is_again]
-    pauses = (then_s - at_s for at_s, then_s in itertools.pairwise(times))
-    return max((pause for pause in pauses if pause <= 600), default=0.0)
+def _listed_less(trace: Trace) -> bool | None:
+    """Whether something came that MPPS does not list, before a pause that no sender makes."""
+    if trace.step is None:
+        return None
+    pairs = itertools.pairwise(one for one in trace.stored if not one.is_again)
+    near = itertools.takewhile(lambda pair: pair[1].at_s - pair[0].at_s <= PAUSE_MAX_S, pairs)
+    return any(then.instance not in trace.step.listed for _, then in near)
 
 
 @dataclass

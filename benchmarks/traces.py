@@ -14,9 +14,9 @@ from typing import Any
 
 from benchmarks.arrival_traces import HABITS, KNOWLEDGE, Knowledge, Trace, make_trace
 from benchmarks.completeness_rules import (
+    Habits,
     dcm4chee,
     inner_eye,
-    longest_pause_s,
     mercure,
     monai,
     orthanc,
@@ -25,6 +25,7 @@ from benchmarks.completeness_rules import (
 from dicom_gateway.archive_memory import archive_fills
 from dicom_gateway.arrival_evidence import CompletionPolicy
 from dicom_gateway.quiet_time import QuietTime, learn
+from dicom_gateway.step_habits import series_not_sent, steps_list_less
 
 SEED = 20261126
 STUDIES_PER_SENDER = 60
@@ -85,17 +86,25 @@ def waits_s(
 
 def _with_learning(sender: Sequence[Trace]) -> list[Start]:
     """Study after study of one sender, each with the quiet time learned from those before it."""
-    pauses: list[float] = []
-    grew: list[bool] = []
+    seen: list[Habits] = []
     starts = []
     policy = CompletionPolicy()
     for trace in sender:
-        quiet = learn(pauses[::-1], QuietTime().seconds, policy.quiet_max_s)
-        policy = replace(policy, quiet=quiet, archive_fills=archive_fills(grew[::-1]))
-        jobs, archive_grew = radmeter(trace, policy)
+        newest = seen[::-1]
+        policy = replace(
+            policy,
+            quiet=learn([one.longest_pause_s for one in newest], QuietTime().seconds, policy.quiet_max_s),
+            archive_fills=archive_fills([one.archive_grew for one in newest if one.archive_grew is not None]),
+            steps_list_less=steps_list_less(
+                [one.steps_listed_less for one in newest if one.steps_listed_less is not None]
+            ),
+            series_not_sent=series_not_sent(
+                [one.series_not_sent for one in newest if one.series_not_sent is not None]
+            ),
+        )
+        jobs, habits = radmeter(trace, policy)
         starts.append(_start(trace, jobs))
-        pauses.append(longest_pause_s(trace))
-        grew += [archive_grew] if trace.in_archive_at_s else []
+        seen.append(habits)
     return starts
 
 

@@ -76,6 +76,16 @@ class SeriesEvidence:
         """Instances that a list names and that have not arrived, by the longer list."""
         return max(self.listed - self.listed_here, (self.counted or 0) - self.here, 0)
 
+    @property
+    def is_absent(self) -> bool:
+        """A list names it and nothing of it has come."""
+        return self.missing > 0 and self.here == 0
+
+    @property
+    def unlisted(self) -> int:
+        """Instances that have arrived and that MPPS does not list."""
+        return self.here - self.listed_here if self.series_instance_uid else 0
+
 
 @dataclass(frozen=True)
 class ArrivalEvidence:
@@ -111,6 +121,8 @@ class CompletionPolicy:
     quiet: silence after which a study counts as complete when no list says more.
     quiet_max_s: the longest such silence that the peer is given.
     archive_fills: the sender's archive is known to pass on what it has just got, or is not known well enough.
+    steps_list_less: the sender's MPPS was seen to list less than what came. series_not_sent: how many series it usually
+    lists and does not send.
     force_after_s: silence after which what a list promises is no longer waited for.
     """
 
@@ -119,3 +131,5 @@ class CompletionPolicy:
     force_after_s: float = 600.0
     force_policy: ForcePolicy = ForcePolicy.PROCESS
     archive_fills: bool = True
+    steps_list_less: bool = False
+    series_not_sent: int = 0

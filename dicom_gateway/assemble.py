@@ -25,7 +25,7 @@ from dicom_gateway.arrival_evidence import (
 SETTLE_S = 3.0
 # A series of which nothing has come after this silence is not sent to us (a PACS that routes some series only).
 ABSENT_WAIT_S = 150.0
-# A hole inside a series, and an archive that is itself being filled, are waited for this long.
+# A hole inside a series, and what a list leaves out of a sender whose pauses are not known yet, are waited for so long.
 GAP_WAIT_S = 130.0
 # An archive that is not asked in time is done without.
 COUNTS_WAIT_S = 15.0
@@ -88,7 +88,7 @@ def decide(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision:
             return _wait(obstacle.reason, obstacle.until_s - evidence.silence_s)
     if any(obstacle.forced for obstacle in obstacles):
         return _force(next(one.reason for one in obstacles if one.forced), evidence, policy)
-    proof = None if obstacles else _by_mpps(evidence) or _by_counts(evidence, policy)
+    proof = None if obstacles else _by_mpps(evidence, policy) or _by_counts(evidence, policy)
     if proof is not None:
         if evidence.association is AssociationState.OPEN and evidence.silence_s < SETTLE_S:
             return _wait(
@@ -105,7 +105,7 @@ def complete_series(evidence: ArrivalEvidence, policy: CompletionPolicy) -> tupl
     def is_whole(series: SeriesEvidence) -> bool:
         if not series.series_instance_uid or series.here == 0 or series.missing or series.missing_slices:
             return False
-        if series.listed and evidence.steps_ended:
+        if series.listed and evidence.steps_ended and not series.unlisted and not policy.steps_list_less:
             return True
         if series.counted == series.here and not evidence.archive_grew and not policy.archive_fills:
             return True
@@ -125,21 +125,22 @@ def _obstacles(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Iterator[
         yield _Obstacle(
             Reason("in_progress", {"images": evidence.instance_count}), policy.force_after_s, forced=False
         )
-    absent = [series for series in evidence.series if series.missing and not series.here]
-    if absent:
+    absent = [series for series in evidence.series if series.is_absent]
+    if len(absent) > policy.series_not_sent or any(series.counted for series in absent):
         yield _Obstacle(_waiting_for(absent), min(ABSENT_WAIT_S, policy.force_after_s), forced=False)
-    if _archive_is_filling(evidence, policy):
+    is_odd = evidence.archive_grew and not policy.archive_fills  # not what was learned of this sender
+    if (is_odd or not policy.quiet.is_learned) and (unproven := _unproven(evidence, policy)):
         until_s = min(max(GAP_WAIT_S, policy.quiet.seconds), policy.force_after_s)
-        yield _Obstacle(
-            Reason("archive_is_filling", {"images": evidence.instance_count}), until_s, forced=False
-        )
+        yield _Obstacle(Reason(unproven, {"images": evidence.instance_count}), until_s, forced=False)
 
 
-def _by_mpps(evidence: ArrivalEvidence) -> Reason | None:
-    """Every step has ended and everything that they list is here."""
+def _by_mpps(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Reason | None:
+    """Every step has ended, they list everything that is here, everything that they list is here."""
     listed = sum(series.listed for series in evidence.series)
     is_all_here = all(series.listed_here == series.listed for series in evidence.series)
     if evidence.steps_in_progress or not evidence.steps_ended or not listed or not is_all_here:
+        return None
+    if policy.steps_list_less or any(series.unlisted for series in evidence.series):
         return None
     return Reason("mpps", {"images": listed})
 
@@ -152,12 +153,16 @@ def _by_counts(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Reason | 
     return Reason("counts", {"images": counted, "series": len(evidence.series)})
 
 
-def _archive_is_filling(evidence: ArrivalEvidence, policy: CompletionPolicy) -> bool:
-    """Whether the archive itself still gets the study, or may: then its counts and its silence are no end."""
-    counted = sum(series.counted or 0 for series in evidence.series)
-    if not counted or _by_mpps(evidence) is not None:
-        return False
-    return evidence.archive_grew or policy.archive_fills
+def _unproven(evidence: ArrivalEvidence, policy: CompletionPolicy) -> str | None:
+    """Why lists are no end: the archive itself still gets the study, MPPS is not what the sender sends.
+
+    Such lists are a sign that the sender may go on: where its pauses are not known, it is given longer.
+    """
+    if _by_mpps(evidence, policy) is not None or _by_counts(evidence, policy) is not None:
+        return None
+    if any(series.counted for series in evidence.series) and (evidence.archive_grew or policy.archive_fills):
+        return "archive_is_filling"
+    return "steps_differ" if any(series.listed for series in evidence.series) else None
 
 
 def _by_silence(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision:
@@ -182,8 +187,7 @@ def _by_silence(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision
         return Decision(
             Verdict.COMPLETE, Reason("gap_given_up", values | {"silence_s": round(evidence.silence_s)})
         )
-    absent = sum(1 for series in evidence.series if series.missing and not series.here)
-    if absent:
+    if absent := sum(series.is_absent for series in evidence.series):
         return Decision(
             Verdict.COMPLETE, Reason("not_sent", {"absent": absent, "silence_s": round(evidence.silence_s)})
         )

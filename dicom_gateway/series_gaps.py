@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,6 +14,30 @@ SLICES_MIN = 6
 # Share of the steps that must be the usual one before the others are taken for holes.
 _REGULAR_SHARE = 0.8
 _TOLERANCE = 0.1
+# The longest pauses of a study that are looked at; shorter ones matter to nobody.
+_PAUSES_MAX = 8
+_PAUSE_MIN_S = 3.0
+
+
+def longest_pause_s(arrived: Sequence[tuple[float, str, Instance]], pause_max_s: float) -> float:
+    """The longest pause between two instances that no hole in a series gave away, nor longer than `pause_max_s`.
+
+    arrived: seconds, Series Instance UID and headers of each instance, in order of time. A hole is waited for, so what
+    a sender does while there is one says nothing of how long silence must last when there is none.
+    """
+    pauses = np.diff([at_s for at_s, _, _ in arrived])
+    for position in np.argsort(pauses)[::-1][:_PAUSES_MAX]:
+        is_pause = pauses[position] <= pause_max_s
+        if is_pause and (pauses[position] < _PAUSE_MIN_S or not _has_hole(arrived[: position + 1])):
+            return float(pauses[position])
+    return 0.0
+
+
+def _has_hole(arrived: Sequence[tuple[float, str, Instance]]) -> bool:
+    here: dict[str, list[Instance]] = {}
+    for _, uid, instance in arrived:
+        here.setdefault(uid, []).append(instance)
+    return any(missing_slices(Series(uid, "", tuple(members))) for uid, members in here.items())
 
 
 def missing_slices(series: Series) -> int:

@@ -20,7 +20,7 @@ from pipeline.completion_evidence import ArrivalState, gather, lock_open_arrival
 from pipeline.completion_text import sentence
 from pipeline.database import Connection
 from pipeline.finish import record_outcome, usage_event
-from pipeline.pauses import record_pause
+from pipeline.pauses import Habits, record_habits
 from pipeline.rules import RuleSet
 from pipeline.services import Services
 from pipeline.status import TERMINAL, StudyStatus
@@ -225,7 +225,12 @@ def _record_habits(conn: Connection, study: store.StudyRecord, state: ArrivalSta
     """What the next studies of this sender are judged by."""
     counted = any(one.counted is not None for one in state.evidence.series)
     grew = state.evidence.archive_grew if counted else None
-    record_pause(conn, study, state.row["ae_title"], state.modality, archive_grew=grew)
+    listed_less = not_sent = None
+    if state.evidence.steps_ended:
+        listed_less = any(one.unlisted for one in state.evidence.series)
+        not_sent = sum(one.is_absent and not one.counted for one in state.evidence.series)
+    habits = Habits(archive_grew=grew, steps_listed_less=listed_less, series_not_sent=not_sent)
+    record_habits(conn, study, state.row, state.modality, habits)
 
 
 def _look_again(conn: Connection, state: ArrivalState, decision: Decision, defer_again: DeferAgain) -> None:

@@ -18,7 +18,7 @@ from dicom_gateway.series_gaps import SLICES_MIN
 from pipeline.ask_counts import WHOLE_STUDY
 from pipeline.completion_lists import add_counts, add_steps
 from pipeline.database import Connection
-from pipeline.pauses import habit_of_archive, quiet_time
+from pipeline.pauses import habits_of, quiet_time
 
 Row = dict[str, Any]
 
@@ -127,14 +127,14 @@ def _policy(conn: Connection, tenant: str, row: Row, modality: str) -> Completio
         configured_s=row["quiet_time_s"],
         max_s=row["quiet_time_max_s"],
     )
+    learned = habits_of(conn, tenant, row["ae_title"])
+    is_learned = row["archive_habit"] == "learned"
     return CompletionPolicy(
         quiet,
         row["quiet_time_max_s"],
         row["force_after_s"],
         ForcePolicy(row["force_policy"]),
-        archive_fills=(
-            habit_of_archive(conn, tenant, row["ae_title"])
-            if row["archive_habit"] == "learned"
-            else row["archive_habit"] == "fills"
-        ),
+        archive_fills=learned.archive_fills if is_learned else row["archive_habit"] == "fills",
+        steps_list_less=learned.steps_list_less,
+        series_not_sent=learned.series_not_sent,
     )

@@ -68,6 +68,10 @@ _SENTENCES = {
         "the PACS itself may still be filled; {images} images are here",
         "PACS 自身可能仍在接收；已到达 {images} 幅图像",
     ),
+    "steps_differ": (
+        "this sender's MPPS does not list what it sends; so far {images} images came",
+        "该发送方的 MPPS 所列与其实际发送不符；已到达 {images} 幅图像",
+    ),
     "asking_archive": ("asking the PACS how many images it has", "正在询问 PACS 图像数量"),
     "association_open": (
         "the association is open; last image {silence_s} s ago",

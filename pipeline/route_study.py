@@ -18,6 +18,7 @@ from pipeline.database import Connection
 from pipeline.errors import StudyFailed, StudyRefused
 from pipeline.model_pause import MODEL_PAUSED, paused_products
 from pipeline.models_for_study import ModelsForStudy, in_force, is_trial, trial_of
+from pipeline.pauses import keep_pause, longest_pause_of
 from pipeline.prior_rule import PriorsRule
 from pipeline.refused_choices import refuse_choices
 from pipeline.retention import require_images
@@ -87,6 +88,7 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
     plan = _without_paused(plan, paused)
     plan = replace(plan, choices=mark_standing(digested(plan.choices, study, rows), earlier))
     header, facts = header_of(study), summarize(study, arrival)
+    pause_s = longest_pause_of(study, rows)
 
     def save(conn: Connection, record: StudyRecord) -> None:
         store.set_header(conn, record, header)
@@ -97,6 +99,8 @@ def route_study(services: Services, record: StudyRecord) -> Outcome:
         if plan.choices and plan.priors is not None:
             services.defer_priors(conn, record.tenant, record.id, plan.priors.as_json())
         save_facts(conn, record, facts)
+        if record.started_with is None:
+            keep_pause(conn, record, pause_s)
         if not plan.choices:  # of an early start: nothing was started with
             conn.execute(
                 "UPDATE study SET started_with = NULL WHERE tenant = %s AND id = %s",

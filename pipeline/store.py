@@ -172,7 +172,8 @@ def study_instances_summary(conn: Connection, tenant: str, study_id: UUID | str)
 def instances(conn: Connection, tenant: str, study_id: UUID | str) -> list[Row]:
     """Where each instance of the study lies, in the order of reception."""
     return conn.execute(
-        """SELECT sop_instance_uid, series_instance_uid, sop_class_uid, modality, location, blake3, size_bytes
+        """SELECT sop_instance_uid, series_instance_uid, sop_class_uid, modality, location, blake3, size_bytes,
+                  received_at
            FROM instance WHERE tenant = %s AND study_id = %s ORDER BY received_at, sop_instance_uid""",
         (tenant, study_key(study_id)),
     ).fetchall()

@@ -106,6 +106,30 @@ class TestMpps:
         assert verdict(decide(known, POLICY)) == ("wait", "missing_of_series")
         assert verdict(decide(replace(known, silence_s=151.0), POLICY)) == ("complete", "not_sent")
 
+    def test_it_is_no_end_where_something_came_that_it_does_not_list(self) -> None:
+        known = evidence(series(listed=100, listed_here=100), series(1), steps_ended=1, silence_s=100.0)
+        assert verdict(decide(known, POLICY)) == ("wait", "steps_differ")
+        assert verdict(decide(replace(known, silence_s=131.0), POLICY)) == ("complete", "quiet")
+
+    def test_of_a_sender_whose_mpps_lists_too_little_it_is_no_end_either(self) -> None:
+        known = evidence(series(listed=100, listed_here=100), steps_ended=1, silence_s=9.0)
+        wary = replace(POLICY, steps_list_less=True)
+        assert verdict(decide(known, wary)) == ("wait", "steps_differ")
+        assert complete_series(known, wary) == ()
+        learned = replace(wary, quiet=QuietTime(12.0, 9.0, 40))
+        assert verdict(decide(known, learned)) == ("wait", "quiet_time_learned")
+        assert verdict(decide(replace(known, silence_s=12.0), learned)) == ("complete", "quiet_learned")
+
+    def test_a_series_that_the_sender_always_keeps_is_not_waited_for(self) -> None:
+        raw = SeriesEvidence("1.2.9", listed=3)
+        keeps = replace(POLICY, series_not_sent=1, quiet=QuietTime(12.0, 9.0, 40))
+        known = evidence(series(listed=100, listed_here=100), raw, steps_ended=1, silence_s=12.0)
+        assert verdict(decide(known, keeps)) == ("complete", "not_sent")
+        two = replace(known, series=(*known.series, SeriesEvidence("1.2.8", listed=80)))
+        assert verdict(decide(two, keeps)) == ("wait", "missing_of_several")
+        counted = replace(known, series=(*known.series[:1], replace(raw, counted=3)), counts=Counts.FRESH)
+        assert verdict(decide(counted, keeps)) == ("wait", "missing_of_series")
+
 
 class TestCounts:
     WHOLE = replace(POLICY, archive_fills=False)

@@ -9,20 +9,23 @@ from hypothesis import strategies as st
 from dicom_gateway.quiet_time import PAUSE_MAX_S, SAMPLES_MIN, QuietTime, learn
 
 
-def test_too_few_studies_leave_the_configured_time() -> None:
-    assert learn([40.0] * (SAMPLES_MIN - 1), 10.0, 50.0) == QuietTime(10.0, None, SAMPLES_MIN - 1)
+def test_of_few_studies_the_longest_pause_counts_and_none_leaves_the_configured_time() -> None:
+    assert learn([], 10.0, 50.0) == QuietTime(10.0)
+    few = learn([2.0] * (SAMPLES_MIN - 2) + [40.0], 10.0, 50.0)
+    assert few == QuietTime(40.0 * 1.15, 40.0, SAMPLES_MIN - 1)
+    assert not few.is_learned
 
 
 def test_a_sender_that_pauses_is_given_somewhat_longer() -> None:
-    assert learn([9.0] * 212, 10.0, 50.0) == QuietTime(9.0 * 1.3, 9.0, 200)
+    assert learn([9.0] * 212, 10.0, 50.0) == QuietTime(9.0 * 1.15, 9.0, 200)
 
 
 def test_a_sender_that_never_pauses_keeps_the_configured_time() -> None:
     assert learn([0.1] * 100, 10.0, 50.0).seconds == 10.0
 
 
-def test_one_odd_study_in_five_changes_nothing() -> None:
-    assert learn([2.0] * 80 + [500.0] * 20, 10.0, 50.0) == learn([2.0] * 100, 10.0, 50.0)
+def test_one_odd_study_in_ten_changes_nothing() -> None:
+    assert learn([2.0] * 90 + [500.0] * 10, 10.0, 50.0) == learn([2.0] * 100, 10.0, 50.0)
 
 
 def test_images_added_an_hour_later_are_no_pause() -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from dicom_gateway.series_gaps import missing_slices
+from dicom_gateway.series_gaps import longest_pause_s, missing_slices
 from study.study import Instance, Series
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -72,3 +72,20 @@ def test_positions_overrule_numbers_with_holes() -> None:
 
 def test_a_handful_of_images_shows_nothing() -> None:
     assert missing_slices(stack(6, 2)) == 0
+
+
+class TestPauses:
+    def arrived(self, *times_and_numbers: tuple[float, int]) -> list[tuple[float, str, Instance]]:
+        return [(at_s, "1.2.3", image(number + 1, -number * 1.25)) for at_s, number in times_and_numbers]
+
+    def test_a_pause_in_which_a_slice_was_seen_to_be_missing_is_no_habit(self) -> None:
+        """Slice 5 failed, and came two minutes after the others."""
+        first = [(n * 0.1, n) for n in range(20) if n != 5]
+        assert longest_pause_s(self.arrived(*first, (122.0, 5)), 600.0) == pytest.approx(0.2)
+
+    def test_a_pause_that_nothing_gave_away_counts(self) -> None:
+        first = [(n * 0.1, n) for n in range(20)]
+        rest = [(40.0 + n * 0.1, n) for n in range(20, 40)]
+        assert longest_pause_s(self.arrived(*first, *rest), 600.0) == pytest.approx(40.1, abs=0.2)
+        assert longest_pause_s(self.arrived(*first, (900.0, 20)), 600.0) == pytest.approx(0.1)
+        assert longest_pause_s(self.arrived((0.0, 1)), 600.0) == 0.0

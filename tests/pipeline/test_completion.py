@@ -104,6 +104,42 @@ class TestMpps:
         clinic.assemble()
         assert clinic.study(make_instance()).status == "assembled"
 
+    def test_what_came_and_was_not_listed_takes_the_trust_from_the_mpps_of_its_sender(
+        self, clinic: Clinic
+    ) -> None:
+        step(clinic, range(1, 4))
+        receive(clinic, range(1, 4))
+        assert clinic.assemble() == []
+        clinic.set_status(make_instance(), "delivered")
+        receive(clinic, range(4, 6))
+        clinic.owner.execute(
+            "UPDATE arrival SET last_at = last_at - interval '5 min' WHERE closed_at IS NULL"
+        )
+        clinic.assemble()
+        kept = "SELECT steps_listed_less, series_not_sent FROM longest_pause"
+        assert clinic.rows(kept) == [{"steps_listed_less": True, "series_not_sent": 0}]
+        clinic.owner.execute("DELETE FROM performed_procedure_step")
+        clinic.owner.execute(
+            """INSERT INTO performed_procedure_step
+                   (tenant, sop_instance_uid, ae_title, study_instance_uid, status, series)
+               VALUES (%s, '2.25.9', 'CT1', '1.2.9', 'COMPLETED', %s)""",
+            (ALPHA, Jsonb([{"series_instance_uid": "1.2.9.1", "sop_instance_uids": ["1.2.9.1.1"]}])),
+        )
+        clinic.receive(make_instance("1.2.9"))
+        assert len(clinic.assemble()) == 1
+        assert said(clinic) == "this sender's MPPS does not list what it sends; so far 1 image came"
+
+    def test_images_that_somebody_adds_an_hour_later_say_nothing_of_the_mpps(self, clinic: Clinic) -> None:
+        step(clinic, range(1, 4))
+        receive(clinic, range(1, 4))
+        clinic.assemble()
+        clinic.set_status(make_instance(), "delivered")
+        clinic.fall_silent()
+        receive(clinic, range(4, 6))
+        clinic.owner.execute("UPDATE arrival SET last_at = now() - interval '1 hour' WHERE closed_at IS NULL")
+        clinic.assemble()
+        assert clinic.rows("SELECT steps_listed_less FROM longest_pause") == [{"steps_listed_less": False}]
+
 
 @pytest.fixture
 def asked(clinic: Clinic) -> Clinic:
@@ -231,42 +267,6 @@ class TestGeometry:
         clinic.assemble()
         assert clinic.rows("SELECT status FROM study") == [{"status": "assembled"}]
         assert said(clinic).startswith("3 slices are missing inside series")
-
-
-class TestPauses:
-    def pauses(self, clinic: Clinic, count: int, pause_s: float) -> None:
-        """Studies that were received with one pause each."""
-        for number in range(count):
-            study = f"1.7.{number}"
-            clinic.receive(make_instance(study))
-            clinic.receive(make_instance(study, 2))
-            clinic.owner.execute(
-                """UPDATE instance SET received_at = received_at - make_interval(secs => %s)
-                   WHERE sop_instance_uid = %s""",
-                (pause_s, f"{study}.1.1"),
-            )
-        clinic.fall_silent()
-        clinic.assemble()
-
-    def test_the_quiet_time_is_learned_from_completed_studies_of_the_peer_and_modality(
-        self, clinic: Clinic
-    ) -> None:
-        self.pauses(clinic, 20, 10.4)
-        receive(clinic, range(1, 3))
-        clinic.owner.execute("UPDATE arrival SET last_at = last_at - interval '13 seconds'")
-        (delay_s,) = clinic.assemble()
-        assert 0 < delay_s < 1
-        clinic.owner.execute("UPDATE arrival SET last_at = last_at - interval '1 seconds'")
-        clinic.assemble()
-        completion = clinic.study(make_instance()).completion
-        assert completion is not None
-        assert "rarely pause longer than 10.4 s (learned from 20 studies)" in completion
-
-    def test_another_modality_of_the_same_peer_has_its_own(self, clinic: Clinic) -> None:
-        self.pauses(clinic, 20, 10.4)
-        receive(clinic, range(1, 3), modality="MR")
-        (delay_s,) = clinic.assemble()
-        assert delay_s <= 5
 
 
 class TestLooks:
