@@ -7,11 +7,13 @@ from typing import Any
 
 import psycopg
 
-from billing import control_accounts, statement_record, wallet_books
+from billing import control_accounts, rail_operation, rated_again, safety, statement_record, wallet_books
 from billing.errors import BillingError
 from billing.ledger import GENESIS, entry_hash, is_allowed
 from billing.meter import event_of
+from billing.payment_errors import RequestNotAllowed
 from billing.queries import Row, rows
+from billing.rate import RATING_VERSION, digest_lines
 from billing.splits import check as split_check
 
 Connection = psycopg.Connection[Any]
@@ -36,6 +38,7 @@ CHECKS = (
     "check_rail_operation_kept",
     "check_deferrals",
     "check_documents",
+    "check_identifiers",
 )
 """Queries whose rows are problems; see `sql/checks.sql`."""
 
@@ -43,8 +46,8 @@ CHECKS = (
 def find_problems(conn: Connection, tenant: str) -> list[str]:
     """One sentence per broken invariant; empty when the books are sound."""
     checks = (
-        _entries, _statements, _numbers, _events, _queries, wallet_books.find_problems, control_accounts.find_problems,
-        split_check.find_problems,
+        _entries, _statements, _numbers, _events, _rail_requests, _queries, wallet_books.find_problems,
+        control_accounts.find_problems, split_check.find_problems, rated_again.find_problems, safety.find_problems,
     )  # fmt: skip
     return [problem for check in checks for problem in check(conn, tenant)]
 
@@ -100,6 +103,9 @@ def _statements(conn: Connection, tenant: str) -> Iterator[str]:
         written = [(x.rated.key, x.rated.amount.amount_minor, x.tax.amount_minor) for x in issued.lines]
         if stored != written:
             yield f"{name}: its lines differ from its document"
+        rated = digest_lines(line.rated for line in issued.lines)
+        if row["rating_version"] == RATING_VERSION and rated != row["output_digest"]:
+            yield f"{name}: its lines do not give the digest of its rating"
         if row["receivable_minor"] != row["total_minor"]:
             yield f"{name}: totals {row['total_minor']}, the journal has {row['receivable_minor']}"
     yield from _parts(conn, tenant)
@@ -149,8 +155,18 @@ def _events(conn: Connection, tenant: str) -> Iterator[str]:
 def _event(row: Row) -> Iterator[str]:
     name = f"usage event {row['ingest_sequence']}"
     try:
-        is_unchanged = event_of(row).payload_hash == bytes(row["payload_hash"])
-    except BillingError:
-        is_unchanged = False
-    if not is_unchanged:
+        event = event_of(row)
+    except BillingError as error:  # what recording refuses: a UID, a field that is not on the list
+        yield f"{name}: it could not be recorded: {error}"
+        return
+    if event.payload_hash != bytes(row["payload_hash"]):
         yield f"{name}: it was changed after it was recorded"
+
+
+def _rail_requests(conn: Connection, tenant: str) -> Iterator[str]:
+    """What every rail was or will be told, against the list of what a rail may see."""
+    for row in rows(conn, "requests_of_rails", {"tenant": tenant}):
+        try:
+            rail_operation.require_allowed(row["request"])
+        except RequestNotAllowed as error:
+            yield f"rail operation {row['operation_id']}: {error}"

@@ -6,7 +6,8 @@ Nothing is clamped and nothing is dropped: what was metered stays, and is issued
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -34,13 +35,39 @@ def require_within(conn: Connection, contract: Contract, statements: Sequence[St
             raise StatementIsNegative(f"the statement would total {statement.total} {statement.currency}")
     values = store.period_values(first.tenant, first.contract_id, first.period, first.cutoff_sequence)
     released = {row["bound"] for row in rows(conn, "released_bounds", values)}
+    most = max(len(one.lines) for one in statements)
+    subtotal = sum(one.subtotal.amount_minor for one in statements)
+    before = rows(conn, "trailing_subtotals", {**values, "limit": TRAILING_PERIODS})
     for bound, problem in (
-        ("lines", _lines(contract, statements)),
-        ("events_per_day", _events_per_day(conn, contract, first, values)),
-        ("variance", _variance(conn, contract, statements, values)),
+        ("lines", _lines(contract, most)),
+        ("events_per_day", _events_per_day(conn, contract, first.charged_event_count, values)),
+        ("variance", _variance(contract, subtotal, [row["subtotal_minor"] for row in before])),
     ):
         if problem and bound not in released:
             raise OutOfBounds(problem, bound)
+
+
+def find_problems(conn: Connection, tenant: str) -> Iterator[str]:
+    """Issued periods beyond a bound that nobody released, and what was issued of a parked account."""
+    earlier: dict[int, dict[date, int]] = defaultdict(dict)
+    for row in rows(conn, "issued_within_bounds", {"tenant": tenant}):
+        contract = store.contract_at(conn, tenant, row["contract_id"], row["start_at"]).contract
+        known = sorted(earlier[row["contract_id"]].items(), reverse=True)
+        before = [amount for start, amount in known if start < row["starts_on"]][:TRAILING_PERIODS]
+        for bound, problem in (
+            ("negative", "it totals less than zero" if row["total_minor"] < 0 else ""),
+            ("lines", _lines(contract, row["line_count"])),
+            (
+                "events_per_day",
+                _events_per_day(conn, contract, row["event_count"], {**row, "tenant": tenant}),
+            ),
+            ("variance", _variance(contract, row["subtotal_minor"], before)),
+        ):
+            if problem and bound not in row["released"]:
+                yield f"statement {row['number']}: issued beyond a bound that nobody released: {problem}"
+        earlier[row["contract_id"]][row["starts_on"]] = row["subtotal_minor"]
+    for row in rows(conn, "issued_while_parked", {"tenant": tenant}):
+        yield f"statement {row['number']}: issued while its account was parked, since {row['parked_at'].isoformat()}"
 
 
 def require_not_parked(conn: Connection, tenant: str, contract_id: int) -> None:
@@ -77,14 +104,16 @@ def parked(conn: Connection, tenant: str, contract_id: int | None = None) -> lis
     return rows(conn, "parked_accounts", {"tenant": tenant, "contract_id": contract_id})
 
 
-def _lines(contract: Contract, statements: Sequence[Statement]) -> str:
-    most, bound = max(len(one.lines) for one in statements), contract.safety.lines_max
+def _lines(contract: Contract, most: int) -> str:
+    bound = contract.safety.lines_max
     return f"the statement has {most} lines, at most {bound} are expected" if most > bound else ""
 
 
-def _events_per_day(conn: Connection, contract: Contract, first: Statement, values: dict[str, object]) -> str:
+def _events_per_day(
+    conn: Connection, contract: Contract, event_count: int, values: Mapping[str, object]
+) -> str:
     bound = contract.safety.events_per_day_max
-    if first.charged_event_count <= bound:
+    if event_count <= bound:
         return ""
     busiest = first_row(conn, "busiest_day", {**values, "time_zone": contract.time_zone})
     if busiest is None or busiest["event_count"] <= bound:
@@ -92,19 +121,13 @@ def _events_per_day(conn: Connection, contract: Contract, first: Statement, valu
     return f"{busiest['day']} has {busiest['event_count']} billable events, at most {bound} are expected"
 
 
-def _variance(
-    conn: Connection, contract: Contract, statements: Sequence[Statement], values: dict[str, object]
-) -> str:
+def _variance(contract: Contract, now: int, before: Sequence[int]) -> str:
+    """now, before: minor units of the period and of those before it."""
     percent = contract.safety.variance_percent_max
-    if percent is None:
+    if percent is None or len(before) < TRAILING_PERIODS_MIN:
         return ""
-    found = rows(conn, "trailing_subtotals", {**values, "limit": TRAILING_PERIODS})
-    before = [row["subtotal_minor"] for row in found]
-    now = sum(one.subtotal.amount_minor for one in statements)
     # |now - mean| > percent % of the mean, in integers
-    if len(before) < TRAILING_PERIODS_MIN or abs(now * len(before) - sum(before)) * 100 <= percent * sum(
-        before
-    ):
+    if abs(now * len(before) - sum(before)) * 100 <= percent * sum(before):
         return ""
     return (
         f"the period comes to {now} minor units, the {len(before)} before it to {sum(before) // len(before)} "

@@ -139,3 +139,24 @@ SELECT format('statement %%s line %%s: deferred %%s, %%s became revenue and %%s 
     amount_minor, earned_minor, credited_minor) AS problem
 FROM billing.deferral_state WHERE tenant = %(tenant)s AND (left_minor < 0 OR credited_minor > amount_minor)
 ORDER BY statement_id, line_number
+
+-- name: check_identifiers
+-- Five numbers with dots between them and more are a UID by form: nothing that leaves the books may hold one.
+SELECT format('%%s %%s: %%s holds what is shaped like a UID', t.kind, t.name, t.field) AS problem FROM (
+    SELECT 'statement' AS kind, number AS name, 'its document' AS field, document AS text
+    FROM billing.statement WHERE tenant = %(tenant)s
+    UNION ALL
+    SELECT 'credit note', number, 'its document', document FROM billing.credit_note WHERE tenant = %(tenant)s
+    UNION ALL
+    SELECT 'payout statement', number, 'its document', document FROM billing.payout_statement
+    WHERE tenant = %(tenant)s
+    UNION ALL
+    SELECT 'journal entry', sequence::text, 'its reference', reference FROM billing.journal_entry
+    WHERE tenant = %(tenant)s
+    UNION ALL
+    SELECT 'posting of entry', entry_sequence::text, 'its account', account FROM billing.posting
+    WHERE tenant = %(tenant)s
+    UNION ALL
+    SELECT 'rail operation', operation_id::text, 'what the rail answered', detail FROM billing.rail_transition
+    WHERE tenant = %(tenant)s
+) t WHERE t.text ~ '(^|[^0-9.])[0-9]+([.][0-9]+){4,}($|[^0-9.])' ORDER BY t.kind, t.name

@@ -40,3 +40,21 @@ SELECT * FROM billing.current_usage
 WHERE tenant = %(tenant)s AND occurred_at >= %(start_at)s AND occurred_at < %(end_at)s
   AND kind <> 'void' AND reason_code <> 'voided'
 ORDER BY ingest_sequence LIMIT %(limit)s
+
+-- name: periods_to_rate_again
+-- Billed periods with the last cutoff that their corrections reached: of a statement of theirs or of a later period.
+SELECT p.contract_id, c.name, c.currency, c.time_zone, p.starts_on, p.ends_on, p.full_days, p.cutoff
+FROM (
+    SELECT *, max(cutoff_sequence) OVER (PARTITION BY contract_id ORDER BY starts_on DESC) AS cutoff
+    FROM billing.period WHERE tenant = %(tenant)s
+) p JOIN billing.contract c USING (tenant, contract_id)
+WHERE NOT EXISTS (
+    SELECT 1 FROM billing.event_decision d JOIN billing.usage_event e USING (tenant, ingest_sequence)
+    WHERE d.tenant = p.tenant AND d.contract_id = p.contract_id AND d.revision > 1
+      AND d.decision_sequence > p.cutoff AND e.occurred_at < p.ends_at
+) AND NOT EXISTS (
+    SELECT 1 FROM billing.statement s JOIN billing.statement_line l USING (tenant, statement_id)
+    WHERE s.tenant = p.tenant AND s.contract_id = p.contract_id AND l.service_start = p.starts_on
+      AND s.rating_version <> %(rating_version)s
+)
+ORDER BY p.contract_id, p.starts_on

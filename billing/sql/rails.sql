@@ -79,3 +79,6 @@ SELECT t.tenant FROM billing.every_tenant() AS t (tenant)
 
 -- name: party_name
 SELECT legal_name FROM billing.party WHERE tenant = %(tenant)s AND party_id = %(party_id)s
+
+-- name: requests_of_rails
+SELECT operation_id, request FROM billing.rail_operation WHERE tenant = %(tenant)s ORDER BY operation_id

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from billing import meter, store
+from billing import accounting, credit_notes, give_back, ledger, meter, payments, store
 from billing.usage import UsageEvent
 from tests.billing import payment_seeds
 from tests.billing.limits_builders import with_limits
+from tests.billing.payment_seeds import NOW, PAYER, add_address, allocate, receive
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TENANT = "hospital-a"
@@ -138,3 +140,47 @@ def deliver(transact, make_event):
                 meter.record(conn, event, received_at=at)
 
     return record
+
+
+@pytest.fixture
+def whole_books(transact, owing) -> list[int]:
+    """Two statements; a credit in thirds, payments, an allocation taken back, a refund, a write-off, a closed month."""
+    november, december = owing
+    with transact() as conn:
+        for _ in range(2):
+            credit_notes.issue(
+                conn, TENANT, november, [(1, Fraction(1, 3))], reason="late report", by="lin", now=NOW
+            )
+        first, second = receive(conn, TENANT, PAYER, 20000), receive(conn, TENANT, PAYER, 5000, "line-2")
+        kept = allocate(conn, first.payment_id, november, 7000)
+        allocate(conn, second.payment_id, december, 5000)
+        payments.unallocate(
+            conn, TENANT, kept.allocation_id, 500, reason="wrong statement", by="lin", now=NOW
+        )
+        give_back.write_off(
+            conn,
+            TENANT,
+            december,
+            600,
+            reason="bank charges",
+            requested_by="lin",
+            approved_by="wang",
+            now=NOW,
+        )
+        add_address(conn, TENANT, PAYER)
+        give_back.refund(
+            conn,
+            TENANT,
+            first.payment_id,
+            100,
+            reason="paid twice",
+            requested_by="lin",
+            approved_by="wang",
+            now=NOW,
+        )
+        month = accounting.month_named(conn, TENANT, "2026-11")
+        accounting.begin_closing(conn, TENANT, month, by="lin", now=NOW)
+        accounting.close(conn, TENANT, month, requested_by="lin", approved_by="wang", now=NOW)
+    with transact() as conn:
+        assert ledger.check(conn, TENANT) == []
+    return owing

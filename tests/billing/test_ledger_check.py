@@ -3,69 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from fractions import Fraction
 
 import psycopg
-import pytest
 from psycopg.rows import dict_row
 
 from billing import (
-    accounting,
     ageing,
     control_accounts,
-    credit_notes,
-    give_back,
     ledger,
     ledger_check,
-    payments,
 )
-from tests.billing.payment_seeds import NOW, PAYER, TENANT, add_address, allocate, cny, receive
+from tests.billing.payment_seeds import TENANT, cny
 
 JANUARY_31 = date(2027, 1, 31)
-
-
-@pytest.fixture
-def whole_books(transact, owing) -> list[int]:
-    """Two statements; a credit in thirds, payments, an allocation taken back, a refund, a write-off, a closed month."""
-    november, december = owing
-    with transact() as conn:
-        for _ in range(2):
-            credit_notes.issue(
-                conn, TENANT, november, [(1, Fraction(1, 3))], reason="late report", by="lin", now=NOW
-            )
-        first, second = receive(conn, TENANT, PAYER, 20000), receive(conn, TENANT, PAYER, 5000, "line-2")
-        kept = allocate(conn, first.payment_id, november, 7000)
-        allocate(conn, second.payment_id, december, 5000)
-        payments.unallocate(
-            conn, TENANT, kept.allocation_id, 500, reason="wrong statement", by="lin", now=NOW
-        )
-        give_back.write_off(
-            conn,
-            TENANT,
-            december,
-            600,
-            reason="bank charges",
-            requested_by="lin",
-            approved_by="wang",
-            now=NOW,
-        )
-        add_address(conn, TENANT, PAYER)
-        give_back.refund(
-            conn,
-            TENANT,
-            first.payment_id,
-            100,
-            reason="paid twice",
-            requested_by="lin",
-            approved_by="wang",
-            now=NOW,
-        )
-        month = accounting.month_named(conn, TENANT, "2026-11")
-        accounting.begin_closing(conn, TENANT, month, by="lin", now=NOW)
-        accounting.close(conn, TENANT, month, requested_by="lin", approved_by="wang", now=NOW)
-    with transact() as conn:
-        assert ledger.check(conn, TENANT) == []
-    return owing
 
 
 LATE_ENTRY = """
@@ -199,6 +149,10 @@ CORRUPTIONS = {
         "INSERT INTO billing.deferral_movement (tenant, statement_id, line_number, kind, amount_minor, revenue_minor,"
         " until, reference, moved_at) VALUES ('hospital-a', 1, 1, 'recognised', 11, 11, '2026-02-01', 'k', now())",
         "statement 1 line 1: deferred 10, 11 became revenue and 0 was credited",
+    ),
+    "identifier in the journal": (
+        "UPDATE billing.journal_entry SET reference = 'study 1.2.840.113619.2.55' WHERE sequence = 2",
+        "journal entry 2: its reference holds what is shaped like a UID",
     ),
 }  # fmt: skip
 
