@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pyotp
 import segno
@@ -21,7 +22,6 @@ from joserfc.jwk import OctKey
 from pipeline import audit
 from pipeline.audit import AuditEvent
 from pipeline.database import Connection
-from portal.context import PortalContext
 
 STEP_S = 30
 RECOVERY_CODES = 10
@@ -29,6 +29,13 @@ KEY_FILE = "second_factor.key"
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # without what is taken for one another
 _HEADER = {"alg": "dir", "enc": "A256GCM"}
 _CODE_LENGTH_MAX = 40
+
+
+class KeepsSecrets(Protocol):
+    """The portal, or a command."""
+
+    @property
+    def secrets_directory(self) -> Path: ...
 
 
 def new_secret() -> str:
@@ -58,7 +65,7 @@ def matching_step(secret: str, code: str, after_step: int, now: float) -> int | 
 
 
 def enrol(
-    conn: Connection, context: PortalContext, tenant: str, user_name: str, secret: str, step: int
+    conn: Connection, context: KeepsSecrets, tenant: str, user_name: str, secret: str, step: int
 ) -> list[str]:
     """Take `secret` as the person's second factor; recovery codes are returned this once. step: of the code shown."""
     conn.execute(
@@ -96,7 +103,7 @@ def remove(conn: Connection, tenant: str, user_name: str, *, by: str) -> bool:
 
 def use_code(
     conn: Connection,
-    context: PortalContext,
+    context: KeepsSecrets,
     tenant: str,
     user_name: str,
     code: str,
@@ -141,7 +148,7 @@ def _code_hash(code: str) -> bytes:
     return hashlib.sha256("".join(code.lower().split()).replace("-", "").encode()).digest()
 
 
-def _key(context: PortalContext) -> bytes:
+def _key(context: KeepsSecrets) -> bytes:
     """The key of this installation, made when it is first needed."""
     folder: Path = context.secrets_directory
     path = folder / KEY_FILE

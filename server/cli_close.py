@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from billing import accounting, month_end
+from billing.close_items import APPROVER
 from billing.month_end import Checklist
+from server import confirm
 from server.cli_admin import TenantOption, administration
 from server.cli_ledger import ByOption, MonthArgument
 from server.installation import FIRST_TENANT
@@ -51,6 +53,11 @@ def waive(
     """Accept an open item as it stands; when its evidence changes, it is open again."""
     with administration(tenant) as conn:
         period = accounting.month_named(conn, tenant, month)
+        found = {one.name: one for one in month_end.checklist(conn, tenant, period).items}.get(item)
+        if found and found.may_waive == APPROVER:
+            by = confirm.approver(conn, tenant, by).name
+        else:
+            by = confirm.preparer(conn, tenant, by)
         month_end.waive(conn, tenant, period, item, by=by, reason=reason, now=datetime.now(UTC))
         _print(month_end.checklist(conn, tenant, period))
 
@@ -60,7 +67,8 @@ def sign(month: MonthArgument, by: ByOption, tenant: TenantOption = FIRST_TENANT
     """Sign the checklist as it stands; two people sign."""
     with administration(tenant) as conn:
         period = accounting.month_named(conn, tenant, month)
-        _print(month_end.sign(conn, tenant, period, by=by, now=datetime.now(UTC)))
+        signed_by = confirm.signer(conn, tenant, by)
+        _print(month_end.sign(conn, tenant, period, by=signed_by, now=datetime.now(UTC)))
 
 
 def _print(current: Checklist) -> None:

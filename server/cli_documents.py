@@ -14,6 +14,7 @@ from billing.credit_note_paper import credit_note_paper
 from billing.credit_note_record import CreditNote
 from billing.credit_requests import CreditRequest
 from billing.statement_context import context_of
+from server import confirm
 from server.cli_admin import TenantOption, administration
 from server.cli_billing import LanguageOption, statement_commands
 from server.document_files import Format, FormatOption, OutOption, makers_of, write_files, zip_of_sites
@@ -49,8 +50,9 @@ def credit_statement(
     """Take back lines, an amount or all of a statement by a credit note."""
     if [bool(line), bool(amount), everything].count(True) != 1:
         raise typer.BadParameter("give --line, --amount or --all")
-    approver = approved_by or None
     with administration(tenant) as conn:
+        by = confirm.preparer(conn, tenant, by)
+        approver = confirm.approver(conn, tenant, approved_by).name if approved_by else None
         currency, now = store.get_statement(conn, tenant, statement_id).currency, datetime.now(UTC)
         lines = [parse_line(text, currency) for text in line] if line else None
         done: CreditNote | CreditRequest
@@ -138,7 +140,8 @@ def approve_credit(
 ) -> None:
     """Issue the credit note that somebody else asked for."""
     with administration(tenant) as conn:
-        note = credit_requests.approve(conn, tenant, request_id, by=by, now=datetime.now(UTC))
+        agreed = confirm.approver(conn, tenant, by)
+        note = credit_requests.approve(conn, tenant, request_id, by=agreed.name, now=datetime.now(UTC))
     typer.echo(f"credit note {note.credit_note_id}: {note.number}, {note.total} {note.currency}")
 
 
@@ -150,7 +153,8 @@ def refuse_credit(
 ) -> None:
     """Nothing is credited."""
     with administration(tenant) as conn:
-        credit_requests.refuse(conn, tenant, request_id, by=by, now=datetime.now(UTC))
+        agreed = confirm.approver(conn, tenant, by)
+        credit_requests.refuse(conn, tenant, request_id, by=agreed.name, now=datetime.now(UTC))
     typer.echo(f"request {request_id} is refused")
 
 
@@ -203,9 +207,11 @@ def accept_dispute(
     with administration(tenant) as conn:
         currency = disputes.get_dispute(conn, tenant, dispute_id).total.currency
         lines = [parse_line(text, currency) for text in line] if line else None
+        by = confirm.preparer(conn, tenant, by)
+        agreed = confirm.approver(conn, tenant, approved_by).name if approved_by else None
         decided = disputes.accept(
             conn, tenant, dispute_id, lines=lines, reason=reason, by=by, now=datetime.now(UTC),
-            approved_by=approved_by or None,
+            approved_by=agreed,
         )  # fmt: skip
     typer.echo(f"dispute {dispute_id} is {decided.state} by credit note {decided.credit_note_id}")
 

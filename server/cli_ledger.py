@@ -18,6 +18,7 @@ from billing import ageing as receivables
 from billing.period import local_midnight
 from pipeline import maintenance
 from pipeline.database import Connection
+from server import confirm
 from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
@@ -210,6 +211,7 @@ def reopen(
         if [bool(reason), approve, refuse].count(True) != 1:
             raise CommandFailed("say one of --reason, --approve and --refuse")
         period = accounting.month_named(conn, tenant, month)
+        by = confirm.preparer(conn, tenant, by) if reason else confirm.approver(conn, tenant, by).name
         if reason:
             accounting.request_reopening(conn, tenant, period, by=by, reason=reason, now=now)
         elif approve:

@@ -21,6 +21,7 @@ from billing.bank.read_mt940 import read_mt940
 from billing.bank.settle import Matched
 from billing.money import Money
 from billing.statement_text import safe_cell
+from server import confirm
 from server.cli_admin import TenantOption, administration
 from server.cli_ledger import ByOption, day_of
 from server.errors import CommandFailed
@@ -109,14 +110,15 @@ def refund(
     """Send money of a payment that pays nothing back, by the rail it came by."""
     with administration(tenant) as conn:
         minor = _minor(amount, payments.get_payment(conn, tenant, payment_id).amount)
+        asked_by, agreed = confirm.preparer(conn, tenant, by), confirm.approver(conn, tenant, approved_by)
         refund_id = give_back.refund(
             conn,
             tenant,
             payment_id,
             minor,
             reason=reason,
-            requested_by=by,
-            approved_by=approved_by,
+            requested_by=asked_by,
+            approved_by=agreed.name,
             now=datetime.now(UTC),
         )
     typer.echo(f"refund {refund_id} waits for its rail")
@@ -134,14 +136,15 @@ def write_off(
     """Give up what a statement still asks, or a part of it."""
     with administration(tenant) as conn:
         account = payments.statement_account(conn, tenant, statement_id)
+        asked_by, agreed = confirm.preparer(conn, tenant, by), confirm.approver(conn, tenant, approved_by)
         give_back.write_off(
             conn,
             tenant,
             statement_id,
             _minor(amount, account.total),
             reason=reason,
-            requested_by=by,
-            approved_by=approved_by,
+            requested_by=asked_by,
+            approved_by=agreed.name,
             now=datetime.now(UTC),
         )
         account = payments.statement_account(conn, tenant, statement_id)

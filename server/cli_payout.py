@@ -16,6 +16,7 @@ from billing.period import Period
 from billing.splits import contribution, payout, payout_paper, payout_statement
 from billing.splits.payout_statement import Account
 from pipeline.database import Connection
+from server import confirm
 from server.cli_admin import TenantOption, administration
 from server.document_files import Format, FormatOption, OutOption, write_files
 from server.errors import CommandFailed
@@ -57,6 +58,7 @@ def issue(
 ) -> None:
     """Issue the payout statements of a month and ask for their payouts; somebody else approves each."""
     with administration(tenant) as conn:
+        by = confirm.preparer(conn, tenant, by)
         period, now = _month(conn, tenant, month), datetime.now(UTC)
         for account in _accounts(conn, tenant, party):
             if party or payout_statement.has_something_to_state(conn, account, period):
@@ -83,14 +85,13 @@ def list_payouts(tenant: TenantOption = FIRST_TENANT) -> None:
 def approve(
     payout_id: int,
     by: ByOption,
-    of_party: Annotated[str, typer.Option(help="the party that who approves belongs to, if any")] = "",
     tenant: TenantOption = FIRST_TENANT,
 ) -> None:
     """Let a payout go: not on the word of who asked for it, nor of its payee."""
     with administration(tenant) as conn:
-        done = payout.approve(
-            conn, tenant, payout_id, by=by, of_party=of_party or None, now=datetime.now(UTC)
-        )
+        agreed = confirm.approver(conn, tenant, by)
+        now = datetime.now(UTC)
+        done = payout.approve(conn, tenant, payout_id, by=agreed.name, of_party=agreed.party_id, now=now)
     typer.echo(f"payout {payout_id} to {done.party_id}: {done.amount} {done.amount.currency} approved")
 
 
@@ -125,6 +126,7 @@ def advance(
 ) -> None:
     """Ask for the payout of an advance that a contract promises; somebody else approves it."""
     with administration(tenant) as conn:
+        by = confirm.preparer(conn, tenant, by)
         asked = payout.request_advance(conn, tenant, contract_id, split, party, by=by, now=datetime.now(UTC))
     typer.echo(f"payout {asked.payout_id}: {asked.amount} {asked.amount.currency} asked for")
 

@@ -15,6 +15,7 @@ from billing.rail_worker import begin_anew, take_to
 from billing.rails import inbox
 from billing.rails.run import run_rails
 from pipeline.database import Database
+from server import confirm
 from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.cli_ledger import ByOption
@@ -119,7 +120,8 @@ def address(
     """Say how a party pays, or where it is paid; the latest word holds, and none is lost."""
     with administration(tenant) as conn:
         kept = rail_address.RailAddress(party, direction, rail, account, bank_code, holder, email)
-        rail_address.keep(
-            conn, tenant, kept, requested_by=by, approved_by=approved_by or None, now=datetime.now(UTC)
-        )
+        agreed = None
+        if direction == rail_address.OUT:
+            by, agreed = confirm.preparer(conn, tenant, by), confirm.approver(conn, tenant, approved_by).name
+        rail_address.keep(conn, tenant, kept, requested_by=by, approved_by=agreed, now=datetime.now(UTC))
     typer.echo(f"{party} {'pays' if direction == 'in' else 'is paid'} by {rail}")

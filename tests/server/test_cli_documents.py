@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import os
@@ -21,7 +22,8 @@ from billing.sites import SiteLine, SiteStatement
 from billing.usage import UsageEvent
 from server.document_files import zip_of_sites
 from tests.billing.test_statement_document import issued, make_statement
-from tests.server.commands import done, failed
+from tests.server import commands
+from tests.server.commands import ENTERED, add_people
 
 CONTRACT = (Path(__file__).resolve().parents[2] / "examples/contract_per_case.yaml").read_text()
 TERMS = """
@@ -29,6 +31,8 @@ credits: {approval_above: 200}
 disputes: {window_days: 60}
 dunning: [{days_after_due: 1, text: {en: Please pay., zh: 请付款。}}]
 """
+done = functools.partial(commands.done, entered=ENTERED)
+failed = functools.partial(commands.failed, entered=ENTERED)
 NAME = "=cmd|'/c calc'!A1"
 
 
@@ -64,6 +68,7 @@ def statement_id(migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             )
             meter.record(conn, event, received_at=at)
         one = statement.issue(conn, "default", contract_id, at, now=now - timedelta(days=33))
+    add_people(migrated_url, finance="admin", head="approver")
     return str(one.statement_id)
 
 

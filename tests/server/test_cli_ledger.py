@@ -18,6 +18,7 @@ from server.installation import FIRST_TENANT, create_tenant, owner_connection
 from study.identifiers import AETitle
 from tests.billing.payment_seeds import add_contract
 from tests.billing.payment_seeds import receive as receive_payment
+from tests.server.commands import ENTERED, add_people
 
 Run = Callable[..., Result]
 MARCH = datetime(2026, 3, 10, 4, tzinfo=UTC)
@@ -41,8 +42,9 @@ def run(migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make
         conn.commit()
 
     def invoke(*arguments: str) -> Result:
-        return CliRunner().invoke(app, list(arguments))
+        return CliRunner().invoke(app, list(arguments), input=ENTERED)
 
+    add_people(migrated_url, ann="admin", bo="approver")
     assert invoke("ledger", "zone", "Asia/Shanghai").exit_code == 0
     return invoke
 

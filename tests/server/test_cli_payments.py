@@ -15,6 +15,7 @@ from billing.usage import UsageEvent
 from server.cli import app
 from tests.billing.bank.bank_files import Booking, camt
 from tests.conftest import ROOT
+from tests.server.commands import ENTERED, add_people
 
 MARCH = datetime(2026, 3, 10, tzinfo=UTC)
 PEOPLE = ("--by", "lin", "--approved-by", "wang")
@@ -30,6 +31,7 @@ def installed(tmp_path: Path, migrated_url: str, monkeypatch: pytest.MonkeyPatch
         conn.execute(
             "INSERT INTO tenant (tenant, name, called_ae_title) VALUES ('default', 'Default', 'RADMETER')"
         )
+    add_people(migrated_url, lin="admin", wang="approver")
     done("contract", "add", ROOT / "examples" / "contract_per_case.yaml")
     with psycopg.connect(migrated_url) as conn:
         for number in (1, 2):
@@ -44,7 +46,7 @@ def installed(tmp_path: Path, migrated_url: str, monkeypatch: pytest.MonkeyPatch
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=ENTERED)
 
 
 def done(*arguments: str | Path) -> str:

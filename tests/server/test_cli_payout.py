@@ -15,6 +15,7 @@ from billing.rail_address import RailAddress
 from billing.usage import UsageEvent
 from server.cli import app
 from tests.conftest import ROOT
+from tests.server.commands import ENTERED, add_people, said_by
 
 SCENARIO = ROOT / "tests/golden/scenarios/P05-data-contribution"
 JANUARY = datetime(2020, 1, 10, tzinfo=UTC)
@@ -33,6 +34,7 @@ def installed(tmp_path: Path, migrated_url: str, monkeypatch: pytest.MonkeyPatch
             "INSERT INTO tenant (tenant, name, called_ae_title) VALUES ('default', 'Default', 'RADMETER')"
         )
     done("contract", "add", tmp_path / "contract.yaml")
+    add_people(migrated_url, li="admin", chen="approver", wu="approver:east-hospital")
     with psycopg.connect(migrated_url) as conn:
         event = UsageEvent(
             tenant="default", source="test", event_id="e1", kind="result_delivered", product="lung_nodule_ct",
@@ -45,18 +47,18 @@ def installed(tmp_path: Path, migrated_url: str, monkeypatch: pytest.MonkeyPatch
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=ENTERED)
 
 
 def done(*arguments: str | Path) -> str:
     result = run(*arguments)
     assert result.exit_code == 0, result.output
-    return result.stdout
+    return said_by(result)
 
 
 def refused(*arguments: str | Path) -> str:
     result = run(*arguments)
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, said_by(result)) == (1, "")
     return result.stderr
 
 
@@ -82,9 +84,7 @@ def test_a_pool_is_weighed_shared_stated_approved_and_exported(installed: Path) 
     assert "结算单 RM-DEFAULT-PO-000001" in done("payout", "show", "1", "--language", "zh")
 
     assert "somebody else approves it" in refused("payout", "approve", "1", "--by", "li")
-    assert "is or belongs to the payee" in refused(
-        "payout", "approve", "1", "--by", "wu", "--of-party", "east-hospital"
-    )
+    assert "is or belongs to the payee" in refused("payout", "approve", "1", "--by", "wu")
     assert "payout 1 to east-hospital: 59.99 CNY approved" in done("payout", "approve", "1", "--by", "chen")
     done("payout", "cancel", "2", "--by", "chen", "--reason", "wrong month")
     assert "payout 1 is approved, not confirmed" in refused("payout", "take-back", "1")
