@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from billing import aggregate, store
+from billing import aggregate, shares, store
 from billing.aggregate import Billed
 from billing.errors import BillingError
 from billing.money import Money
@@ -44,12 +44,14 @@ def _period(conn: Connection, tenant: str, row: Row, period: Period, rater: Rate
     except BillingError as error:
         yield f"{name}: it cannot be rated again: {error}"
         return
-    again = {line.key: Billed(line.quantity, line.amount.amount_minor) for line in rating.lines}
-    stated = aggregate.billed_lines(conn, tenant, row["contract_id"], period)
-    for line_key in sorted(again.keys() | stated.keys()):
-        now, before = again.get(line_key, _NOTHING), stated.get(line_key, _NOTHING)
-        if now != before:
-            yield f"{name}, line {line_key}: {_say(before, row)} stated, rated again {_say(now, row)}"
+    for payer, lines in shares.share(rater.contract_of(period), rating).items():
+        again = {one.rated.key: Billed(one.rated.quantity, one.rated.amount.amount_minor) for one in lines}
+        stated = aggregate.billed_lines(conn, tenant, row["contract_id"], period, payer)
+        for line_key in sorted(again.keys() | stated.keys()):
+            now, before = again.get(line_key, _NOTHING), stated.get(line_key, _NOTHING)
+            if now != before:
+                line = f"line {line_key} of {payer}"
+                yield f"{name}, {line}: {_say(before, row)} stated, rated again {_say(now, row)}"
 
 
 def _say(one: Billed, row: Row) -> str:

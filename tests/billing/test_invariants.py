@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from billing import ledger
 from tests.billing.conftest import TENANT
 
-AGAIN = "contract per-case-2026, 2026-11-01 to 2026-12-01, line lung_nodule_ct/units"
+AGAIN = "contract per-case-2026, 2026-11-01 to 2026-12-01, line lung_nodule_ct/units of demo-hospital"
 SEALED = "document_sha256 = encode(sha256(convert_to({0}, 'UTF8')), 'hex'), document = {0}"
 WITH_UID = SEALED.format("replace(document, 'Demo Hospital', 'Scan 1.2.840.113619.2.55.3')")
 FAULTS = [
