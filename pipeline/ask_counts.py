@@ -58,7 +58,7 @@ def ask_counts(
     """The job: ask, store what came, ask again later where nothing did."""
     with database.transaction(tenant) as conn:
         study = store.get_study(conn, tenant, study_id)
-        archive = archive_of(conn, tenant, study.ae_title, database.masters)
+        archive = archive_of(conn, tenant, study.ae_title, database.masters, database.secrets)
     answer = (
         count_instances(archive, study.study_instance_uid)
         if archive is not None

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from pipeline import audit, peers
 from pipeline.database import Connection
 from pipeline.errors import DestinationInvalid
+from pipeline.secret_files import SECRET_NAME
 from study.errors import InvalidAETitle
 from study.identifiers import AETitle
 
@@ -39,7 +40,6 @@ _SHORT_TEXTS = {
     "receiving_application": 180,
     "receiving_facility": 180,
 }
-_SECRET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def problems_of(record: DestinationRecord) -> dict[str, str]:
         problems["back_off_max_s"] = "The longest pause is shorter than the first one."
     for name in ("authority_file", "certificate_file", "token_file"):
         value = getattr(record, name)
-        if value is not None and _SECRET.fullmatch(value) is None:
+        if value is not None and SECRET_NAME.fullmatch(value) is None:
             problems[name] = "Give the name of a file in the folder of secrets, without a path."
     if record.is_pacs and not (record.object_kinds and set(record.object_kinds) <= set(OBJECT_KINDS)):
         problems["object_kinds"] = "Choose at least one kind of object."

@@ -61,7 +61,7 @@ def fetch_prior(
     """The job: nothing to do when the study has come in the meantime, else fetch it and say what became of it."""
     with database.transaction(tenant) as conn:
         study = store.get_study(conn, tenant, study_id)
-        archive = archive_of(conn, tenant, study.ae_title, database.masters)
+        archive = archive_of(conn, tenant, study.ae_title, database.masters, database.secrets)
         here = prior_studies.find_by_uid(conn, tenant, prior_uid)
         # A part of it may have come with an earlier attempt; then it is still a prior and fetched again.
         is_done = here is not None and not (here["purpose"] == "prior" and attempt)
@@ -104,6 +104,8 @@ def retrieve(
     images_max: int,
 ) -> RetrieveOutcome:
     """By the way that the archive's peer is set to; never raises for what the archive does."""
+    if archive.problem is not None:
+        return RetrieveOutcome(0, 0, archive.problem)
     limits = RetrieveLimits(instances_max=images_max, time_s=_TIME_S)
     if archive.retrieve == "move" and not isinstance(archive.node, DicomWebServer):
         return retrieve_dimse.move(archive.node, study_instance_uid, limits)

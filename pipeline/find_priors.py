@@ -56,7 +56,7 @@ def find_priors(
     rule = PriorsRule.from_json(priors)
     with database.transaction(tenant) as conn:
         study = store.get_study(conn, tenant, study_id)
-        archive = archive_of(conn, tenant, study.ae_title, database.masters)
+        archive = archive_of(conn, tenant, study.ae_title, database.masters, database.secrets)
         series = store.study_instances_summary(conn, tenant, study.id)
     patient_id = study.header.get("patient_id", "")
     if archive is None or not patient_id or _WILDCARDS & set(patient_id):

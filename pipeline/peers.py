@@ -21,6 +21,7 @@ from pipeline.database import Connection
 from pipeline.errors import PeerInvalid, PeerUnknown
 from pipeline.protection.master_keys import MasterKeys
 from pipeline.protection.sealed_text import QUERY_SECRET, seal_text
+from pipeline.secret_files import SECRET_NAME
 from study.errors import InvalidAETitle, InvalidUID
 from study.identifiers import AETitle, validate_uid
 
@@ -49,6 +50,8 @@ class PeerEntry:
     modalities, sop_classes: what it may send; empty is all.
     query_kind: how its archive is asked for counts and earlier studies; `query_ae_title`, `query_host` and `query_port`
         are those of the archive where they are not the peer's own, `query_url` is that of a DICOMweb server.
+    query_tls: C-FIND and what follows it go over TLS. query_authority_file, query_certificate_file: whom we trust
+        there and what we show, files in the folder of secrets.
     site, department: where it stands, as the contracts name it; what it sends is billed and limited under them.
     """
 
@@ -72,6 +75,9 @@ class PeerEntry:
     query_url: str | None = None
     query_username: str | None = None
     query_retrieve: Literal["move", "get"] = "move"
+    query_tls: bool = False
+    query_authority_file: str | None = None
+    query_certificate_file: str | None = None
     quiet_time_max_s: float = 120.0
     force_after_s: float = 600.0
     force_policy: Literal["process", "discard", "ask"] = "process"
@@ -128,6 +134,9 @@ class PeerEntry:
             raise PeerInvalid("query_retrieve", "Studies are fetched by move or by get.")
         if self.query_url is not None and _WEB_ADDRESS.fullmatch(self.query_url) is None:
             raise PeerInvalid("query_url", "Give an address that begins with http:// or https://.")
+        for name in ("query_authority_file", "query_certificate_file"):
+            if getattr(self, name) is not None and SECRET_NAME.fullmatch(getattr(self, name)) is None:
+                raise PeerInvalid(name, "Give the name of a file in the folder of secrets, without a path.")
         if self.query_kind == "dicomweb" and self.query_url is None:
             raise PeerInvalid("query_url", "A DICOMweb archive needs its address.")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import procrastinate
@@ -26,7 +27,6 @@ from pipeline.database import Connection, Database, database_time
 from pipeline.errors import NothingWaits
 from pipeline.fetch_prior import retrieve
 from pipeline.order_study import order_study
-from pipeline.protection.master_keys import MasterKeys
 from pipeline.queue import ARCHIVE_QUEUE
 from pipeline.receive import DatabaseSink
 from pipeline.services import Folders
@@ -112,7 +112,7 @@ def _perform(
             return
         if _is_here(conn, row, wanted[0]):
             return
-        archive = _archive(conn, row, wanted[0], database.masters)
+        archive = _archive(conn, row, wanted[0], database)
     error = "nobody sent its images, and no archive is known for them"
     if archive is not None:
         sink = DatabaseSink(database, queue)
@@ -199,11 +199,12 @@ def _start(conn: Connection, queue: procrastinate.App, row: Row) -> None:
             )
 
 
-def _archive(conn: Connection, row: Row, wanted: Input, masters: MasterKeys | None) -> Archive | None:
+def _archive(conn: Connection, row: Row, wanted: Input, database: Database) -> Archive | None:
     """The archive that the workitem means, if it is one that a peer is set up with; else the requester's own."""
-    tenant, own = row["tenant"], archive_of(conn, row["tenant"], row["ae_title"], masters)
+    tenant, opened_by = row["tenant"], (database.masters, database.secrets)
+    own = archive_of(conn, tenant, row["ae_title"], *opened_by)
     for peer in peers.list_peers(conn, tenant):
-        archive = archive_of(conn, tenant, peer["ae_title"], masters) if peer["enabled"] else None
+        archive = archive_of(conn, tenant, peer["ae_title"], *opened_by) if peer["enabled"] else None
         if archive is None:
             continue
         if (
@@ -221,4 +222,4 @@ def _archive(conn: Connection, row: Row, wanted: Input, masters: MasterKeys | No
 
 def _as(row: Row, archive: Archive) -> Archive:
     """What is fetched counts as sent by who asked for the work."""
-    return Archive(row["ae_title"], archive.node, archive.retrieve)
+    return replace(archive, peer_ae_title=row["ae_title"])

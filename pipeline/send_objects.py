@@ -17,7 +17,8 @@ from dicom_gateway.file_meta import read_file_meta
 from dicom_gateway.scu_association import Destination
 from dicom_gateway.tls import client_context
 from pipeline.destinations import DestinationRecord
-from pipeline.errors import NotReached, PipelineError, SecretMissing
+from pipeline.errors import NotReached, PipelineError
+from pipeline.secret_files import secret_file
 from pipeline.ways_out.send_mail import MailServer
 from pipeline.ways_out.told import load_told
 from pipeline.ways_out.way import Way
@@ -120,21 +121,13 @@ class Sender:
         if not (target.use_tls or (target.url or "").startswith("https://")):
             return None
         return client_context(
-            authorities=self._secret(target.authority_file),
-            certificate=self._secret(target.certificate_file),
+            authorities=secret_file(self.secrets, target.authority_file),
+            certificate=secret_file(self.secrets, target.certificate_file),
         )
 
     def _token(self, target: DestinationRecord) -> str:
-        path = self._secret(target.token_file)
+        path = secret_file(self.secrets, target.token_file)
         return path.read_bytes()[:_TOKEN_BYTES_MAX].decode("ascii").strip() if path else ""
-
-    def _secret(self, name: str | None) -> Path | None:
-        if name is None:
-            return None
-        path = self.secrets / name if self.secrets is not None else None
-        if path is None or not path.is_file():
-            raise SecretMissing(name)
-        return path
 
 
 def _sink(path: Path) -> DeliveryOutcome:

@@ -60,6 +60,14 @@ def add_peer(
     fetch_by: Annotated[
         str | None, typer.Option(help="move or get: how studies come from a DIMSE archive")
     ] = None,
+    archive_tls: Annotated[bool | None, typer.Option(help="the DIMSE archive is asked over TLS")] = None,
+    archive_authority: Annotated[
+        str | None,
+        typer.Option(help="file in secrets with the authorities we trust there; empty: the machine's"),
+    ] = None,
+    archive_certificate: Annotated[
+        str | None, typer.Option(help="file in secrets with our certificate and its key for it; empty: none")
+    ] = None,
     quiet_time_max_s: Annotated[
         float | None, typer.Option(help="what is learned lengthens the quiet time to this; 120 unless set")
     ] = None,
@@ -97,6 +105,7 @@ def add_peer(
             "sop_classes": parts(sop_classes),
             "duplicate_policy": duplicates,
             "query_retrieve": fetch_by,
+            "query_tls": archive_tls,
             "quiet_time_max_s": quiet_time_max_s,
             "force_after_s": force_after_s,
             "force_policy": force_policy,
@@ -109,6 +118,11 @@ def add_peer(
         values = peers.values_of(known) if known else {}
         values |= {name: value for name, value in given.items() if value is not None}
         values |= _archive(archive) if archive is not None else {}
+        for name, file in (
+            ("query_authority_file", archive_authority),
+            ("query_certificate_file", archive_certificate),
+        ):
+            values |= {name: file or None} if file is not None else {}
         if results_to is not None:
             values["result_destination"] = results_to or None
         peers.save_peer(conn, tenant, changed_by=_who(), **values)

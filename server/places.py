@@ -38,4 +38,5 @@ def database(settings: Settings, *, pool_size_max: int, let_go_after_s: float = 
         pool_size_max=pool_size_max,
         let_go_after_s=let_go_after_s,
         masters=master_keys(settings),
+        secrets=settings.secrets_directory,
     )

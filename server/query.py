@@ -53,7 +53,7 @@ def archive_at_address(text: str, calling_ae_title: str) -> Archive:
 
 def archive_of_peer(database: Database, tenant: str, peer: str) -> Archive:
     with database.transaction(tenant) as conn:
-        archive = archive_of(conn, tenant, peer, database.masters)
+        archive = archive_of(conn, tenant, peer, database.masters, database.secrets)
     if archive is None:
         raise CommandFailed(f"no archive is set for a peer {peer}: see `radmeter peer add --help`")
     return archive

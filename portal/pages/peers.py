@@ -23,6 +23,10 @@ Editor = Annotated[Identity, Depends(signed_in(EDITS_PEERS))]
 
 Lines = Annotated[str, Form(max_length=20_000)]
 Short = Annotated[str, Form(max_length=100)]
+_OPTIONAL = (
+    "result_destination", "query_ae_title", "query_host", "query_url", "query_username", "query_authority_file",
+    "query_certificate_file",
+)  # fmt: skip
 _SECONDS = ("quiet_time_s", "quiet_time_max_s", "force_after_s")
 
 
@@ -54,6 +58,9 @@ class PeerForm:
     query_url: str = ""
     query_username: str = ""
     query_retrieve: str = "move"
+    query_tls: bool = False
+    query_authority_file: str = ""
+    query_certificate_file: str = ""
     quiet_time_max_s: str = "120"
     force_after_s: str = "600"
     force_policy: str = "process"
@@ -67,7 +74,7 @@ class PeerForm:
         del values["original"]
         for name in ("hosts", "certificates", "modalities", "sop_classes"):
             values[name] = tuple(line.strip() for line in values[name].splitlines() if line.strip())
-        for name in ("result_destination", "query_ae_title", "query_host", "query_url", "query_username"):
+        for name in _OPTIONAL:
             values[name] = values[name].strip() or None
         values["port"] = _port(self.port)
         values["query_port"] = _port(self.query_port) if self.query_port.strip() else None
@@ -147,6 +154,9 @@ def save(
     query_url: Annotated[str, Form(max_length=3000)] = "",
     query_username: Annotated[str, Form(max_length=300)] = "",
     query_retrieve: Short = "move",
+    query_tls: Annotated[bool, Form()] = False,
+    query_authority_file: Annotated[str, Form(max_length=300)] = "",
+    query_certificate_file: Annotated[str, Form(max_length=300)] = "",
     quiet_time_max_s: Short = "120",
     force_after_s: Short = "600",
     force_policy: Short = "process",
@@ -158,6 +168,7 @@ def save(
         original, ae_title.strip(), host.strip(), port.strip(), quiet_time_s.strip(), result_destination, hosts,
         certificates, modalities, sop_classes, duplicate_policy, check_host, is_test, enabled,
         query_kind, query_ae_title, query_host, query_port, query_url, query_username, query_retrieve,
+        query_tls, query_authority_file, query_certificate_file,
         quiet_time_max_s.strip(), force_after_s.strip(), force_policy, archive_habit,
         site.strip(), department.strip(),
     )  # fmt: skip
