@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,7 +10,7 @@ import psycopg
 
 from billing import explain, wallet
 from billing.decide import POLICY, Decision, Outcome, Reason
-from billing.queries import Row, execute, rows
+from billing.queries import execute, one_row, packed, rows, unpacked
 from billing.usage import UsageEvent
 from billing.wallet import Taken
 
@@ -28,8 +26,7 @@ class Version(NamedTuple):
     is_prepaid: bool
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(NamedTuple):
     """What is to be decided about an event. version: what prices it, if anything does."""
 
     event: UsageEvent
@@ -92,23 +89,18 @@ def _take(conn: Connection, draft: Draft, at: datetime) -> Decision | None:
 def _columns(
     tenant: str, drafts: Sequence[Draft], settled: Sequence[Decision], decided_by: str, decided_at: datetime
 ) -> dict[str, object]:
-    told = [
-        {
-            "ingest_sequence": draft.sequence,
-            "kind": draft.event.kind,
-            "revision": draft.revision,
-            "outcome": decision.outcome,
-            "reason_code": decision.reason_code,
-            "explanation": decision.explanation,
-            "contract_id": draft.version.contract_id if draft.version else None,
-            "contract_version": draft.version.number if draft.version else None,
-            "case_key": draft.event.case_key,
-        }
-        for draft, decision in zip(drafts, settled, strict=True)
-    ]
+    versions = [draft.version for draft in drafts]
     return {
         "tenant": tenant,
-        "decisions": json.dumps(told),
+        "ingest_sequence": packed([str(draft.sequence) for draft in drafts]),
+        "kind": packed([draft.event.kind for draft in drafts]),
+        "revision": packed([str(draft.revision) for draft in drafts]),
+        "outcome": packed([decision.outcome for decision in settled]),
+        "reason_code": packed([decision.reason_code for decision in settled]),
+        "explanation": packed([decision.explanation for decision in settled]),
+        "contract_id": packed([str(version.contract_id) if version else "" for version in versions]),
+        "contract_version": packed([str(version.number) if version else "" for version in versions]),
+        "case_key": packed([decision.case_key for decision in settled]),
         "policy": POLICY,
         "decided_by": decided_by,
         "decided_at": decided_at,
@@ -123,29 +115,32 @@ def _claim(conn: Connection, tenant: str, drafts: Sequence[Draft]) -> set[int]:
         wanted.setdefault((draft.version.contract_id, draft.event.case_key), draft.sequence)
     if not wanted:
         return set()
+    cases = sorted(wanted)
     values = {
         "tenant": tenant,
-        "contracts": [contract_id for contract_id, _ in wanted],
-        "cases": [case for _, case in wanted],
-        "sequences": list(wanted.values()),
+        "contract_id": packed([str(contract_id) for contract_id, _ in cases]),
+        "case_key": packed([case for _, case in cases]),
+        "ingest_sequence": packed([str(wanted[case]) for case in cases]),
     }
-    return {row["ingest_sequence"] for row in rows(conn, "claim_cases", values)}
+    return set(map(int, unpacked(one_row(conn, "claim_cases", values)["sequences"])))
 
 
-def find_versions(
-    conn: Connection, tenant: str, events: Sequence[UsageEvent]
-) -> Mapping[tuple[str, str], Version]:
-    """By source and id, the version in force when the event occurred that prices its product and meter."""
+def find_versions(conn: Connection, tenant: str, events: Sequence[UsageEvent]) -> list[Version | None]:
+    """Of each event the version in force when it occurred that prices its product and meter."""
     products = sorted({event.product for event in events})
     found = rows(conn, "versions_of_products", {"tenant": tenant, "products": products})
-    priced: dict[tuple[str, str], list[Row]] = {}
+    priced: dict[tuple[str, str], list[tuple[datetime, datetime, Version]]] = {}
     for row in found:
-        priced.setdefault((row["product"], row["meter"]), []).append(row)
-    versions = {}
+        version = Version(row["contract_id"], row["version"], row["is_prepaid"])
+        term = (row["effective_at"], row["ends_at"], version)
+        priced.setdefault((row["product"], row["meter"]), []).append(term)
+    versions: list[Version | None] = []
     for event in events:
-        for row in priced.get((event.product, event.priced_meter), ()):
-            if row["effective_at"] <= event.occurred_at and event.occurred_at < row["ends_at"]:
-                version = Version(row["contract_id"], row["version"], row["is_prepaid"])
-                versions[event.source, event.event_id] = version
+        at = event.occurred_at
+        for begins_at, ends_at, version in priced.get((event.product, event.priced_meter), ()):
+            if begins_at <= at < ends_at:
+                versions.append(version)
                 break
+        else:
+            versions.append(None)
     return versions

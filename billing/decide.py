@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from billing.usage import Kind, Purpose, UsageEvent
 
@@ -40,8 +41,7 @@ class Reason(StrEnum):
     IN_PLACE = "in_place"
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What was decided about one usage event.
 
     contract_id: the contract whose price or policy applied; None where no contract covers the product then.
@@ -58,14 +58,14 @@ class Decision:
         return self.outcome is Outcome.BILLABLE
 
 
-_BY_KIND = {
+_BY_KIND: Mapping[str, Reason] = {
     Kind.SEEN_AGAIN: Reason.SEEN_AGAIN,
     Kind.REFUSED: Reason.REFUSED,
     Kind.FAILED: Reason.FAILED,
     Kind.OUTCOME: Reason.OUTCOME,
     Kind.VOID: Reason.VOID,
 }
-_BY_PURPOSE = {Purpose.TEST_PEER: Reason.TEST_PEER, Purpose.SHADOW: Reason.SHADOW}
+_BY_PURPOSE: Mapping[str, Reason] = {Purpose.TEST_PEER: Reason.TEST_PEER, Purpose.SHADOW: Reason.SHADOW}
 
 
 def decide(
@@ -74,7 +74,7 @@ def decide(
     """The outcome before the case key is claimed: `billable` here means "if nobody was first"."""
     if is_clock_checked and event.occurred_at - received_at > CLOCK_AHEAD_MAX:
         return Outcome.QUARANTINED, Reason.CLOCK_AHEAD
-    reason = _BY_KIND.get(Kind(event.kind)) or _BY_PURPOSE.get(Purpose(event.purpose))
+    reason = _BY_KIND.get(event.kind) or _BY_PURPOSE.get(event.purpose)
     if reason is None and has_contract:
         return Outcome.BILLABLE, Reason.USED if event.kind == Kind.USAGE else Reason.FIRST_DELIVERY
     return Outcome.NOT_BILLABLE, reason or Reason.NO_CONTRACT

@@ -6,9 +6,8 @@ What is refused leaves nothing behind; the rest of the batch stands or falls tog
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -17,7 +16,7 @@ from billing.errors import BillingError, InvalidUsageEvent
 from billing.lock import lock_for_deciding_again, lock_for_recording
 from billing.queries import rows
 from billing.usage import RESULT_METER, Kind, UsageEvent
-from billing.usage_json import read_item
+from billing.usage_columns import read_batch
 from billing.voids import VoidRequest
 
 Connection = psycopg.Connection[Any]
@@ -25,8 +24,7 @@ BATCH_MAX = 1000
 _CONFLICT = "this id was recorded before with another payload; the first stays as it is"
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """status: `created`, `known`, `conflict` or `refused`. event_id: as it was sent; None where there was none.
 
     recorded: of what is stored under the id; None for what was refused. message: why it was refused, or in conflict.
@@ -42,7 +40,7 @@ def ingest(
     conn: Connection, tenant: str, source: str, items: Sequence[object], *, by: str, now: datetime
 ) -> list[Answer]:
     """Record a batch of JSON values; see `usage_json` for their form. A void names an event of the same source."""
-    read = [_read(item, tenant, source) for item in items]
+    read = read_batch(items, tenant, source)
     lock_for_recording(conn, tenant)
     if any(isinstance(one, VoidRequest) for one in read):
         lock_for_deciding_again(conn, tenant)
@@ -100,13 +98,6 @@ def _refuse_verdicts(conn: Connection, outcomes: Mapping[int, UsageEvent]) -> di
         except BillingError as problem:
             answers[index] = Answer(outcome.event_id, "refused", None, str(problem))
     return answers
-
-
-def _read(item: object, tenant: str, source: str) -> UsageEvent | VoidRequest | InvalidUsageEvent:
-    try:
-        return read_item(item, tenant, source)
-    except InvalidUsageEvent as problem:
-        return problem
 
 
 def _id_of(item: object) -> str | None:

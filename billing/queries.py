@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ Row = dict[str, Any]
 
 _FOLDER = Path(__file__).parent / "sql"
 _NAME = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
+
+_SEPARATOR = "\x1f"
 
 
 @cache
@@ -59,3 +61,16 @@ def execute_many(conn: Connection, name: str, values: Iterable[Mapping[str, obje
     """A query without rows, for each of `values`."""
     with conn.cursor() as cursor:
         cursor.executemany(load_queries()[name], values)
+
+
+def packed(values: Sequence[str]) -> str:
+    """Texts without control characters as one parameter, which `string_to_array` takes apart: in an array, each of
+    a thousand would be escaped by itself. An empty text is a null."""
+    text = _SEPARATOR.join(values)
+    assert text.count(_SEPARATOR) == max(len(values) - 1, 0), "no text holds a control character"
+    return text
+
+
+def unpacked(text: str | None) -> list[str]:
+    """The texts that `string_agg` put together; it makes a null of none."""
+    return text.split(_SEPARATOR) if text else []

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
+from json.encoder import encode_basestring_ascii as quoted
 
 from billing.errors import CurrencyUnknown, IdentifierInUsage, InvalidUsageEvent
 from billing.money import exponent
@@ -49,10 +51,10 @@ DIMENSIONS = frozenset(
 RESULT_METER = "result"
 SIGNED_METERS = frozenset({"revenue"})
 """Meters whose carried amount may be negative: income that a share is taken of, and its refunds."""
-_KEY = re.compile(r"[a-z][a-z0-9_]{0,40}")
+KEY = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+")
 # Five components and more are a UID by form (PS3.5 section 9.1); versions and decimals have fewer.
-_UID_DOTS_MIN = 4
+UID_DOTS_MIN = 4
 _UID_LIKE = re.compile(r"(?<![0-9.])[0-9]+(?:\.[0-9]+){4,}(?![0-9.])")
 
 
@@ -92,7 +94,7 @@ class Purpose(StrEnum):
     SHADOW = "shadow"
 
 
-_KINDS, _PURPOSES, _VERDICTS = frozenset(Kind), frozenset(Purpose), frozenset(Verdict)
+_KINDS, PURPOSES, _VERDICTS = frozenset(Kind), frozenset(Purpose), frozenset(Verdict)
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,10 @@ class UsageEvent:
         if self.kind not in _KINDS:
             raise InvalidUsageEvent("kind", f"{self.kind!r} is none of {', '.join(Kind)}")
         if not self.meter:
-            object.__setattr__(self, "meter", _METERS.get(self.kind, ""))
-        _require_meter(self.kind, self.meter)
+            object.__setattr__(self, "meter", METER_OF_KIND.get(self.kind, ""))
+        require_meter(self.kind, self.meter)
         _require_amount(self.amount_minor, self.amount_currency, self.meter)
-        _require_quantity(self.quantity)
+        require_quantity(self.quantity)
         if self.occurred_at.tzinfo is None:
             raise InvalidUsageEvent("occurred_at", "needs a time zone")
         # PostgreSQL keeps microseconds in UTC; the hash must not depend on how the instant was written.
@@ -145,11 +147,18 @@ class UsageEvent:
         for group in (self.dimensions, self.evidence):
             for key, value in group.items():
                 _require_entry(key, value)
-        if self.purpose not in _PURPOSES:
+        if self.purpose not in PURPOSES:
             raise InvalidUsageEvent("dimensions", f"purpose {self.purpose!r} is none of {', '.join(Purpose)}")
         verdict = self.dimensions.get("verdict")
         if (verdict not in _VERDICTS) if self.kind == Kind.OUTCOME else verdict is not None:
             raise InvalidUsageEvent("dimensions", f"an outcome alone has a verdict: {', '.join(Verdict)}")
+
+    @classmethod
+    def of_checked(cls, fields: Iterable[tuple[str, object]]) -> UsageEvent:
+        """One whose every field was checked, with the meter and the instant as they end up above, in UTC."""
+        event = object.__new__(cls)
+        event.__dict__.update(fields)
+        return event
 
     @property
     def priced_meter(self) -> str:
@@ -160,37 +169,45 @@ class UsageEvent:
     def purpose(self) -> str:
         return self.dimensions.get("purpose", Purpose.CLINICAL)
 
-    @property
+    @cached_property
+    def quantity_text(self) -> str:
+        return plain(self.quantity)
+
+    @cached_property
+    def occurred_text(self) -> str:
+        return self.occurred_at.isoformat()
+
+    @cached_property
+    def dimensions_json(self) -> str:
+        return json.dumps(dict(self.dimensions), sort_keys=True)
+
+    @cached_property
+    def evidence_json(self) -> str:
+        return json.dumps(dict(self.evidence), sort_keys=True)
+
+    @cached_property
     def payload_hash(self) -> bytes:
         """SHA-256 of everything the event says; the same fact gives the same hash however it is spelled."""
-        return hashlib.sha256(
-            json.dumps(self._payload(), sort_keys=True, ensure_ascii=True).encode()
-        ).digest()
+        return hashlib.sha256(self._payload().encode()).digest()
 
-    def _payload(self) -> dict[str, object]:
-        """Everything the event says. What came into being later is named only where it is said, so that the hash
-        of an event recorded before is what it was."""
-        said: dict[str, object] = {
-            "tenant": self.tenant,
-            "source": self.source,
-            "event_id": self.event_id,
-            "kind": str(self.kind),
-            "product": self.product,
-            "quantity": plain(self.quantity),
-            "occurred_at": self.occurred_at.isoformat(),
-            "study_ref": self.study_ref,
-            "case_key": self.case_key,
-            "dimensions": dict(self.dimensions),
-            "evidence": dict(self.evidence),
-        }
-        if self.kind == Kind.USAGE:
-            said["meter"] = self.meter
+    def _payload(self) -> str:
+        """Everything the event says, as JSON in ASCII with sorted keys. What came into being later is named only
+        where it is said, so that the hash of an event recorded before is what it was."""
+        amount = meter = ""
         if self.amount_minor is not None:
-            said |= {"amount_minor": self.amount_minor, "amount_currency": self.amount_currency}
-        return said
+            amount = f'"amount_currency": "{self.amount_currency}", "amount_minor": {self.amount_minor}, '
+        if self.kind == Kind.USAGE:
+            meter = f'"meter": "{self.meter}", '
+        return (
+            f'{{{amount}"case_key": {quoted(self.case_key)}, "dimensions": {self.dimensions_json}, '
+            f'"event_id": {quoted(self.event_id)}, "evidence": {self.evidence_json}, "kind": "{self.kind}", '
+            f'{meter}"occurred_at": "{self.occurred_text}", "product": {quoted(self.product)}, '
+            f'"quantity": "{self.quantity_text}", "source": {quoted(self.source)}, '
+            f'"study_ref": {quoted(self.study_ref)}, "tenant": {quoted(self.tenant)}}}'
+        )
 
 
-_METERS: Mapping[str, str] = {
+METER_OF_KIND: Mapping[str, str] = {
     **dict.fromkeys((Kind.RESULT_DELIVERED, Kind.SEEN_AGAIN, Kind.REFUSED, Kind.FAILED), RESULT_METER),
     Kind.OUTCOME: "outcome",
     Kind.VOID: "void",
@@ -199,7 +216,7 @@ _METERS: Mapping[str, str] = {
 
 def is_priced_meter(name: str) -> bool:
     """Whether a price can count it: delivered results, or what a use names; never a verdict or a void."""
-    return name == RESULT_METER or (bool(_KEY.fullmatch(name)) and name not in _METERS.values())
+    return name == RESULT_METER or (bool(KEY.fullmatch(name)) and name not in METER_OF_KIND.values())
 
 
 def plain(value: Decimal) -> str:
@@ -213,12 +230,12 @@ def require_text(name: str, value: str) -> None:
         raise InvalidUsageEvent(name, f"needs 1 to {TEXT_LENGTH_MAX} printable characters")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise InvalidUsageEvent(name, "holds half a character")
-    if value.count(".") >= _UID_DOTS_MIN and _UID_LIKE.search(value):
+    if value.count(".") >= UID_DOTS_MIN and _UID_LIKE.search(value):
         raise IdentifierInUsage(name)
 
 
 def _require_entry(key: str, value: str | int) -> None:
-    if not _KEY.fullmatch(key):
+    if not KEY.fullmatch(key):
         raise InvalidUsageEvent(key[:40], "is not a key of lower-case letters, digits and underscores")
     if isinstance(value, str):
         require_text(key, value)
@@ -226,7 +243,7 @@ def _require_entry(key: str, value: str | int) -> None:
         raise InvalidUsageEvent(key, "is neither text nor an integer")
 
 
-def _require_quantity(quantity: Decimal) -> None:
+def require_quantity(quantity: Decimal) -> None:
     if not isinstance(quantity, Decimal) or not quantity.is_finite() or not 0 < quantity <= QUANTITY_MAX:
         raise InvalidUsageEvent("quantity", f"needs a Decimal above 0 and at most {QUANTITY_MAX:f}")
     decimals = -int(quantity.normalize().as_tuple().exponent)
@@ -234,14 +251,14 @@ def _require_quantity(quantity: Decimal) -> None:
         raise InvalidUsageEvent("quantity", f"has more than {QUANTITY_DECIMALS_MAX} decimals")
 
 
-def _require_meter(kind: str, meter: str) -> None:
+def require_meter(kind: str, meter: str) -> None:
     """A use names a meter of its own, so that it can never pass for a delivered result."""
     if kind == Kind.USAGE and (not is_priced_meter(meter) or meter == RESULT_METER):
         raise InvalidUsageEvent(
             "meter", "a use names what was counted, in lower-case letters, digits and underscores"
         )
-    if kind != Kind.USAGE and meter != _METERS[kind]:
-        raise InvalidUsageEvent("meter", f"is {_METERS[kind]!r} for the kind {str(kind)!r}")
+    if kind != Kind.USAGE and meter != METER_OF_KIND[kind]:
+        raise InvalidUsageEvent("meter", f"is {METER_OF_KIND[kind]!r} for the kind {str(kind)!r}")
 
 
 def _require_amount(amount_minor: int | None, currency: str | None, meter: str) -> None:

@@ -13,8 +13,8 @@ from billing.usage import RESULT_METER, Kind, UsageEvent, require_text
 from billing.voids import VoidRequest
 
 ENTRIES_MAX = 40
-_INTEGER_MAX = 2**63 - 1
-_FIELDS = frozenset(
+INTEGER_MAX = 2**63 - 1
+FIELDS = frozenset(
     {"event_id", "kind", "product", "meter", "quantity", "occurred_at", "study_ref", "case_key"}
     | {"dimensions", "evidence", "amount_minor", "amount_currency"}
 )
@@ -32,7 +32,7 @@ def read_item(item: object, tenant: str, source: str) -> UsageEvent | VoidReques
     if not isinstance(item, Mapping):
         raise InvalidUsageEvent("event", "needs to be an object")
     is_void = item.get("kind") == Kind.VOID
-    if unknown := item.keys() - (_VOID_FIELDS if is_void else _FIELDS):
+    if unknown := item.keys() - (_VOID_FIELDS if is_void else FIELDS):
         names = sorted(str(name)[:40] for name in unknown)
         raise InvalidUsageEvent("fields", f"unknown: {', '.join(names[:ENTRIES_MAX])}")
     event_id, occurred_at = _text(item, "event_id"), _instant(item)
@@ -43,8 +43,7 @@ def read_item(item: object, tenant: str, source: str) -> UsageEvent | VoidReques
             require_text(name, text)
         return VoidRequest(source, event_id, (source, target), reason, occurred_at)
     meter = _text(item, "meter", "")
-    kind = _text(item, "kind", Kind.USAGE if meter not in ("", RESULT_METER) else Kind.RESULT_DELIVERED)
-    alone = hashlib.sha256(f"{source}:{event_id}".encode("utf-8", "replace")).hexdigest()
+    kind = _text(item, "kind", kind_of_meter(meter))
     if kind != Kind.USAGE and "case_key" not in item:
         raise InvalidUsageEvent("case_key", "is missing: the keyed token of the case, which is charged once")
     return UsageEvent(
@@ -53,16 +52,26 @@ def read_item(item: object, tenant: str, source: str) -> UsageEvent | VoidReques
         event_id=event_id,
         kind=kind,
         product=_text(item, "product"),
-        quantity=_quantity(item),
+        quantity=read_quantity(item.get("quantity", 1)),
         occurred_at=occurred_at,
         study_ref=_text(item, "study_ref", "none"),
-        case_key=_text(item, "case_key", alone),
+        case_key=_text(item, "case_key", own_case(source, event_id)),
         dimensions=_entries(item, "dimensions"),
         evidence=_entries(item, "evidence"),
         amount_minor=item.get("amount_minor"),
         amount_currency=item.get("amount_currency"),
         meter=meter,
     )
+
+
+def kind_of_meter(meter: str) -> Kind:
+    """What an event is that does not say: a use where it names a meter of its own."""
+    return Kind.USAGE if meter not in ("", RESULT_METER) else Kind.RESULT_DELIVERED
+
+
+def own_case(source: str, event_id: str) -> str:
+    """The case key of a use that counts by itself."""
+    return hashlib.sha256(f"{source}:{event_id}".encode("utf-8", "replace")).hexdigest()
 
 
 def _text(item: Mapping[str, object], name: str, default: str | None = None) -> str:
@@ -86,8 +95,8 @@ def _instant(item: Mapping[str, object]) -> datetime:
         raise InvalidUsageEvent("occurred_at", "is not an ISO 8601 time") from None
 
 
-def _quantity(item: Mapping[str, object]) -> Decimal:
-    value = item.get("quantity", 1)
+def read_quantity(value: object) -> Decimal:
+    """Exact, or `InvalidUsageEvent`; whether it may be counted the event itself knows."""
     if not isinstance(value, str | int) or isinstance(value, bool) or len(str(value)) > 30:
         raise InvalidUsageEvent("quantity", 'needs a whole number, or exact text like "2.5"')
     try:
@@ -100,7 +109,7 @@ def _entries(item: Mapping[str, object], name: str) -> Mapping[str, Any]:
     value = item.get(name, {})
     if not isinstance(value, Mapping) or len(value) > ENTRIES_MAX:
         raise InvalidUsageEvent(name, f"needs to be an object of at most {ENTRIES_MAX} entries")
-    if any(isinstance(one, int) and abs(one) > _INTEGER_MAX for one in value.values()):
+    if any(isinstance(one, int) and abs(one) > INTEGER_MAX for one in value.values()):
         raise InvalidUsageEvent(name, "has a number that is too large")
     if name == "dimensions" and not all(isinstance(one, str) for one in value.values()):
         raise InvalidUsageEvent(name, "needs texts")

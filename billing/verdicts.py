@@ -54,7 +54,7 @@ def _contract(conn: Connection, outcome: UsageEvent, case: Row | None) -> Contra
     if case is not None:
         version = case["contract_id"], case["contract_version"]
     else:
-        found = find_versions(conn, outcome.tenant, [outcome]).get((outcome.source, outcome.event_id))
+        [found] = find_versions(conn, outcome.tenant, [outcome])
         if found is None:
             return None
         version = found.contract_id, found.number

@@ -5,16 +5,28 @@ SELECT pg_advisory_xact_lock(hashtextextended('radmeter.billing.again:' || %(ten
 
 -- name: insert_events_new
 -- In the order of their ids, so that two batches with the same events cannot wait for each other.
-INSERT INTO billing.usage_event (tenant, source, event_id, kind, product, quantity, occurred_at, received_at,
-    study_ref, case_key, dimensions, evidence, payload_hash, amount_minor, amount_currency, meter)
-SELECT %(tenant)s, source, event_id, kind, product, quantity, occurred_at, %(received_at)s, study_ref, case_key,
-    dimensions, evidence, decode(hash, 'hex'), amount_minor, amount_currency, meter
-FROM json_to_recordset(%(events)s::json) AS sent (source text, event_id text, kind text, product text,
-    quantity numeric, occurred_at timestamptz, study_ref text, case_key text, hash text, amount_minor bigint,
-    amount_currency text, meter text, dimensions jsonb, evidence jsonb)
-ORDER BY source, event_id
-ON CONFLICT (tenant, source, event_id) DO NOTHING
-RETURNING source, event_id, ingest_sequence
+WITH made AS (
+    INSERT INTO billing.usage_event (tenant, source, event_id, kind, product, quantity, occurred_at, received_at,
+        study_ref, case_key, dimensions, evidence, payload_hash, amount_minor, amount_currency, meter)
+    SELECT %(tenant)s, source, event_id, kind, product, quantity::numeric, occurred_at::timestamptz, %(received_at)s,
+        study_ref, case_key, dimensions::jsonb, evidence::jsonb, decode(hash, 'hex'), amount_minor::bigint,
+        amount_currency, meter
+    FROM unnest(
+        string_to_array(%(source)s, E'\x1f'), string_to_array(%(event_id)s, E'\x1f'),
+        string_to_array(%(kind)s, E'\x1f'), string_to_array(%(product)s, E'\x1f'),
+        string_to_array(%(quantity)s, E'\x1f'), string_to_array(%(occurred_at)s, E'\x1f'),
+        string_to_array(%(study_ref)s, E'\x1f'), string_to_array(%(case_key)s, E'\x1f'),
+        string_to_array(%(dimensions)s, E'\x1f'), string_to_array(%(evidence)s, E'\x1f'),
+        string_to_array(%(hash)s, E'\x1f'), string_to_array(%(amount_minor)s, E'\x1f', ''),
+        string_to_array(%(amount_currency)s, E'\x1f', ''), string_to_array(%(meter)s, E'\x1f')
+    ) AS sent (source, event_id, kind, product, quantity, occurred_at, study_ref, case_key, dimensions, evidence,
+        hash, amount_minor, amount_currency, meter)
+    ON CONFLICT (tenant, source, event_id) DO NOTHING
+    RETURNING source, event_id, ingest_sequence
+)
+SELECT string_agg(source, E'\x1f') AS sources, string_agg(event_id, E'\x1f') AS event_ids,
+    string_agg(ingest_sequence::text, E'\x1f') AS sequences
+FROM made
 
 -- name: versions_of_products
 -- Every version that prices one of the products, with the instant at which the next version takes over.
@@ -38,24 +50,33 @@ WHERE tenant = %(tenant)s AND product = ANY (%(products)s)
 
 -- name: claim_cases
 -- A free case is taken, a held one only locked: who frees it waits, and then sees what was recorded meanwhile.
-INSERT INTO billing.case_claim AS held (tenant, contract_id, case_key, ingest_sequence)
-SELECT %(tenant)s, wanted.contract_id, wanted.case_key, wanted.ingest_sequence
-FROM ROWS FROM (
-    unnest(%(contracts)s::bigint[]), unnest(%(cases)s::text[]), unnest(%(sequences)s::bigint[])
-) AS wanted (contract_id, case_key, ingest_sequence)
-ORDER BY wanted.contract_id, wanted.case_key
-ON CONFLICT (tenant, contract_id, case_key) DO UPDATE SET ingest_sequence = excluded.ingest_sequence
-WHERE held.ingest_sequence IS NULL
-RETURNING ingest_sequence
+-- In the order of contracts and cases, in which they are sent.
+WITH taken AS (
+    INSERT INTO billing.case_claim AS held (tenant, contract_id, case_key, ingest_sequence)
+    SELECT %(tenant)s, contract_id::bigint, case_key, ingest_sequence::bigint
+    FROM unnest(
+        string_to_array(%(contract_id)s, E'\x1f'), string_to_array(%(case_key)s, E'\x1f'),
+        string_to_array(%(ingest_sequence)s, E'\x1f')
+    ) AS wanted (contract_id, case_key, ingest_sequence)
+    ON CONFLICT (tenant, contract_id, case_key) DO UPDATE SET ingest_sequence = excluded.ingest_sequence
+    WHERE held.ingest_sequence IS NULL
+    RETURNING ingest_sequence
+)
+SELECT string_agg(ingest_sequence::text, E'\x1f') AS sequences FROM taken
 
 -- name: insert_decisions
 INSERT INTO billing.event_decision (tenant, ingest_sequence, kind, revision, outcome, reason_code, explanation,
     policy, contract_id, contract_version, case_key, decided_by, decided_at)
-SELECT %(tenant)s, made.ingest_sequence, made.kind, made.revision, made.outcome, made.reason_code,
-    made.explanation, %(policy)s, made.contract_id, made.contract_version, made.case_key, %(decided_by)s,
-    %(decided_at)s
-FROM json_to_recordset(%(decisions)s::json) AS made (ingest_sequence bigint, kind text, revision integer,
-    outcome text, reason_code text, explanation text, contract_id bigint, contract_version integer, case_key text)
+SELECT %(tenant)s, ingest_sequence::bigint, kind, revision::integer, outcome, reason_code, explanation, %(policy)s,
+    contract_id::bigint, contract_version::integer, case_key, %(decided_by)s, %(decided_at)s
+FROM unnest(
+    string_to_array(%(ingest_sequence)s, E'\x1f'), string_to_array(%(kind)s, E'\x1f'),
+    string_to_array(%(revision)s, E'\x1f'), string_to_array(%(outcome)s, E'\x1f'),
+    string_to_array(%(reason_code)s, E'\x1f'), string_to_array(%(explanation)s, E'\x1f'),
+    string_to_array(%(contract_id)s, E'\x1f', ''), string_to_array(%(contract_version)s, E'\x1f', ''),
+    string_to_array(%(case_key)s, E'\x1f')
+) AS made (ingest_sequence, kind, revision, outcome, reason_code, explanation, contract_id, contract_version,
+    case_key)
 
 -- name: first_decisions
 SELECT e.source, e.event_id, e.ingest_sequence, e.payload_hash, d.outcome, d.reason_code, d.explanation,
