@@ -55,7 +55,7 @@ CHANGES = {
     "meter": ["result", "api_call", "outcome", "revenue", *TEXTS],
     "kind": ["result_delivered", "seen_again", "failed", "usage", "outcome", "void", *TEXTS],
     "amount_minor": [5, -5, 10**15, 10**15 + 1, "5", True, None],
-    "amount_currency": ["CNY", "cny", "XXX", 5, None],
+    "amount_currency": ["CNY", "cny", "ZZZ", 5, None],
     "voids": ["e1", "e2"],
     "reason": ["twice"],
     "price": [1],
