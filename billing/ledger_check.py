@@ -27,6 +27,7 @@ CHECKS = (
     "check_two_people",
     "check_events_decided",
     "check_events_decided_once",
+    "check_decisions_refer",
     "check_charged_events_were_billable",
     "check_credits_within_lines",
     "check_credit_note_sums",

@@ -18,7 +18,9 @@ WHERE u.tenant = %(tenant)s AND u.contract_id = %(contract_id)s AND u.decision_s
 -- Billed periods that hold a case whose verdict came, or was withdrawn, after the contract's last statement.
 SELECT DISTINCT p.starts_on, p.ends_on, p.full_days FROM billing.event_decision d
 JOIN billing.usage_event o ON o.tenant = d.tenant AND o.ingest_sequence = d.ingest_sequence AND o.kind = d.kind
-JOIN billing.billable_usage u ON u.tenant = o.tenant AND u.case_key = o.case_key AND u.product = o.product
+JOIN billing.case_claim c ON c.tenant = o.tenant AND c.contract_id = %(contract_id)s AND c.case_key = o.case_key
+JOIN billing.billable_usage u ON u.tenant = c.tenant AND u.ingest_sequence = c.ingest_sequence
+    AND u.contract_id = c.contract_id AND u.product = o.product
 JOIN billing.period p ON p.tenant = u.tenant AND p.contract_id = u.contract_id
     AND u.occurred_at >= p.starts_at AND u.occurred_at < p.ends_at
 WHERE d.tenant = %(tenant)s AND d.kind = 'outcome' AND d.decision_sequence <= %(cutoff)s
@@ -26,12 +28,16 @@ WHERE d.tenant = %(tenant)s AND d.kind = 'outcome' AND d.decision_sequence <= %(
     SELECT coalesce(max(q.cutoff_sequence), 0) FROM billing.period q
     WHERE q.tenant = %(tenant)s AND q.contract_id = %(contract_id)s
   )
-  AND u.contract_id = %(contract_id)s AND p.starts_on < %(starts_on)s
+  AND p.starts_on < %(starts_on)s
 ORDER BY p.starts_on
 
 -- name: case_of_outcome
-SELECT u.contract_id, u.contract_version, u.occurred_at FROM billing.billable_usage u
-WHERE u.tenant = %(tenant)s AND u.case_key = %(case_key)s AND u.product = %(product)s
+-- Who holds a case is charged for it; its claim has an index, by contract.
+SELECT u.contract_id, u.contract_version, u.occurred_at FROM billing.contract k
+JOIN billing.case_claim c ON c.tenant = k.tenant AND c.contract_id = k.contract_id AND c.case_key = %(case_key)s
+JOIN billing.billable_usage u ON u.tenant = c.tenant AND u.ingest_sequence = c.ingest_sequence
+    AND u.contract_id = c.contract_id
+WHERE k.tenant = %(tenant)s AND u.product = %(product)s
 ORDER BY u.ingest_sequence LIMIT 1
 
 -- name: versions_of_contracts

@@ -58,6 +58,16 @@ SELECT format('usage event %%s: %%s decisions without an order', ingest_sequence
 FROM billing.event_decision WHERE tenant = %(tenant)s
 GROUP BY ingest_sequence HAVING max(revision) <> count(*) OR min(revision) <> 1 ORDER BY ingest_sequence
 
+-- name: check_decisions_refer
+SELECT format('decision %%s: there is no such event, or no such version of a contract', d.decision_sequence) AS problem
+FROM billing.event_decision d
+LEFT JOIN billing.usage_event e ON e.tenant = d.tenant AND e.ingest_sequence = d.ingest_sequence AND e.kind = d.kind
+LEFT JOIN billing.contract_version v ON v.tenant = d.tenant AND v.contract_id = d.contract_id
+    AND v.version = d.contract_version
+WHERE d.tenant = %(tenant)s AND (
+    e.tenant IS NULL OR (v.tenant IS NULL AND d.contract_id IS NOT NULL AND d.contract_version IS NOT NULL)
+) ORDER BY d.decision_sequence
+
 -- name: check_charged_events_were_billable
 SELECT format('usage event %%s: on a statement and never decided billable', s.ingest_sequence) AS problem
 FROM billing.statement_event s WHERE s.tenant = %(tenant)s AND NOT EXISTS (

@@ -48,8 +48,31 @@ def contract_id(transact, per_case: str) -> int:
                 contract_version, 'another', 'x', now() FROM billing.event_decision""",
             psycopg.errors.RestrictViolation,
         ),
+        *(
+            (
+                f"""INSERT INTO billing.event_decision (tenant, ingest_sequence, kind, revision, outcome, reason_code,
+                    explanation, policy, contract_id, contract_version, case_key, decided_by, decided_at)
+                SELECT tenant, {sequence}, {kind}, {revision}, 'not_billable', 'voided', 'x', 'x', contract_id,
+                    {version}, case_key, 'x', now() FROM billing.event_decision""",
+                psycopg.errors.ForeignKeyViolation,
+            )
+            for sequence, kind, revision, version in (
+                ("ingest_sequence + 1", "kind", 1, "contract_version"),
+                ("ingest_sequence", "'failed'", 2, "contract_version"),
+                ("ingest_sequence", "kind", 2, "contract_version + 1"),
+            )
+        ),
     ],
-    ids=["freed", "given away", "deleted", "decided again", "voided elsewhere"],
+    ids=[
+        "freed",
+        "given away",
+        "deleted",
+        "decided again",
+        "voided elsewhere",
+        "no event",
+        "another kind",
+        "no version",
+    ],
 )
 def test_even_the_tables_owner_cannot_take_a_case_away(
     transact, contract_id: int, make_event: MakeEvent, owner, statement_text: str, error

@@ -79,6 +79,14 @@ CORRUPTIONS = {
         "UPDATE billing.event_decision SET revision = 3 WHERE ingest_sequence = 1",
         "usage event 1: 1 decisions without an order",
     ),
+    "decision of another kind": (
+        "UPDATE billing.event_decision SET kind = 'usage' WHERE ingest_sequence = 1",
+        "decision 1: there is no such event",
+    ),
+    "decision by no version": (
+        "UPDATE billing.event_decision SET contract_version = 9 WHERE ingest_sequence = 1",
+        "decision 1: there is no such event, or no such version of a contract",
+    ),
     "charged and not billable": (
         "UPDATE billing.event_decision SET outcome = 'not_billable' WHERE ingest_sequence = 1",
         "usage event 1: on a statement and never decided billable",
