@@ -135,7 +135,7 @@ def test_a_batch_in_columns_reads_as_one_by_one(items: list[object]) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(batches=st.lists(BATCHES, min_size=1, max_size=3))
-def test_answers_and_rows_are_the_same_either_way(conn, batches: list[list[object]]) -> None:
+def test_answers_and_rows_are_the_same_either_way(conn: Any, batches: list[list[object]]) -> None:
     recorded = []
     for read in (read_batch, one_by_one):
         with conn.transaction(force_rollback=True), pytest.MonkeyPatch.context() as patch:
