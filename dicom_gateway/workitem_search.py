@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-
 from dicom_gateway.dicom_json import DataSet, items, values
 from dicom_gateway.workitem_errors import WorkitemInvalid
 
@@ -73,6 +71,8 @@ def read_search(parameters: Sequence[tuple[str, str]]) -> Search:
 
 
 def _path(name: str) -> tuple[str, ...]:
+    from pydicom.datadict import tag_for_keyword  # a start without searches does without pydicom
+
     tags = []
     for part in name.split(".")[:4]:
         tag = tag_for_keyword(part) if not re.fullmatch(r"[0-9A-Fa-f]{8}", part, re.ASCII) else int(part, 16)
@@ -95,6 +95,8 @@ def _texts(found: Iterable[Any]) -> Iterable[str]:
 
 def _value_matches(tag: str, value: str, wanted: str) -> bool:
     """Range, list of UIDs, wildcard or single value (PS3.4 section C.2.2.2)."""
+    from pydicom.datadict import dictionary_VR
+
     try:
         vr = dictionary_VR(int(tag, 16))
     except KeyError:

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.chest_radiograph.model import ChestRadiograph
 from models.errors import InvalidManifest, ModelNotFound, ModelVersionNotFound
-from models.lung_ct_segmentation.model import LungCTSegmentation
-from models.lung_nodule_ct.model import LungNoduleCT
 from models.manifest import Manifest, load_manifest
 from models.model import Model
-from models.monai_classification.model import MonaiClassification
-from models.monai_retinanet.model import MonaiRetinaNet
-from models.monai_segmentation.model import MonaiSegmentation
+
+Family = Callable[[Manifest], Model]
+
+
+def _family(folder: str, name: str) -> Family:
+    """A class of models, imported when the first is made: who only reads manifests does without scipy."""
+
+    def make(manifest: Manifest) -> Model:
+        family: Family = getattr(importlib.import_module(f"models.{folder}.model"), name)
+        return family(manifest)
+
+    return make
+
 
 # The code behind each family. An installed model brings weights and settings, never code.
-FAMILIES: dict[str, Callable[[Manifest], Model]] = {
-    "lung_ct_segmentation": LungCTSegmentation,
-    "chest_radiograph": ChestRadiograph,
-    "lung_nodule_ct": LungNoduleCT,
-    "monai_classification": MonaiClassification,
-    "monai_retinanet": MonaiRetinaNet,
-    "monai_segmentation": MonaiSegmentation,
+FAMILIES = {
+    "lung_ct_segmentation": _family("lung_ct_segmentation", "LungCTSegmentation"),
+    "chest_radiograph": _family("chest_radiograph", "ChestRadiograph"),
+    "lung_nodule_ct": _family("lung_nodule_ct", "LungNoduleCT"),
+    "monai_classification": _family("monai_classification", "MonaiClassification"),
+    "monai_retinanet": _family("monai_retinanet", "MonaiRetinaNet"),
+    "monai_segmentation": _family("monai_segmentation", "MonaiSegmentation"),
 }
 INSTALLATION_FILE = "installed.json"
 _BUILT_IN = Path(__file__).parent

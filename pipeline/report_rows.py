@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from models.manifest import Manifest
 from pipeline.operating_point import OperatingPoint, operating_point
@@ -67,6 +66,8 @@ def noise_hu(volume: Volume) -> float | None:
     first = max(0, middle - _NOISE_SLICES // 2)
     for pixels in volume.voxels[first : first + _NOISE_SLICES]:
         values = pixels.astype(np.float64)
+        from scipy import ndimage  # the portal, which only reads, does without
+
         mean = ndimage.uniform_filter(values, _NOISE_WINDOW)
         scatter = np.sqrt(np.maximum(ndimage.uniform_filter(values**2, _NOISE_WINDOW) - mean**2, 0.0))
         even = (mean > _SOFT_TISSUE_HU[0]) & (mean < _SOFT_TISSUE_HU[1]) & (scatter < _EVEN_HU)

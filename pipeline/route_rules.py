@@ -10,9 +10,8 @@ from typing import Any
 from models.manifest import Manifest
 from pipeline.route import Route, choose
 from pipeline.rule_errors import EvaluationTooLong
-from pipeline.rule_expression import evaluate, first_not_true, names_in
+from pipeline.rule_expression import Expression, evaluate, first_not_true, names_in
 from pipeline.rule_keywords import Arrival, Facts, Value, series_facts, study_facts
-from pipeline.rule_language import Expression
 from pipeline.rules import Rule, RuleSet, Start
 from pipeline.unfit import Unfit
 from pipeline.urgency import MOST_URGENT_FIRST, Priority

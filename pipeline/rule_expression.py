@@ -114,6 +114,14 @@ class Member:
 Node = Constant | Not | Logic | Compare | Match | Member
 
 
+@dataclass(frozen=True)
+class Expression:
+    """A checked expression. text: as it was written."""
+
+    text: str
+    node: Node
+
+
 def operand_text(operand: Operand) -> str:
     if isinstance(operand, Name):
         return operand.keyword

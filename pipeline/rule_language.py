@@ -21,6 +21,7 @@ from pipeline.rule_errors import ExpressionRefused
 from pipeline.rule_expression import (
     Compare,
     Constant,
+    Expression,
     Logic,
     Match,
     Member,
@@ -47,14 +48,6 @@ _ADMITTED = frozenset(
 _MATCHING = frozenset({"EQ_FZM", "EQ_FZS", "NE_FZM", "NE_FZS"})
 _COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _MATCHES = {"eq_fzm": "=~", "eq_fzs": "=~~", "ne_fzm": "!~", "ne_fzs": "!~~"}
-
-
-@dataclass(frozen=True)
-class Expression:
-    """A checked expression. text: as it was written."""
-
-    text: str
-    node: Node
 
 
 @lru_cache(maxsize=2000)

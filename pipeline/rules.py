@@ -13,7 +13,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from pipeline.prior_rule import PriorsRule
-from pipeline.rule_language import Expression
+from pipeline.rule_expression import Expression
 from pipeline.urgency import Priority, TimeWindow
 
 OFF_PEAK = TimeWindow(time(20), time(6))

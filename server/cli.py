@@ -10,11 +10,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from server.command_groups import Program
 from server.errors import ServerError
 from server.settings import load_settings
 
 app = typer.Typer(
     name="radmeter",
+    cls=Program,
     help="Imaging-AI inference server with a meter.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -172,88 +174,8 @@ def migrate(
                 typer.echo("the heartbeat is installed")
 
 
-def _add_groups() -> None:
-    from server import (
-        cli_admin,
-        cli_audit,
-        cli_backup,
-        cli_billing,
-        cli_cases,
-        cli_close,
-        cli_delivery,
-        cli_documents,
-        cli_erase,
-        cli_export,
-        cli_fiscal,
-        cli_health,
-        cli_heartbeat,
-        cli_keys,
-        cli_ledger,
-        cli_limits,
-        cli_model_versions,
-        cli_objects,
-        cli_openid,
-        cli_payments,
-        cli_payout,
-        cli_peers,
-        cli_query,
-        cli_rails,
-        cli_reconcile,
-        cli_retention,
-        cli_route_try,
-        cli_study,
-        cli_triton,
-        cli_usage,
-        cli_users,
-        cli_verdicts,
-        cli_viewer,
-        cli_watch,
-        cli_work,
-    )
+# Last: these modules need what stands above.
+from server import cli_backup, cli_query, cli_watch  # noqa: E402
 
-    groups = (
-        cli_admin,
-        cli_audit,
-        cli_backup,
-        cli_billing,
-        cli_cases,
-        cli_close,
-        cli_delivery,
-        cli_documents,
-        cli_erase,
-        cli_export,
-        cli_fiscal,
-        cli_health,
-        cli_heartbeat,
-        cli_keys,
-        cli_ledger,
-        cli_limits,
-        cli_model_versions,
-        cli_objects,
-        cli_openid,
-        cli_payments,
-        cli_payout,
-        cli_peers,
-        cli_rails,
-        cli_reconcile,
-        cli_retention,
-        cli_route_try,
-        cli_study,
-        cli_triton,
-        cli_usage,
-        cli_users,
-        cli_verdicts,
-        cli_viewer,
-        cli_work,
-    )
-    for group in groups:
-        for name, commands in group.GROUPS.items():
-            app.add_typer(commands, name=name)
-    app.command("restore")(cli_backup.restore)
-    app.command("status")(cli_watch.status)
-    app.command("doctor")(cli_watch.doctor)
-    app.command("query")(cli_query.query)
-    app.command("fetch")(cli_query.fetch)
-
-
-_add_groups()
+for command in (cli_backup.restore, cli_watch.status, cli_watch.doctor, cli_query.query, cli_query.fetch):
+    app.command()(command)

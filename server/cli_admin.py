@@ -12,7 +12,6 @@ import typer
 from pipeline.database import Connection
 from pipeline.peers import get_peer
 from pipeline.store import get_tenant
-from portal import auth
 from server.cli import explained_errors
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT, create_tenant, owner_connection
@@ -20,8 +19,8 @@ from server.serve import with_database
 from server.settings import load_settings
 from study.identifiers import AETitle
 
-tenant_commands = typer.Typer(help="Tenants: hospitals that see only their own.", no_args_is_help=True)
-key_commands = typer.Typer(help="API keys.", no_args_is_help=True)
+tenant_commands = typer.Typer(no_args_is_help=True)
+key_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"tenant": tenant_commands, "key": key_commands}
 
 LatePolicy = Literal["run", "ask", "ignore"]
@@ -122,6 +121,8 @@ def add_key(
 
     With --peer it stores as that peer, and reads nothing; with --usage-source it records usage, and reads nothing else.
     """
+    from portal import auth
+
     if peer is not None and usage_source is not None:
         raise CommandFailed("a key has one purpose: --peer or --usage-source")
     with administration(tenant) as conn:
@@ -143,6 +144,8 @@ def add_key(
 @key_commands.command("revoke")
 def revoke_key(prefix: str, tenant: TenantOption = FIRST_TENANT) -> None:
     """End an API key at once."""
+    from portal import auth
+
     with administration(tenant) as conn:
         if not auth.revoke_api_key(conn, tenant, prefix):
             raise CommandFailed(f"no key {prefix}")

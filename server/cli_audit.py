@@ -16,7 +16,7 @@ from pipeline.database import Connection
 from server.cli_admin import administration
 from server.installation import FIRST_TENANT
 
-audit_commands = typer.Typer(help="The audit trail, over all tenants.", no_args_is_help=True)
+audit_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"audit": audit_commands}
 
 Form = Literal["json", "dicom-xml"]

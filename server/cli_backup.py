@@ -21,7 +21,7 @@ from server.installation import owner_connection
 from server.serve import with_database
 from server.settings import load_settings
 
-backup_commands = typer.Typer(help="Backups: take, list, verify, prune.", invoke_without_command=True)
+backup_commands = typer.Typer(invoke_without_command=True)
 GROUPS = {"backup": backup_commands}
 
 ToOption = Annotated[Path | None, typer.Option(help="the folder of backups; RADMETER_BACKUP without it")]

@@ -21,10 +21,8 @@ from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
-contract_commands = typer.Typer(help="Contracts: check, simulate, add, list.", no_args_is_help=True)
-statement_commands = typer.Typer(
-    help="Statements: draft, issue, show, export, credit, dispute.", no_args_is_help=True
-)
+contract_commands = typer.Typer(no_args_is_help=True)
+statement_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {
     "contract": contract_commands,
     "statement": statement_commands,

@@ -22,10 +22,8 @@ from server.cli_admin import TenantOption, administration
 from server.cli_billing import LanguageOption
 from server.installation import FIRST_TENANT
 
-site_commands = typer.Typer(
-    help="Each site's part of a payer's statement: list, export.", no_args_is_help=True
-)
-outcome_commands = typer.Typer(help="Verdicts on results: record, settle.", no_args_is_help=True)
+site_commands = typer.Typer(no_args_is_help=True)
+outcome_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"site": site_commands, "outcome": outcome_commands}
 
 

@@ -17,9 +17,7 @@ from server.cli_admin import TenantOption, administration
 from server.cli_ledger import ByOption, MonthArgument
 from server.installation import FIRST_TENANT
 
-close_commands = typer.Typer(
-    help="Month end: checklist, waivers, sign-offs; `ledger close` closes.", no_args_is_help=True
-)
+close_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"close": close_commands}
 
 

@@ -32,8 +32,8 @@ from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 from server.settings import load_settings
 
-destination_commands = typer.Typer(help="Destinations: where results go, and how.", no_args_is_help=True)
-delivery_commands = typer.Typer(help="Deliveries that were given up.", no_args_is_help=True)
+destination_commands = typer.Typer(no_args_is_help=True)
+delivery_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"destination": destination_commands, "delivery": delivery_commands}
 
 _DEFAULT = DestinationRecord("", "")

@@ -21,8 +21,8 @@ from server.document_files import Format, FormatOption, OutOption, makers_of, wr
 from server.document_options import parse_line, parse_money
 from server.installation import FIRST_TENANT
 
-credit_note_commands = typer.Typer(help="Credit notes.", no_args_is_help=True)
-dispute_commands = typer.Typer(help="Disputed lines of statements.", no_args_is_help=True)
+credit_note_commands = typer.Typer(no_args_is_help=True)
+dispute_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"credit-note": credit_note_commands, "dispute": dispute_commands}
 
 ReasonOption = Annotated[str, typer.Option(help="why; it is printed")]

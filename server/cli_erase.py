@@ -23,7 +23,7 @@ from server.object_store import durable_store
 from server.serve import with_database
 from server.settings import Settings, load_settings
 
-erase_commands = typer.Typer(help="Erase a study or a tenant for good, in two steps.", no_args_is_help=True)
+erase_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"erase": erase_commands}
 
 Confirm = Annotated[str, typer.Option(help="the code that the first step has shown")]

@@ -23,7 +23,7 @@ from server.object_store import tenant_store
 from server.serve import with_database
 from server.settings import load_settings
 
-export_commands = typer.Typer(help="Everything of a tenant, to take away.", no_args_is_help=True)
+export_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"export": export_commands}
 
 

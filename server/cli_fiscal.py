@@ -17,8 +17,8 @@ from server.document_files import FormatOption, OutOption, makers_of, write_file
 from server.document_options import parse_day, parse_money
 from server.installation import FIRST_TENANT
 
-fiscal_commands = typer.Typer(help="Tax documents (fapiao) and their numbers.", no_args_is_help=True)
-dunning_commands = typer.Typer(help="Reminders of overdue statements.", no_args_is_help=True)
+fiscal_commands = typer.Typer(no_args_is_help=True)
+dunning_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"fiscal": fiscal_commands, "dunning": dunning_commands}
 
 

@@ -23,7 +23,6 @@ from server.installation import FIRST_TENANT
 from server.serve import with_database
 from server.settings import load_settings
 
-GROUPS: dict[str, typer.Typer] = {}
 NameArgument = Annotated[str, typer.Argument(help="product code of the model")]
 SiteOption = Annotated[str, typer.Option(help="site of the peers that send; empty = all of them")]
 

@@ -16,9 +16,7 @@ from server.installation import owner_connection
 from server.serve import with_database
 from server.settings import load_settings
 
-heartbeat_commands = typer.Typer(
-    help="A made-up study with a known answer through the whole path, never billed.", no_args_is_help=True
-)
+heartbeat_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"heartbeat": heartbeat_commands}
 
 

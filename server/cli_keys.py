@@ -24,7 +24,7 @@ from server.protection import seal_anew
 from server.serve import with_database
 from server.settings import Settings, load_settings
 
-key_commands = typer.Typer(help="Keys that seal what is stored.", no_args_is_help=True)
+key_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"keys": key_commands}
 
 TenantChoice = Annotated[str | None, typer.Option("--tenant", help="one tenant alone; else every one")]

@@ -24,7 +24,7 @@ from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
-ledger_commands = typer.Typer(help="The books: reports, months, check, export.", no_args_is_help=True)
+ledger_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"ledger": ledger_commands}
 
 AtOption = Annotated[

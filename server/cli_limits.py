@@ -20,12 +20,8 @@ from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
-wallet_commands = typer.Typer(
-    help="Prepaid packages: sell, balances, expiry, roll-forward.", no_args_is_help=True
-)
-budget_commands = typer.Typer(
-    help="Budgets and quotas: state, alerts, forecast, change.", no_args_is_help=True
-)
+wallet_commands = typer.Typer(no_args_is_help=True)
+budget_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"wallet": wallet_commands, "budget": budget_commands}
 
 

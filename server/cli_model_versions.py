@@ -23,7 +23,6 @@ from server.settings import load_settings
 
 Name = Annotated[str, typer.Argument(help="a model")]
 Version = Annotated[str, typer.Argument(help="one of its versions")]
-GROUPS = {"models": commands}
 NO_VERSION = "default"
 _STOP = typer.Option("--stop", help="end it")
 

@@ -17,7 +17,8 @@ from server.settings import load_settings
 if TYPE_CHECKING:
     from models.manifest import Manifest
 
-commands = typer.Typer(help="Models: list, show, add, train, evaluate, export.", no_args_is_help=True)
+commands = typer.Typer(no_args_is_help=True)
+GROUPS = {"models": commands}
 
 
 @commands.command("list")

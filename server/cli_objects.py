@@ -17,7 +17,7 @@ from server.settings import load_settings
 from storage.copy_objects import copy_objects
 from storage.errors import ObjectStoreError
 
-objects_commands = typer.Typer(help="Where instances and results lie.", no_args_is_help=True)
+objects_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"objects": objects_commands}
 
 

@@ -15,7 +15,7 @@ from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 from server.settings import load_settings
 
-openid_commands = typer.Typer(help="Sign-in by OpenID Connect.", no_args_is_help=True)
+openid_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"openid": openid_commands}
 
 

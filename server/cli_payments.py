@@ -27,10 +27,8 @@ from server.cli_ledger import ByOption, day_of
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
-payment_commands = typer.Typer(help="Payments: receive, allocate, refund, list.", no_args_is_help=True)
-bank_commands = typer.Typer(
-    help="Our bank's statements: import, match; orders to it: order.", no_args_is_help=True
-)
+payment_commands = typer.Typer(no_args_is_help=True)
+bank_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"payment": payment_commands, "bank": bank_commands}
 
 AmountOption = Annotated[str, typer.Option(help="major units, 212.00 say; as much as possible without it")]

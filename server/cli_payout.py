@@ -22,10 +22,8 @@ from server.document_files import Format, FormatOption, OutOption, write_files
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
-payout_commands = typer.Typer(
-    help="Payout statements and payouts: draft, issue, approve, show, export.", no_args_is_help=True
-)
-contribution_commands = typer.Typer(help="Weights of pools: set, show.", no_args_is_help=True)
+payout_commands = typer.Typer(no_args_is_help=True)
+contribution_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"payout": payout_commands, "contribution": contribution_commands}
 
 PartyArgument = Annotated[str, typer.Argument(help="a payee's party id; all payees without it")]

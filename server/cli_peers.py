@@ -18,7 +18,7 @@ from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 from server.settings import load_settings
 
-peer_commands = typer.Typer(help="DICOM peers: who may send, where results go.", no_args_is_help=True)
+peer_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"peer": peer_commands}
 
 Title = Annotated[str, typer.Argument(help="AE title of the peer")]

@@ -24,7 +24,7 @@ from server.installation import FIRST_TENANT
 from server.serve import with_database
 from server.settings import load_settings
 
-rails_commands = typer.Typer(help="Rails: run, status, retry, collect, address.", no_args_is_help=True)
+rails_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"rails": rails_commands}
 
 

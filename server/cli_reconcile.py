@@ -16,7 +16,7 @@ from server.cli_ledger import ByOption, day_of
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
-reconcile_commands = typer.Typer(help="Compare a hospital's own count with the bill.", no_args_is_help=True)
+reconcile_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"reconcile": reconcile_commands}
 
 FileArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="the hospital's list")]

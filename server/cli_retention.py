@@ -17,7 +17,7 @@ from server.installation import FIRST_TENANT
 from server.serve import with_database
 from server.settings import load_settings
 
-retention_commands = typer.Typer(help="How long images and results stay; legal holds.", no_args_is_help=True)
+retention_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"retention": retention_commands}
 
 DaysOption = Annotated[str, typer.Option(help="days after delivery; ever = for ever")]

@@ -20,9 +20,8 @@ from server.cli_admin import TenantOption, administration
 from server.installation import FIRST_TENANT
 from server.settings import load_settings
 
-route_commands = typer.Typer(
-    help="Routing rules: which models read which studies, and where results go.", no_args_is_help=True
-)
+route_commands = typer.Typer(no_args_is_help=True)
+GROUPS = {"route": route_commands}
 
 RulesFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="YAML document of rules")]
 

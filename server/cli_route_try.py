@@ -32,7 +32,6 @@ from server.installation import FIRST_TENANT
 from server.settings import load_settings
 from study.study import Study
 
-GROUPS = {"route": route_commands}
 _FILES_MAX = 20_000
 
 

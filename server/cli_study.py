@@ -16,7 +16,7 @@ from server.installation import FIRST_TENANT, owner_connection
 from server.serve import with_database
 from server.settings import load_settings
 
-study_commands = typer.Typer(help="Studies that wait for more images.", no_args_is_help=True)
+study_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"study": study_commands}
 
 StudyId = Annotated[str, typer.Argument(help="our study id, as the work list shows it")]

@@ -10,7 +10,7 @@ import typer
 from server.cli import explained_errors
 from server.settings import load_settings
 
-commands = typer.Typer(help="A Triton server that runs the models.", no_args_is_help=True)
+commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"triton": commands}
 
 

@@ -17,7 +17,7 @@ from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
-usage_commands = typer.Typer(help="Usage events: import, export, void, quarantine.", no_args_is_help=True)
+usage_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"usage": usage_commands}
 
 _FILE_BYTES_MAX = 64 * 1024 * 1024

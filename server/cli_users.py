@@ -13,7 +13,7 @@ from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
-user_commands = typer.Typer(help="People who sign in to the portal.", no_args_is_help=True)
+user_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"user": user_commands}
 
 

@@ -17,7 +17,7 @@ from pipeline.export_verdicts import export_verdicts
 from server.cli_admin import TenantOption, administration
 from server.installation import FIRST_TENANT
 
-verdict_commands = typer.Typer(help="What readers said of results: export.", no_args_is_help=True)
+verdict_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"verdicts": verdict_commands}
 
 

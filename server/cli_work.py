@@ -15,7 +15,7 @@ from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
-work_commands = typer.Typer(help="Worklists of other systems that we take work from.", no_args_is_help=True)
+work_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"work": work_commands}
 
 

@@ -6,11 +6,9 @@ import psycopg
 from psycopg.rows import dict_row
 
 from pipeline.database import Connection
-from pipeline.heartbeat import install as install_heartbeat
-from pipeline.migrations import migrate
-from portal.auth import create_first_admin
 from server.settings import Settings
 
+# What makes an installation is imported where it is made: most commands only ask for a connection.
 FIRST_TENANT = "default"
 
 
@@ -24,6 +22,9 @@ def owner_connection(database_url: str, tenant: str = FIRST_TENANT) -> Connectio
 
 def prepare(settings: Settings) -> str | None:
     """Bring the database up to date and make the first tenant; returns the first admin's password if new."""
+    from pipeline.migrations import migrate
+    from portal.auth import create_first_admin
+
     migrate(settings.database_url)
     install_wanted_heartbeat(settings)
     with owner_connection(settings.database_url) as conn:
@@ -37,6 +38,8 @@ def install_wanted_heartbeat(settings: Settings) -> bool:
     """Make what the heartbeat needs where the settings want one; whether it was not there yet."""
     if not settings.heartbeat_minutes:
         return False
+    from pipeline.heartbeat import install as install_heartbeat
+
     with owner_connection(settings.database_url) as conn:
         return install_heartbeat(conn, port=settings.dicom_port)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 from pipeline.heartbeat import STAGES
 from server.cli import app
+from server.command_groups import whole_program
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def arguments(line: str) -> list[str]:
 @functools.cache
 def program() -> Any:
     """`radmeter` with all its commands."""
-    return typer.main.get_command(app)
+    return whole_program(app)
 
 
 def parse(line: str) -> tuple[Any, dict[str, Any], list[str]]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import TYPE_CHECKING
 
 from hl7.mllp import InvalidBlockError, open_hl7_connection
 
 from pipeline.destinations import CHARACTER_SETS, DestinationRecord
 from pipeline.errors import NotReached
-from pipeline.ways_out.oru_message import OruMessage
 from pipeline.ways_out.plain import plain
+
+if TYPE_CHECKING:
+    from pipeline.ways_out.oru_message import OruMessage
 
 _ANSWER_BYTES_MAX = 64 * 1024
 _CONNECT_S_MAX = 10.0

@@ -10,10 +10,10 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-import typer.main
 from typer.exceptions import TyperException
 
 from server.cli import app
+from server.command_groups import whole_program
 from server.settings import Settings, load_settings
 from tests.helm_chart import CHART, VARIANTS, containers, leaves_of_schema, of_kind, pods, rendered
 
@@ -91,7 +91,7 @@ def shlex_of(arguments: list[str]) -> list[str]:
 
 @functools.cache
 def command_line() -> Any:
-    return typer.main.get_command(app)
+    return whole_program(app)
 
 
 def parse(arguments: list[str], where: str) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 from typer.testing import CliRunner, Result
 
 from server.cli import app
+from server.command_groups import whole_program
 from tests.conftest import ROOT
 from tests.server_process import radmeter
 
@@ -26,7 +28,7 @@ def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, .
         yield from _commands(sub, (*path, name))
 
 
-COMMANDS = list(_commands(typer.main.get_command(app)))
+COMMANDS = list(_commands(whole_program(app)))
 # These hand --help on to the model's own command, which knows its options.
 FORWARDED = {("models", name) for name in ("train", "export")}
 # Architecture page, “Interfaces that stay stable”.
@@ -46,6 +48,17 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("RADMETER_DATA", str(tmp_path / "data"))
     return tmp_path / "data"
+
+
+@pytest.mark.parametrize("group", ["server.cli", "server.cli_admin", "server.cli_peers", "server.cli_ledger"])
+def test_a_command_starts_without_what_it_does_not_need(group: str) -> None:
+    """Each of these takes a tenth of a second and more to import, and a schedule calls commands by the minute."""
+    slow = ("scipy", "pydicom", "rule_engine", "jinja2", "fastapi", "models.registry", "portal.auth")
+    said = subprocess.run(
+        [sys.executable, "-c", f"import sys, server.cli, {group}; print([m for m in {slow} if m in sys.modules])"],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    assert said.stdout == "[]\n"
 
 
 def run(*arguments: str | Path) -> Result:
