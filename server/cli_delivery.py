@@ -180,7 +180,7 @@ def ask(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
         calling = store.get_tenant(conn, tenant)["called_ae_title"]
         if record is None:
             raise CommandFailed(f"no destination or peer {name}")
-        from server.wiring import mail_server
+        from server.common_wiring import mail_server
 
         settings = load_settings()
         problem = Sender(calling, settings.secrets_directory, mail_server(settings)).test(record)

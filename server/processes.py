@@ -72,7 +72,8 @@ def run_portal(settings: Settings) -> None:
     from portal.app import create_app
     from portal.context import PortalContext
     from portal.http_protocol import LargeBodyProtocol
-    from server import places, wiring
+    from server import places
+    from server.common_wiring import mail_server
     from server.erased_copies import watch_copies
     from server.gateway import tls_files
     from server.metrics import Metrics, collected_metrics
@@ -102,7 +103,7 @@ def run_portal(settings: Settings) -> None:
         notices=notices(settings, registry),
         objects=kept,
         readiness_checks=object_store_checks(kept),
-        mail=wiring.mail_server(settings),
+        mail=mail_server(settings),
     )
     app = create_app(context)
     gc.freeze()  # what is loaded stays: the collector need not walk through it again and again
@@ -127,9 +128,10 @@ def run_backup(settings: Settings) -> None:
 
 def notices(settings: Settings, registry: CollectorRegistry) -> dict[str, Callable[[], str | None]]:
     """What `/readyz` shows beside its own checks."""
-    from server import triton, wiring
+    from server import triton
+    from server.common_wiring import inference_problem
 
-    asked = {"inference": lambda: wiring.inference_problem(settings, registry)}
+    asked = {"inference": lambda: inference_problem(settings, registry)}
     if settings.uses_triton:
         asked["triton"] = lambda: triton.last_problem(settings)
     return asked

@@ -43,12 +43,10 @@ def serve(settings: Settings, role: str) -> None:
     """Run until SIGTERM or Ctrl-C."""
     configure_logging(settings.log_level)
     require_cjk_font()  # a report that cannot be printed is found at the start, not after the inference
-    if role in ("all", "gateway"):
+    if role in ("all", "gateway") and settings.dicom_tls_certificate:
         from server import gateway
 
-        gateway.listeners(
-            settings
-        )  # unusable certificates are found here, not by a gateway that starts again
+        gateway.listeners(settings)  # unusable ones are found here, not by a gateway that starts again
     if role == "all":
         with _sole_server(settings):
             _serve_all(settings)

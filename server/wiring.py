@@ -9,33 +9,21 @@ from collections.abc import Callable
 import procrastinate
 from prometheus_client import CollectorRegistry
 
-from inference.choose import engine_problem, make_endpoint
+from inference.choose import make_endpoint
 from pipeline import readiness
 from pipeline.ask_counts import defer_count
 from pipeline.confirm_delivery import PAUSES_S
-from pipeline.errors import MailServerInvalid
 from pipeline.find_priors import defer_priors
 from pipeline.jobs import DELIVERIES_AT_ONCE
 from pipeline.queue import defer_confirmation, defer_delivery, defer_step
 from pipeline.services import Services
 from pipeline.tracing import NO_TRACING, Tracing
-from pipeline.ways_out.send_mail import MailServer
-from server.errors import SettingInvalid
-from server.metrics import Metrics, open_circuits
+from server.common_wiring import inference_problem, mail_server
+from server.metrics import Metrics
 from server.object_store import object_store_checks, objects
 from server.places import database, folders
 from server.settings import Settings
 from server.step_metrics import StepMetrics
-
-
-def mail_server(settings: Settings) -> MailServer | None:
-    """Who takes our mails, None where nobody does. Raises `SettingInvalid`."""
-    if not settings.smtp_url:
-        return None
-    try:
-        return MailServer(settings.smtp_url, settings.smtp_from, settings.smtp_password)
-    except MailServerInvalid as error:
-        raise SettingInvalid("smtp_url", settings.smtp_url, str(error)) from None
 
 
 def services(
@@ -91,14 +79,3 @@ def worker_readiness(
         "inference": lambda: inference_problem(settings, registry),
         **object_store_checks(objects(settings)),
     }
-
-
-def inference_problem(settings: Settings, registry: CollectorRegistry) -> str | None:
-    """Why models do not run now, as far as it is known without running one; None when nothing is known against it."""
-    problem = engine_problem(settings.engine_choice)
-    failing = open_circuits(registry)
-    if problem is None and failing:
-        return (
-            f"{' and '.join(failing)} failed several times: the log lines “inference_circuit_opened” say how"
-        )
-    return problem

@@ -130,7 +130,7 @@ def _counted(query: LiteralString, what: str, means: str, do: str) -> Check:
 
 def destinations_answer(ground: Ground) -> Finding | None:
     # Not at the top: it brings everything that a worker needs.
-    from server.wiring import mail_server
+    from server.common_wiring import mail_server
 
     silent = []
     for tenant in ground.tenants():
