@@ -64,11 +64,14 @@ def _post(address: str, body: bytes) -> dict[str, object]:
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("pushes", [dcmsend_pushes, orthanc_pushes])
 @pytest.mark.parametrize(
-    ("gap_s", "quiet_time_s"),
-    [(4.0, 20.0), pytest.param(40.0, 60.0, marks=pytest.mark.soak)],
-    ids=["4 s gap", "40 s gap"],
+    ("pushes", "gap_s", "quiet_time_s"),
+    [
+        pytest.param(dcmsend_pushes, 4.0, 20.0, id="4 s gap-dcmsend_pushes"),
+        pytest.param(orthanc_pushes, 4.0, 20.0, id="4 s gap-orthanc_pushes", marks=pytest.mark.soak),
+        pytest.param(dcmsend_pushes, 40.0, 60.0, id="40 s gap-dcmsend_pushes", marks=pytest.mark.soak),
+        pytest.param(orthanc_pushes, 40.0, 60.0, id="40 s gap-orthanc_pushes", marks=pytest.mark.soak),
+    ],
 )
 def test_275_jpeg_ls_slices_over_three_associations_with_a_pause_are_processed_once(
     start_server: Callable[..., RunningServer], shared_data: Path, tmp_path: Path,
@@ -78,18 +81,36 @@ def test_275_jpeg_ls_slices_over_three_associations_with_a_pause_are_processed_o
     assert len(files) == 275
     server = start_server()
     with pushes(server, tmp_path, quiet_time_s) as push:
-        for start in (0, 90, 180):
-            push(files[start : start + 90] if start < 180 else files[start:])
-            time.sleep(gap_s if start < 180 else 0)
-        uid = str(pydicom.dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
-        row = server.wait_for_end(uid, timeout_s=400)
+        require_once(server, files, push, gap_s)
+
+
+@pytest.mark.peer
+def test_what_an_archive_pushes_over_three_associations_with_a_pause_is_processed_once(
+    start_server: Callable[..., RunningServer], make_study: MakeStudy, tmp_path: Path
+) -> None:
+    study = make_study("archive")
+    server = start_server()
+    with orthanc_pushes(server, tmp_path, 15.0) as push:
+        require_once(server, list(study.files), push, 4.0)
+
+
+def require_once(server: RunningServer, files: list[Path], push: Push, gap_s: float) -> None:
+    """Push the study in thirds with pauses between them: one arrival, one revision, delivered."""
+    third = len(files) // 3
+    for part in (files[:third], files[third : 2 * third]):
+        push(part)
+        time.sleep(gap_s)
+    push(files[2 * third :])
+    uid = str(pydicom.dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
+    row = server.wait_for_end(uid, timeout_s=400)
     assert (row["status"], row["revision"], row["reason_code"]) == ("delivered", 1, None)
-    assert server.rows("SELECT count(*) AS n FROM instance") == [{"n": 275}]
+    count = len(files)
+    assert server.rows("SELECT count(*) AS n FROM instance") == [{"n": count}]
     assert server.rows("SELECT outcome, new_count FROM arrival") == [
-        {"outcome": "assembled", "new_count": 275}
+        {"outcome": "assembled", "new_count": count}
     ]
     assert server.rows("SELECT count(*) AS n FROM association WHERE how = 'released'")[0]["n"] >= 3
-    assert "275 images, then quiet for" in row["completion"]
+    assert f"{count} images, then quiet for" in row["completion"]
 
 
 def test_late_slices_supersede_the_report_and_a_second_pacs_changes_nothing_and_one_case_is_charged(

@@ -12,10 +12,11 @@ from tests.portal.browser_checks import (
     check_page,
     keyboard_only,
     printed,
+    same_person_without_javascript,
+    same_without_javascript,
     sign_in,
     stands_everything,
     watch,
-    without_javascript,
     zoomed_200,
 )
 from tests.portal.every_page import every_page, pages_without_an_address
@@ -24,7 +25,7 @@ from tests.portal.portal_site import Site
 pytestmark = pytest.mark.browser
 
 
-CHECKS = (check_page, zoomed_200, printed, keyboard_only, without_javascript)
+CHECKS = (check_page, zoomed_200, printed, keyboard_only)
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +48,20 @@ def test_each_stands_everything(shared_site: Site, watched: Watched, addresses: 
     stands_everything(watched, "sign-in")
     sign_in(watched, shared_site, Role.ADMIN)
     problems = []
-    for name, path in addresses.items():
-        for check in CHECKS:
-            try:
-                if check is check_page:
-                    watched.goto(path)
-                check(watched, name)
-            except AssertionError as problem:
-                problems.append(str(problem))
-        watched.errors.clear()
+    with same_person_without_javascript(watched) as plain:
+
+        def without_javascript(watched: Watched, name: str) -> None:
+            same_without_javascript(watched, plain, name)
+
+        for name, path in addresses.items():
+            for check in (*CHECKS, without_javascript):
+                try:
+                    if check is check_page:
+                        watched.goto(path)
+                    check(watched, name)
+                except AssertionError as problem:
+                    problems.append(str(problem))
+            watched.errors.clear()
     if problems:
         pytest.fail("\n".join(problems))
 
