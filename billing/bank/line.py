@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
+from billing.errors import CurrencyUnknown
 from billing.money import Money, exponent
 from billing.payment_errors import BankFileRefused
 
@@ -94,9 +95,13 @@ def clean(text: str | None) -> str:
 
 
 def money_of(text: str, currency: str) -> Money:
-    """`1234.50`, exact; raises `BankFileRefused` for more decimals than the currency has."""
+    """`1234.50`, exact; raises `BankFileRefused` for a currency that is none, and for more decimals than it has."""
+    try:
+        decimals = exponent(currency)
+    except CurrencyUnknown as error:
+        raise BankFileRefused(f"an amount in what is {error}") from None
     found = _AMOUNT.fullmatch(text.strip())
-    minor = Decimal(found[0]).scaleb(exponent(currency)) if found else None
+    minor = Decimal(found[0]).scaleb(decimals) if found else None
     if minor is None or minor != minor.to_integral_value() or abs(minor) > AMOUNT_MINOR_MAX:
         raise BankFileRefused(f"{text[:40]!r} is not an amount of {currency}")
     return Money(int(minor), currency)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,8 +72,6 @@ def read_csv(data: bytes, form: CsvForm) -> list[BankLine]:
     if problems:
         more = f"; and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
         raise BankFileRefused("; ".join(problems[:_PROBLEMS_SHOWN]) + more)
-    if len(lines) > LINES_MAX:
-        raise BankFileRefused(f"more than {LINES_MAX} lines; split the file")
     return lines
 
 
@@ -81,16 +80,20 @@ def _rows(data: bytes, form: CsvForm) -> list[list[str]]:
         raise BankFileRefused(f"larger than {FILE_SIZE_MAX >> 20} MiB; split the file")
     try:
         text = data.decode("utf-8-sig" if form.encoding == "utf-8" else form.encoding)
-    except (UnicodeDecodeError, LookupError):
+    except (ValueError, LookupError):  # some codecs know other errors than UnicodeDecodeError
         raise BankFileRefused(
             f"the file is not {form.encoding}: try another --encoding, gb18030 say"
         ) from None
     head = text[:4000]
     delimiter = max(",;\t", key=head.count)
     try:
-        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        rows = list(itertools.islice(reader, LINES_MAX + _PREAMBLE_ROWS + 1))
     except csv.Error as error:
         raise BankFileRefused(f"not CSV: {error}") from None
+    if len(rows) > LINES_MAX + _PREAMBLE_ROWS:
+        raise BankFileRefused(f"more than {LINES_MAX} lines; split the file")
+    return rows
 
 
 def _find_heading(rows: list[list[str]], form: CsvForm) -> tuple[int, dict[str, list[int]]]:

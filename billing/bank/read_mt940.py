@@ -32,6 +32,7 @@ _OPTIONS = mt940.Options(
     gvc_leading_text=True,
 )
 LINE_LENGTH_MAX = 2000
+STATEMENTS_MAX = 5000
 _RETURN_TYPES = ("NRTI", "FRTI", "NRET", "FRET")
 _WORDS = re.compile(r"/(EREF|ORDP|BENM|IBAN|NAME|REMI|CSID|MARF|TRCD|BIC|USTD)/+")
 
@@ -60,8 +61,6 @@ def read_mt940(data: bytes) -> list[BankLine]:
             read,
         )
         lines += read
-    if len(lines) > LINES_MAX:
-        raise BankFileRefused(f"more than {LINES_MAX} lines; split the file")
     return lines
 
 
@@ -75,6 +74,9 @@ def _decode(data: bytes) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if any(len(line) > LINE_LENGTH_MAX for line in text.split("\n")):
         raise BankFileRefused(f"a line of more than {LINE_LENGTH_MAX} characters: it is no MT940")
+    # Before the library reads it: it keeps kilobytes for each of a few bytes.
+    if text.count(":20:") > STATEMENTS_MAX or text.count(":61:") > LINES_MAX:
+        raise BankFileRefused(f"more than {STATEMENTS_MAX} statements or {LINES_MAX} lines; split the file")
     return text
 
 

@@ -16,9 +16,14 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["billing", "dicom_gateway", "hl7", "study"]):
+with atheris.instrument_imports(include=["billing", "dicom_gateway", "hl7", "mt940", "pycamt", "study"]):
     from billing import hospital_count
+    from billing.bank.line import LINES_MAX, TEXT_LENGTH_MAX, digests
+    from billing.bank.read_camt import read_camt
+    from billing.bank.read_csv import CsvForm, read_csv
+    from billing.bank.read_mt940 import read_mt940
     from billing.books_errors import HospitalCountRefused
+    from billing.payment_errors import BankFileRefused
     from dicom_gateway import procedure_step, storage_commitment
     from dicom_gateway.command_set import encode_response, parse_command
     from dicom_gateway.counters import Counters
@@ -182,6 +187,30 @@ def hospital_list(data: bytes) -> None:
             assert abs(item.quantity) < 10**12
 
 
+_BANK_FILES = (
+    read_camt,
+    read_mt940,
+    functools.partial(read_csv, form=CsvForm("6222", "CNY")),
+    functools.partial(read_csv, form=CsvForm("6222", "EUR", decimal_mark=",", encoding="gb18030")),
+    functools.partial(read_csv, form=CsvForm("6222", "JPY", encoding="utf-16")),
+)
+
+
+def bank_file(data: bytes) -> None:
+    """The first byte chooses the form. A file is read whole or refused; a line moves money and says little."""
+    read, content = (_BANK_FILES[data[0] % 5], data[1:]) if data else (read_camt, data)
+    with contextlib.suppress(BankFileRefused):
+        lines = read(content)
+        assert len(lines) <= LINES_MAX
+        assert len({digest for digest, _ in digests(lines)}) == len(lines)
+        for line in lines:
+            assert line.amount
+            assert line.charges.amount_minor >= 0
+            for text in (line.remittance, line.counterparty_name, line.account, line.bank_reference):
+                assert len(text) <= TEXT_LENGTH_MAX
+                assert text.isprintable() or not any(mark in text for mark in "\0\r\n\t")
+
+
 _CLASSES = (
     RawPeer.CT,
     "1.2.840.10008.1.20.1",
@@ -199,6 +228,7 @@ TARGETS = {
         messages,
         multipart,
         hospital_list,
+        bank_file,
     )
 }
 

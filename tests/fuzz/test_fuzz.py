@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.billing.bank.bank_files import Booking, camt, mt940
 from tests.billing.hospital_lists import CSV, FHIR, HL7
 from tests.dicom_gateway.malformed_pdus import COMMITMENT, CONTEXTS, EXCHANGES, WELL_KNOWN
 from tests.dicom_peers import RawPeer, ct_data_set
@@ -48,6 +49,14 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "multipart": (
         b"\x07--frontier\r\nContent-Type: application/dicom\r\n\r\nDICM\r\n--frontier\r\n\r\n\r\n--frontier--\r\n",
         b'\x1fpreamble\r\n--frontier \t\r\nA: b;\r\n c="d"\r\n\r\n\r\r\n--front\r\n--frontier--epilogue',
+    ),
+    "bank_file": (
+        b"\x00"
+        + camt([Booking("212.00", "RM-1", e2e="E2E-7", charges="1.00"), Booking("-5.00", is_return=True)]),
+        b"\x01" + mt940([Booking("212.00", "RM-1", e2e="E2E-7"), Booking("-5.00", is_return=True)]),
+        '\x02交易日期,借方发生额,贷方发生额,对方户名,摘要\n20261210,,"1,212.00",医院,RM-1\n'.encode(),
+        b"\x03" + "Buchungstag;Betrag;Währung\n10.12.2026;1.212,00;EUR\n".encode("gb18030"),
+        b"\x04" + "date,amount\n2026-12-10,5\n".encode("utf-16"),
     ),
     "hospital_list": (b"\x00" + CSV.encode(), b"\x01" + HL7.encode(), b"\x02" + FHIR.encode()),
 }

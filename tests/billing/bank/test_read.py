@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -121,6 +122,8 @@ def test_an_mt940_line_has_its_text_whole_and_its_payer() -> None:
         (b"/etc/passwd", "no statement"),
         (b":20:X\n:61:nonsense\n", "not MT940"),
         (b":20:X\n" + b"a" * 3000, "more than 2000"),
+        (b":20:X\n" * 5001, "more than 5000 statements"),
+        (mt940([Booking("1.00")]).replace(b":60F:C261130EUR1000,00\r\n", b""), "not an ISO 4217 currency"),
         (mt940([Booking("1.00")]).replace(b"1001,00", b"1002,00"), "cut or was changed"),
     ],
 )  # fmt: skip
@@ -181,11 +184,19 @@ def test_columns_that_no_bank_heads_so_are_named_by_hand() -> None:
         ("date,credit,debit\n2026-12-10,1,1\n", "both"),
         ("date,amount,currency\n2026-12-10,1,ZZZ\n", "row 2.*ZZZ"),
         ("date,amount\n2026-12-10,1.234,56\n2026-12-10,\"1\n", "CSV"),
+        ("date,amount\n" + "\n" * 100_040, "more than 100000 lines"),
+        ("date,amount\n2026-12-10," + "1" * 200_000, "CSV: field larger"),
     ],
 )  # fmt: skip
 def test_a_hostile_or_broken_csv_is_refused_with_its_rows(text: str, says: str) -> None:
     with pytest.raises(BankFileRefused, match=says):
         read_csv(text.encode(), FORM)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "hex", "rot13", "idna", "undefined", "no such", "a\0b", ""])
+def test_an_encoding_that_a_file_does_not_have_is_refused(encoding: str) -> None:
+    with pytest.raises(BankFileRefused, match="try another --encoding"):
+        read_csv("日期,金额\n".encode(), replace(FORM, encoding=encoding))
 
 
 def test_two_lines_that_say_the_same_are_two_and_stay_the_same_two_in_any_file() -> None:
