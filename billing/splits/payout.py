@@ -13,9 +13,10 @@ from billing import accounting, rail_operation, store
 from billing.money import Money, to_money
 from billing.queries import Row, execute, first_row, one_row, rows
 from billing.rail import Kind, State
-from billing.rails import request_payout, request_take_back
+from billing.rails import Part, request_payout, request_take_back
 from billing.splits.booking import Fact, book, lock_books
 from billing.splits.errors import PayoutNotFound, PayoutRefused
+from billing.splits.sources import parts_of
 from billing.splits.terms import Payee, PayeeKind
 
 Connection = psycopg.Connection[Any]
@@ -112,6 +113,7 @@ def approve(
         payee_id=payout.party_id,
         amount=payout.amount,
         reference=payout.reference,
+        parts=_parts(conn, payout),
         now=now,
     )
     return _change(conn, payout, "approved", now, by=by, of_party=of_party)
@@ -163,6 +165,14 @@ def take_back(
     else:
         _book(conn, returned, rail, now, "payout_returned", payout.amount.amount_minor)
     return returned
+
+
+def _parts(conn: Connection, payout: Payout) -> list[Part]:
+    """An advance has no charge that brought it."""
+    if payout.payout_statement_id is None:
+        return []
+    amount = payout.amount
+    return parts_of(conn, payout.tenant, payout.payout_statement_id, amount.amount_minor, amount.currency)
 
 
 def _locked(conn: Connection, tenant: str, payout_id: int, *states: str) -> Payout:

@@ -144,3 +144,32 @@ UPDATE billing.payout SET state = %(state)s, approved_by = coalesce(%(by)s, appr
     approver_party = coalesce(%(of_party)s, approver_party), detail = %(detail)s, changed_at = %(now)s,
     revision = revision + 1
 WHERE tenant = %(tenant)s AND payout_id = %(payout_id)s
+
+-- name: charges_behind_payout
+-- By statement whose shares a payout statement tells of, and by payment that paid it by Stripe: what became payable,
+-- what the payment paid of it, and what other payouts and refunds left of the payment.
+WITH payable AS (
+    SELECT a.statement_id, sum(m.amount_minor)::bigint AS amount_minor
+    FROM billing.payout_statement_movement x
+    JOIN billing.party_movement m USING (tenant, movement_id)
+    JOIN billing.split_allocation a USING (tenant, allocation_id)
+    WHERE x.tenant = %(tenant)s AND x.payout_statement_id = %(payout_statement_id)s
+    GROUP BY a.statement_id HAVING sum(m.amount_minor) > 0
+), sent AS (
+    SELECT part ->> 'source' AS source, sum((part ->> 'amount_minor')::bigint)::bigint AS amount_minor
+    FROM billing.rail_operation o CROSS JOIN jsonb_array_elements(o.request -> 'parts') part
+    WHERE o.tenant = %(tenant)s AND o.kind = 'pay_out' AND o.rail = 'stripe' AND o.state <> 'failed'
+    GROUP BY part ->> 'source'
+)
+SELECT r.statement_id, p.payment_id, r.amount_minor AS payable_minor, sum(l.amount_minor)::bigint AS paid_minor,
+    (p.amount_minor - coalesce(t.amount_minor, 0) - coalesce((
+        SELECT sum(f.amount_minor) FROM billing.refund f WHERE f.tenant = p.tenant AND f.payment_id = p.payment_id
+    ), 0))::bigint AS left_minor
+FROM payable r
+JOIN billing.payment_allocation l ON l.tenant = %(tenant)s AND l.statement_id = r.statement_id
+JOIN billing.payment p ON p.tenant = l.tenant AND p.payment_id = l.payment_id
+LEFT JOIN sent t ON t.source = p.external_id
+WHERE p.source = 'stripe' AND p.currency = %(currency)s
+GROUP BY r.statement_id, p.tenant, p.payment_id, p.amount_minor, r.amount_minor, t.amount_minor
+HAVING sum(l.amount_minor) > 0
+ORDER BY r.statement_id, p.payment_id
