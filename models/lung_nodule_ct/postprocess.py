@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +66,9 @@ def postprocess(
 ) -> tuple[Finding, ...]:
     """The findings shown to people: at most `FINDINGS_MAX`, highest score first. lobes: of the lobe model."""
     found = detections(outputs, box, volume, threshold)[:FINDINGS_MAX]
-    return tuple(
-        characterise(volume, detection, number, lungs=box.lungs, lobes=lobes)
-        for number, detection in enumerate(found, start=1)
-    )
+
+    def measured(number: int, detection: Detection) -> Finding:
+        return characterise(volume, detection, number, lungs=box.lungs, lobes=lobes)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return tuple(pool.map(measured, itertools.count(1), found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 # The first window around a place reaches so many voxels; each further one twice as far.
 _FIRST_REACH = 4
@@ -44,5 +45,26 @@ def _nearest_mm(mask: NDArray[np.bool_], place: NDArray[np.intp], sampling_mm: N
             nearest = float(np.sqrt((offsets**2).sum(axis=1).min()))
         # Outside the window every voxel is farther than its reach along the finest axis.
         if nearest <= (reach + 1) * sampling_mm.min() or ((low == 0).all() and (high == mask.shape).all()):
+            return nearest
+        reach *= 2
+
+
+def between_mm(
+    one: NDArray[np.bool_], other: NDArray[np.bool_], sampling_mm: tuple[float, ...] | list[float]
+) -> float:
+    """The smallest distance from a true voxel of `one` to a true one of `other`; infinite where `other` has none."""
+    if (one & other).any():
+        return 0.0
+    sampling = np.array(sampling_mm)
+    used = np.argwhere(one)
+    low, high, reach = used.min(axis=0), used.max(axis=0) + 1, _FIRST_REACH
+    while True:
+        window = tuple(map(slice, np.maximum(low - reach, 0), np.minimum(high + reach, one.shape)))
+        is_whole = one[window].shape == one.shape
+        nearest = np.inf
+        if other[window].any():
+            distance = ndimage.distance_transform_edt(~other[window], sampling=sampling)
+            nearest = float(distance[one[window]].min())
+        if nearest <= (reach + 1) * sampling.min() or is_whole:
             return nearest
         reach *= 2

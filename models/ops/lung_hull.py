@@ -12,6 +12,8 @@ AIR_HU = -960
 # Beyond the hull by this much still counts: the edge of a voxel, and the curve of the wall behind a nodule.
 TOLERANCE_MM = 0.5
 _POINTS_MAX = 4000
+# A face that climbs less along the lines of voxels cuts none of them.
+_FLAT = 1e-9
 
 
 def inside_lung_hull(
@@ -29,11 +31,23 @@ def inside_lung_hull(
         hull = spatial.ConvexHull(points)
     except spatial.QhullError:  # a flat layer of lung
         return asked
-    index = np.argwhere(asked)
-    faces = hull.equations.astype(np.float32)
-    height = (index * spacing_mm).astype(np.float32) @ faces[:, :3].T + faces[:, 3]
+    return asked & _between_faces(hull.equations, asked, spacing_mm)
+
+
+def _between_faces(
+    faces: NDArray[np.float64], asked: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
+) -> NDArray[np.bool_]:
+    """The voxels inside every face (n, 4): a line of voxels along the last axis lies inside from one end to another."""
+    lines = np.argwhere(asked.any(axis=2))
+    height = (lines * spacing_mm[:2]) @ faces[:, :2].T + faces[:, 3] - TOLERANCE_MM
+    slope = faces[:, 2]
+    rises, falls = slope > _FLAT, slope < -_FLAT
+    first = np.max(height[:, falls] / -slope[falls], axis=1, initial=-np.inf)
+    last = np.min(-height[:, rises] / slope[rises], axis=1, initial=np.inf)
+    last[(height[:, ~rises & ~falls] > 0).any(axis=1)] = -np.inf
+    along = np.arange(asked.shape[2]) * spacing_mm[2]
     inside = np.zeros_like(asked)
-    inside[tuple(index[height.max(axis=1) <= TOLERANCE_MM].T)] = True
+    inside[tuple(lines.T)] = (along >= first[:, None]) & (along <= last[:, None])
     return inside
 
 

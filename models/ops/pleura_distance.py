@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ops.distance import nearest_mm
+from models.ops.distance import between_mm
 from models.ops.lung_mask import LungMask
 
 
@@ -22,7 +22,9 @@ def pleura_distance_mm(
     """
     sample_mm = [step * size for step, size in zip(lungs.stride, spacing_mm, strict=True)]
     places = np.rint((np.argwhere(mask) + origin) / lungs.stride).astype(int)
-    cells = np.unique(np.minimum(places, np.array(lungs.mask.shape) - 1), axis=0)
-    nearest = float(nearest_mm(np.pad(~lungs.mask, 1, constant_values=True), cells + 1, sample_mm).min())
+    cells = np.zeros(lungs.mask.shape, np.bool_)
+    cells[tuple(np.minimum(places, np.array(cells.shape) - 1).T)] = True
+    # The sample beyond the outermost one lies outside the lungs.
+    nearest = between_mm(np.pad(cells, 1), np.pad(~lungs.mask, 1, constant_values=True), sample_mm)
     # The centre of the outermost sample of the lungs lies one sample from the first outside them: it touches.
     return max(0.0, nearest - max(sample_mm))

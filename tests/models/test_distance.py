@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from models.ops.distance import nearest_mm, within_mm
+from models.ops.distance import between_mm, nearest_mm, within_mm
 
 SAMPLING = (3.0, 2.1, 1.7)
 
@@ -41,3 +41,16 @@ def test_where_nothing_is_true_everything_is_far() -> None:
     nothing = np.zeros((3, 4, 5), np.bool_)
     assert not within_mm(nothing, 100.0, SAMPLING).any()
     assert nearest_mm(nothing, np.zeros((1, 3), np.intp), SAMPLING) == [np.inf]
+
+
+def test_the_gap_between_two_masks_is_the_smallest_distance_of_the_transform(mask: np.ndarray) -> None:
+    exact = ndimage.distance_transform_edt(~mask, sampling=SAMPLING)
+    for corner in ((0, 0, 0), (12, 20, 3), (18, 5, 22)):
+        block = np.zeros_like(mask)
+        block[tuple(slice(start, start + 4) for start in corner)] = True
+        assert between_mm(block, mask, SAMPLING) == pytest.approx(exact[block].min())
+
+
+def test_the_gap_to_nothing_is_infinite() -> None:
+    whole = np.ones((3, 4, 5), np.bool_)
+    assert between_mm(whole, ~whole, SAMPLING) == np.inf
