@@ -11,10 +11,12 @@ from datetime import datetime
 from highdicom import ContributingEquipment
 from highdicom.sr import AlgorithmIdentification, DeviceObserverIdentifyingAttributes
 from pydicom.config import IGNORE, disable_value_validation
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.sr.coding import Code
+from pydicom.tag import Tag
 from pydicom.valuerep import PersonName
 
 from dicom_gateway import result_codes
@@ -54,6 +56,23 @@ _OPTIONAL = (
     "LongitudinalTemporalInformationModified", "TimezoneOffsetFromUTC",
 )  # fmt: skip
 
+_OF_REFERENCE = tuple(
+    map(Tag, ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"))
+)
+_OF_IMAGE = (
+    *_OF_REFERENCE,
+    *map(
+        Tag,
+        (
+            "Modality", "Rows", "Columns", "NumberOfFrames", "FrameOfReferenceUID", "ImagePositionPatient",
+            "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
+            "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionIndexSequence",
+        ),
+    ),
+)  # fmt: skip
+# Shared by the data sets that are made for highdicom to read: nobody writes into an element, an element is replaced.
+_EMPTY = {Tag(keyword): DataElement(Tag(keyword), dictionary_VR(keyword), "") for keyword in _REQUIRED}
+
 
 def source_images(context: ResultContext) -> list[Dataset]:
     """One dataset for each source instance, in slice order, with what highdicom reads from it.
@@ -69,28 +88,13 @@ def source_images(context: ResultContext) -> list[Dataset]:
 
 
 def _bare_image(header: Dataset) -> Dataset:
-    image = Dataset()
-    for keyword in _REQUIRED:
-        setattr(image, keyword, "")
-    for keyword in (
-        "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "Rows",
-        "Columns", "NumberOfFrames", "FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient",
-        "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
-        "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionIndexSequence",
-    ):  # fmt: skip
-        if keyword in header:
-            image.add(header[keyword])
-    return image
+    kept = {tag: header.get_item(tag) for tag in _OF_IMAGE if tag in header}
+    return Dataset({**_EMPTY, **kept})
 
 
 def bare_reference(header: Dataset) -> Dataset:
     """What highdicom reads of an object that is only referred to. Without Rows: a SEG is meant as a whole."""
-    reference = Dataset()
-    for keyword in _REQUIRED:
-        setattr(reference, keyword, "")
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        setattr(reference, keyword, header[keyword].value)
-    return reference
+    return Dataset({**_EMPTY, **{tag: header[tag] for tag in _OF_REFERENCE}})
 
 
 def as_item(code: Code) -> Dataset:

@@ -28,21 +28,26 @@ def read_headers(files: Sequence[Path], limits: ChildLimits = HEADER_LIMITS) -> 
     """One data set for each file, in the order of `files`, explicit little endian in UTF-8 (ISO_IR 192).
 
     Child processes parse the files and write anew what is standard, shallow and convertible: no pixels,
-    overlays, private elements or values above 64 KiB, except functional groups. Raises
-    `SourceHeaderUnreadable`, or a `ChildError` when the child does not survive.
+    overlays, private elements or values above 64 KiB, except functional groups. The first comes whole, of the others
+    what tells who they are, where they lie and how they are shown: patient and study are repeated from the first.
+    Raises `SourceHeaderUnreadable`, or a `ChildError` when the child does not survive.
     """
     parts = in_parts(files, FILES_OF_CHILD_MIN)
     with ThreadPoolExecutor(len(parts)) as pool:
-        written = list(pool.map(lambda part: _rewritten(part, limits), parts))
+        written = list(pool.map(lambda one: _rewritten(one[1], one[0] == 0, limits), enumerate(parts)))
     headers = [header for data in written for header in _split(data)]
     assert len(headers) == len(files), "the children wrote one header for each file"
     return headers
 
 
-def _rewritten(files: Sequence[Path], limits: ChildLimits) -> bytes:
+def _rewritten(files: Sequence[Path], is_first_whole: bool, limits: ChildLimits) -> bytes:
     with tempfile.TemporaryDirectory(prefix="radmeter-headers-") as folder:
         out = Path(folder, "headers.bin")
-        arguments = {"paths": [str(path.absolute()) for path in files], "out_path": str(out)}
+        arguments = {
+            "paths": [str(path.absolute()) for path in files],
+            "is_first_whole": is_first_whole,
+            "out_path": str(out),
+        }
         answer = run_child("source_headers", arguments, limits)
         if "unreadable" in answer:
             raise SourceHeaderUnreadable(str(answer["unreadable"]))

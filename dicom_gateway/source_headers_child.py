@@ -7,6 +7,7 @@ from typing import Any
 
 from pydicom import config
 from pydicom.dataelem import DataElement
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
@@ -17,6 +18,18 @@ from dicom_gateway.source_headers import LENGTH_PREFIX
 # What results repeat or are built on: identification, patient, acquisition, relationship, image, procedure,
 # functional groups. Overlays, curves, private groups and pixels stay behind.
 _GROUPS = frozenset({0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0038, 0x0040, 0x5200})
+# Of every file but the first: who it is, where it lies, how its values are shown.
+_OF_OTHERS = tuple(
+    int(tag_for_keyword(keyword) or 0)
+    for keyword in (
+        "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "PatientName", "PatientID",
+        "StudyInstanceUID", "SeriesInstanceUID", "InstanceNumber", "FrameOfReferenceUID", "NumberOfFrames", "Rows",
+        "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
+        "SpacingBetweenSlices", "PhotometricInterpretation", "RescaleIntercept", "RescaleSlope", "RescaleType",
+        "WindowCenter", "WindowWidth", "ModalityLUTSequence", "DimensionIndexSequence", "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence",
+    )
+)  # fmt: skip
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _FUNCTIONAL_GROUPS = 0x5200
 _VALUE_BYTES_MAX = 64 << 10
@@ -29,13 +42,14 @@ class _Dropped(ValueError):
 
 
 def run(arguments: dict[str, Any]) -> dict[str, Any]:
-    """arguments: paths, out_path; answer: {} or {"unreadable": reason}."""
+    """arguments: paths, is_first_whole, out_path; answer: {} or {"unreadable": reason}."""
     config.settings.reading_validation_mode = config.IGNORE
     config.settings.writing_validation_mode = config.IGNORE
     with Path(arguments["out_path"]).open("wb") as out:
         for number, path in enumerate(arguments["paths"], start=1):
             try:
-                dataset = read_header(Path(path)).dataset
+                is_whole = number == 1 and arguments["is_first_whole"]
+                dataset = read_header(Path(path), None if is_whole else _OF_OTHERS).dataset
             except FileUnreadable as error:
                 return {"unreadable": f"file {number} of the series: {error}"}
             data = _rewritten(dataset)
