@@ -56,9 +56,7 @@ _OPTIONAL = (
     "LongitudinalTemporalInformationModified", "TimezoneOffsetFromUTC",
 )  # fmt: skip
 
-_OF_REFERENCE = tuple(
-    map(Tag, ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"))
-)
+_OF_REFERENCE = tuple(map(Tag, ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")))
 _OF_IMAGE = (
     *_OF_REFERENCE,
     *map(

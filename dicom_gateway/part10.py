@@ -33,6 +33,7 @@ _FIRST_PIXEL_TAG = FLOAT_PIXEL_DATA
 # 512 slices of 512 x 512 x 8 bit; a deflated bomb of half a MiB otherwise inflates to a thousand times that.
 INFLATED_BYTES_MAX = 128 << 20
 _INFLATE_STEP_BYTES = 1 << 20
+_READ_WHOLE_BYTES_MAX = 1 << 20
 
 
 class FileUnreadable(ValueError):
@@ -67,7 +68,9 @@ def read_header(path: Path, tags: Sequence[int] | None = None) -> Header:
     """The header of the file; only `tags` of it when given. Raises `FileUnreadable`, MemoryError."""
     try:
         with path.open("rb") as file:
-            return _read(file, tags)
+            # The parser asks where it is before every element: of a file the system, of memory nobody.
+            is_small = os.fstat(file.fileno()).st_size <= _READ_WHOLE_BYTES_MAX
+            return _read(io.BytesIO(file.read()) if is_small else file, tags)
     except (FileUnreadable, MemoryError):
         raise
     except RecursionError as error:
