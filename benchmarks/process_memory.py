@@ -19,11 +19,13 @@ class Measured:
     """exit_code and wall_s of the command; peak_rss_mib: process → its highest resident set (VmHWM), in MiB.
 
     Of several processes of one kind the largest counts. Shared memory (PostgreSQL's buffers) counts in each.
+    peak_together_mib: the most that all processes held in one moment, what they share divided among them (Pss), in MiB.
     """
 
     exit_code: int
     wall_s: float
     peak_rss_mib: dict[str, float]
+    peak_together_mib: float
     output: str
 
 
@@ -31,6 +33,7 @@ def measure(command: Sequence[str], environment: Mapping[str, str], log: Path, t
     """Run `command` to its end, its output to `log`. Memory comes from /proc: none but on Linux."""
     began = time.monotonic()
     peaks: dict[int, tuple[str, float]] = {}
+    together = 0.0
     with log.open("wb") as sink:
         process = subprocess.Popen(
             list(command), env=dict(environment), stdout=sink, stderr=subprocess.STDOUT
@@ -39,7 +42,9 @@ def measure(command: Sequence[str], environment: Mapping[str, str], log: Path, t
             while process.poll() is None:
                 if time.monotonic() - began > timeout_s:
                     raise TimeoutError(f"{command[0]} took more than {timeout_s} s; see {log}")
-                for pid in _tree(process.pid):
+                pids = _tree(process.pid)
+                together = max(together, sum(map(_share_mib, pids)))
+                for pid in pids:
                     sample = _sample(pid)
                     if sample is not None:
                         peaks[pid] = sample
@@ -53,7 +58,11 @@ def measure(command: Sequence[str], environment: Mapping[str, str], log: Path, t
     for kind, mib in peaks.values():
         largest[kind] = max(mib, largest.get(kind, 0.0))
     return Measured(
-        process.returncode, wall_s, dict(sorted(largest.items())), log.read_text(errors="replace")
+        process.returncode,
+        wall_s,
+        dict(sorted(largest.items())),
+        together,
+        log.read_text(errors="replace"),
     )
 
 
@@ -94,6 +103,14 @@ def _sample(pid: int) -> tuple[str, float] | None:
         if peak
         else None
     )
+
+
+def _share_mib(pid: int) -> float:
+    try:
+        found = re.search(r"^Pss:\s+(\d+) kB", (_PROC / str(pid) / "smaps_rollup").read_text(), re.MULTILINE)
+    except OSError:
+        return 0.0
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def kind_of(arguments: Sequence[str]) -> str:

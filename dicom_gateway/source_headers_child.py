@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import config
-from pydicom.dataelem import DataElement
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
@@ -22,12 +22,12 @@ _GROUPS = frozenset({0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0028, 0x0032, 0x0
 _OF_OTHERS = tuple(
     int(tag_for_keyword(keyword) or 0)
     for keyword in (
-        "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "PatientName", "PatientID",
-        "StudyInstanceUID", "SeriesInstanceUID", "InstanceNumber", "FrameOfReferenceUID", "NumberOfFrames", "Rows",
-        "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
-        "SpacingBetweenSlices", "PhotometricInterpretation", "RescaleIntercept", "RescaleSlope", "RescaleType",
-        "WindowCenter", "WindowWidth", "ModalityLUTSequence", "DimensionIndexSequence", "SharedFunctionalGroupsSequence",
-        "PerFrameFunctionalGroupsSequence",
+        "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "PatientName",
+        "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "InstanceNumber", "FrameOfReferenceUID",
+        "NumberOfFrames", "Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+        "SliceThickness", "SpacingBetweenSlices", "PhotometricInterpretation", "RescaleIntercept", "RescaleSlope",
+        "RescaleType", "WindowCenter", "WindowWidth", "ModalityLUTSequence", "DimensionIndexSequence",
+        "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     )
 )  # fmt: skip
 _SPECIFIC_CHARACTER_SET = 0x00080005

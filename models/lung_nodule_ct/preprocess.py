@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,9 @@ MARGIN_MM = 12.0
 # The graph's sides are multiples of 16; a shorter scan than this shows no whole nodule.
 SIDE_MULTIPLE, SIDE_MIN = 16, 32
 EXTENT_MIN_MM = 30.0
-# Above this many voxels the box is cut into slabs, so that memory stays under about 2 GB.
-SLAB_VOXELS_MAX = 48_000_000
+# Above this many voxels the box is cut into slabs, so that a run needs no more than about 1.5 GB. The lungs of one
+# person fit, those of a scan of twice the length do not.
+SLAB_VOXELS_MAX = 28_000_000
 SLAB_OVERLAP = 64
 
 
@@ -80,13 +82,16 @@ def preprocess(
 
 
 def cut_into_slabs(shape: tuple[int, int, int], limit: int) -> tuple[Slab, ...]:
-    """Slabs of equal depth along the slices, overlapping by `SLAB_OVERLAP` or a little more."""
+    """As few slabs as keep within the limit, of equal depth, overlapping by `SLAB_OVERLAP` or a little more."""
     slices, rows, columns = shape
-    if slices * rows * columns <= limit:
+    deepest = max(2 * SLAB_OVERLAP, limit // (rows * columns) // SIDE_MULTIPLE * SIDE_MULTIPLE)
+    if slices <= deepest:
         return (Slab(0, slices, (0, slices)),)
-    depth = max(2 * SLAB_OVERLAP, limit // (rows * columns) // SIDE_MULTIPLE * SIDE_MULTIPLE)
-    if depth >= slices:
-        return (Slab(0, slices, (0, slices)),)
-    firsts = [*list(range(0, slices - depth, depth - SLAB_OVERLAP)), slices - depth]
+    count = math.ceil((slices - SLAB_OVERLAP) / (deepest - SLAB_OVERLAP))
+    needed = math.ceil((slices + (count - 1) * SLAB_OVERLAP) / count)
+    depth = math.ceil(needed / SIDE_MULTIPLE) * SIDE_MULTIPLE
+    # Where one pass over the whole box would have its coarsest voxels, the slabs have them too.
+    spare = (slices - depth) // SIDE_MULTIPLE
+    firsts = [spare * number // (count - 1) * SIDE_MULTIPLE for number in range(count)]
     edges = [0, *((b + a + depth) // 2 for a, b in itertools.pairwise(firsts)), slices]
     return tuple(Slab(first, depth, (edges[i], edges[i + 1])) for i, first in enumerate(firsts))
