@@ -27,6 +27,21 @@ def test_headers_come_in_the_order_of_the_files_without_pixels(tmp_path: Path) -
     assert {element.tag: element.value for element in headers[0]} == {e.tag: e.value for e in source}
 
 
+def test_the_first_comes_whole_and_of_the_others_who_they_are_and_where_they_lie(tmp_path: Path) -> None:
+    def edit(number: int, dataset: Dataset) -> None:
+        dataset.StudyDescription, dataset.PatientComments = "Chest", "x" * 64
+        dataset.SliceThickness = str(number + 1)
+
+    paths = write(tmp_path, ramp((3, 5, 5)))
+    change(paths, edit)
+    whole, *others = read_headers(paths)
+    assert whole.StudyDescription == "Chest"
+    assert [header.SliceThickness for header in others] == [2, 3]
+    for header in others:
+        assert "PatientComments" not in header
+        assert {"PatientID", "SOPInstanceUID", "ImagePositionPatient", "RescaleSlope"} <= set(header.dir())
+
+
 def test_text_of_every_character_set_comes_as_utf8(shared_data: Path) -> None:
     paths = sorted((shared_data / "charsets").glob("*.dcm"))
     for path, header in zip(paths, read_headers(paths), strict=True):
