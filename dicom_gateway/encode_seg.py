@@ -136,14 +136,22 @@ def _pixels(segmented: Sequence[Segmented], slices: list[int], volume: Volume) -
     return labels
 
 
+class _Separate(np.ndarray):
+    """(slice, row, column, segment). highdicom adds segments up to see whether they overlap, in eight bytes a pixel."""
+
+    def sum(self, axis: Any = None, dtype: Any = None, **options: Any) -> Any:  # type: ignore[override]  # two of many
+        return super().sum(axis, np.uint16 if dtype is None and axis == -1 else dtype, **options)
+
+
 def _separate_pixels(
     segmented: Sequence[Segmented], place: dict[int, int], shape: tuple[int, ...]
 ) -> NDArray[np.uint8]:
-    pixels = np.zeros((*shape, len(segmented)), dtype=np.uint8)
+    # A segment's pixels lie together: where it is not, nothing is written, and no memory is taken.
+    pixels = np.moveaxis(np.zeros((len(segmented), *shape), dtype=np.uint8), 0, -1)
     for item in segmented:
         for position, rows, columns, mask in _planes(item.segment, place):
             pixels[position, rows, columns, item.number - 1] = mask
-    return pixels
+    return pixels.view(_Separate)
 
 
 def _planes(segment: Segment, place: dict[int, int]) -> list[tuple[int, slice, slice, NDArray[np.bool_]]]:
