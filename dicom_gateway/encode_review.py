@@ -26,7 +26,9 @@ from pydicom.sr.codedict import codes
 from dicom_gateway import result_codes, review_groups, review_words
 from dicom_gateway.chinese_meanings import in_chinese
 from dicom_gateway.encode_errors import InvalidResultContext
-from dicom_gateway.result_context import NOT_REVIEWED, derived_uid, utc_offset_minutes
+from dicom_gateway.result_context import NOT_REVIEWED, GuidelineWords, derived_uid, utc_offset_minutes
+from dicom_gateway.result_words import Words
+from dicom_gateway.result_words_zh import ChineseWords
 from study.codes import Code
 from study.review import Review
 
@@ -40,6 +42,10 @@ _WITHDRAWN = (
     "The guideline category of the AI result was withdrawn: the reader changed the findings on which it rested.",
     "人工智能结果的指南分类已撤回：其所依据的所见已被阅片者修改。",
 )
+_GIVEN_ANEW = (
+    "The guideline category was worked out anew from the findings as the reader left them.",
+    "指南分类已根据阅片者确定的所见重新得出。",
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class ReviewContext:
     statements: by tracking UID the label of each statement about the whole image; codes, sites: of each such label.
     organization: of the reader. is_verified: the site takes a finished review as its verification.
     predecessors: headers of the SRs that this one replaces, the model's own and earlier reviews.
+    guideline: as it was applied to the findings after the review, where it was.
     """
 
     review: Review
@@ -60,6 +67,7 @@ class ReviewContext:
     sites: Mapping[str, Code] = field(default_factory=dict)
     is_verified: bool = False
     predecessors: Sequence[Dataset] = ()
+    guideline: GuidelineWords | None = None
 
     def __post_init__(self) -> None:
         if self.review.at is None or not self.review.by or self.review.number < 1:
@@ -152,9 +160,15 @@ def _evaluate(document: Dataset, context: ReviewContext) -> None:
     is_chinese = review_groups.is_chinese(document)
     sentences = [review_words.conclusion(context, is_chinese=is_chinese)]
     sentences += [review_words.said(one, context, is_chinese=is_chinese) for one in context.review.verdicts]
-    if is_withdrawn:
-        sentences.append(_WITHDRAWN[is_chinese])
     contains = RelationshipTypeValues.CONTAINS
+    if is_withdrawn and context.guideline is not None:
+        words = ChineseWords() if is_chinese else Words()
+        category = f"{context.guideline.title}: {context.guideline.worst or words.no_category}"
+        container.ContentSequence.append(TextContentItem(result_codes.GUIDELINE_CATEGORY, category, contains))
+        sentences.append(_GIVEN_ANEW[is_chinese])
+        sentences += [words.guideline_note(*note) for note in context.guideline.notes]
+    elif is_withdrawn:
+        sentences.append(_WITHDRAWN[is_chinese])
     container.ContentSequence.extend(
         TextContentItem(result_codes.COMMENT, sentence, contains) for sentence in sentences
     )

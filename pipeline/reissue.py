@@ -21,9 +21,10 @@ from pipeline import deliveries, reviews, store, verdict_store
 from pipeline.database import Connection
 from pipeline.destinations import find_destination
 from pipeline.errors import StudyFailed
+from pipeline.guidelines.of_findings import setting_of
 from pipeline.report import render_report_pdf
 from pipeline.report_file import load_report, save_report
-from pipeline.result_set import ResultObject, as_object
+from pipeline.result_set import ResultObject, as_object, guideline_words
 from pipeline.reviewed_gate import check_reviewed_set
 from pipeline.reviewed_view import with_review
 from pipeline.reviews import ReviewedResult
@@ -53,7 +54,7 @@ def reissue(services: Services, tenant: str, study_id: str, revision: int, produ
     with folders.results_at_hand(tenant, result.study.id, own):
         try:
             context = _context(services, result, review, own, settings, statements)
-            made = _make(services, result, context, own, settings["language"])
+            made = _make(services, result, context, own, settings)
         except _NOT_ISSUED as error:
             _not_issued(services, result, review, error)
             return
@@ -167,7 +168,7 @@ def _context(
 
 
 def _make(
-    services: Services, result: ReviewedResult, context: ReviewContext, own: list[Row], language: str
+    services: Services, result: ReviewedResult, context: ReviewContext, own: list[Row], settings: Row
 ) -> list[dict[str, Any]]:
     """The files of the review, once they have passed the gate; their rows."""
     root = services.folders.results
@@ -175,7 +176,9 @@ def _make(
     folder = review_folder(
         root, result.study.id, result.key.revision, result.key.product, context.review.number
     )
-    view = with_review(load_report(_report_folder(root, result)), result.items, context.review)
+    language, setting = settings["language"], setting_of(settings)
+    view = with_review(load_report(_report_folder(root, result)), result.items, context.review, setting)
+    context = dataclasses.replace(context, guideline=guideline_words(view, language))
     pdf = render_report_pdf(view, language)
     documents, model = {}, None
     if "PDF" in source:

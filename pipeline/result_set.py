@@ -137,7 +137,7 @@ def make_result_set(
         language=language,
         finding_mm=manifest.finding_mm,
         outlines=manifest.outlines,
-        guideline=_guideline_words(view, language),
+        guideline=guideline_words(view, language),
         kinds=with_references(kinds),
         operating_threshold=manifest.operating_threshold,
         predecessors=[dcmread(path, stop_before_pixels=True) for path in superseded],
@@ -151,7 +151,8 @@ def with_references(kinds: frozenset[str]) -> frozenset[str]:
     return kinds.union(*(_REFERS_TO.get(kind, ()) for kind in kinds))
 
 
-def _guideline_words(view: ReportView, language: str) -> GuidelineWords | None:
+def guideline_words(view: ReportView, language: str) -> GuidelineWords | None:
+    """The guideline of a report as its objects say it."""
     read = view.guideline
     if read is None:
         return None

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from pipeline import reviews
+from pipeline import reviews, store
 from pipeline.database import Connection
+from pipeline.guidelines.inputs import Setting
+from pipeline.guidelines.of_findings import setting_of
 from pipeline.reissue import review_folder
 from pipeline.report_view import FindingRow, ReportView, StatementRow
 from pipeline.review_errors import FindingUnknown
@@ -35,12 +37,13 @@ VERDICT_LOOK = {
 class VerdictDesk:
     """One result with what was said of it. product: empty for the study's own report, as in its address.
 
-    may: whether this person gives verdicts.
+    may: whether this person gives verdicts. setting: why the tenant's examinations are made.
     """
 
     result: ReviewedResult
     product: str
     may: bool
+    setting: Setting | None = None
 
     @property
     def review(self) -> Review:
@@ -94,12 +97,16 @@ def desk_of(
         result = reviews.open_result(conn, identity.tenant, str(study_id), files.revision, files.product)
     except FindingUnknown:
         return None
-    return VerdictDesk(result, files.product, may=identity.may(GIVES_VERDICTS) and identity.role is not None)
+    setting = setting_of(store.get_tenant(conn, identity.tenant))
+    may = identity.may(GIVES_VERDICTS) and identity.role is not None
+    return VerdictDesk(result, files.product, may, setting)
 
 
 def reviewed_view(view: ReportView, desk: VerdictDesk | None) -> ReportView:
     """The stored report with what was said of it since."""
-    return with_review(view, desk.result.items, desk.review) if desk is not None else view
+    if desk is None:
+        return view
+    return with_review(view, desk.result.items, desk.review, desk.setting)
 
 
 def as_last_reviewed(

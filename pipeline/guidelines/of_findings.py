@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.guidelines.advise import Abstains, Advice, Guideline, NotApplicable, advise
@@ -63,15 +63,40 @@ def chosen_guideline(name: str | None, setting: str | None) -> ChosenGuideline |
     return ChosenGuideline(GUIDELINES[name], Setting(setting) if setting else None) if name else None
 
 
+def setting_of(tenant: Mapping[str, Any]) -> Setting | None:
+    """Why a tenant's examinations are made, where that is the same for all of them."""
+    return Setting(tenant["guideline_setting"]) if tenant["guideline_setting"] else None
+
+
 def apply_guideline(chosen: ChosenGuideline, study: Study, findings: Sequence[Finding]) -> GuidelineRead:
     """The chosen guideline, applied to a result's findings."""
-    notes, rank = [], chosen.guideline.categories.index
-    for number, verdict in advise_on(chosen, study, findings).items():
-        category = verdict.category if isinstance(verdict, Advice) else None
-        notes.append(GuidelineNote(number, category, sentence(verdict, "en"), sentence(verdict, "zh")))
-    given = [note.category for note in notes if note.category is not None]
-    worst = max(given, key=rank) if given else None
+    notes = [note_of(number, verdict) for number, verdict in advise_on(chosen, study, findings).items()]
+    worst = worst_of(chosen.guideline, [note.category for note in notes])
     return GuidelineRead(chosen.guideline.title, chosen.guideline.source, worst, tuple(notes))
+
+
+def note_of(number: int, verdict: Advice | NotApplicable | Abstains) -> GuidelineNote:
+    """What is said of the finding of this number."""
+    category = verdict.category if isinstance(verdict, Advice) else None
+    return GuidelineNote(number, category, sentence(verdict, "en"), sentence(verdict, "zh"))
+
+
+def worst_of(guideline: Guideline, categories: Sequence[str | None]) -> str | None:
+    """The most pressing of those that were given."""
+    given = [one for one in categories if one is not None]
+    return max(given, key=guideline.categories.index) if given else None
+
+
+def counted(cases: Sequence[Case]) -> list[Case]:
+    """All nodules of an examination, each with how many of its class there are."""
+    subsolid = sum(case.kind in _SUBSOLID for case in cases)
+    others = len(cases) - subsolid
+    return [
+        replace(case, nodule_count=(subsolid if case.kind in _SUBSOLID else others))
+        if case.kind is not None
+        else case
+        for case in cases
+    ]
 
 
 def advise_on(
@@ -79,24 +104,22 @@ def advise_on(
 ) -> dict[int, Advice | NotApplicable | Abstains]:
     """By the finding's id. What only a physician can tell is unknown here, so the guideline may abstain."""
     age = age_years(study)
-    subsolid = sum(_kind(finding) in _SUBSOLID for finding in findings)
-    verdicts: dict[int, Advice | NotApplicable | Abstains] = {}
-    for finding in findings:
-        features, kind = finding.nodule, _kind(finding)
-        alike = subsolid if kind in _SUBSOLID else len(findings) - subsolid
-        case = Case(
-            kind=kind,
-            mean_diameter_mm=finding.mean_diameter_mm,
-            volume_mm3=finding.volume_mm3,
-            solid_part_mm=features.solid_part_mm if features else None,
-            nodule_count=alike if kind is not None else None,
-            course=course_of(finding.mean_diameter_mm, finding.comparison),
-            is_juxtapleural_benign=False if _lies_free(finding) else None,
-            setting=chosen.setting,
-            age_years=age,
-        )
-        verdicts[finding.id] = advise(chosen.guideline, case)
-    return verdicts
+    cases = counted([_case(finding, chosen.setting, age) for finding in findings])
+    return {finding.id: advise(chosen.guideline, case) for finding, case in zip(findings, cases, strict=True)}
+
+
+def _case(finding: Finding, setting: Setting | None, age: float | None) -> Case:
+    features = finding.nodule
+    return Case(
+        kind=features.kind if features else None,
+        mean_diameter_mm=finding.mean_diameter_mm,
+        volume_mm3=finding.volume_mm3,
+        solid_part_mm=features.solid_part_mm if features else None,
+        course=course_of(finding.mean_diameter_mm, finding.comparison),
+        is_juxtapleural_benign=lies_free(features.pleura_distance_mm if features else None),
+        setting=setting,
+        age_years=age,
+    )
 
 
 def course_of(mean_diameter_mm: float, comparison: Comparison | None) -> Course | None:
@@ -112,12 +135,7 @@ def course_of(mean_diameter_mm: float, comparison: Comparison | None) -> Course 
     return Course.GROWING if comparison.days is not None and comparison.days <= _GROWTH_DAYS else None
 
 
-def _kind(finding: Finding) -> NoduleKind | None:
-    return finding.nodule.kind if finding.nodule else None
-
-
-def _lies_free(finding: Finding) -> bool:
-    """Whether the nodule is known not to lie at the pleura; a fissure counts as pleura and is not seen by the distance,
-    so this says only what lies at the chest wall."""
-    distance = finding.nodule.pleura_distance_mm if finding.nodule else None
-    return distance is not None and distance > 0
+def lies_free(pleura_distance_mm: float | None) -> bool | None:
+    """False, no benign nodule of the pleura, where it is known not to lie there. A fissure counts as pleura and is not
+    seen by the distance, so this says only what lies at the chest wall."""
+    return False if pleura_distance_mm is not None and pleura_distance_mm > 0 else None

@@ -78,13 +78,12 @@ def tree_of(document: Dataset) -> str:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_a_guideline_is_withdrawn_when_its_findings_are_others_now(
+def test_a_guideline_is_given_anew_or_withdrawn_when_its_findings_are_others_now(
     result: ResultContext, language: str
 ) -> None:
     notes = ((1, "4A: solid, 8 to < 15 mm."), (2, "2: solid, < 6 mm."))
-    judged = replace(
-        result, language=language, guideline=GuidelineWords("Lung-RADS v2022", "source", "4A", notes)
-    )
+    guideline = GuidelineWords("Lung-RADS v2022", "source", "4A", notes)
+    judged = replace(result, language=language, guideline=guideline)
     source = encode_sr(judged)
     accepted = review_of(*(verdict(one.tracking_uid, VerdictKind.ACCEPT) for one in judged.findings))
     kept = tree_of(encode_reviewed_sr(source, context_of(accepted, source)))
@@ -95,6 +94,17 @@ def test_a_guideline_is_withdrawn_when_its_findings_are_others_now(
     withdrawn = {"en": "was withdrawn", "zh": "已撤回"}[language]
     assert withdrawn in changed
     assert withdrawn not in kept
+    anew = replace(guideline, worst="4B", notes=((2, "4B: solid, 15 mm or more."),))
+    context = replace(context_of(all_kinds(judged), source), guideline=anew)
+    given = tree_of(encode_reviewed_sr(source, context))
+    for words in (
+        "Lung-RADS v2022: 4B",
+        "4B: solid, 15 mm",
+        {"en": "worked out anew", "zh": "重新得出"}[language],
+    ):
+        assert words in given
+    for words in ("Lung-RADS v2022: 4A", notes[0][1], withdrawn):
+        assert words not in given
 
 
 def test_the_reader_stands_beside_the_model_and_the_report_replaces_that_of_the_model(

@@ -1,7 +1,8 @@
 """Odd series of one chest, as files: the right result, or a refusal that says why.
 
 What is odd about a header alone is in `tests/pipeline/test_route.py`, about a file alone in
-`tests/dicom_gateway/test_decode.py`; here is what must still be found, and where.
+`tests/dicom_gateway/test_decode.py`, series of 1,000 and 5,000 slices in `tests/server/test_long_series.py`; here is
+what must still be found, and where.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
+from pydicom.uid import MRImageStorage
 from scipy import ndimage
 
 from dicom_gateway.decode import decode_series
@@ -178,6 +180,15 @@ def no_rescale(dataset: pydicom.Dataset, number: int) -> None:
     del dataset.RescaleSlope, dataset.RescaleIntercept
 
 
+def magnetic_resonance(dataset: pydicom.Dataset, number: int) -> None:
+    dataset.Modality, dataset.SOPClassUID = "MR", MRImageStorage
+    dataset.file_meta.MediaStorageSOPClassUID = MRImageStorage
+
+
+def of_a_child(dataset: pydicom.Dataset, number: int) -> None:
+    dataset.PatientAge = "008Y"
+
+
 def another_size(dataset: pydicom.Dataset, number: int) -> None:
     if number == 17:
         dataset.PixelData = dataset.pixel_array[:20].tobytes()
@@ -191,10 +202,12 @@ def another_size(dataset: pydicom.Dataset, number: int) -> None:
         (np.zeros((30, 64, 64), np.int16), (10.0, 1.0, 1.0), None, "SLICES_TOO_THICK"),
         (np.zeros((30, 64, 64), np.int16), SPACING, no_rescale, "HU_UNKNOWN"),
         (np.zeros((30, 64, 64), np.int16), SPACING, another_size, "GEOMETRY_NOT_UNIFORM"),
+        (np.zeros((30, 64, 64), np.int16), SPACING, magnetic_resonance, "WRONG_MODALITY"),
+        (np.zeros((30, 64, 64), np.int16), SPACING, of_a_child, "PATIENT_TOO_YOUNG"),
         (np.zeros((40, 64, 64), np.int16), SPACING, None, "LUNGS_NOT_FOUND"),
         (np.full((40, 64, 64), -1000, np.int16), SPACING, None, "LUNGS_NOT_FOUND"),
     ],
-    ids=["1 slice", "10 mm", "no rescale", "mixed sizes", "water", "air"],
+    ids=["1 slice", "10 mm", "no rescale", "mixed sizes", "MR", "child", "water", "air"],
 )
 def test_what_cannot_be_judged_is_refused_by_name(
     analyse: Callable[..., Any],
