@@ -57,6 +57,8 @@ def fetch_prior(
     prior_uid: str,
     images_max: int,
     attempt: int,
+    *,
+    sink: DatabaseSink,
 ) -> None:
     """The job: nothing to do when the study has come in the meantime, else fetch it and say what became of it."""
     with database.transaction(tenant) as conn:
@@ -75,7 +77,6 @@ def fetch_prior(
     if archive is None:
         outcome = RetrieveOutcome(0, 0, "no archive is set for the sender")
     else:
-        sink = DatabaseSink(database, queue)
         outcome = retrieve(archive, folders.instance_store(), sink, tenant, prior_uid, images_max)
     with database.transaction(tenant) as conn:
         prior_studies.expect_no_more(conn, tenant, prior_uid)

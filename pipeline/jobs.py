@@ -13,7 +13,7 @@ from typing import Any
 import procrastinate
 from procrastinate import BaseRetryStrategy, JobContext, PsycopgConnector
 
-from pipeline import heartbeat, limit_gate, report_commitment, retry
+from pipeline import heartbeat, limit_gate, nodes, report_commitment, retry
 from pipeline.ask_counts import ask_counts
 from pipeline.assemble_study import assemble_study
 from pipeline.confirm_delivery import confirm_delivery
@@ -31,6 +31,7 @@ from pipeline.queue import (
     defer_assembly,
     deferring_app,
 )
+from pipeline.receive import DatabaseSink
 from pipeline.reissue import reissue
 from pipeline.services import Observer, Services
 from pipeline.study_path import take_step
@@ -93,6 +94,8 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
     # Steps run in threads and put the next job into their own transaction, which wants the synchronous connector.
     queue = deferring_app(database_url)
     services: Services = services_of(queue)
+    observer, node = services.receive_observer, nodes.name_of("worker")
+    fetched = DatabaseSink(services.database, queue, observer, services.tracing, node)
     once_more, for_ever = _Retry(services.observer), _RetryForever(services.observer)
 
     @app.task(name="take_step", queue=QUEUE, retry=once_more, pass_context=True)
@@ -139,12 +142,15 @@ def worker_app(database_url: str, services_of: Any) -> procrastinate.App:
             prior_uid,
             images_max,
             attempt,
+            sink=fetched,
         )
 
     @app.task(name="perform_workitem", queue=ARCHIVE_QUEUE, retry=once_more, pass_context=True)
     def _perform_workitem(context: JobContext, tenant: str, uid: str, attempt: int) -> None:
         tries = context.job.attempts
-        perform_workitem(services.database, queue, services.folders, tenant, uid, attempt, tries=tries)
+        perform_workitem(
+            services.database, queue, services.folders, tenant, uid, attempt, sink=fetched, tries=tries
+        )
 
     @app.periodic(cron=_WORK_CRON)
     @app.task(name="look_for_work", queue=ARCHIVE_QUEUE, queueing_lock="look_for_work")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -46,6 +48,16 @@ class Self:
     role: str
     version: str
     newest_migration: str
+
+
+def host_name() -> str:
+    """Of this machine, as the register has it."""
+    return socket.gethostname()[:120]
+
+
+def name_of(role: str, process_id: int | None = None) -> str:
+    """Of a process on this machine; without a number of this one."""
+    return f"{host_name()} {role} {os.getpid() if process_id is None else process_id}"
 
 
 def clock_ahead_s(before: datetime, after: datetime, database_now: datetime) -> float:

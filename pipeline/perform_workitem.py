@@ -82,11 +82,15 @@ def perform_workitem(
     uid: str,
     attempt: int,
     *,
+    sink: DatabaseSink,
     tries: int = 0,
 ) -> None:
-    """The job. tries: earlier runs of this very job, which ended by an error that may pass by itself."""
+    """The job. sink: takes what is fetched.
+
+    tries: earlier runs of this very job, which ended by an error that may pass by itself.
+    """
     try:
-        _perform(database, queue, folders, tenant, uid, attempt)
+        _perform(database, queue, folders, tenant, uid, attempt, sink)
     except Exception as error:
         if retry.decide(error, tries) is not None:
             raise
@@ -99,7 +103,13 @@ def perform_workitem(
 
 
 def _perform(
-    database: Database, queue: procrastinate.App, folders: Folders, tenant: str, uid: str, attempt: int
+    database: Database,
+    queue: procrastinate.App,
+    folders: Folders,
+    tenant: str,
+    uid: str,
+    attempt: int,
+    sink: DatabaseSink,
 ) -> None:
     with database.transaction(tenant) as conn:
         row = _claimed(conn, tenant, uid)
@@ -115,12 +125,8 @@ def _perform(
         archive = _archive(conn, row, wanted[0], database)
     error = "nobody sent its images, and no archive is known for them"
     if archive is not None:
-        sink = DatabaseSink(database, queue)
         uid_of_study = wanted[0].study_instance_uid
-        try:
-            outcome = retrieve(archive, folders.instance_store(), sink, tenant, uid_of_study, IMAGES_MAX)
-        finally:
-            sink.close()
+        outcome = retrieve(archive, folders.instance_store(), sink, tenant, uid_of_study, IMAGES_MAX)
         error = outcome.error or ("" if outcome.completed else "the archive has no images of it")
     with database.transaction(tenant) as conn:
         row = workitem_store.find(conn, tenant, uid, lock=True)

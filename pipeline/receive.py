@@ -27,7 +27,10 @@ from pipeline.tracing import NO_TRACING, Place, Tracing
 
 
 class DatabaseSink:
-    """Records received instances (the acceptor's `InstanceSink`). Called from many threads."""
+    """Records received instances (the acceptor's `InstanceSink`). Called from many threads.
+
+    node: the process that lives the associations, by its name in the register of nodes.
+    """
 
     def __init__(
         self,
@@ -35,8 +38,10 @@ class DatabaseSink:
         queue: procrastinate.App,
         observer: ReceiveObserver | None = None,
         tracing: Tracing = NO_TRACING,
+        node: str | None = None,
     ) -> None:
         self._database = database
+        self._node = node
         self._queue = queue
         self._observer = observer or ReceiveObserver()
         self._tracing = tracing
@@ -83,13 +88,15 @@ class DatabaseSink:
     def open_association(self, peer: Peer, requestor: UserInformation = NOTHING_SAID) -> int:
         with self._database.transaction(peer.tenant) as conn:
             row = conn.execute(
-                """INSERT INTO association (tenant, ae_title, implementation_class_uid, implementation_version_name)
-                   VALUES (%s, %s, %s, %s) RETURNING id""",
+                """INSERT INTO association (tenant, ae_title, implementation_class_uid, implementation_version_name,
+                                            node)
+                   VALUES (%s, %s, %s, %s, %s) RETURNING id""",
                 (
                     peer.tenant,
                     peer.ae_title,
                     requestor.implementation_class_uid,
                     requestor.implementation_version_name,
+                    self._node,
                 ),
             ).fetchone()
         assert row is not None

@@ -16,6 +16,7 @@ from inference.scheduler import Scheduler
 from models.model import Model
 from pipeline.database import Connection, Database
 from pipeline.metered import Metered
+from pipeline.receive_observer import ReceiveObserver
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
 from pipeline.tracing import NO_TRACING, Tracing
@@ -187,6 +188,7 @@ class Services:
     ask_counts: Callable[[Connection, str, UUID], None] = _ask_nobody
     defer_priors: Callable[[Connection, str, UUID, dict[str, Any]], None] = _fetch_no_priors
     observer: Observer = field(default_factory=Observer)
+    receive_observer: ReceiveObserver = field(default_factory=ReceiveObserver)
     tracing: Tracing = NO_TRACING
     time_zone: str = "UTC"
     portal_url: str = ""

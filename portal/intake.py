@@ -15,6 +15,7 @@ from starlette.requests import Request
 from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.peers import Peer
 from dicom_gateway.receive_files import FileReceiver, FileVerdict, receiving
+from pipeline import nodes
 from pipeline.queue import deferring_app
 from pipeline.receive import DatabaseSink
 from portal.context import PortalContext
@@ -44,7 +45,8 @@ class Intake:
     def _sink(self) -> DatabaseSink:
         queue = deferring_app(self._context.database.url)
         context = self._context
-        return DatabaseSink(context.database, queue, context.receive_observer, context.tracing)
+        node = nodes.name_of("portal")
+        return DatabaseSink(context.database, queue, context.receive_observer, context.tracing, node)
 
     async def take(self, request: Request, work: Callable[[Iterator[bytes]], T]) -> T:
         """Run `work` on the pieces of the request's body in a thread; raise `TooManyUploads` when all are busy."""

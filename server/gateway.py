@@ -22,7 +22,7 @@ from dicom_gateway.receiver import Receiver
 from dicom_gateway.receiver_process import ReceiverProcess
 from dicom_gateway.receiver_processes import ReceiverProcesses
 from dicom_gateway.tls import ClientCertificate, TLSContexts, TLSFiles, TLSProfile, secure_as_server
-from pipeline import audit
+from pipeline import audit, nodes
 from pipeline.database import Database
 from pipeline.group_commit import ANSWER_WITHIN_S, LET_GO_AFTER_S, LOCK_TIMEOUT_S
 from pipeline.queue import deferring_app
@@ -98,7 +98,10 @@ def run_receiver(settings: Settings, control: socket.socket) -> None:
     queue = deferring_app(settings.database_url)
     metrics = Metrics()
     tracing = make_tracing(settings, "gateway", metrics)
-    sink = DatabaseSink(database, queue, ReceiveMetrics(metrics), tracing)
+    gateway = nodes.name_of(
+        "gateway", os.getppid()
+    )  # the accept process, which is in the register for all of us
+    sink = DatabaseSink(database, queue, ReceiveMetrics(metrics), tracing, gateway)
     kept = objects(settings, metrics.observe_object)
     kept_of = functools.partial(kept.present_below, settings.instances_directory)
     desk = DatabaseServiceDesk(database, queue, kept_of)

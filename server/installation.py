@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg.rows import dict_row
 
+from pipeline import nodes
 from pipeline.database import Connection
 from server.settings import Settings
 
@@ -29,8 +30,12 @@ def prepare(settings: Settings) -> str | None:
     install_wanted_heartbeat(settings)
     with owner_connection(settings.database_url) as conn:
         create_tenant(conn, FIRST_TENANT, "Default", settings.called_ae_title)
-        # Associations that were open when this installation was killed.
-        conn.execute("UPDATE association SET closed_at = now(), how = 'lost' WHERE closed_at IS NULL")
+        # Associations that were open when this machine was killed; `lost_associations` ends those of others.
+        conn.execute(
+            """UPDATE association SET closed_at = now(), how = 'lost'
+               WHERE closed_at IS NULL AND (node IS NULL OR starts_with(node, %s))""",
+            (f"{nodes.host_name()} ",),
+        )
         return create_first_admin(conn, FIRST_TENANT)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,9 +24,8 @@ _CONNECT_TIMEOUT_S = 5
 @contextmanager
 def node_pulse(database_url: str, role: str) -> Iterator[None]:
     """While this lasts, the register says that a process of this role is here."""
-    host = socket.gethostname()[:120]
     newest = max(migration_files(), key=lambda name: name.partition("-")[2])
-    me = nodes.Self(f"{host} {role} {os.getpid()}", host, role, code_version(), newest)
+    me = nodes.Self(nodes.name_of(role), nodes.host_name(), role, code_version(), newest)
     stopping = threading.Event()
     thread = threading.Thread(
         target=_keep_saying, args=(database_url, me, stopping), name="node", daemon=True

@@ -17,7 +17,9 @@ from pipeline.audit_syslog import SyslogServer, send_round
 from pipeline.database import Database
 from pipeline.errors import AuditServerInvalid
 from pipeline.limit_gate import tenants as every_tenant
+from pipeline.lost_associations import close_lost
 from pipeline.protection.erase_objects import remove_objects
+from pipeline.queue import deferring_app
 from pipeline.retention_run import run_retention, sweep_work
 from pipeline.scrub import Pace, scrub
 from server import places
@@ -42,6 +44,7 @@ def rounds(settings: Settings) -> tuple[Callable[[], object], ...]:
         _audit(settings, pool),
         _erasure(settings, pool),
         _heartbeat(settings, pool),
+        _associations(settings, pool),
         _retention(settings, pool),
         _sealing(settings, pool),
         lambda: unbilled.figure_every_tenant(pool, lambda: datetime.now(UTC)),
@@ -97,6 +100,17 @@ def _heartbeat(settings: Settings, pool: Database) -> Callable[[], object]:
     from server.heartbeat import look_after  # not at the top: nobody else makes studies up
 
     return lambda: look_after(pool, settings)
+
+
+def _associations(settings: Settings, pool: Database) -> Callable[[], object]:
+    """For associations of processes that are gone, see `pipeline.lost_associations`."""
+    queue = deferring_app(settings.database_url)
+
+    def look_after() -> None:
+        for tenant in every_tenant(pool):
+            close_lost(pool, queue, tenant)
+
+    return look_after
 
 
 def _retention(settings: Settings, pool: Database) -> Callable[[], object]:

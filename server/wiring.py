@@ -22,6 +22,7 @@ from server.common_wiring import inference_problem, mail_server
 from server.metrics import Metrics
 from server.object_store import object_store_checks, objects
 from server.places import database, folders
+from server.receive_metrics import ReceiveMetrics
 from server.settings import Settings
 from server.step_metrics import StepMetrics
 
@@ -56,6 +57,7 @@ def services(
         defer_delivery=functools.partial(defer_delivery, app),
         defer_confirmation=functools.partial(defer_confirmation, app, pauses_s=PAUSES_S),
         observer=StepMetrics(metrics),
+        receive_observer=ReceiveMetrics(metrics),
         tracing=tracing,
         time_zone=settings.time_zone,
         portal_url=settings.portal_url.rstrip("/"),

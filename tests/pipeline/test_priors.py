@@ -102,7 +102,7 @@ def fetch(clinic: Clinic) -> None:
     """Run the jobs that fetch, once each."""
     for job in clinic.jobs("fetch_prior"):
         clinic.owner.execute("DELETE FROM procrastinate_jobs WHERE id = %s", (job["id"],))
-        fetch_prior(clinic.database, clinic.queue, clinic.services.folders, **job["args"])
+        fetch_prior(clinic.database, clinic.queue, clinic.services.folders, sink=clinic.sink, **job["args"])
 
 
 def pass_time(clinic: Clinic, seconds: int) -> None:

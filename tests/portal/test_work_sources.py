@@ -12,6 +12,7 @@ from dicom_gateway.dicom_json import code, element
 from pipeline import peers, store, workitem_store
 from pipeline.perform_workitem import perform_workitem
 from pipeline.queue import deferring_app
+from pipeline.receive import DatabaseSink
 from pipeline.services import Folders
 from pipeline.status import StudyStatus
 from pipeline.work_sources import look_for_work, save_source
@@ -82,7 +83,8 @@ def test_work_is_claimed_done_and_told(other_system, site: Site, tmp_path: Path)
         assert rows == [{"uid": UID, "state": "IN PROGRESS", "performed_here": True}]
         # Its images come by themselves: what becomes of the study is told, step by step.
         study_id = site.add_study("alpha", study_instance_uid=STUDY, status="receiving")
-        perform_workitem(site.database, queue, Folders(tmp_path, tmp_path, tmp_path), "alpha", UID, 0)
+        folders, sink = Folders(tmp_path, tmp_path, tmp_path), DatabaseSink(site.database, queue)
+        perform_workitem(site.database, queue, folders, "alpha", UID, 0, sink=sink)
         for to in (StudyStatus.ASSEMBLED, StudyStatus.ROUTED):
             with site.database.transaction("alpha") as conn:
                 store.advance(conn, store.lock_study(conn, "alpha", study_id), to)
