@@ -262,6 +262,12 @@ def find_destination(conn: Connection, tenant: str, name: str) -> DestinationRec
     return DestinationRecord(tenant, name, ae_title=peer["ae_title"], host=peer["host"], port=peer["port"])
 
 
+def names(conn: Connection, tenant: str) -> frozenset[str]:
+    """Where results can go: named destinations, and peers by their AE titles."""
+    query = "SELECT name FROM destination WHERE tenant = %s UNION SELECT ae_title FROM peer WHERE tenant = %s"
+    return frozenset(row["name"] for row in conn.execute(query, (tenant, tenant)))
+
+
 def save_destination(conn: Connection, record: DestinationRecord, *, changed_by: str = "") -> None:
     """Add the destination or change the one of the same name. Raises `DestinationInvalid`.
 

@@ -30,6 +30,8 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@ -]{0,63}", re.ASCII)
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 
+_NO_DESTINATION = "there is no such destination and no peer of this AE title; add it first"
+
 _E = TypeVar("_E")
 
 
@@ -39,17 +41,19 @@ def read_rules(
     version: int = 0,
     *,
     known_models: Collection[str] | None = None,
+    known_destinations: Collection[str] | None = None,
 ) -> RuleSet:
     """The rules of a document; raises `RulesInvalid` with all that is wrong.
 
     default_time_zone: IANA name, for a document that names none.
-    known_models: names and product codes of what is installed; None = any is taken as good.
+    known_models: names and product codes of what is installed; known_destinations: names that results can be sent to;
+        None = any is taken as good.
     """
     if len(text) > DOCUMENT_LENGTH_MAX:
         raise RulesInvalid([RuleProblem(1, f"longer than {DOCUMENT_LENGTH_MAX} characters")])
     try:
         reader, document = yaml_reader.parse(text)
-        rules = _read_document(document, default_time_zone, version, known_models)
+        rules = _read_document(document, default_time_zone, version, known_models, known_destinations)
         reader.raise_problems()
     except ContractError as error:
         raise RulesInvalid([RuleProblem(one.line, one.message) for one in error.problems]) from error
@@ -57,7 +61,11 @@ def read_rules(
 
 
 def _read_document(
-    document: YamlMap, default_time_zone: str, version: int, known_models: Collection[str] | None
+    document: YamlMap,
+    default_time_zone: str,
+    version: int,
+    known_models: Collection[str] | None,
+    known_destinations: Collection[str] | None,
 ) -> RuleSet:
     time_zone = document.text("time_zone", default_time_zone)
     if time_zone not in available_timezones():
@@ -74,7 +82,10 @@ def _read_document(
             values.problem("name", f"{rule.name!r} comes twice")
         for model in rule.models:
             if known_models is not None and model not in known_models:
-                values.problem("models", _unknown(model, known_models))
+                values.problem("models", _unknown(model, known_models, "no such model is installed"))
+        for name in rule.destinations:
+            if known_destinations is not None and name not in known_destinations:
+                values.problem("destinations", _unknown(name, known_destinations, _NO_DESTINATION))
         rules.append(rule)
     document.finish()
     zone = ZoneInfo(time_zone)
@@ -135,9 +146,9 @@ def _priors(values: YamlMap) -> PriorsRule:
     return rule
 
 
-def _unknown(name: str, known: Collection[str]) -> str:
+def _unknown(name: str, known: Collection[str], otherwise: str) -> str:
     near = difflib.get_close_matches(name, known, n=1)
-    return f"{name[:40]!r}: " + (f"did you mean {near[0]}?" if near else "no such model is installed")
+    return f"{name[:40]!r}: " + (f"did you mean {near[0]}?" if near else otherwise)
 
 
 def _optional(values: YamlMap, name: str, read: Callable[[str], _E]) -> _E | None:

@@ -63,12 +63,13 @@ def add_rule_set(
     author: str,
     note: str = "",
     known_models: Collection[str] | None = None,
+    known_destinations: Collection[str] | None = None,
 ) -> int:
     """Store a checked document as the next version, a draft; the same text as the newest version makes none.
 
     Raises `RulesInvalid`.
     """
-    read_rules(document, known_models=known_models)
+    read_rules(document, known_models=known_models, known_destinations=known_destinations)
     _lock(conn, tenant)
     newest = conn.execute(
         "SELECT version, document FROM route_rule_set WHERE tenant = %s ORDER BY version DESC LIMIT 1",

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.registry import model_names
-from pipeline import rule_store
+from pipeline import destinations, rule_store
 from pipeline.rule_document import read_rules
 from pipeline.rules import RuleSet
 from server.cli import explained_errors
@@ -53,8 +53,9 @@ def add(
         known = model_names(load_settings().data_directory)
         text = file.read_text("utf-8")
         version = rule_store.add_rule_set(
-            conn, tenant, text, author=getpass.getuser(), note=note[:200], known_models=known
-        )
+            conn, tenant, text, author=getpass.getuser(), note=note[:200],
+            known_models=known, known_destinations=destinations.names(conn, tenant),
+        )  # fmt: skip
     typer.echo(f"version {version}")
 
 

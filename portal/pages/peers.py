@@ -174,7 +174,7 @@ def save(
     )  # fmt: skip
     with context.database.transaction(identity.tenant) as conn:
         known = {row["ae_title"] for row in peers.list_peers(conn, identity.tenant)}
-        problems = _problems(form, known, _destinations(conn, identity))
+        problems = _problems(form, known, destinations.names(conn, identity.tenant))
         if problems:
             return _form(request, conn, identity, form, problems)
         peers.save_peer(conn, identity.tenant, changed_by=identity.user_name, **form.values())
@@ -184,7 +184,7 @@ def save(
 def _form(
     request: Request, conn: Connection, identity: Identity, form: PeerForm, problems: dict[str, str]
 ) -> Response:
-    others = _destinations(conn, identity)
+    others = destinations.names(conn, identity.tenant)
     return page(
         request,
         "peer_form.html",
@@ -195,13 +195,7 @@ def _form(
     )
 
 
-def _destinations(conn: Connection, identity: Identity) -> set[str]:
-    """Where results may go: named destinations, and peers by their AE titles."""
-    named = {one.name for one in destinations.list_destinations(conn, identity.tenant)}
-    return named | {row["ae_title"] for row in peers.list_peers(conn, identity.tenant)}
-
-
-def _problems(form: PeerForm, known: set[str], destinations_known: set[str]) -> dict[str, str]:
+def _problems(form: PeerForm, known: set[str], destinations_known: frozenset[str]) -> dict[str, str]:
     """Field → sentence, for each value that cannot be saved."""
     problems: dict[str, str] = {}
     values = form.values()

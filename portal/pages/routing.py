@@ -17,7 +17,7 @@ from dicom_gateway.inspect import InspectError, inspect_study
 from models.errors import ModelError
 from models.manifest import Manifest
 from models.registry import get_model, model_names
-from pipeline import rule_store, store
+from pipeline import destinations, rule_store, store
 from pipeline.database import Connection
 from pipeline.errors import PipelineError
 from pipeline.models_for_study import active_manifests
@@ -86,8 +86,10 @@ def work(
     document = document.replace("\r\n", "\n")
     values: dict[str, Any] = {"note": note, "study_id": study_id, "calling": calling, "days": days}
     known = model_names(context.data_root)
+    with context.database.transaction(identity.tenant) as conn:
+        names = destinations.names(conn, identity.tenant)
     try:
-        rules = read_rules(document, context.time_zone, known_models=known)
+        rules = read_rules(document, context.time_zone, known_models=known, known_destinations=names)
     except RulesInvalid as error:
         return _editor(request, document, status_code=422, problems=error.problems, **values)
     if action == "save":
@@ -95,8 +97,9 @@ def work(
             raise RoleNotAllowed
         with context.database.transaction(identity.tenant) as conn:
             rule_store.add_rule_set(
-                conn, identity.tenant, document, author=identity.user_name, note=note, known_models=known
-            )
+                conn, identity.tenant, document, author=identity.user_name, note=note,
+                known_models=known, known_destinations=names,
+            )  # fmt: skip
         return RedirectResponse("/routing", 303)
     try:
         if action == "test":

@@ -79,6 +79,12 @@ class TestDocument:
         ]
         assert unset == [], "the example leaves nothing at its default"
 
+    def test_a_destination_that_is_not_there_is_told_before_a_result_needs_it(self) -> None:
+        text = "rules:\n  - {name: a, models: [lung_nodule_ct], destinations: [PACS, ARCHIV, elsewhere]}\n"
+        with pytest.raises(RulesInvalid, match=r"mean ARCHIVE\?\n.*elsewhere': there is no"):
+            read_rules(text, known_destinations={"PACS", "ARCHIVE"})
+        assert read_rules(text, known_destinations={"PACS", "ARCHIV", "elsewhere"}).rules
+
     def test_all_mistakes_are_told_at_once_with_their_lines(self) -> None:
         text = """\
 rules:
