@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -13,7 +16,8 @@ from pipeline import database, group_commit
 from pipeline.bounded_connection import DatabaseSilent
 from pipeline.database import Database
 from pipeline.readiness import database_problem
-from tests.dicom_peers import RawPeer, ct_data_set
+from tests.dicom_harm import rss_bytes
+from tests.dicom_peers import RawPeer, ct_data_set, wait_until
 from tests.pipeline.conftest import Clinic
 from tests.pipeline.services import running_gateway
 
@@ -96,3 +100,39 @@ def test_a_pool_lets_go_of_a_frozen_connection_and_readiness_says_so(
     finally:
         os.kill(pid, signal.SIGCONT)
         pool.close()
+
+
+def test_ten_times_more_than_can_be_written_down_waits_its_turn_and_nothing_piles_up(clinic: Clinic) -> None:
+    """A database that takes a hundred images a second, and twenty senders that would each bring it as many."""
+    clinic.owner.execute(
+        """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.01); RETURN new; END';
+           CREATE TRIGGER slow BEFORE INSERT ON instance FOR EACH ROW EXECUTE FUNCTION slow()"""
+    )
+    answers: list[tuple[str, int, float]] = []
+    ends_at = time.monotonic() + 2.5
+
+    def send(number: int) -> None:
+        with RawPeer(port, f"127.0.1.{number}") as peer:
+            peer.associate(calling="PACS", called="ALPHA")
+            for image in itertools.count():
+                if time.monotonic() > ends_at:
+                    break
+                uid, began = f"1.2.{number}.{image}", time.monotonic()
+                status = peer.store(ct_data_set(uid, study=f"1.9.{number}"), uid)
+                answers.append((uid, status, time.monotonic() - began))
+            peer.release()
+
+    with running_gateway(clinic) as port:
+        threads, memory = threading.active_count(), rss_bytes()
+        with ThreadPoolExecutor(20) as senders:
+            list(senders.map(send, range(1, 21)))
+        wait_until(lambda: threading.active_count() <= threads + 1)
+        assert rss_bytes() - memory < 32 << 20
+        with RawPeer(port) as peer:
+            peer.associate(calling="PACS", called="ALPHA")
+    assert {status for _, status, _ in answers} <= {0, 0xA700}
+    taken = {uid for uid, status, _ in answers if status == 0}
+    assert {row["sop_instance_uid"] for row in clinic.rows("SELECT sop_instance_uid FROM instance")} == taken
+    waits = sorted(seconds for _, _, seconds in answers)
+    assert waits[len(waits) // 2] > 0.1, "ten times as long as writing one down"
+    assert waits[-1] < 15
