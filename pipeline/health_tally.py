@@ -79,7 +79,9 @@ _VERDICTS = """
         WHERE d.tenant = o.tenant AND d.case_key = o.case_key AND d.product = o.product
           AND d.kind = 'result_delivered' AND d.occurred_at <= o.occurred_at
         ORDER BY d.occurred_at DESC LIMIT 1) delivered ON true
-    JOIN result r ON r.tenant = o.tenant AND r.study_id::text = delivered.study_ref AND r.product = o.product
+    JOIN result r ON r.tenant = o.tenant AND r.product = o.product
+        AND r.study_id = CASE WHEN delivered.study_ref ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                              THEN delivered.study_ref::uuid END
         AND r.revision = (delivered.evidence->>'revision')::int
     JOIN study s ON s.tenant = r.tenant AND s.id = r.study_id
     LEFT JOIN peer p ON p.tenant = s.tenant AND p.ae_title = s.ae_title

@@ -147,6 +147,9 @@ class Observer:
     def step_ended(self, step: str, gives: str, duration_s: float) -> None:
         """A step was committed."""
 
+    def routed(self, study: StudyRecord) -> None:
+        """The models of a study were chosen, by the rules that its route names."""
+
     def study_ended(self, study: StudyRecord, seconds: float | None) -> None:
         """A study has come to an end. seconds: since its last instance; None where a person had it done again."""
 

@@ -201,6 +201,8 @@ def tell(services: Services, step: Step, ended: Ended, *, duration_ms: int) -> N
                 place_of(study), ended.turnaround_s,
                 outcome=study.status, reason=study.reason_code or "", priority=study.priority,
             )  # fmt: skip
+    if study.status is StudyStatus.ROUTED:
+        services.observer.routed(study)
     services.observer.step_ended(step.name, study.status.value, duration_ms / 1000)
     for decided in ended.metered:
         services.observer.metered(decided)

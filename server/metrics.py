@@ -111,6 +111,10 @@ class Metrics:
             "radmeter_studies_ended_total", "Studies at their end, with the code of the reason where it is a bad one",
             ("outcome", "reason"), registry=self.registry,
         )  # fmt: skip
+        self.rule_studies = Counter(
+            "radmeter_rule_studies_total", "Studies for which a routing rule chose a model",
+            ("rule",), registry=self.registry,
+        )  # fmt: skip
         self.delivery_attempts = Counter(
             "radmeter_delivery_attempts_total", "Result objects sent or tried to send, by the state that followed",
             ("kind", "state"), registry=self.registry,

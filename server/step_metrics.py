@@ -12,6 +12,8 @@ from server.metrics import Metrics
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,59}")
 # Our own codes are some dozens; a model of a site may bring more, and a label's values have to stay few.
 _CODES_MAX = 200
+# Rules are named by people; what was renamed often stays until the process ends.
+_RULES_MAX = 500
 
 
 class StepMetrics(Observer):
@@ -20,9 +22,16 @@ class StepMetrics(Observer):
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._codes: set[str] = set()
+        self._rules: set[str] = set()
 
     def step_ended(self, step: str, gives: str, duration_s: float) -> None:
         self._metrics.step_seconds.labels(step, gives).observe(duration_s)
+
+    def routed(self, study: StudyRecord) -> None:
+        for rule in {str(choice["rule"]) for choice in study.route if choice.get("rule")}:
+            name = rule if rule in self._rules or len(self._rules) < _RULES_MAX else "OTHER"
+            self._rules.add(name)
+            self._metrics.rule_studies.labels(name).inc()
 
     def study_ended(self, study: StudyRecord, seconds: float | None) -> None:
         self._metrics.studies_ended.labels(study.status.value, self._code(study.reason_code)).inc()

@@ -93,6 +93,9 @@ class TestOutcome:
         observed: list[tuple[str, str]] = []
 
         class Noting(Observer):
+            def routed(self, study: StudyRecord) -> None:
+                observed.extend(("chosen", one["product"]) for one in study.route)
+
             def step_ended(self, step: str, gives: str, duration_s: float) -> None:
                 observed.append((step, gives))
 
@@ -105,7 +108,7 @@ class TestOutcome:
         assert (last["event"], last["detail"]) == ("study_routed", {"explanation": ["why"]})
         assert last["duration_ms"] >= 0
         assert len(clinic.jobs("take_step")) == 2
-        assert observed == [("route", "routed")]
+        assert observed == [("chosen", "x"), ("route", "routed")]
         assert usage(clinic) == []
 
     def test_one_part_that_fails_undoes_all(

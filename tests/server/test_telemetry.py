@@ -12,12 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from prometheus_client import generate_latest
 
 from inference.engine import Engine
+from pipeline.store import StudyRecord
 from server.metrics import Metrics, collected_metrics, measured_in, open_circuits
 from server.step_metrics import StepMetrics
 from server.telemetry import LOG_FIELDS, JsonLines, configure_logging
@@ -148,6 +150,22 @@ def test_metrics_count_steps_by_name_and_outcome() -> None:
     assert 'radmeter_step_seconds_count{gives="inferred",step="infer"} 1.0' in text
     assert 'radmeter_step_seconds_bucket{gives="inferred",le="2.5",step="infer"} 0.0' in text
     assert 'radmeter_step_seconds_count{gives="failed",step="infer"} 1.0' in text
+
+
+def test_studies_are_counted_by_the_rules_that_chose_their_models() -> None:
+    metrics = Metrics()
+    routed = StepMetrics(metrics).routed
+    for choices in (
+        [{"rule": "chest"}, {"rule": "chest"}, {"rule": "stroke"}],
+        [{"rule": "chest"}],
+        [{"product": "x"}],
+    ):
+        routed(cast("StudyRecord", SimpleNamespace(route=choices)))
+    for number in range(600):
+        routed(cast("StudyRecord", SimpleNamespace(route=[{"rule": f"rule {number}"}])))
+    text = generate_latest(metrics.registry).decode()
+    assert 'radmeter_rule_studies_total{rule="chest"} 2.0' in text
+    assert 'radmeter_rule_studies_total{rule="OTHER"} 102.0' in text
 
 
 def test_alone_a_process_shows_its_own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
