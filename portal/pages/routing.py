@@ -173,7 +173,9 @@ def _test(
         (
             trace.rule.name,
             trace.is_match,
-            outcome_lines(trace) if trace.obstacle is None else [obstacle_text(trace.obstacle)],
+            outcome_lines(trace, identity.language)
+            if trace.obstacle is None
+            else [obstacle_text(trace.obstacle, identity.language)],
         )
         for trace in routing.traces
     ]

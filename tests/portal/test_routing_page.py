@@ -61,6 +61,18 @@ def test_the_tester_says_why_a_stored_study_does_not_match(site: Site) -> None:
     assert client.post("/routing/edit", data=values).status_code == 404
 
 
+def test_the_tester_speaks_chinese(site: Site) -> None:
+    site.owner.execute("UPDATE tenant SET language = 'zh' WHERE tenant = 'alpha'")
+    client = site.signed_in("alpha", Role.OPERATOR)
+    values = {"action": "test", "document": RULES, "study_id": stored_study(site)}
+    assert "(SliceThickness 为 2.5)（序列 1 Thorax lung）" in client.post("/routing/edit", data=values).text
+    values["document"] = RULES.replace("<= 1", "<= 5")
+    text = client.post("/routing/edit", data=values).text
+    assert "lung_nodule_ct：读取1 Thorax lung，" in text or "lung_nodule_ct: " in text
+    values["document"] = RULES.replace("name: thin", "name: thin, enabled: false")
+    assert "enabled: 该规则已停用" in client.post("/routing/edit", data=values).text
+
+
 def test_a_dropped_file_is_tested_and_a_file_that_is_no_dicom_is_refused(site: Site, tmp_path: Path) -> None:
     client = site.signed_in("alpha", Role.OPERATOR)
     path = write(tmp_path, ramp((1, 8, 8)), spacing_mm=(1.0, 1.0, 1.0))[0]
