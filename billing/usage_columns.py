@@ -102,6 +102,7 @@ def _read_alike(shape: Shape, items: Sequence[Any], tenant: str, source: str) ->
     kinds = said.get("kind") or list(map(kind_of_meter, meters))
     meters = _meters(kinds, meters, has_case="case_key" in said)
     quantities, texts = _quantities(said.get("quantity", (1,) * count))
+    instants = _instants(said["occurred_at"])
     columns: dict[str, Iterable[Any]] = {
         "tenant": repeat(tenant),
         "source": repeat(source),
@@ -109,7 +110,7 @@ def _read_alike(shape: Shape, items: Sequence[Any], tenant: str, source: str) ->
         "kind": kinds,
         "product": said["product"],
         "quantity": quantities,
-        "occurred_at": _instants(said["occurred_at"]),
+        "occurred_at": instants,
         "study_ref": said.get("study_ref", repeat("none")),
         "case_key": said.get("case_key") or [own_case(source, event_id) for event_id in event_ids],
         "dimensions": said.get("dimensions") or [{} for _ in items],
@@ -118,6 +119,7 @@ def _read_alike(shape: Shape, items: Sequence[Any], tenant: str, source: str) ->
         "amount_currency": repeat(None),
         "meter": meters,
         "quantity_text": texts,
+        "occurred_text": map(datetime.isoformat, instants),
         "dimensions_json": _as_json(dimensions) or repeat("{}"),
         "evidence_json": _as_json(evidence) or repeat("{}"),
     }
