@@ -27,7 +27,9 @@ test: ## run the tests (installs the DICOM programs they talk to)
 	@scripts/setup.sh dev
 	@VENV=$(VENV_TRITON) scripts/setup.sh triton || echo "without a Triton server its tests are skipped"
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not train and not soak" --ignore tests/acceptance --ignore tests/dicom_gateway $(ARGS)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not train and not soak" tests/acceptance tests/dicom_gateway $(ARGS)
+	@# These wait more than they compute; the long ones first, so that none is left alone at the end.
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not train and not soak" \
+		tests/acceptance tests/dicom_gateway $(ARGS)
 
 test-train: ## run the tests of training and export (installs torch into .venv-train)
 	@VENV=$(VENV_TRAIN) scripts/setup.sh train

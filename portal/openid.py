@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -91,10 +92,15 @@ class OpenIdClient:
         self, *, clock: Callable[[], float] = time.time, transport: httpx.BaseTransport | None = None
     ) -> None:
         self._clock = clock
-        self._http = httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False, transport=transport)
+        self._transport = transport
         self._lock = threading.Lock()
         self._metadata: dict[str, tuple[float, Metadata]] = {}
         self._keys: dict[str, tuple[float, KeySet]] = {}
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        """Made when a provider is first asked: it reads all authorities, and most installations have no provider."""
+        return httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False, transport=self._transport)
 
     def way_out(self, provider: Provider, attempt: Attempt) -> str:
         """Where the browser goes. Raises `OpenIdUnavailable`."""

@@ -3,15 +3,17 @@
     def test_my_page(watched: Watched, site: Site) -> None:
         sign_in(watched, site, Role.ADMIN)
         watched.goto("/my-page")
-        check_page(watched, "my-page")       # accessible, quiet, small; a picture of it in test-artifacts/portal
+        check_page(watched, "my-page")       # accessible, quiet, small; its picture goes to test-artifacts/portal
         stands_everything(watched, "my-page")   # and at 200 %, on paper, by keyboard, without JavaScript
 
 The fixtures `browser` (one Chromium for all tests) and `watched` (a page of it before the portal of `site`) are in
-`conftest.py`; `watch(browser, url)` makes a page before another portal. Look at the pictures.
+`conftest.py`; `watch(browser, url)` makes a page before another portal. With PICTURES=1 in the environment the
+pictures are painted: look at them.
 """
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,14 +131,15 @@ def sign_in(watched: Watched, site: Site, role: Role, tenant: str = "alpha") -> 
 
 
 def picture(watched: Watched, name: str) -> None:
-    """Keep a picture of the whole page to look at, with its images."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    """Every image of the page can be shown; where pictures are wanted, one of the whole page to look at."""
     watched.page.evaluate(_LOAD_IMAGES)
-    watched.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+    if os.environ.get("PICTURES"):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        watched.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
 def check_page(watched: Watched, name: str) -> None:
-    """No violation of WCAG A or AA, no error so far, nothing from elsewhere, small on the wire; a picture is kept."""
+    """No violation of WCAG A or AA, no error so far, nothing from elsewhere, small on the wire; its picture."""
     picture(watched, name)
     accessible(watched, name)
     assert watched.errors == [], f"{name}: {watched.errors}"
