@@ -5,8 +5,9 @@ from __future__ import annotations
 from dicom_gateway.data_set_head import read_head
 from dicom_gateway.errors import DataSetHeadUnreadable, InstanceNotAllowed, SOPClassDoesNotMatch
 from dicom_gateway.file_meta import FileMeta
+from dicom_gateway.incoming_instance import IncomingInstance
 from dicom_gateway.instance_sink import ReceivedInstance
-from dicom_gateway.instance_store import IncomingInstance, locate
+from dicom_gateway.instance_store import locate
 from dicom_gateway.peers import Peer
 from study.errors import InvalidUID
 

@@ -6,6 +6,8 @@
 
 A file's name is the SHA-256 of (tenant, study, series, SOP Instance UID, digest of the data set). The same
 object sent twice meets its own file; another object under the same UID can never replace it.
+
+What makes a file durable with its name is in docs/decisions/0007-one-sync-for-an-instance.md.
 """
 
 from __future__ import annotations
@@ -26,15 +28,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-import blake3
-
 from dicom_gateway.errors import OutOfResources, StoreLocationInvalid
+from dicom_gateway.file_system import syncs_names_with_files
+from dicom_gateway.incoming_instance import IncomingInstance
 from storage.objects import LOCAL_OBJECTS, Objects
 
 _LOCATION = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}\.dcm", re.ASCII)
 _KNOWN_DIRECTORIES_MAX = 10_000
-_FILE_MODE = 0o640
-_HEAD_BYTES = 16 * 1024
 # A disk that fills at 2 GiB/s loses less in this time than any sensible reserve.
 _SPACE_TRUSTED_S = 0.1
 _SYNC_THREADS = 8  # of one batch: files that wait for the disk at a time share its journal's writes
@@ -46,74 +46,6 @@ def locate(tenant: str, study_uid: str, series_uid: str, sop_instance_uid: str, 
     folder = _digest(tenant, study_uid)
     name = _digest(tenant, study_uid, series_uid, sop_instance_uid, blake3)
     return f"{folder[:2]}/{folder}/{name}.dcm"
-
-
-class IncomingInstance:
-    """One instance while it arrives: a temporary file and the running digest of its data set."""
-
-    def __init__(self, path: str, header: bytes) -> None:
-        self.path = path
-        self.size_bytes = 0
-        self._unwritten_header = header
-        self._header_bytes = len(header)
-        self._head = b""
-        self._digest = blake3.blake3()
-        self._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, _FILE_MODE)
-        self._is_temporary = True
-
-    @property
-    def blake3(self) -> str:
-        return self._digest.hexdigest()
-
-    def append(self, fragment: memoryview) -> None:
-        """Add bytes of the data set. The view is used before this returns, never kept."""
-        self.size_bytes += len(fragment)
-        if self._unwritten_header:
-            header, self._unwritten_header = self._unwritten_header, b""
-            self._head = bytes(fragment[:_HEAD_BYTES])
-            written = os.writev(self._descriptor, (header, fragment)) - len(header)
-            if written < 0:
-                raise OutOfResources("the disk took only a part of the header")
-        else:
-            written = os.write(self._descriptor, fragment)
-        while written < len(fragment):
-            written += os.write(self._descriptor, fragment[written:])
-        self._digest.update(fragment)
-
-    def read_at(self, offset: int, count: int) -> bytes:
-        """Bytes of the data set that were appended before."""
-        if offset + count <= len(self._head) or self.size_bytes == len(self._head):
-            return self._head[offset : offset + count]
-        return os.pread(self._descriptor, count, self._header_bytes + offset)
-
-    def sync(self) -> None:
-        os.fsync(self._descriptor)
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def discard(self) -> None:
-        """Remove the temporary file, if it is still one."""
-        self.close()
-        if self._is_temporary:
-            self._is_temporary = False
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path)
-
-    def place(self, path: Path) -> None:
-        """Give the closed file its lasting name, unless the same object has it already."""
-        if path.exists():  # names are made from the content
-            self.discard()
-        else:
-            os.rename(self.path, path)
-            self._is_temporary = False
-
-    def hand_over(self, tenant: str, objects: Objects, path: Path) -> None:
-        """Have the object store keep the closed file, which then has its place among the copies of this node."""
-        objects.take_in(tenant, Path(self.path), path)
-        self._is_temporary = False
 
 
 class InstanceStore:
@@ -143,6 +75,7 @@ class InstanceStore:
         self._space_checked_at = -_SPACE_TRUSTED_S
         self._has_space = True
         self._incoming_lock: BinaryIO | None = None
+        self._is_named_first = False  # known with the folder for incoming files
         self._syncers = ThreadPoolExecutor(_SYNC_THREADS_MAX, thread_name_prefix="sync")
 
     def create(self, header: bytes) -> IncomingInstance:
@@ -173,8 +106,10 @@ class InstanceStore:
             incoming.hand_over(tenant, self._objects, path)
             return
         directory = path.parent
-        if directory not in self._known_directories:
-            self._make_directory(directory)
+        self._require_directory(directory)
+        if self._is_named_first:
+            self._name_and_sync([(incoming, path)])
+            return
         if self._durable:
             incoming.sync()
         incoming.close()
@@ -188,16 +123,37 @@ class InstanceStore:
             return
         placed = [(incoming, self.path_of(location)) for incoming, location in batch]
         directories = {path.parent for _, path in placed}
-        for directory in directories - self._known_directories:
-            self._make_directory(directory)
+        for directory in directories:
+            self._require_directory(directory)
+        if self._is_named_first:
+            self._name_and_sync(placed)
+            return
         if self._durable:
-            shares = [placed[number::_SYNC_THREADS] for number in range(min(_SYNC_THREADS, len(placed)))]
-            list(self._syncers.map(_sync_each, shares))
+            self._sync_side_by_side([incoming for incoming, _ in placed])
         for incoming, path in placed:
             incoming.close()
             incoming.place(path)
         for directory in directories:
             self._sync_directory(directory)
+
+    def _name_and_sync(self, placed: Sequence[tuple[IncomingInstance, Path]]) -> None:
+        """One commit of the file system's journal for file and name, instead of one for each."""
+        taken = [(incoming, path) for incoming, path in placed if not incoming.link(path)]
+        known = {id(incoming) for incoming, _ in taken}
+        self._sync_side_by_side([incoming for incoming, _ in placed if id(incoming) not in known])
+        for incoming, path in taken:
+            incoming.sync()
+            incoming.replace(path)
+            self._sync_directory(path.parent)
+        for incoming, _ in placed:
+            incoming.close()
+
+    def _sync_side_by_side(self, files: Sequence[IncomingInstance]) -> None:
+        if len(files) == 1:
+            files[0].sync()
+            return
+        shares = [files[number::_SYNC_THREADS] for number in range(min(_SYNC_THREADS, len(files)))]
+        list(self._syncers.map(_sync_each, shares))
 
     def quarantine(self, location: str, tenant: str = "") -> Path:
         """Move an instance out of its study, durably; returns where it lies now."""
@@ -206,8 +162,7 @@ class InstanceStore:
         if self._objects.is_remote:
             self._objects.move(tenant, source, target)
             return target
-        if target.parent not in self._known_directories:
-            self._make_directory(target.parent)
+        self._require_directory(target.parent)
         os.replace(source, target)
         self._sync_directory(target.parent)
         self._sync_directory(source.parent)
@@ -244,8 +199,14 @@ class InstanceStore:
             for other in parent.iterdir():
                 if other != own and other.is_dir() and _is_abandoned(other):
                     shutil.rmtree(other, ignore_errors=True)
+        self._is_named_first = self._durable and syncs_names_with_files(own)
         self._incoming, self._incoming_lock = own, lock
         return own
+
+    def _require_directory(self, directory: Path) -> None:
+        """Known ones are looked at all the same: what keeps to a retention period removes empty ones."""
+        if directory not in self._known_directories or not directory.is_dir():
+            self._make_directory(directory)
 
     def _make_directory(self, directory: Path) -> None:
         """Create a folder and make it and its parents durable.
@@ -271,8 +232,8 @@ class InstanceStore:
             os.close(descriptor)
 
 
-def _sync_each(placed: Sequence[tuple[IncomingInstance, Path]]) -> None:
-    for incoming, _ in placed:
+def _sync_each(files: Sequence[IncomingInstance]) -> None:
+    for incoming in files:
         incoming.sync()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 from dicom_gateway.errors import DifferentInstanceKeptAside, DifferentInstanceStored, OutOfResources
+from dicom_gateway.incoming_instance import IncomingInstance
 from dicom_gateway.instance_sink import InstanceSink, ReceivedInstance, RecordOutcome
-from dicom_gateway.instance_store import IncomingInstance, InstanceStore
+from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.peers import Peer
 
 logger = logging.getLogger(__name__)

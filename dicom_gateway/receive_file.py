@@ -17,8 +17,9 @@ from dicom_gateway.errors import (
 )
 from dicom_gateway.file_meta import FILE_META_BYTES_MAX, FileMeta, part10_header, scan_file_meta
 from dicom_gateway.identify_instance import identify, require_allowed
+from dicom_gateway.incoming_instance import IncomingInstance
 from dicom_gateway.instance_sink import ReceivedInstance
-from dicom_gateway.instance_store import IncomingInstance, InstanceStore
+from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.peers import Peer
 from dicom_gateway.presentation_contexts import STORAGE_SOP_CLASSES, TRANSFER_SYNTAXES
 

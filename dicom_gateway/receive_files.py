@@ -19,8 +19,9 @@ from dicom_gateway.errors import (
     InstanceRefused,
     OutOfResources,
 )
+from dicom_gateway.incoming_instance import IncomingInstance
 from dicom_gateway.instance_sink import AssociationEnd, InstanceSink, ReceivedInstance, RecordOutcome
-from dicom_gateway.instance_store import IncomingInstance, InstanceStore
+from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.peers import Peer
 from dicom_gateway.receive_file import FileMessage
 from dicom_gateway.security_alert import refused_instance

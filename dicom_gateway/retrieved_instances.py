@@ -15,8 +15,9 @@ from dicom_gateway.errors import (
 )
 from dicom_gateway.file_meta import FileMeta, part10_header
 from dicom_gateway.identify_instance import identify
+from dicom_gateway.incoming_instance import IncomingInstance
 from dicom_gateway.instance_sink import AssociationEnd, InstanceSink, RecordOutcome
-from dicom_gateway.instance_store import IncomingInstance, InstanceStore
+from dicom_gateway.instance_store import InstanceStore
 from dicom_gateway.keep_instance import keep
 from dicom_gateway.peers import Peer
 from dicom_gateway.storage_sop_classes import STORAGE_SOP_CLASSES

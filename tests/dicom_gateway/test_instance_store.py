@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pydicom
 import pytest
@@ -16,10 +19,12 @@ from blake3 import blake3
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dicom_gateway import instance_store
 from dicom_gateway.errors import OutOfResources, StoreLocationInvalid
 from dicom_gateway.file_meta import part10_header
-from dicom_gateway.instance_store import IncomingInstance, InstanceStore, locate
-from tests.dicom_peers import RawPeer, RunningAcceptor, ct_data_set
+from dicom_gateway.incoming_instance import IncomingInstance
+from dicom_gateway.instance_store import InstanceStore, locate
+from tests.dicom_peers import RawPeer, StartAcceptor, ct_data_set
 
 HEADER = part10_header("1.2.840.10008.5.1.4.1.1.2", "1.2.3", "1.2.840.10008.1.2.1", "CT01")
 HOSTILE = ["../../etc/passwd", "/abs", "a\0b", "1." * 40, "%2e%2e", "..\\..", "", "é" * 70]
@@ -70,21 +75,26 @@ class TestCommitMany:
             assert store.path_of(location).read_bytes() == HEADER + data
         assert list(tmp_path.rglob("*.part")) == []
 
-    def test_files_are_synced_before_they_get_their_names_and_folders_after(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("is_ext4", "order"),
+        [(False, "fsync fsync rename rename fsync"), (True, "link link fsync fsync")],
+    )
+    def test_files_are_synced_before_they_get_their_names_and_folders_after_or_both_at_once_on_ext4(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ext4: bool, order: str
     ) -> None:
+        monkeypatch.setattr(instance_store, "syncs_names_with_files", lambda _folder: is_ext4)
         store, calls = InstanceStore(tmp_path), []
         batch = [
             (written(store, b"x%d" % number), locate("t", "1", "2", str(number), "5")) for number in range(3)
         ]
         store.commit_many(batch[:1])  # the folders are there from now on
-        for name in ("fsync", "rename"):
+        for name in ("fsync", "rename", "link"):
             original = getattr(os, name)
             monkeypatch.setattr(
                 os, name, lambda *args, name=name, call=original: (calls.append(name), call(*args))
             )
         store.commit_many(batch[1:])
-        assert calls == ["fsync", "fsync", "rename", "rename", "fsync"]
+        assert calls == order.split()
 
 
 class TestCommit:
@@ -110,13 +120,38 @@ class TestCommit:
         store.close()
         assert [path.name for path in (tmp_path / "incoming").iterdir()] == ["lock"]
 
-    def test_the_same_object_again_keeps_the_first_file(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("is_ext4", [False, True])
+    def test_the_same_object_again_is_one_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ext4: bool
+    ) -> None:
+        monkeypatch.setattr(instance_store, "syncs_names_with_files", lambda _folder: is_ext4)
+        store, location = InstanceStore(tmp_path), locate(*"abcde")
+        for _ in range(2):
+            store.commit(written(store, b"x" * 1000), location)
+            assert store.path_of(location).read_bytes() == HEADER + b"x" * 1000
+        assert len([path for path in tmp_path.rglob("*.*") if path.is_file()]) == 1
+
+    def test_what_could_not_be_synced_is_emptied_and_gives_way_to_the_same_object(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(instance_store, "syncs_names_with_files", lambda _folder: True)
+        store, location = InstanceStore(tmp_path), locate(*"abcde")
+        store.commit(written(store, b"another"), locate(*"abcdf"))
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+            with pytest.raises(OSError, match="full"):
+                store.commit(written(store, b"x" * 1000), location)
+        assert store.path_of(location).stat().st_size == 0
+        store.commit(written(store, b"x" * 1000), location)
+        assert store.path_of(location).read_bytes() == HEADER + b"x" * 1000
+
+    def test_a_study_whose_folder_was_removed_comes_again(self, tmp_path: Path) -> None:
         store, location = InstanceStore(tmp_path), locate(*"abcde")
         store.commit(written(store, b"x" * 1000), location)
-        first = store.path_of(location).stat().st_ino
+        store.path_of(location).unlink()
+        store.path_of(location).parent.rmdir()
         store.commit(written(store, b"x" * 1000), location)
-        assert store.path_of(location).stat().st_ino == first
-        assert len(list(tmp_path.rglob("*.dcm"))) == 1
+        assert store.path_of(location).read_bytes() == HEADER + b"x" * 1000
 
     def test_quarantine_takes_a_file_out_of_its_study(self, tmp_path: Path) -> None:
         store, location = InstanceStore(tmp_path), locate(*"abcde")
@@ -160,28 +195,30 @@ class TestIncomingFolders:
         assert len([path for path in (tmp_path / "incoming").iterdir() if path.is_dir()]) == 1
 
 
+@pytest.mark.parametrize(
+    ("is_ext4", "order"),
+    [(False, "sync file, rename, sync folder, record"), (True, "link, sync file, record")],
+)
 def test_an_answer_comes_after_file_folder_and_row_in_this_order(
-    acceptor: RunningAcceptor, monkeypatch: pytest.MonkeyPatch
+    start_acceptor: StartAcceptor, monkeypatch: pytest.MonkeyPatch, is_ext4: bool, order: str
 ) -> None:
     """Invariant 1 of the architecture: power loss after 0000H loses nothing."""
     events: list[str] = []
-    fsync, rename, record = os.fsync, os.rename, acceptor.sink.record
+    fsync = os.fsync
 
     def seen_fsync(descriptor: int) -> None:
         events.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync file")
         fsync(descriptor)
 
-    def seen_rename(source: Path, target: Path) -> None:
-        events.append("rename")
-        rename(source, target)
+    def seen(event: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: (events.append(event), call(*arguments))[1]
 
-    def seen_record(*arguments: Any) -> Any:
-        events.append("record")
-        return record(*arguments)
-
+    acceptor = start_acceptor()
+    monkeypatch.setattr(instance_store, "syncs_names_with_files", lambda _folder: is_ext4)
     monkeypatch.setattr(os, "fsync", seen_fsync)
-    monkeypatch.setattr(os, "rename", seen_rename)
-    monkeypatch.setattr(acceptor.sink, "record", seen_record)
+    monkeypatch.setattr(os, "rename", seen("rename", os.rename))
+    monkeypatch.setattr(os, "link", seen("link", os.link))
+    monkeypatch.setattr(acceptor.sink, "record", seen("record", acceptor.sink.record))
     with RawPeer(acceptor.port) as peer:
         peer.associate()
         assert peer.store(ct_data_set("1.2.3"), "1.2.3") == 0
@@ -189,10 +226,11 @@ def test_an_answer_comes_after_file_folder_and_row_in_this_order(
         assert peer.store(ct_data_set("1.2.4"), "1.2.4") == 0
         peer.release()
     first, second = events[: events.index("answer")], events[events.index("answer") + 1 :]
+    steps = order.split(", ")
     assert first[:2] == ["sync folder", "sync folder"], "the folders of a new study are durable first"
-    assert [event for event in first if event != "sync folder"] == ["sync file", "rename", "record"]
-    assert first[-2:] == ["sync folder", "record"]
-    assert second == ["sync file", "rename", "sync folder", "record"]
+    assert first[-len(steps) :] == steps
+    assert set(first[: -len(steps)]) == {"sync folder"}
+    assert second == steps
 
 
 @pytest.mark.peer
