@@ -1,6 +1,6 @@
 """`make bench`: runs the benchmarks, prints one table, writes JSON with machine and commit.
 
-`make bench ARGS="receive rating"` runs some of them.
+`make bench ARGS="receive rating"` runs some of them, `ARGS="receive --rounds 2"` with so many rounds each.
 """
 
 from __future__ import annotations
@@ -51,7 +51,12 @@ def main() -> int:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all without one"
     )
-    names = parser.parse_args().names or list(BENCHMARKS)
+    parser.add_argument(
+        "--rounds", type=int, help="instead of each one's own number; not all of them have rounds"
+    )
+    arguments = parser.parse_args()
+    names = arguments.names or list(BENCHMARKS)
+    how = {"rounds": arguments.rounds} if arguments.rounds else {}
     unknown = set(names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
@@ -66,7 +71,7 @@ def main() -> int:
         console.print(f"running {name} …", style="dim")
         began = time.monotonic()
         try:
-            report["results"][name] = importlib.import_module(f"benchmarks.{name}").run()
+            report["results"][name] = importlib.import_module(f"benchmarks.{name}").run(**how)
         except Exception as error:  # the others still run, and the exit code tells
             traceback.print_exc()
             report["failed"][name] = f"{type(error).__name__}: {error}"

@@ -39,6 +39,14 @@ def touch_memory(size_bytes: int) -> None:
     np.ones(size_bytes, np.uint8)
 
 
+def flush_count(folder: Path) -> int:
+    """How often the disk below a folder was told to make durable what it has; 0 where Linux does not say."""
+    device = os.stat(folder).st_dev
+    counters = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
+    fields = counters.read_text().split() if counters.is_file() else []
+    return int(fields[15]) if len(fields) > 15 else 0
+
+
 def cpu_model() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():

@@ -8,17 +8,20 @@ PostgreSQL's included, without senders and start.
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from benchmarks import sync_limit
-from benchmarks.machine import touch_memory
+from benchmarks.machine import flush_count, touch_memory
 from benchmarks.receiving import Running, is_installed, remove_folders, running
 from benchmarks.senders import Load, send_all
 from benchmarks.store_sender import PIXEL_BYTES
 
 RECEIVERS = (
-    "radmeter_database", "radmeter_database_tls", "radmeter", "radmeter_no_fsync", "radmeter_no_fsync_tls",
+    "radmeter_database", "radmeter_database_observed", "radmeter_database_tls",
+    "radmeter", "radmeter_no_fsync", "radmeter_no_fsync_tls",
     "storescp_default", "storescp_best", "storescp_best_tls", "orthanc", "orthanc_no_fsync",
     "pynetdicom", "pynetdicom_raw",
 )  # fmt: skip
@@ -34,7 +37,10 @@ Cell = dict[str, float]
 
 
 def run(rounds: int = ROUNDS) -> dict[str, Any]:
-    """receiver → object → senders → figures; `ratios`: ours to the others; `sync_limit`: images/s of the machine."""
+    """`summary`: what is wanted of us; receiver → object → senders → figures; `ratios`: ours to the others.
+
+    `sync_limit`: images/s of the machine.
+    """
     names = [name for name in RECEIVERS if is_installed(name)]
     taken: dict[str, list[dict[str, dict[str, Cell]]]] = {name: [] for name in names}
     limits: list[dict[str, dict[str, Cell]]] = []
@@ -54,7 +60,14 @@ def run(rounds: int = ROUNDS) -> dict[str, Any]:
         figures[name]["peak_rss_mib"] = {
             kind: max(one[kind] for one in memory[name]) for kind in memory[name][0]
         }
-    return {"rounds": rounds, **figures, "sync_limit": limit, "ratios": ratios(figures, limit)}
+    compared = ratios(figures, limit)
+    return {
+        "rounds": rounds,
+        "summary": summary(compared),
+        **figures,
+        "sync_limit": limit,
+        "ratios": compared,
+    }
 
 
 def _cells(receiver: Running) -> dict[str, dict[str, Cell]]:
@@ -68,13 +81,15 @@ def _cells(receiver: Running) -> dict[str, dict[str, Cell]]:
 def _cell(receiver: Running, sender_count: int, image_count: int, pixel_bytes: int) -> Cell:
     time.sleep(_SETTLED_S)
     touch_memory(_touched(image_count, pixel_bytes))
-    before_s = receiver.cpu_s()
+    folder = Path(tempfile.gettempdir())
+    before_s, flushes = receiver.cpu_s(), flush_count(folder)
     load: Load = send_all(receiver.port, sender_count, image_count, pixel_bytes, is_tls=receiver.is_tls)
     time.sleep(_SETTLED_S)
     cpu_s = receiver.cpu_s() - before_s
     return {
         "images_per_s": load.images_per_s,
         "cpu_s_per_gib": cpu_s / (load.data_set_bytes / _GIB),
+        "flushes_per_image": (flush_count(folder) - flushes) / image_count,
         "dropped": load.dropped_count,
     }
 
@@ -109,12 +124,43 @@ def _median(rounds: list[dict[str, dict[str, Cell]]]) -> dict[str, Any]:
     }
 
 
+_WANTED = {
+    "times_orthanc": ("radmeter_database_to_orthanc", {1: 2.5, 4: 4.0, 8: 4.0}),
+    "of_sync_limit": ("radmeter_database_to_sync_limit", dict.fromkeys(SENDERS, 0.7)),
+    "no_fsync_times_storescp": ("radmeter_no_fsync_to_storescp_best", dict.fromkeys(SENDERS, 1.0)),
+    "no_fsync_tls_times_storescp": (
+        "radmeter_no_fsync_tls_to_storescp_best_tls",
+        dict.fromkeys(SENDERS, 1.0),
+    ),
+    "no_fsync_times_pynetdicom": ("radmeter_no_fsync_to_pynetdicom", dict.fromkeys(SENDERS, 8.0)),
+}
+"""What is measured → the ratio of images/s, and by number of senders how much is wanted."""
+
+
+def summary(compared: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """what → object → "reached (wanted)" with 1, 2, 4 and 8 senders, a star at what falls short."""
+    made: dict[str, dict[str, str]] = {}
+    for what, (pair, wanted) in _WANTED.items():
+        for kind, by_senders in compared.get(pair, {}).items():
+            made.setdefault(what, {})[kind] = " / ".join(
+                _shown(by_senders[f"senders_{count}"]["images_per_s"], wanted.get(count)) for count in SENDERS
+            )
+    return made
+
+
+def _shown(reached: float, wanted: float | None) -> str:
+    if wanted is None:
+        return f"{reached:.2f}"
+    return f"{reached:.2f} ({wanted:g}){'' if reached >= wanted else ' *'}"
+
+
 def ratios(figures: dict[str, Any], limit: dict[str, Any]) -> dict[str, Any]:
     """ours to theirs, images/s for each object and number of senders; CPU is theirs to ours, so above 1 is cheaper."""
     pairs = (
         ("radmeter_no_fsync", "storescp_best"), ("radmeter_no_fsync_tls", "storescp_best_tls"),
         ("radmeter_no_fsync", "pynetdicom"), ("radmeter_no_fsync", "pynetdicom_raw"),
         ("radmeter_no_fsync", "orthanc_no_fsync"), ("radmeter_database", "orthanc"),
+        ("radmeter_database_observed", "radmeter_database"),
     )  # fmt: skip
     made: dict[str, Any] = {}
     for ours, theirs in pairs:

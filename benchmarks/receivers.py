@@ -2,6 +2,7 @@
 
 radmeter, radmeter_no_fsync: our gateway's processes with books in memory, with and without fsync.
 radmeter_database: as the gateway runs, each row committed to the PostgreSQL at RADMETER_DATABASE_URL.
+…_observed: with metrics counted and spans sent to a collector, as where both are switched on.
 …_folder, …_s3, …_late: the same with an object store, see `objects`.
 …_tls: the same behind TLS, with `certificate.pem` and `key.pem` of the folder.
 pynetdicom: its listener as its documentation shows it: the data set decoded and written by `save_as`.
@@ -16,11 +17,14 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from benchmarks.store_sender import CALLED_AE_TITLE, CALLING_AE_TITLE, CT_IMAGE_STORAGE
 from dicom_gateway.acceptor_settings import AcceptorSettings
+from dicom_gateway.counters import Observe, observe_nothing
 from dicom_gateway.doorkeeper import Doorkeeper
 from dicom_gateway.instance_sink import AssociationEnd, InstanceSink, ReceivedInstance, RecordOutcome
 from dicom_gateway.listener import Listener
@@ -81,8 +85,25 @@ class CountingSink:
         return None
 
 
+class Collector(BaseHTTPRequestHandler):
+    """Takes spans and forgets them."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
 def accept(kind: str, folder: Path) -> None:
     """The accept process, with a receiver process for each core."""
+    if kind.endswith("_observed"):
+        collector = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        os.environ["BENCH_COLLECTOR"] = f"http://127.0.0.1:{collector.server_port}"
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     command = [sys.executable, "-m", "benchmarks.receivers", kind, str(folder)]
     crew = ReceiverProcesses(command, len(os.sched_getaffinity(0)))
     doorkeeper = Doorkeeper(_settings(folder), _listeners(kind, folder), crew)
@@ -93,13 +114,19 @@ def accept(kind: str, folder: Path) -> None:
 
 def receive(kind: str, folder: Path, control: socket.socket) -> None:
     """One receiver process."""
-    sink = _database_sink() if "database" in kind else CountingSink()
+    observe: Observe = observe_nothing
+    if kind.endswith("_observed"):
+        sink, observe = _observed_sink()
+    else:
+        sink = _database_sink() if "database" in kind else CountingSink()
 
     def receiver(on_open: Callable[[int, Peer], None]) -> Receiver:
         durable = "no_fsync" not in kind
         ways_in = _listeners(kind, folder)
         kept = _objects(kind, folder)
-        return Receiver(_settings(folder), sink, ways_in, durable=durable, objects=kept, on_open=on_open)
+        return Receiver(
+            _settings(folder), sink, ways_in, durable=durable, objects=kept, on_open=on_open, observe=observe
+        )
 
     ReceiverProcess(control, receiver, sink).run()
 
@@ -165,6 +192,25 @@ def _database_sink() -> InstanceSink:
 
     url = os.environ["RADMETER_DATABASE_URL"]
     return DatabaseSink(Database(url), deferring_app(url))
+
+
+def _observed_sink() -> tuple[InstanceSink, Observe]:
+    """As `server.gateway` makes it."""
+    from pipeline.database import Database
+    from pipeline.queue import deferring_app
+    from pipeline.receive import DatabaseSink
+    from server.metrics import Metrics
+    from server.receive_metrics import ReceiveMetrics, gateway_counts
+    from server.traces import OtlpTracing
+
+    url, metrics = os.environ["RADMETER_DATABASE_URL"], Metrics()
+    tracing = OtlpTracing(
+        "gateway",
+        os.environ["BENCH_COLLECTOR"],
+        lambda what, count: metrics.trace_spans.labels(what).inc(count),
+    )
+    sink = DatabaseSink(Database(url), deferring_app(url), ReceiveMetrics(metrics), tracing)
+    return sink, partial(gateway_counts, metrics)
 
 
 def prepare_database(url: str) -> None:

@@ -1,7 +1,7 @@
 """What this machine can write and sync in the pattern of a durable receiver, without any protocol.
 
-Each object: write a file, fdatasync it, rename it, fsync its folder; then one commit in PostgreSQL with a row for each
-writer, as many writers at once as there are senders.
+Each object: write a file and make it and its lasting name durable, in the order of `InstanceStore` for the file system;
+then one commit in PostgreSQL with a row for each writer, as many writers at once as there are senders.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+from dicom_gateway.file_system import syncs_names_with_files
 
 
 def images_per_s(database_url: str, writer_count: int, image_count: int, pixel_bytes: int) -> float:
@@ -52,14 +54,20 @@ def _seconds_of_rounds(
 
 
 def _write(folder: Path, writer: int, rounds: int, data: bytes, wait: Callable[[], int]) -> None:
+    is_named_first = syncs_names_with_files(folder)
     for number in range(rounds):
         name = f"{writer}-{number}"
         descriptor = os.open(folder / "incoming" / name, os.O_CREAT | os.O_EXCL | os.O_RDWR)
         os.write(descriptor, data)
-        os.fdatasync(descriptor)
-        os.close(descriptor)
-        os.rename(folder / "incoming" / name, folder / "study" / name)
-        directory = os.open(folder / "study", os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(directory)
-        os.close(directory)
+        if is_named_first:
+            os.rename(folder / "incoming" / name, folder / "study" / name)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        else:
+            os.fdatasync(descriptor)
+            os.close(descriptor)
+            os.rename(folder / "incoming" / name, folder / "study" / name)
+            directory = os.open(folder / "study", os.O_RDONLY | os.O_DIRECTORY)
+            os.fsync(directory)
+            os.close(directory)
         wait()

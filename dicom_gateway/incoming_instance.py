@@ -75,15 +75,15 @@ class IncomingInstance:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
 
-    def place(self, path: Path) -> None:
+    def place(self, path: str) -> None:
         """Give the closed file its lasting name, unless the same object has it already."""
-        if path.exists():  # names are made from the content
+        if os.path.exists(path):  # names are made from the content
             self.discard()
         else:
             os.rename(self.path, path)
             self._is_temporary = False
 
-    def link(self, path: Path) -> bool:
+    def link(self, path: str) -> bool:
         """Give the open file, not synced yet, its lasting name; False when the name is taken.
 
         Unlike a rename this never replaces what somebody else has made durable.
@@ -96,7 +96,7 @@ class IncomingInstance:
         os.unlink(self.path)
         return True
 
-    def replace(self, path: Path) -> None:
+    def replace(self, path: str) -> None:
         """Give the synced file a name that another has, which may be the remains of a crash or not synced yet."""
         os.replace(self.path, path)
         self._is_temporary = False

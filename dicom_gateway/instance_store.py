@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import itertools
 import os
@@ -34,6 +35,7 @@ from dicom_gateway.incoming_instance import IncomingInstance
 from storage.objects import LOCAL_OBJECTS, Objects
 
 _LOCATION = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}\.dcm", re.ASCII)
+_LENGTH = struct.Struct("<I")
 _KNOWN_DIRECTORIES_MAX = 10_000
 # A disk that fills at 2 GiB/s loses less in this time than any sensible reserve.
 _SPACE_TRUSTED_S = 0.1
@@ -43,7 +45,7 @@ _SYNC_THREADS_MAX = 32  # of all batches that come at once; threads that wait co
 
 def locate(tenant: str, study_uid: str, series_uid: str, sop_instance_uid: str, blake3: str) -> str:
     """Where an instance lies, relative to the store. Pure; any text is safe."""
-    folder = _digest(tenant, study_uid)
+    folder = _folder(tenant, study_uid)
     name = _digest(tenant, study_uid, series_uid, sop_instance_uid, blake3)
     return f"{folder[:2]}/{folder}/{name}.dcm"
 
@@ -65,10 +67,11 @@ class InstanceStore:
         objects: Objects = LOCAL_OBJECTS,
     ) -> None:
         self.root = root
+        self._root = str(root)
         self._objects = objects
         self._free_bytes_min = free_bytes_min
         self._durable = durable
-        self._known_directories: set[Path] = set()
+        self._known_directories: set[str] = set()
         self._opening = threading.Lock()
         self._incoming: Path | None = None
         self._numbers = itertools.count()
@@ -100,12 +103,12 @@ class InstanceStore:
 
     def commit(self, incoming: IncomingInstance, location: str, tenant: str = "") -> None:
         """Make the instance durable at its location: when this returns, a power cut cannot undo it."""
-        path = self.path_of(location)
+        path = self._place(location)
         if self._objects.is_remote:
             incoming.close()
-            incoming.hand_over(tenant, self._objects, path)
+            incoming.hand_over(tenant, self._objects, Path(path))
             return
-        directory = path.parent
+        directory = path.rpartition("/")[0]
         self._require_directory(directory)
         if self._is_named_first:
             self._name_and_sync([(incoming, path)])
@@ -121,8 +124,8 @@ class InstanceStore:
         if self._objects.is_remote:
             list(self._syncers.map(lambda one: self.commit(one[0], one[1], tenant), batch))
             return
-        placed = [(incoming, self.path_of(location)) for incoming, location in batch]
-        directories = {path.parent for _, path in placed}
+        placed = [(incoming, self._place(location)) for incoming, location in batch]
+        directories = {path.rpartition("/")[0] for _, path in placed}
         for directory in directories:
             self._require_directory(directory)
         if self._is_named_first:
@@ -136,7 +139,7 @@ class InstanceStore:
         for directory in directories:
             self._sync_directory(directory)
 
-    def _name_and_sync(self, placed: Sequence[tuple[IncomingInstance, Path]]) -> None:
+    def _name_and_sync(self, placed: Sequence[tuple[IncomingInstance, str]]) -> None:
         """One commit of the file system's journal for file and name, instead of one for each."""
         taken = [(incoming, path) for incoming, path in placed if not incoming.link(path)]
         known = {id(incoming) for incoming, _ in taken}
@@ -144,7 +147,7 @@ class InstanceStore:
         for incoming, path in taken:
             incoming.sync()
             incoming.replace(path)
-            self._sync_directory(path.parent)
+            self._sync_directory(path.rpartition("/")[0])
         for incoming, _ in placed:
             incoming.close()
 
@@ -162,7 +165,7 @@ class InstanceStore:
         if self._objects.is_remote:
             self._objects.move(tenant, source, target)
             return target
-        self._require_directory(target.parent)
+        self._require_directory(str(target.parent))
         os.replace(source, target)
         self._sync_directory(target.parent)
         self._sync_directory(source.parent)
@@ -170,9 +173,13 @@ class InstanceStore:
 
     def path_of(self, location: str) -> Path:
         """The file at a location that `locate` made; anything else raises `StoreLocationInvalid`."""
+        return Path(self._place(location))
+
+    def _place(self, location: str) -> str:
+        # Not a Path: making and taking apart some of those costs more than the calls of the kernel.
         if _LOCATION.fullmatch(location) is None:
             raise StoreLocationInvalid("not a location of the instance store")
-        return self.root / location
+        return f"{self._root}/{location}"
 
     def open(self, location: str) -> BinaryIO:
         return self.path_of(location).open("rb")
@@ -203,10 +210,10 @@ class InstanceStore:
         self._incoming, self._incoming_lock = own, lock
         return own
 
-    def _require_directory(self, directory: Path) -> None:
+    def _require_directory(self, directory: str) -> None:
         """Known ones are looked at all the same: what keeps to a retention period removes empty ones."""
-        if directory not in self._known_directories or not directory.is_dir():
-            self._make_directory(directory)
+        if directory not in self._known_directories or not os.path.isdir(directory):
+            self._make_directory(Path(directory))
 
     def _make_directory(self, directory: Path) -> None:
         """Create a folder and make it and its parents durable.
@@ -220,9 +227,9 @@ class InstanceStore:
             self._sync_directory(parent)
         if len(self._known_directories) >= _KNOWN_DIRECTORIES_MAX:
             self._known_directories.clear()
-        self._known_directories.add(directory)
+        self._known_directories.add(str(directory))
 
-    def _sync_directory(self, directory: Path) -> None:
+    def _sync_directory(self, directory: str | Path) -> None:
         if not self._durable:
             return
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -247,5 +254,10 @@ def _is_abandoned(directory: Path) -> bool:
 
 def _digest(*parts: str) -> str:
     # Lengths keep ("a", "bc") and ("ab", "c") apart.
-    data = b"".join(struct.pack("<I", len(part.encode())) + part.encode() for part in parts)
+    data = b"".join([_LENGTH.pack(len(part)) + part for part in map(str.encode, parts)])
     return hashlib.sha256(data).hexdigest()
+
+
+@functools.lru_cache(maxsize=256)
+def _folder(tenant: str, study_uid: str) -> str:
+    return _digest(tenant, study_uid)

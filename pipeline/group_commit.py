@@ -7,10 +7,12 @@ in progress makes the next one, for all who wait; a lone sender waits for nobody
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import logging
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -21,7 +23,6 @@ from pipeline.database import connection_arguments
 logger = logging.getLogger(__name__)
 
 _GROUP_SIZE_MAX = 32
-_RECORD = "SELECT * FROM record_instances(%s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s, %s, %s::bigint[])"
 # Most senders wait half a minute for an answer: better A700H than none.
 LOCK_TIMEOUT_S = 3.0
 # Nor does a database that is frozen, or whose disk is, keep senders waiting that have no time-out of their own.
@@ -134,15 +135,15 @@ class GroupCommit:
     def _record(self, group: list[_Entry]) -> None:
         """One statement, and so one transaction."""
         columns = zip(*(_values(one) for one in group), strict=True)
-        outcomes = self._execute((group[0].tenant, *map(list, columns)))
+        outcomes = self._execute(len(group), (group[0].tenant, *itertools.chain.from_iterable(columns)))
         for one in group:
             one.outcome = outcomes.get(one.received.sop_instance_uid)
 
-    def _execute(self, arguments: tuple[object, ...]) -> dict[str, RecordOutcome]:
+    def _execute(self, count: int, arguments: tuple[str, ...]) -> dict[str, RecordOutcome]:
         """Once more on a new connection when an old one turns out to be dead; what was committed is then identical."""
-        is_new = self._conn is None
+        is_new, statement = self._conn is None, _statement(count)
         try:
-            rows = self._connection().execute(_RECORD, arguments).fetchall()
+            rows = self._connection().execute(statement, arguments).fetchall()
         except DatabaseSilent:  # the senders have waited long enough
             self._disconnect()
             raise
@@ -152,7 +153,7 @@ class GroupCommit:
             self._disconnect()
             if is_new:
                 raise
-            rows = self._connection().execute(_RECORD, arguments).fetchall()
+            rows = self._connection().execute(statement, arguments).fetchall()
         return {sop_instance_uid: RecordOutcome(outcome) for sop_instance_uid, outcome in rows}
 
     def _connection(self) -> BoundedConnection[tuple[Any, ...]]:
@@ -175,11 +176,20 @@ class GroupCommit:
         self._conn = None
 
 
-def _values(entry: _Entry) -> tuple[object, ...]:
-    """In the order of the parameters of record_instances."""
+@functools.cache
+def _statement(count: int) -> LiteralString:
+    """For so many instances. Single texts, not arrays: those the client puts together in Python, one by one."""
+    texts: LiteralString = f"ARRAY[{', '.join(['%s'] * count)}]"
+    numbers: LiteralString = f"{texts}::bigint[]"
+    columns: LiteralString = ", ".join([numbers, *[f"{texts}::text[]"] * 8, numbers])
+    return "".join(("SELECT * FROM record_instances(%s, ", columns, ")"))
+
+
+def _values(entry: _Entry) -> tuple[str, ...]:
+    """In the order of the parameters of record_instances; numbers as text, whose type does not vary with their size."""
     one = entry.received
     return (
-        entry.association_id,
+        str(entry.association_id),
         one.study_instance_uid,
         one.series_instance_uid,
         one.sop_instance_uid,
@@ -188,5 +198,5 @@ def _values(entry: _Entry) -> tuple[object, ...]:
         one.modality,
         one.location,
         one.blake3,
-        one.size_bytes,
+        str(one.size_bytes),
     )

@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
+from dicom_gateway import data_set_head
 from dicom_gateway.data_set_head import DataSetHead, read_head
 from dicom_gateway.errors import DataSetHeadUnreadable
 from tests.dicom_peers import ct_data_set, data_set_of
@@ -165,3 +166,36 @@ def test_any_bytes_are_read_or_refused_by_name(tail: bytes, position: int, value
     for data in (tail, bytes(changed), bytes(changed[:position]) + tail):
         with contextlib.suppress(DataSetHeadUnreadable):
             head_of(data, syntax)
+
+
+_ATTRIBUTE = st.tuples(
+    st.sampled_from(
+        [0x00080016, 0x00080018, 0x00080060, 0x00091001, 0x0020000D, 0x0020000E, 0x00070010, 0xFFFEE000]
+    ),
+    st.sampled_from([b"UI", b"CS", b"LO", b"UN", b"SQ", b"??"]),
+    st.binary(max_size=300),
+    st.integers(-2, 2),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(_ATTRIBUTE, max_size=8), st.booleans(), st.sampled_from([EXPLICIT, BIG_ENDIAN]))
+def test_plain_attributes_are_read_as_all_others_are(
+    attributes: list[tuple[int, bytes, bytes, int]], in_order: bool, syntax: str
+) -> None:
+    order = ">" if syntax == BIG_ENDIAN else "<"
+    data = b"".join(
+        struct.pack(f"{order}HH2sH", tag >> 16, tag & 0xFFFF, vr, max(len(value) + wrong, 0)) + value
+        for tag, vr, value, wrong in (sorted(attributes) if in_order else attributes)
+    )
+
+    def read() -> DataSetHead | str:
+        try:
+            return head_of(data, syntax)
+        except DataSetHeadUnreadable as error:
+            return str(error)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(data_set_head._HeadReader, "_read_plain", lambda *_: (0, 0x0007_FFFF))
+        one_by_one = read()
+    assert read() == one_by_one

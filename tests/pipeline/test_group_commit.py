@@ -26,9 +26,9 @@ class Recorder:
         self.pool = ThreadPoolExecutor(16)
         execute = self.commits._execute
 
-        def noted(arguments: tuple[object, ...]) -> dict[str, RecordOutcome]:
-            self.sizes.append(len(arguments[1]))  # type: ignore[arg-type]
-            return execute(arguments)
+        def noted(count: int, arguments: tuple[str, ...]) -> dict[str, RecordOutcome]:
+            self.sizes.append(count)
+            return execute(count, arguments)
 
         monkeypatch.setattr(self.commits, "_execute", noted)
 
