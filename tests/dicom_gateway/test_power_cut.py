@@ -19,6 +19,7 @@ import pytest
 from blake3 import blake3
 
 from dicom_gateway.file_system import syncs_names_with_files
+from dicom_gateway.incoming_instance import IncomingInstance
 from dicom_gateway.instance_store import InstanceStore, locate
 from tests.dicom_gateway.conftest import MemorySink, StartAcceptor
 from tests.dicom_gateway.test_instance_store import HEADER, written
@@ -104,6 +105,39 @@ def test_what_a_cut_left_under_a_name_never_passes_for_the_instance(disk: Disk) 
     store.commit(written(store, b"x" * 9000), place)
     with disk.after_a_cut() as root:
         assert (root / place).read_bytes() == HEADER + b"x" * 9000
+
+
+def test_a_disk_that_fills_takes_instances_whole_or_not_at_all_and_goes_on_when_there_is_room(
+    disk: Disk,
+) -> None:
+    store = InstanceStore(disk.folder)
+    contents = {locate("t", "1", "2", str(number), "5"): bytes([number]) * 1_000_000 for number in range(80)}
+    kept: list[str] = []
+
+    def fill() -> None:
+        for place, data in contents.items():
+            store.commit(written_at_once(store, data), place)
+            kept.append(place)
+
+    with pytest.raises(OSError, match="No space left"):
+        fill()
+    assert len(kept) > 30
+    store.path_of(kept.pop(0)).unlink()
+    refused = list(contents)[len(kept) + 1]
+    store.commit(written_at_once(store, contents[refused]), refused)
+    with disk.after_a_cut() as root:
+        for place in (*kept, refused):
+            assert (root / place).read_bytes() == HEADER + contents[place]
+
+
+def written_at_once(store: InstanceStore, data: bytes) -> IncomingInstance:
+    incoming = store.create(HEADER)
+    try:
+        incoming.append(memoryview(data))
+    except OSError:
+        incoming.discard()
+        raise
+    return incoming
 
 
 def test_whatever_was_answered_with_success_is_there(
