@@ -1,4 +1,4 @@
-"""Phantoms on disk for training and evaluation: one .npz each, made by seed, kept out of the repository.
+"""Scenes on disk for training and phantoms for evaluation: one .npz each, made by seed, kept out of the repository.
 
 python -m models.lung_nodule_ct.dataset --out DIR --split train --count 100 [--processes 2]
 """
@@ -12,17 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
+from models.lung_nodule_ct import scenes
 from models.lung_nodule_ct.phantom import Nodule, Phantom, make_phantom
-from models.lung_nodule_ct.phantom_style import HELD_OUT, TRAINING
+from models.lung_nodule_ct.phantom_style import HELD_OUT, TRAINING, varied
 
-# The splits never share a seed. `train`, `validation` and `test` have nodules; `mass_train` and `mass_validation`
-# also masses and what looks like one; the held-out splits come from a generator with other parameters.
+# The splits never share a seed. `train` are scenes, from which patches are drawn; the others are scans. `validation`
+# and `test` have nodules, `mass_validation` also masses and what looks like one; every `varied_validation` chest has a
+# style of its own; the held-out splits come from a generator with other parameters.
 FIRST_SEED = {
-    "train": 1_000,
+    "train": 100_000,
     "validation": 4_000,
     "test": 5_000,
-    "mass_train": 10_000,
     "mass_validation": 14_000,
+    "varied_validation": 16_000,
     "heldout": 20_000,
     "heldout_thick": 24_000,
 }
@@ -31,24 +33,16 @@ NATIVE_PIXEL_MM = 0.7
 
 
 def phantom_of(split: str, index: int) -> Phantom:
-    """Phantom number `index` of a split.
-
-    Training phantoms have 1 mm pixels and more nodules than a patient would. The others have the 0.7 mm
-    pixels of a usual chest CT, so that they take the whole serving path.
-    """
+    """Phantom `index` of a split, with the 0.7 mm pixels of a usual chest CT: it takes the whole serving path."""
     seed = FIRST_SEED[split] + index
     rng = np.random.default_rng([seed, 1])
-    if split == "train":
-        return make_phantom(seed, nodule_count=int(rng.integers(5, 13)))
-    if split == "mass_train":
-        masses = int(rng.choice([0, 1, 2, 2]))
-        return make_phantom(seed, spacing_mm=(2.0, 1.0, 1.0), mass_count=masses, large_lookalikes=True)
     held_out = split.startswith("heldout")
-    style = HELD_OUT if held_out else TRAINING
+    style = HELD_OUT if held_out else varied(rng) if split == "varied_validation" else TRAINING
     thickness = float(rng.choice(THICK_MM if split == "heldout_thick" else style.thickness_mm))
     # Every third held-out chest has a mass, every validation chest of masses has one; many nodules for each make
     # the few phantoms say more.
-    masses = int(index % 3 == 0) if held_out else int(split == "mass_validation")
+    crowded = held_out or split == "varied_validation"
+    masses = int(index % 3 == 0) if crowded else int(split == "mass_validation")
     return make_phantom(
         seed,
         spacing_mm=(
@@ -57,9 +51,9 @@ def phantom_of(split: str, index: int) -> Phantom:
             NATIVE_PIXEL_MM,
         ),
         slice_thickness_mm=thickness,
-        nodule_count=int(rng.integers(4, 10)) if held_out else None,
+        nodule_count=int(rng.integers(4, 10)) if crowded else None,
         mass_count=masses,
-        large_lookalikes=held_out or split == "mass_validation",
+        large_lookalikes=crowded or split == "mass_validation",
         style=style,
     )
 
@@ -101,7 +95,10 @@ def _make(task: tuple[Path, str, int]) -> Path:
     folder, split, index = task
     path = folder / f"{split}_{FIRST_SEED[split] + index}.npz"
     if not path.exists():
-        write(path, phantom_of(split, index))
+        if split == "train":
+            scenes.write(path, scenes.make_scene(FIRST_SEED[split] + index))
+        else:
+            write(path, phantom_of(split, index))
     return path
 
 

@@ -40,7 +40,7 @@ def samples(data: Path) -> Iterator[Sample]:
         )
     for split, paths in splits.items():
         for path in paths:
-            yield sample_of(dataset.read(path), "validation" if split == "mass_validation" else split)
+            yield sample_of(dataset.read(path), "validation" if split.endswith("validation") else split)
 
 
 def sample_of(phantom: Phantom, split: str) -> Sample:

@@ -1,232 +1,278 @@
-"""Training patches and their targets, drawn at random from phantoms held in memory. numpy only."""
+"""Training patches and their targets, drawn at random from scenes on the training device. Needs the extra `train`."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
-from models.lung_nodule_ct import dataset
-from models.lung_nodule_ct.pasted_masses import paste_mass
-from models.ops.lung_mask import find_lungs
-from models.ops.resample import linear_weights, resample_box
+from models.lung_nodule_ct import patch_scanner, patch_shapes
+from models.lung_nodule_ct.network import STRIDE, window
+from models.lung_nodule_ct.patch_shapes import Family
+from models.lung_nodule_ct.scenes import DEPTH_STEP_MM, Scene
 
-WINDOW_HU = (-1000.0, 600.0)
+Part = Literal["nodules", "masses"]
+PLACES_KEPT, MISTAKES_KEPT = 4000, 4000
 BRIGHT_ABOVE_HU = -450
-MARGIN_MM = 16
-# Shares of patches centred near a nodule, near a place that the network took for one, near
-# bright voxels in the lung (vessels, fissures, walls); the rest anywhere in the lung.
-NEAR_NODULE, NEAR_MISTAKE, NEAR_BRIGHT = 0.5, 0.2, 0.2
-MISTAKES_KEPT = 3000
-# What the network for masses has to find; anything smaller is background to it.
-MASS_MIN_MM = 20.0
-# Share of its patches into which one more is put.
-PASTED = 0.5
+# Shares of patches centred near a lesion, near a place that the network took for one, near bright voxels in the
+# lung (vessels, fissures, walls), at the lung's edge; the rest anywhere in the lung.
+NEAR_LESION, NEAR_MISTAKE, NEAR_BRIGHT, NEAR_EDGE = 0.3, 0.2, 0.2, 0.15
+# Heat of what is neither to be found nor a mistake: too large or too small for the network.
+NEITHER = 0.999
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A phantom at 1 mm, cut to the lungs' box, and the places to draw patches from.
+class Recipe:
+    """How patches of one of the two networks are made.
 
-    Everything is in voxels; of a scene that `coarse_scene` made they are wider than 1 mm.
+    voxel_mm: in which they are drawn and scanned; pooled: they are then the means of so many voxels along each axis.
+    find_mm: lesions to be found; neither_mm: beyond `find_mm`, neither right nor wrong. scale: of the chest.
+    turned: mirrored in each direction and turned, otherwise only left and right, and some upside down on their face.
     """
 
-    voxels: NDArray[np.int16]
+    voxel_mm: int
+    pooled: int
+    find_mm: tuple[float, float]
+    neither_mm: tuple[float, float]
+    scale: tuple[float, float]
+    turned: bool
+    lookalikes: tuple[Family, ...]
+    lesions: tuple[Family, ...]
+    rounds: tuple[int, int]
+
+
+RECIPES: dict[Part, Recipe] = {
+    "nodules": Recipe(1, 1, (0.0, 36.0), (0.0, 1000.0), (0.87, 1.15), True,
+                      patch_shapes.NODULE_LOOKALIKES, patch_shapes.NODULE_FAMILIES, (1, 2)),
+    "masses": Recipe(2, 2, (20.0, 1000.0), (13.0, 1000.0), (0.85, 1.18), False,
+                     patch_shapes.MASS_LOOKALIKES, patch_shapes.MASS_FAMILIES, (2, 1)),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Held:
+    """A scene on the training device, in voxels of the recipe, and places (n, 3) to draw patches from."""
+
+    voxels: Tensor
+    depth: Tensor
     centers: NDArray[np.float64]
     diameters: NDArray[np.float64]
-    lung_places: NDArray[np.int64]
-    bright_places: NDArray[np.int64]
+    places: dict[str, NDArray[np.int64]]
+    scanned: bool
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a patch was cut: scene, first voxel and size of the crop, then axes exchanged and mirrored."""
+
+    scene: int
+    start: NDArray[np.int64]
+    size: NDArray[np.int64]
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """image (n, p, p, p) in [0, 1]; heat and weight (n, q, q, q); regression (n, 4, q, q, q), q = p/2.
+    """image (n, 1, p, p, p) in [0, 1]; heat and weight (n, q, q, q); regression (n, 4, q, q, q), q = p/2."""
 
-    source and origin tell where each patch came from; the patch was flipped and turned afterwards,
-    `axes` and `flips` say how, so that a mistake can be found again.
-    """
-
-    image: NDArray[np.float32]
-    heat: NDArray[np.float32]
-    regression: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    source: tuple[int, ...]
-    origin: NDArray[np.int64]
-    axes: tuple[tuple[int, ...], ...]
-    flips: tuple[tuple[bool, ...], ...]
+    image: Tensor
+    heat: Tensor
+    regression: Tensor
+    weight: Tensor
+    origins: tuple[Origin, ...]
 
 
-def load_scene(path: Path, rng: np.random.Generator) -> Scene:
-    """Read one phantom and bring it to the grid on which the network works."""
-    phantom = dataset.read(path)
-    lungs = find_lungs(phantom.voxels, phantom.spacing_mm)
-    if lungs is None:
-        raise ValueError(f"no lungs in {path}")
-    spacing = np.array(phantom.spacing_mm)
-    margin = np.ceil(MARGIN_MM / spacing).astype(int)
-    box = lungs.box((int(margin[0]), int(margin[1]), int(margin[2])), phantom.voxels.shape)
-    start = np.array([low for low, _ in box])
-    size = np.ceil(np.array([high - low for low, high in box]) * spacing).astype(int)
-    step = 1 / spacing
-    voxels = resample_box(
-        phantom.voxels, tuple(start.astype(float)), tuple(step), (int(size[0]), int(size[1]), int(size[2]))
-    )
-    sizes = zip(size, spacing, start, lungs.stride, lungs.mask.shape, strict=True)
-    cells = [np.minimum((np.arange(0, n, 2) / s + o).astype(int) // k, m - 1) for n, s, o, k, m in sizes]
-    inside = lungs.mask[np.ix_(*cells)]
-    bright = np.argwhere(inside & (voxels[::2, ::2, ::2] > BRIGHT_ABOVE_HU)) * 2
-    anywhere = np.argwhere(inside) * 2
-    centers = np.array([nodule.center_index for nodule in phantom.truth]).reshape(-1, 3)
-    return Scene(
-        voxels,
-        (centers - start) * spacing,
-        np.array([nodule.diameter_mm for nodule in phantom.truth]),
-        anywhere[rng.permutation(len(anywhere))[:5000]],
-        bright[rng.permutation(len(bright))[:20000]],
-    )
-
-
-def coarse_scene(scene: Scene, factor: int, slice_mm: int = 1) -> Scene:
-    """The scene on the means of factor³ voxels, with the lesions that are masses there.
-
-    Densities are clipped to the window before, as in the graph. slice_mm: a scan with slices so thick comes before.
-    """
-    low_hu, high_hu = WINDOW_HU
-    voxels = np.clip(scene.voxels.astype(np.float32), low_hu, high_hu)
-    if slice_mm > 1:
-        count = voxels.shape[0] // slice_mm
-        slices = voxels[: count * slice_mm].reshape(count, slice_mm, *voxels.shape[1:]).mean(axis=1)
-        low, high, share = linear_weights((1 / slice_mm - 1) / 2, 1 / slice_mm, voxels.shape[0], count)
-        voxels = slices[low] + (slices[high] - slices[low]) * share[:, None, None]
-    sides = [length // factor for length in voxels.shape]
-    whole = voxels[tuple(slice(0, side * factor) for side in sides)]
-    grouped = whole.reshape(sides[0], factor, sides[1], factor, sides[2], factor)
-    large = scene.diameters >= MASS_MIN_MM
-    return Scene(
-        np.rint(grouped.mean(axis=(1, 3, 5))).astype(np.int16),
-        (scene.centers[large] - (factor - 1) / 2) / factor,
-        scene.diameters[large] / factor,
-        scene.lung_places // factor,
-        scene.bright_places // factor,
-    )
+def hold(scene: Scene, recipe: Recipe, device: torch.device, rng: np.random.Generator) -> Held:
+    """Bring a scene to the device and to the recipe's voxels."""
+    voxels, depth = torch.from_numpy(scene.voxels).to(device), torch.from_numpy(scene.depth).to(device)
+    step = recipe.voxel_mm
+    if step > 1:
+        clipped = voxels[None, None].float().clamp(-1000, 600)
+        voxels = functional.avg_pool3d(clipped, step)[0, 0].round().to(torch.int16)
+        depth = functional.avg_pool3d(depth[None, None].float(), step)[0, 0].round().to(torch.int8)
+    hu, mm = voxels[::2, ::2, ::2].cpu().numpy(), depth[::2, ::2, ::2].cpu().numpy() * DEPTH_STEP_MM
+    masks = {"bright": (mm > 0) & (hu > BRIGHT_ABOVE_HU), "edge": (mm > -6) & (mm < 6), "anywhere": mm > 0}
+    places = {}
+    for name, mask in masks.items():
+        found = np.argwhere(mask) * 2
+        places[name] = found[rng.integers(0, len(found), PLACES_KEPT)] if len(found) else found
+    centers = (scene.centers - (step - 1) / 2) / step
+    places["lesion"] = np.rint(centers[scene.diameters >= recipe.find_mm[0]]).astype(np.int64)
+    return Held(voxels, depth, centers, scene.diameters / step, places, scene.scanned)
 
 
 @dataclass
 class PatchSampler:
     """Draws batches. `report_mistakes` feeds places of false alarms back into the draw.
 
-    masses_of_mm: width of a voxel where masses are sought, 0 where nodules are. Then further masses are put into the
-    patches, and patches are mirrored and lie on their back or front, but are never turned: what is normal depends on
-    where it is.
+    patch: side of what the network sees, in its own voxels.
     """
 
-    scenes: list[Scene]
+    recipe: Recipe
     patch: int
     rng: np.random.Generator
-    masses_of_mm: float = 0.0
+    device: torch.device
+    scenes: list[Held] = field(default_factory=list)
     mistakes: deque[tuple[int, NDArray[np.float64]]] = field(
         default_factory=lambda: deque(maxlen=MISTAKES_KEPT)
     )
 
+    @property
+    def margin(self) -> tuple[int, int, int]:
+        """What is cut off at each side after scanning, where the ends of the patch meet; more across the slices."""
+        return (8, 4, 4) if self.recipe.voxel_mm == 1 else (6, 2, 2)
+
     def batch(self, size: int) -> Batch:
         """`size` patches with their targets."""
-        drawn = [self._draw() for _ in range(size)]
-        columns = list(zip(*drawn, strict=True))
-        return Batch(
-            np.stack(columns[0]), np.stack(columns[1]), np.stack(columns[2]), np.stack(columns[3]),
-            columns[4], np.stack(columns[5]), columns[6], columns[7],
+        recipe, rng = self.recipe, self.rng
+        cut = [self._cut() for _ in range(size)]
+        hounsfield = torch.stack([one[0] for one in cut])
+        depth = torch.stack([one[1] for one in cut]) * DEPTH_STEP_MM
+        most = max(len(one[2]) for one in cut) + 1
+        centers, diameters = np.zeros((size, most, 3), np.float32), np.zeros((size, most), np.float32)
+        for row, (_, _, places, widths, _) in enumerate(cut):
+            centers[row, : len(places)], diameters[row, : len(places)] = places, widths
+        places, widths = (
+            torch.from_numpy(centers).to(self.device),
+            torch.from_numpy(diameters).to(self.device),
+        )
+        scanned = torch.tensor([self.scenes[one[4].scene].scanned for one in cut], device=self.device)
+        rounds = (recipe.lookalikes,) * recipe.rounds[0] + (recipe.lesions,) * recipe.rounds[1]
+        for families in rounds:
+            new = patch_shapes.paint(rng, families, hounsfield, depth, recipe.voxel_mm, places, widths)
+            places = torch.cat([places, new.centers[:, None]], 1)
+            widths = torch.cat([widths, torch.where(new.lesion, new.diameters, 0.0)[:, None]], 1)
+        self._breathe(hounsfield)
+        image = patch_scanner.scan(rng, hounsfield, scanned, recipe.voxel_mm, recipe.pooled > 1)
+        margin = self.margin
+        inner = tuple(slice(m, length - m) for m, length in zip(margin, image.shape[1:], strict=True))
+        image = window(image[:, *inner].clamp(-1024, 3071)).unsqueeze(1)
+        places = places - torch.tensor(margin, device=self.device)
+        if recipe.pooled > 1:
+            image = functional.avg_pool3d(image, recipe.pooled)
+            places, widths = (places - (recipe.pooled - 1) / 2) / recipe.pooled, widths / recipe.pooled
+        voxel_mm = recipe.voxel_mm * recipe.pooled
+        heat, regression, weight = targets(
+            places, widths, self.patch // STRIDE,
+            (recipe.find_mm[0] / voxel_mm, recipe.find_mm[1] / voxel_mm),
+            (recipe.neither_mm[0] / voxel_mm, recipe.neither_mm[1] / voxel_mm),
         )  # fmt: skip
+        return Batch(image, heat, regression, weight, tuple(one[4] for one in cut))
 
-    def report_mistakes(self, batch: Batch, item: int, output_index: NDArray[np.int64]) -> None:
-        """Remember the place of a false alarm at an output voxel of patch `item`."""
-        point = output_index.astype(np.float64) * 2 + 0.5
-        place = np.empty(3)
-        for axis, (source_axis, flipped) in enumerate(zip(batch.axes[item], batch.flips[item], strict=True)):
-            place[source_axis] = self.patch - 1 - point[axis] if flipped else point[axis]
-        self.mistakes.append((batch.source[item], place + batch.origin[item]))
+    def report_mistakes(self, origin: Origin, output_index: Sequence[int]) -> None:
+        """Remember the place of a false alarm at an output voxel of a patch that was cut at `origin`."""
+        point = (np.array(output_index) * STRIDE + (STRIDE - 1) / 2) * self.recipe.pooled + self.margin
+        place, shape = np.empty(3), self._shape()
+        for axis, source in enumerate(origin.axes):
+            along = shape[axis] - 1 - point[axis] if origin.flips[axis] else point[axis]
+            place[source] = (along + 0.5) * origin.size[source] / shape[axis] - 0.5 + origin.start[source]
+        self.mistakes.append((origin.scene, place))
+
+    def _shape(self) -> tuple[int, int, int]:
+        side = self.patch * self.recipe.pooled
+        z, y, x = self.margin
+        return side + 2 * z, side + 2 * y, side + 2 * x
 
     def _place(self) -> tuple[int, NDArray[np.float64]]:
-        chance = self.rng.random()
-        if NEAR_NODULE <= chance < NEAR_NODULE + NEAR_MISTAKE and len(self.mistakes) > 50:
-            source, place = self.mistakes[self.rng.integers(len(self.mistakes))]
-            return source, place + self.rng.uniform(-16, 16, 3)
-        source = int(self.rng.integers(len(self.scenes)))
+        chance, rng = self.rng.random(), self.rng
+        near = np.cumsum([NEAR_LESION, NEAR_MISTAKE, NEAR_BRIGHT, NEAR_EDGE])
+        side = self.patch * self.recipe.pooled
+        if near[0] <= chance < near[1] and len(self.mistakes) > 50:
+            source, place = self.mistakes[rng.integers(len(self.mistakes))]
+            return source, place + rng.uniform(-0.25, 0.25, 3) * side
+        source = int(rng.integers(len(self.scenes)))
         scene = self.scenes[source]
-        if chance < NEAR_NODULE and len(scene.centers):
-            place = scene.centers[self.rng.integers(len(scene.centers))]
-            return source, place + self.rng.uniform(-0.32, 0.32, 3) * self.patch
-        if chance < NEAR_NODULE + NEAR_MISTAKE + NEAR_BRIGHT and len(scene.bright_places):
-            place = scene.bright_places[self.rng.integers(len(scene.bright_places))]
-            return source, place + self.rng.uniform(-12, 12, 3)
-        return source, scene.lung_places[self.rng.integers(len(scene.lung_places))].astype(np.float64)
+        if chance < near[0] and len(scene.places["lesion"]):
+            lesions = scene.places["lesion"]
+            return source, lesions[rng.integers(len(lesions))] + rng.uniform(-0.4, 0.4, 3) * side
+        kind = "bright" if chance < near[2] else "edge" if chance < near[3] else "anywhere"
+        places = scene.places[kind] if len(scene.places[kind]) else scene.places["anywhere"]
+        return source, places[rng.integers(len(places))] + rng.uniform(-0.25, 0.25, 3) * side
 
-    def _with_a_mass(
-        self, image: NDArray[np.float32], centers: NDArray[np.float64], diameters: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """One more mass in the patch; what it covers is gone."""
-        pasted = paste_mass(self.rng, image, self.masses_of_mm)
-        if pasted is None:
-            return centers, diameters
-        center, diameter = pasted
-        free = np.linalg.norm(centers - center, axis=1) > (diameters + diameter) / 2
-        return np.vstack([centers[free], center]), np.append(diameters[free], diameter)
-
-    def _draw(self) -> tuple[object, ...]:
-        rng, side = self.rng, self.patch
+    def _cut(self) -> tuple[Tensor, Tensor, NDArray[np.float64], NDArray[np.float64], Origin]:
+        """A piece of a scene, scaled, turned and mirrored: densities, depth, centres and diameters of lesions."""
+        rng, shape = self.rng, self._shape()
         source, place = self._place()
         scene = self.scenes[source]
-        origin = np.clip(np.round(place - side / 2).astype(int), 0, np.array(scene.voxels.shape) - side)
-        corner = tuple(slice(int(start), int(start) + side) for start in origin)
-        low, high = WINDOW_HU
-        image = np.clip((scene.voxels[corner].astype(np.float32) - low) / (high - low), 0, 1)
-        image = image * np.float32(rng.uniform(0.95, 1.05)) + np.float32(rng.uniform(-0.025, 0.025))
-        centers = scene.centers - origin
-        inside = ((centers > -0.5) & (centers < side - 0.5)).all(axis=1)
-        centers, diameters = centers[inside], scene.diameters[inside]
-        if self.masses_of_mm and rng.random() < PASTED:
-            centers, diameters = self._with_a_mass(image, centers, diameters)
-        axes = (0, 1, 2)
-        if not self.masses_of_mm and rng.random() < 0.5:
-            axes = (axes[0], axes[2], axes[1])
-        if not self.masses_of_mm and rng.random() < 0.3:
-            axes = (axes[1], axes[0], axes[2])
-        flips = tuple(
-            bool(rng.random() < share) for share in ((0, 0.15, 0.5) if self.masses_of_mm else (0.5,) * 3)
-        )
-        image, centers = image.transpose(axes), centers[:, axes]
-        for axis in range(3):
-            if flips[axis]:
-                image = np.flip(image, axis)
-                centers[:, axis] = side - 1 - centers[:, axis]
-        heat, regression, weight = targets(centers, diameters, side // 2)
-        return np.ascontiguousarray(image, np.float32), heat, regression, weight, source, origin, axes, flips
+        axes, flips = self._attitude()
+        scale = rng.uniform(*self.recipe.scale)
+        length = np.array(scene.voxels.shape)
+        size = np.empty(3, np.int64)
+        for axis, of in enumerate(axes):
+            size[of] = min(round(shape[axis] * scale * rng.uniform(0.97, 1.03)), length[of])
+        start = np.clip(np.round(place - size / 2).astype(np.int64), 0, length - size)
+        origin = Origin(source, start, size, axes, flips)
+        z, y, x = (slice(int(a), int(a + n)) for a, n in zip(start, size, strict=True))
+        unturned = tuple(shape[axes.index(of)] for of in range(3))
+        pieces = torch.stack([scene.voxels[z, y, x].float(), scene.depth[z, y, x].float()])[None]
+        pieces = functional.interpolate(pieces, unturned, mode="trilinear")[0]
+        pieces = pieces.permute(0, *(axis + 1 for axis in axes))
+        mirrored = [axis + 1 for axis in range(3) if flips[axis]]
+        pieces = pieces.flip(mirrored) if mirrored else pieces
+        ratio = np.array(unturned) / size
+        centers = ((scene.centers - start + 0.5) * ratio - 0.5)[:, list(axes)]
+        centers = np.where(flips, np.array(shape) - 1 - centers, centers)
+        inside = ((centers > -0.5) & (centers < np.array(shape) - 0.5)).all(axis=1)
+        return pieces[0], pieces[1], centers[inside], scene.diameters[inside] * np.cbrt(ratio.prod()), origin
+
+    def _attitude(self) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+        rng, axes = self.rng, (0, 1, 2)
+        if self.recipe.turned:
+            axes = (0, 2, 1) if rng.random() < 0.5 else axes
+            axes = (axes[1], axes[0], axes[2]) if rng.random() < 0.25 else axes
+        shares = (0.5, 0.5, 0.5) if self.recipe.turned else (0.0, 0.15, 0.5)
+        flips = rng.random(3) < shares
+        return axes, (bool(flips[0]), bool(flips[1]), bool(flips[2]))
+
+    def _breathe(self, hounsfield: Tensor) -> None:
+        """In some patches everything above a slice is displaced, as a breath between two rotations does."""
+        for row in np.flatnonzero(self.rng.random(len(hounsfield)) < 0.06):
+            first, shift = int(self.rng.integers(8, hounsfield.shape[1] - 8)), int(self.rng.integers(1, 4))
+            hounsfield[row, first:] = hounsfield[row, first:].roll(shift, 1)
 
 
 def targets(
-    centers: NDArray[np.float64], diameters: NDArray[np.float64], side: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Heat map, regression maps and their weight at output stride 2, from centres in input voxels."""
-    heat = np.zeros((side,) * 3, np.float32)
-    regression = np.zeros((4, *heat.shape), np.float32)
-    weight = np.zeros_like(heat)
-    for center, diameter in zip((centers - 0.5) / 2, diameters, strict=True):
-        reach = max(4.0, diameter / 2 * 0.75)
-        low = np.maximum(np.floor(center - reach), 0).astype(int)
-        high = np.minimum(np.ceil(center + reach + 1), side).astype(int)
-        box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        offset = np.stack(np.broadcast_arrays(*(c - g for g, c in zip(np.ogrid[box], center, strict=True))))
-        square = (offset**2).sum(axis=0)
-        spread = max(0.7, diameter / 2 / 2 / 2.2)
-        heat[box] = np.maximum(heat[box], np.exp(-square / (2 * spread**2)))
-        near = square <= max(1.0, (diameter / 4 / 2) ** 2)
-        nearest = tuple(int(i) for i in np.clip(np.round(center), 0, side - 1))
-        near[tuple(i - s.start for i, s in zip(nearest, box, strict=True))] = True
-        weight[box][near] = 1
+    centers: Tensor,
+    diameters: Tensor,
+    side: int,
+    find: tuple[float, float] = (0.0, 1e9),
+    neither: tuple[float, float] = (0.0, 1e9),
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Heat, regression maps and their weight at output stride 2, from centres (n, k, 3) and diameters (n, k) in voxels.
+
+    A diameter of 0 is no lesion. find, neither: diameters to be found, and those that count neither way.
+    """
+    count, device = len(centers), centers.device
+    heat = torch.zeros((count, side, side, side), device=device)
+    regression, weight = torch.zeros((count, 4, side, side, side), device=device), torch.zeros_like(heat)
+    steps = torch.arange(side, device=device, dtype=torch.float32)
+    grid = [steps.view(1, *(-1 if a == axis else 1 for a in range(3))) for axis in range(3)]
+    peaks = torch.zeros_like(heat, dtype=torch.bool)
+    for number in range(centers.shape[1]):
+        center, diameter = (centers[:, number] - 0.5) / STRIDE, diameters[:, number].view(-1, 1, 1, 1)
+        within = ((center > -0.25) & (center < side - 0.75)).all(1).view(-1, 1, 1, 1)
+        found = (diameter > 0) & (diameter >= find[0]) & (diameter <= find[1])
+        other = (diameter > 0) & ~found & (diameter >= neither[0]) & (diameter <= neither[1])
+        offset = [center[:, a].view(-1, 1, 1, 1) - grid[a] for a in range(3)]
+        square = sum(axis**2 for axis in offset)
+        spread = (diameter / 8.8).clamp(min=0.7)
+        around = (-square / (2 * spread**2)).exp() * (square.sqrt() < (diameter * 0.375).clamp(min=4.0))
+        heat = torch.maximum(heat, around * found)
+        heat = torch.maximum(heat, NEITHER * (other & (square.sqrt() < diameter / 4 + 1)))
+        nearest = sum((axis.abs() <= 0.5) for axis in offset) == 3
+        peaks |= nearest & found & within
+        near = (square <= (diameter / 8).square().clamp(min=1.0)) & found
+        weight = torch.where(near, 1.0, weight)
         for axis in range(3):
-            regression[axis][box][near] = offset[axis][near]
-        regression[3][box][near] = np.log(diameter)
-        heat[nearest] = 1
-    return heat, regression, weight
+            regression[:, axis] = torch.where(near, offset[axis], regression[:, axis])
+        regression[:, 3] = torch.where(near, diameter.clamp(min=1e-3).log(), regression[:, 3])
+    # Of two voxels equally near, both are peaks; everywhere else the heat stays below that of a peak.
+    return torch.where(peaks, 1.0, heat.clamp(max=NEITHER)), regression, weight

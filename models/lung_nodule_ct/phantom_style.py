@@ -1,12 +1,15 @@
-"""How phantoms are drawn: one style for training and one, with other statistics and other shapes, for the test.
+"""How phantoms are drawn: a plain style, one of many for each chest of training, and one for the test.
 
-A detector that only knows the habits of its own generator scores well on more of the same. `HELD_OUT` therefore
-differs in everything that a phantom is made of; the model card lists it.
+A detector that only knows the habits of its own generator scores well on more of the same. `varied` therefore draws
+a style of its own for every chest; and `HELD_OUT` differs in everything that a phantom is made of: the model card
+lists it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
 
 Range = tuple[float, float]
 
@@ -68,3 +71,21 @@ HELD_OUT = Style(
     bump_mm=(1.2, 2.4),
     fourier_noise=True, dose_noise_hu=(10, 28), thickness_mm=(1.0, 1.25, 2.0, 2.5), granuloma_mm=(0.8, 1.6),
 )  # fmt: skip
+
+
+def varied(rng: np.random.Generator) -> Style:
+    """A style for one chest: anything that a chest may plausibly be. Shapes are those of `TRAINING`."""
+    balance, wiggle = float(rng.uniform(0.1, 0.8)), float(rng.uniform(0.02, 0.15))
+    murray, tip = float(rng.uniform(2.1, 3.0)), float(rng.uniform(0.25, 0.6))
+    fine_mm = float(rng.uniform(2, 8))
+    return Style(
+        "varied",
+        lung_hu=(-920, -740), texture_mm=(fine_mm * float(rng.uniform(1.5, 4)), fine_mm),
+        arteries=(250, 1300), veins=(200, 1000), balance=(balance, balance + 0.2), murray=(murray, murray + 0.2),
+        tip_mm=(tip, tip + 0.1), wiggle=(wiggle, 2 * wiggle),
+        nodule_size_mm=(float(rng.uniform(5, 11)), 0.5), solid_hu=(-120, 140), ground_glass_hu=(-720, -320),
+        solid_edge_mm=(0.6, 2.2), ground_glass_edge_mm=(1.0, 4.0), lobes=False,
+        bump_mm=(0.3, 4.0),
+        fourier_noise=False, dose_noise_hu=(4, 34), thickness_mm=(0.6, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0),
+        granuloma_mm=(0.7, 2.0),
+    )  # fmt: skip

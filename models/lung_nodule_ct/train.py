@@ -12,29 +12,28 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from models.lung_nodule_ct.luna16 import prepare
-from models.lung_nodule_ct.network import COARSE, NoduleNet, mass_net
-from models.lung_nodule_ct.patches import Batch, PatchSampler, Scene, coarse_scene, load_scene
+from models.lung_nodule_ct.network import NoduleNet, mass_net
+from models.lung_nodule_ct.patches import RECIPES, Batch, Held, Part, PatchSampler, hold
+from models.lung_nodule_ct.scenes import read
 
 log = logging.getLogger(__name__)
 
 LEARNING_RATE = 3e-3
 WARM_UP_STEPS = 100
 REGRESSION_WEIGHT = 0.3
-EMA_DECAY = 0.998
+EMA_DECAY = 0.999
 SAVE_EVERY_S = 120.0
 MISTAKE_ABOVE = 0.25
-NOISE = 0.012
-
-Part = Literal["nodules", "masses"]
-PARTS: tuple[Part, ...] = ("nodules", "masses")
-SPLITS = ("train", "mass_train")
+# Training begins with so many scenes; the others come while it runs.
+SCENES_AT_FIRST = 16
+PAUSE_S = 1.0
+PATCH: dict[Part, int] = {"nodules": 64, "masses": 40}
 
 
 def losses(output: Tensor, heat: Tensor, regression: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +54,7 @@ def train(
     minutes: float,
     part: Part = "nodules",
     seed: int = 0,
-    patch: int = 64,
+    patch: int | None = None,
     batch_size: int = 8,
     threads: int = 2,
     start_from: Path | None = None,
@@ -63,88 +62,77 @@ def train(
 ) -> int:
     """Train for `minutes` of wall time, loading included, and write the averaged weights to `out`.
 
-    part: which of the graph's two networks. The weights are written every two minutes too, and phantoms that have
-    appeared in the folder are taken in. Returns the number of steps. The cosine schedule runs over elapsed time, so
-    that the run ends on time on any machine; for the same reason two runs with one seed are alike but not identical.
+    part: which of the graph's two networks. patch: side of what it is shown, in its voxels. The weights are written
+    every two minutes too, and scenes that have appeared in the folder are taken in as they come. Returns the number
+    of steps. The cosine schedule runs over elapsed time, so that the run ends on time on any machine; for the same
+    reason two runs with one seed are alike but not identical.
     """
     began = time.monotonic()
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    folder = _Folder(data, part, rng)
-    sampler = PatchSampler(folder.new_scenes(), patch, rng, COARSE if part == "masses" else 0)
-    if not sampler.scenes:
-        raise FileNotFoundError(
-            f"no {SPLITS[0]}_*.npz in {data}: make them with models.lung_nodule_ct.dataset"
-        )
-    log.info("%d scenes loaded in %.0f s", len(sampler.scenes), time.monotonic() - began)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    sampler = PatchSampler(RECIPES[part], patch or PATCH[part], rng, device)
+    folder = _Folder(data, sampler, np.random.default_rng([seed, 1]))
+    for _ in range(min(SCENES_AT_FIRST, len(folder.new_paths()))):
+        sampler.scenes += folder.next_scene()
+    if not sampler.scenes:
+        raise FileNotFoundError(f"no train_*.npz in {data}: make them with models.lung_nodule_ct.dataset")
     network = mass_net() if part == "masses" else NoduleNet()
     if start_from is not None:
-        network.load_state_dict(torch.load(start_from, weights_only=True)["weights"])
+        network.load_state_dict(torch.load(start_from, map_location="cpu", weights_only=True)["weights"])
     network = network.to(device, memory_format=torch.channels_last_3d)
-    loop = _Loop(network, sampler, device, learning_rate, resumed=start_from is not None)
+    loop = _Loop(network, sampler, learning_rate, resumed=start_from is not None)
     loading_share = (time.monotonic() - began) / (60 * minutes)
     saved = time.monotonic()
     with ThreadPoolExecutor(1) as ahead:
-        following = ahead.submit(sampler.batch, batch_size)
+        following = ahead.submit(folder.next_scene)
         while (share := (time.monotonic() - began) / (60 * minutes)) < 1:
-            batch = following.result()
-            following = ahead.submit(sampler.batch, batch_size)
-            loop.step(batch, (share - loading_share) / (1 - loading_share))
+            loop.step(sampler.batch(batch_size), (share - loading_share) / (1 - loading_share))
+            if following.done():
+                sampler.scenes += following.result()
+                following = ahead.submit(folder.next_scene)
             if time.monotonic() - saved > SAVE_EVERY_S:
                 save(out, loop.average, loop.steps, seed, part)
                 saved = time.monotonic()
-                sampler.scenes.extend(folder.new_scenes())
     save(out, loop.average, loop.steps, seed, part)
     log.info("%d steps in %.1f min", loop.steps, (time.monotonic() - began) / 60)
     return loop.steps
 
 
 class _Folder:
-    """The phantoms to train on; where masses are sought each gives a copy with thick slices too."""
+    """The scenes on disk, handed out one by one."""
 
-    def __init__(self, data: Path, part: Part, rng: np.random.Generator) -> None:
-        self.data, self.part, self.rng = data, part, rng
+    def __init__(self, data: Path, sampler: PatchSampler, rng: np.random.Generator) -> None:
+        self.data, self.sampler, self.rng = data, sampler, rng
         self.seen: set[Path] = set()
 
-    def new_scenes(self) -> list[Scene]:
-        """What is there now and was not at the last call."""
-        present = {
-            p for split in SPLITS for p in self.data.glob(f"{split}_[0-9]*.npz") if ".part" not in p.name
-        }
-        paths = sorted(present - self.seen)
-        self.seen.update(paths)
-        scenes = []
-        for path in paths:
-            scene = load_scene(path, self.rng)
-            if self.part == "masses":
-                thick = int(self.rng.integers(4, 9))
-                scenes += [coarse_scene(scene, COARSE), coarse_scene(scene, COARSE, slice_mm=thick)]
-            else:
-                scenes.append(scene)
-        return scenes
+    def new_paths(self) -> list[Path]:
+        """What is there now and was not handed out."""
+        present = {path for path in self.data.glob("train_[0-9]*.npz") if ".part" not in path.name}
+        return sorted(present - self.seen)
+
+    def next_scene(self) -> list[Held]:
+        """One scene on the training device; none, after a pause, when all were handed out."""
+        paths = self.new_paths()
+        if not paths:
+            time.sleep(PAUSE_S)
+            return []
+        self.seen.add(paths[0])
+        return [hold(read(paths[0]), self.sampler.recipe, self.sampler.device, self.rng)]
 
 
 class _Loop:
     """The network, its optimiser and the moving average of its weights."""
 
     def __init__(
-        self,
-        network: NoduleNet,
-        sampler: PatchSampler,
-        device: torch.device,
-        learning_rate: float,
-        resumed: bool,
+        self, network: NoduleNet, sampler: PatchSampler, learning_rate: float, resumed: bool
     ) -> None:
-        self.network = network.train()
-        self.sampler = sampler
-        self.device = device
-        self.learning_rate = learning_rate
+        self.network, self.sampler, self.learning_rate = network.train(), sampler, learning_rate
         self.optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-3)
         self.average = {name: value.clone() for name, value in network.state_dict().items()}
         self.steps = 0
-        self.recent: list[tuple[float, float]] = []
+        self.recent: list[tuple[Tensor, Tensor]] = []
         self.warm_up = WARM_UP_STEPS
         if resumed:
             self._freeze_statistics()
@@ -160,19 +148,11 @@ class _Loop:
         rate = self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(share_done, 1.0))))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * min(1.0, (self.steps + 1) / self.warm_up)
-        image = (
-            torch.from_numpy(batch.image)[:, None]
-            .to(self.device)
-            .contiguous(memory_format=torch.channels_last_3d)
-        )
-        image = image + torch.randn_like(image) * NOISE
-        with torch.autocast(self.device.type, torch.bfloat16):
+        image = batch.image.contiguous(memory_format=torch.channels_last_3d)
+        with torch.autocast(self.sampler.device.type, torch.bfloat16):
             output = self.network(image)
         output = output.float()
-        maps = (
-            torch.from_numpy(field).to(self.device) for field in (batch.heat, batch.regression, batch.weight)
-        )
-        focal, regression = losses(output, *maps)
+        focal, regression = losses(output, batch.heat, batch.regression, batch.weight)
         self.optimizer.zero_grad(set_to_none=True)
         (focal + REGRESSION_WEIGHT * regression).backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -180,38 +160,41 @@ class _Loop:
         self.steps += 1
         self._average()
         self._report_mistakes(batch, output)
-        self.recent.append((focal.item(), regression.item()))
+        self.recent.append((focal.detach(), regression.detach()))
         if self.steps % 100 == 0:
-            mean = np.mean(self.recent[-100:], axis=0)
+            mean = [float(torch.stack(column).mean()) for column in zip(*self.recent, strict=True)]
+            self.recent.clear()
             log.info(
-                "step %d, %.0f %%: focal %.3f, regression %.3f, %d mistakes kept",
-                self.steps, 100 * share_done, mean[0], mean[1], len(self.sampler.mistakes),
+                "step %d, %.0f %%: focal %.3f, regression %.3f, %d scenes, %d mistakes kept",
+                self.steps, 100 * share_done, mean[0], mean[1], len(self.sampler.scenes), len(self.sampler.mistakes),
             )  # fmt: skip
 
     def _average(self) -> None:
         decay = min(EMA_DECAY, self.steps / (self.steps + 20))
+        present = self.network.state_dict()
         with torch.no_grad():
-            for name, value in self.network.state_dict().items():
-                if value.dtype.is_floating_point:
-                    self.average[name].lerp_(value, 1 - decay)
-                else:
-                    self.average[name].copy_(value)
+            floating = [name for name, value in present.items() if value.dtype.is_floating_point]
+            torch._foreach_lerp_(
+                [self.average[name] for name in floating], [present[name] for name in floating], 1 - decay
+            )
+            for name in present.keys() - set(floating):
+                self.average[name].copy_(present[name])
 
     def _report_mistakes(self, batch: Batch, output: Tensor) -> None:
         """The highest score of each patch that is neither at nor beside a nodule."""
         with torch.no_grad():
-            score = output[:, 0].sigmoid().cpu().numpy()
-        score[batch.heat > 0.02] = 0
-        for item, map_ in enumerate(score):
-            if map_.max() > MISTAKE_ABOVE:
-                self.sampler.report_mistakes(
-                    batch, item, np.array(np.unravel_index(map_.argmax(), map_.shape))
-                )
+            score = torch.where(batch.heat > 0.02, 0.0, output[:, 0].sigmoid())
+            highest, position = score.flatten(1).max(1)
+        side = score.shape[-1]
+        for origin, value, index in zip(batch.origins, highest.tolist(), position.tolist(), strict=True):
+            if value > MISTAKE_ABOVE:
+                self.sampler.report_mistakes(origin, (index // side**2, index // side % side, index % side))
 
 
 def save(out: Path, weights: dict[str, Tensor], steps: int, seed: int, part: Part) -> None:
     """Write a checkpoint; readers see the old one or the new one, whole."""
     temporary = out.with_suffix(".part")
+    weights = {name: value.cpu() for name, value in weights.items()}
     torch.save({"weights": weights, "steps": steps, "seed": seed, "part": part}, temporary)
     temporary.replace(out)
 
@@ -220,19 +203,23 @@ def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", type=Path, help="folder of phantoms")
+    source.add_argument("--data", type=Path, help="folder of scenes")
     source.add_argument("--luna16", type=Path, help="folder of annotated scans in LUNA16's layout")
     parser.add_argument(
         "--hold-out", nargs="*", default=[], help="folders of --luna16 that are not trained on"
     )
     parser.add_argument("--scans-max", type=int, help="of --luna16; each takes about 50 MB of memory")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--part", choices=PARTS, default="nodules", help="which of the two networks")
+    parser.add_argument(
+        "--part", choices=sorted(RECIPES), default="nodules", help="which of the two networks"
+    )
     parser.add_argument("--minutes", type=float, default=55)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start-from", type=Path, help="continue from this checkpoint")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--patch", type=int, default=64, help="side of a patch in voxels, a multiple of 16")
+    parser.add_argument(
+        "--patch", type=int, help="side of a patch in the network's voxels, a multiple of 16 or 8"
+    )
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     options = parser.parse_args()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.lung_nodule_ct import dataset
+from models.lung_nodule_ct import dataset, scenes
 from models.lung_nodule_ct.phantom import make_phantom
 from models.registry import get_model
 
@@ -31,8 +31,7 @@ def test_masses_are_learnt_on_a_coarser_grid(tmp_path: Path) -> None:
     from models.lung_nodule_ct.network import mass_net
     from models.lung_nodule_ct.train import train
 
-    phantom = make_phantom(1, spacing_mm=(2.0, 1.0, 1.0), nodule_count=2, mass_count=2, large_lookalikes=True)
-    dataset.write(tmp_path / "mass_train_1.npz", phantom)
+    scenes.write(tmp_path / "train_1.npz", scenes.make_scene(1))
     assert train(tmp_path, tmp_path / "masses.pt", minutes=0.4, part="masses", patch=32, batch_size=2) >= 1
     trained = load_network(tmp_path / "masses.pt").state_dict()
     assert trained.keys() == mass_net().state_dict().keys()
