@@ -30,7 +30,7 @@ def draw_surroundings(rng: np.random.Generator, chest: Chest) -> None:
 
 
 def _clear_of(noise: Array, level: float) -> Array:
-    return np.clip((noise - np.float32(level)) * 3, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((noise - np.float32(level)) * 3, 0, 1), np.float32)
 
 
 def _organs(rng: np.random.Generator, chest: Chest) -> None:

@@ -97,7 +97,7 @@ def scene_of(phantom: Phantom) -> Scene:
 
 
 def _as_steps(depth_mm: NDArray[np.float32]) -> NDArray[np.int8]:
-    return np.clip(np.rint(depth_mm / DEPTH_STEP_MM), -127, 127).astype(np.int8)
+    return np.asarray(np.clip(np.rint(depth_mm / DEPTH_STEP_MM), -127, 127), np.int8)
 
 
 def write(path: Path, scene: Scene) -> None:

@@ -12,7 +12,7 @@ from models.lung_nodule_ct.scenes import DEPTH_STEP_MM, Scene
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from models.lung_nodule_ct.patches import Part, PatchSampler
+    from models.lung_nodule_ct.patches import Part, PatchSampler, Recipe
 
 pytestmark = pytest.mark.train
 
@@ -83,7 +83,8 @@ def test_a_lesion_of_the_scene_is_where_the_targets_say_however_the_patch_was_tu
             if len(peaks := (heat == 1).nonzero()) == 1 and int(peaks.min()) > 4 and int(peaks.max()) < 27:
                 z, y, x = (2 * int(i) for i in peaks[0])
                 near = image[z - 8 : z + 10, y - 8 : y + 10, x - 8 : x + 10]
-                assert bright_middle(near) == pytest.approx([8.5, 8.5, 8.5], abs=1.6)
+                # A breath between two slices displaces some patches by up to three voxels, a moving heart by one.
+                assert bright_middle(near) == pytest.approx([8.5, 8.5, 8.5], abs=4)
                 seen += 1
     assert seen >= 2
 
@@ -149,7 +150,7 @@ def test_a_lesion_that_nobody_could_see_is_not_painted() -> None:
     assert bool((tissue == 20).all())
 
 
-def without_shapes(sampler: PatchSampler) -> object:
+def without_shapes(sampler: PatchSampler) -> Recipe:
     """The sampler's recipe with nothing painted into its patches."""
     from dataclasses import replace
 
