@@ -7,8 +7,10 @@ from statistics import median
 from typing import Any
 
 from benchmarks.billing_data import DECEMBER, NOVEMBER, TENANT, database, durability, generate, seconds
-from billing import sites, statement, store
-from billing.statement_record import Statement
+from billing.contracts import store
+from billing.rating import sites
+from billing.statements import statement
+from billing.statements.statement_record import Statement
 from pipeline.database import Database
 
 SIZES = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)

@@ -9,8 +9,11 @@ from statistics import median
 from typing import Any
 
 from benchmarks.billing_data import NOVEMBER, TENANT, database, durability, generate, seconds
-from billing import contract, meter, rate, statement, store
-from billing.usage import UsageEvent
+from billing.contracts import contract, store
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
+from billing.rating import rate
+from billing.statements import statement
 from pipeline.database import Database
 
 RATED_EVENT_COUNT = 200_000

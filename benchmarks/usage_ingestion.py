@@ -25,9 +25,10 @@ import psycopg
 
 from benchmarks.receiving import free_port
 from benchmarks.stow import running
-from billing import explain, store
-from billing.usage import UsageEvent
-from billing.usage_json import read_item
+from billing.contracts import store
+from billing.metering.usage import UsageEvent
+from billing.metering.usage_json import read_item
+from billing.rating import explain
 from portal.auth import create_api_key
 
 EVENT_COUNT = 40_000

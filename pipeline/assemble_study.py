@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from billing import meter
+from billing.metering import meter
 from dicom_gateway.assemble import Decision, Reason, Verdict, decide
 from dicom_gateway.inspect import InspectError, inspect_study
 from dicom_gateway.series_gaps import missing_slices

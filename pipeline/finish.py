@@ -6,9 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from billing import guard, meter
-from billing.hospital_count import request_token
-from billing.usage import TEXT_LENGTH_MAX, Purpose, UsageEvent
+from billing.books.hospital_count import request_token
+from billing.guarding import guard
+from billing.metering import meter
+from billing.metering.usage import TEXT_LENGTH_MAX, Purpose, UsageEvent
 from pipeline import case_evidence, peers, store
 from pipeline.database import Connection
 from pipeline.metered import Metered

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing import store as billing_store
-from billing.decide import Outcome, Reason
+from billing.contracts import store as billing_store
+from billing.metering.decide import Outcome, Reason
 from pipeline import peers, store
 from pipeline.database import Connection
 from pipeline.heartbeat_errors import HeartbeatNotInstalled, HeartbeatTenantTaken

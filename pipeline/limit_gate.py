@@ -7,10 +7,11 @@ from datetime import datetime
 
 import procrastinate
 
-from billing import guard, limits, usage_days, wallet
-from billing.guard import Answer, MayRun
-from billing.limit_worth import Work
+from billing.guarding import guard, limits, wallet
+from billing.guarding.guard import Answer, MayRun
+from billing.guarding.limit_worth import Work
 from billing.lock import lock_for_letting_run
+from billing.metering import usage_days
 from pipeline import audit, peers, store
 from pipeline.database import Connection, Database
 from pipeline.finish import priced_dimensions

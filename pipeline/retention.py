@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from billing.disputes import studies_in_dispute
+from billing.claims.disputes import studies_in_dispute
 from pipeline import audit
 from pipeline.database import Connection
 from pipeline.errors import HoldNotFound, HoldUnclear, RetentionPolicyInvalid, StudyRefused

@@ -7,10 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from billing import meter, voids
-from billing.case_errors import AdjudicatorIsPayee, OutcomeWithoutCase
+from billing.metering import meter, voids
+from billing.metering.usage import Kind, UsageEvent, Verdict
 from billing.queries import first_row
-from billing.usage import Kind, UsageEvent, Verdict
+from billing.rating.case_errors import AdjudicatorIsPayee, OutcomeWithoutCase
 from pipeline.database import Connection
 from pipeline.store import StudyRecord
 from pipeline.verdict_store import ResultKey

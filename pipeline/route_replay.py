@@ -12,10 +12,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from billing import rate
-from billing import store as billing_store
+from billing.contracts import store as billing_store
+from billing.metering.usage import Kind, Purpose, UsageEvent
 from billing.money import Money
-from billing.usage import Kind, Purpose, UsageEvent
+from billing.rating import rate
 from models.manifest import Manifest
 from pipeline import rule_store, store
 from pipeline.database import Connection

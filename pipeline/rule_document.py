@@ -9,9 +9,9 @@ from datetime import time
 from typing import TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
-from billing import yaml_reader
+from billing.contracts import yaml_reader
+from billing.contracts.yaml_reader import YamlMap
 from billing.errors import ContractError
-from billing.yaml_reader import YamlMap
 from pipeline.prior_rule import PriorsRule
 from pipeline.rule_errors import ExpressionRefused, RuleProblem, RulesInvalid
 from pipeline.rule_expression import Expression

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from billing.outstanding import accrued_unbilled
+from billing.books.outstanding import accrued_unbilled
 from pipeline.database import Connection, Database
 from pipeline.limit_gate import tenants
 

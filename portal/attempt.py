@@ -7,14 +7,8 @@ from collections.abc import Callable
 from fastapi import Response
 from fastapi.responses import RedirectResponse
 
-from billing.books_errors import ReconciliationNotFound
-from billing.case_errors import SiteNotFound
-from billing.document_errors import (
-    CreditNoteNotFound,
-    CreditRequestNotFound,
-    DisputeNotFound,
-    FiscalNotFound,
-)
+from billing.books.books_errors import ReconciliationNotFound
+from billing.cash.payment_errors import BankLineNotFound, PaymentNotFound
 from billing.errors import (
     BillingError,
     ContractNotFound,
@@ -22,9 +16,15 @@ from billing.errors import (
     StatementNotFound,
     UsageEventNotFound,
 )
-from billing.limits_errors import LimitNotFound, PackageNotFound
-from billing.payment_errors import BankLineNotFound, PaymentNotFound
+from billing.guarding.limits_errors import LimitNotFound, PackageNotFound
+from billing.rating.case_errors import SiteNotFound
 from billing.splits.errors import PayoutNotFound, PayoutStatementNotFound
+from billing.statements.document_errors import (
+    CreditNoteNotFound,
+    CreditRequestNotFound,
+    DisputeNotFound,
+    FiscalNotFound,
+)
 from pipeline.database import Connection
 
 NOT_FOUND = (

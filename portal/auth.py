@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from dicom_gateway.peers import Peer
 from pipeline import audit, store
 from pipeline.audit import AuditEvent

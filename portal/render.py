@@ -13,7 +13,7 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from billing import explain
+from billing.rating import explain
 from pipeline import report_format
 from pipeline.completion_text import sentence
 from pipeline.reason_text import reason_text

@@ -11,11 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from billing import continuity, contract_diff, safety, simulate, statement, store
-from billing import contract as contracts
-from billing import statement_document as document
+from billing.contracts import continuity, contract_diff, simulate, store
+from billing.contracts import contract as contracts
 from billing.errors import AccountParked
-from billing.statement_context import context_of
+from billing.guarding import safety
+from billing.statements import statement
+from billing.statements import statement_document as document
+from billing.statements.statement_context import context_of
 from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed

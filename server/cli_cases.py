@@ -12,12 +12,15 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from billing import meter, outcomes, paper_print, share_paper, sites, store
+from billing.contracts import store
 from billing.errors import StatementNotFound, UsageEventNotFound
-from billing.paper_xlsx import to_xlsx
+from billing.metering import meter, outcomes
+from billing.metering.usage import Kind, UsageEvent, Verdict
 from billing.queries import first_row
-from billing.statement_text import safe_cell
-from billing.usage import Kind, UsageEvent, Verdict
+from billing.rating import sites
+from billing.statements import paper_print, share_paper
+from billing.statements.paper_xlsx import to_xlsx
+from billing.statements.statement_text import safe_cell
 from server.cli_admin import TenantOption, administration
 from server.cli_billing import LanguageOption
 from server.installation import FIRST_TENANT

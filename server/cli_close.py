@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from billing import accounting, month_end
-from billing.close_items import APPROVER
-from billing.month_end import Checklist
+from billing.books import accounting, month_end
+from billing.books.close_items import APPROVER
+from billing.books.month_end import Checklist
 from server import confirm
 from server.cli_admin import TenantOption, administration
 from server.cli_ledger import ByOption, MonthArgument

@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
-from billing import credit_notes, credit_requests, disputes, document_json, paper_print, sites, store
-from billing import statement_document as document
-from billing.credit_note_paper import credit_note_paper
-from billing.credit_note_record import CreditNote
-from billing.credit_requests import CreditRequest
-from billing.statement_context import context_of
+from billing.claims import credit_notes, credit_requests, disputes
+from billing.claims.credit_note_paper import credit_note_paper
+from billing.claims.credit_note_record import CreditNote
+from billing.claims.credit_requests import CreditRequest
+from billing.contracts import store
+from billing.rating import sites
+from billing.statements import document_json, paper_print
+from billing.statements import statement_document as document
+from billing.statements.statement_context import context_of
 from server import confirm
 from server.cli_admin import TenantOption, administration
 from server.cli_billing import LanguageOption, statement_commands

@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
-from billing import document_json, dunning, fiscal, fiscal_csv, store
-from billing.credit_note_paper import reminder_paper
+from billing.claims import dunning, fiscal, fiscal_csv
+from billing.claims.credit_note_paper import reminder_paper
+from billing.contracts import store
+from billing.statements import document_json
 from server.cli_admin import TenantOption, administration
 from server.cli_billing import LanguageOption
 from server.cli_documents import ByOption, ReasonOption

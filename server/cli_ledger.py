@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from billing import accounting, deferred, ledger, ledger_export, month_end, outstanding, reports
-from billing import ageing as receivables
+from billing.books import accounting, deferred, ledger, ledger_export, month_end, outstanding, reports
+from billing.books import ageing as receivables
 from billing.period import local_midnight
 from pipeline import maintenance
 from pipeline.database import Connection

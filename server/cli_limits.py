@@ -11,10 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from billing import forecast, guard, limits, store, usage_days, wallet, wallet_books, wallet_sale
+from billing.contracts import store
+from billing.guarding import forecast, guard, limits, wallet, wallet_books, wallet_sale
+from billing.metering import usage_days
+from billing.metering.usage import plain
 from billing.money import Money
 from billing.queries import Row
-from billing.usage import plain
 from pipeline.database import Connection
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed

@@ -12,15 +12,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from billing import accounting, give_back, payments
 from billing.bank import order, settle, store
 from billing.bank.line import BankLine, money_of
 from billing.bank.read_camt import read_camt
 from billing.bank.read_csv import CsvForm, read_csv
 from billing.bank.read_mt940 import read_mt940
 from billing.bank.settle import Matched
+from billing.books import accounting
+from billing.cash import give_back, payments
 from billing.money import Money
-from billing.statement_text import safe_cell
+from billing.statements.statement_text import safe_cell
 from server import confirm
 from server.cli_admin import TenantOption, administration
 from server.cli_ledger import ByOption, day_of

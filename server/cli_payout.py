@@ -11,10 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from billing import accounting, document_json, store
+from billing.books import accounting
+from billing.contracts import store
 from billing.period import Period
 from billing.splits import contribution, payout, payout_paper, payout_statement
 from billing.splits.payout_statement import Account
+from billing.statements import document_json
 from pipeline.database import Connection
 from server import confirm
 from server.cli_admin import TenantOption, administration

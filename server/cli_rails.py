@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from billing import rail_address, rail_operation, rails
-from billing.rail import Outcome, State
-from billing.rail_worker import begin_anew, take_to
-from billing.rails import inbox
+from billing import rails
+from billing.rails import inbox, rail_address, rail_operation
+from billing.rails.rail import Outcome, State
+from billing.rails.rail_worker import begin_anew, take_to
 from billing.rails.run import run_rails
 from pipeline.database import Database
 from server import confirm

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from billing import hospital_count, reconcile
+from billing.books import hospital_count, reconcile
 from server.cli_admin import TenantOption, administration
 from server.cli_ledger import ByOption, day_of
 from server.errors import CommandFailed

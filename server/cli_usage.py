@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from billing import ingest, meter, store, usage, voids
-from billing.statement_text import safe_cell
-from billing.usage_csv import read_items
+from billing.contracts import store
+from billing.metering import ingest, meter, usage, voids
+from billing.metering.usage_csv import read_items
+from billing.statements.statement_text import safe_cell
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT

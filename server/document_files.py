@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from billing import document_json, paper_print
-from billing.paper import Paper
-from billing.paper_xlsx import to_xlsx
-from billing.share_paper import site_paper
-from billing.sites import SiteStatement
+from billing.rating.sites import SiteStatement
+from billing.statements import document_json, paper_print
+from billing.statements.paper import Paper
+from billing.statements.paper_xlsx import to_xlsx
+from billing.statements.share_paper import site_paper
 from server.errors import CommandFailed
 
 

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
-from billing.credit import Share
+from billing.claims.credit import Share
 from billing.money import Money, exponent
 from server.errors import CommandFailed
 

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from billing.outcomes import settle_every_tenant
+from billing.metering.outcomes import settle_every_tenant
 from billing.rails.run import run_rails
 from pipeline import unbilled, work_list
 from pipeline.audit_message import AuditSource

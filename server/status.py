@@ -10,7 +10,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from billing import outstanding
+from billing.books import outstanding
 from dicom_gateway.errors import GatewayError
 from dicom_gateway.tls import days_left
 from pipeline import heartbeat

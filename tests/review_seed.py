@@ -16,8 +16,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from billing import meter
-from billing.usage import UsageEvent
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from dicom_gateway.encode_pdf import encode_pdf
 from dicom_gateway.encode_seg import encode_seg
 from dicom_gateway.encode_sr import encode_sr

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
+from billing.cash.payment_errors import BankFileRefused
 from billing.errors import CurrencyUnknown
 from billing.money import Money, exponent
-from billing.payment_errors import BankFileRefused
 
 FILE_SIZE_MAX = 20 * 1024 * 1024
 LINES_MAX = 100_000

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from billing.bank.line import BankLine
+from billing.cash.payment_record import OpenStatement
 from billing.money import Money
-from billing.payment_record import OpenStatement
 
 SUBSET_STATEMENTS_MAX = 12
 """Sums of several statements are looked for among so many; more have too many sums to mean anything."""

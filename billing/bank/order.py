@@ -13,13 +13,13 @@ from typing import Any
 import psycopg
 from lxml import etree
 
+from billing.cash.payment_errors import BankFileRefused, NothingToOrder
+from billing.cash.payment_record import lock
 from billing.money import Money
-from billing.payment_errors import BankFileRefused, NothingToOrder
-from billing.payment_record import lock
 from billing.queries import execute, first_row, one_row, rows
-from billing.rail import Operation
-from billing.rail_operation import operation_of
-from billing.statement_text import safe_cell
+from billing.rails.rail import Operation
+from billing.rails.rail_operation import operation_of
+from billing.statements.statement_text import safe_cell
 
 Connection = psycopg.Connection[Any]
 FORMATS = ("csv", "pain.001")

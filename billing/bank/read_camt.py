@@ -22,8 +22,8 @@ from billing.bank.line import (
     money_of,
     require_balances,
 )
+from billing.cash.payment_errors import BankFileRefused
 from billing.money import Money
-from billing.payment_errors import BankFileRefused
 
 DEPTH_MAX = 60
 

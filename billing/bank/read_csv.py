@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from billing.bank.line import FILE_SIZE_MAX, LINES_MAX, BankLine, clean, day_of, money_of
+from billing.cash.payment_errors import BankFileRefused
 from billing.errors import BillingError
 from billing.money import Money
-from billing.payment_errors import BankFileRefused
 
 HEADERS: dict[str, tuple[str, ...]] = {
     "booked_on": ("booking date", "booked on", "date", "buchungstag", "buchungsdatum", "交易日期", "记账日期",

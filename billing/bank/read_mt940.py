@@ -18,8 +18,8 @@ from billing.bank.line import (
     money_of,
     require_balances,
 )
+from billing.cash.payment_errors import BankFileRefused
 from billing.money import Money
-from billing.payment_errors import BankFileRefused
 
 # As the standard means it: RC is money that leaves, details keep their whole length, the payer's IBAN apart.
 _OPTIONS = mt940.Options(

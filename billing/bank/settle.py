@@ -11,15 +11,17 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from billing import accounting, give_back, payments, rail_operation
 from billing.bank import match, store
 from billing.bank.store import StoredLine
+from billing.books import accounting
+from billing.cash import give_back, payments
+from billing.cash.payment_errors import PaymentRefused, RailOperationNotFound
+from billing.cash.payment_record import OpenStatement, lock
 from billing.money import Money
-from billing.payment_errors import PaymentRefused, RailOperationNotFound
-from billing.payment_record import OpenStatement, lock
 from billing.queries import rows
-from billing.rail import Operation, Outcome, State
-from billing.rail_worker import take_to
+from billing.rails import rail_operation
+from billing.rails.rail import Operation, Outcome, State
+from billing.rails.rail_worker import take_to
 
 Connection = psycopg.Connection[Any]
 SOURCE = "bank"

@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 
 from billing.bank.line import BankLine, digests
+from billing.cash.payment_errors import BankLineNotFound, BankLineUsed
 from billing.money import Money
-from billing.payment_errors import BankLineNotFound, BankLineUsed
 from billing.queries import Row, execute, first_row, rows
 
 Connection = psycopg.Connection[Any]

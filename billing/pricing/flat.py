@@ -7,8 +7,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import ClassVar
 
+from billing.contracts.yaml_reader import YamlMap
 from billing.pricing.part import WHOLE_PERIOD, PeriodShare, PricedPart
-from billing.yaml_reader import YamlMap
 
 
 @dataclass(frozen=True)

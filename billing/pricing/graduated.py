@@ -7,10 +7,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import ClassVar
 
+from billing.contracts.yaml_reader import YamlMap
+from billing.metering.usage import plain
 from billing.pricing.part import WHOLE_PERIOD, PeriodShare, PricedPart
 from billing.pricing.tier import Tier, read_tiers
-from billing.usage import plain
-from billing.yaml_reader import YamlMap
 
 
 @dataclass(frozen=True)

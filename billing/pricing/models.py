@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from billing.party_terms import Party
+from billing.contracts.party_terms import Party
+from billing.contracts.yaml_reader import YamlMap
 from billing.pricing.flat import Flat
 from billing.pricing.graduated import Graduated
 from billing.pricing.package import Package
@@ -12,7 +13,6 @@ from billing.pricing.per_unit import PerUnit
 from billing.pricing.percentage import Percentage
 from billing.pricing.subscription import Subscription
 from billing.pricing.volume import Volume
-from billing.yaml_reader import YamlMap
 
 Pricing = PerUnit | Flat | Graduated | Volume | Package | Percentage | Subscription
 READERS: dict[str, Callable[[YamlMap], Pricing]] = {

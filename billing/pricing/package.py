@@ -8,9 +8,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import ClassVar
 
+from billing.contracts.yaml_reader import YamlMap
+from billing.metering.usage import plain
 from billing.pricing.part import WHOLE_PERIOD, PeriodShare, PricedPart
-from billing.usage import plain
-from billing.yaml_reader import YamlMap
 
 _SMALLEST = Decimal("0.000001")
 

@@ -9,10 +9,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import ClassVar
 
+from billing.contracts.yaml_reader import YamlMap
+from billing.metering.usage import plain
+from billing.metering.usage_totals import UsageGroup
 from billing.pricing.part import PricedPart
-from billing.usage import plain
-from billing.usage_totals import UsageGroup
-from billing.yaml_reader import YamlMap
 
 _SMALLEST = Decimal("0.00000001")
 

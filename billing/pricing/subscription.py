@@ -10,11 +10,11 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import ClassVar
 
-from billing.party_terms import Party
+from billing.contracts.party_terms import Party
+from billing.contracts.yaml_reader import YamlMap
+from billing.metering.usage import plain
 from billing.pricing.day_count import DAY_COUNTS, days_between
 from billing.pricing.part import PricedPart
-from billing.usage import plain
-from billing.yaml_reader import YamlMap
 
 
 @dataclass(frozen=True)

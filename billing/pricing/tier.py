@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
-from billing.yaml_reader import YamlMap
+from billing.contracts.yaml_reader import YamlMap
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Nothing is called, so nothing can be in doubt: an order that was taken over wait
 
 from __future__ import annotations
 
-from billing.rail import Kind, Operation, Outcome, State
+from billing.rails.rail import Kind, Operation, Outcome, State
 
 
 class BankRail:

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import stripe
 
-from billing.payment_errors import MessageRefused
+from billing.cash.payment_errors import MessageRefused
 from billing.queries import Row, execute, rows
 
 Connection = psycopg.Connection[Any]

@@ -9,16 +9,17 @@ from typing import Any
 
 import psycopg
 
-from billing import rail_address, rail_operation, store
-from billing.credit_note_record import CreditNote
+from billing.cash.payment_errors import CurrencyNotOnRail, RailAddressMissing
+from billing.cash.payment_record import statement_account
+from billing.claims.credit_note_record import CreditNote
+from billing.contracts import store
 from billing.money import Money
-from billing.payment_errors import CurrencyNotOnRail, RailAddressMissing
-from billing.payment_record import statement_account
 from billing.queries import one_row
-from billing.rail import Kind, State
-from billing.rail_address import require_out
+from billing.rails import rail_address, rail_operation
 from billing.rails.invoice_lines import invoice_lines
-from billing.statement_record import Statement
+from billing.rails.rail import Kind, State
+from billing.rails.rail_address import require_out
+from billing.statements.statement_record import Statement
 
 Connection = psycopg.Connection[Any]
 BANK, STRIPE = "bank", "stripe"

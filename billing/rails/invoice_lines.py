@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from billing.money import Money
-from billing.statement_record import Statement
-from billing.statement_text import percent
+from billing.statements.statement_record import Statement
+from billing.statements.statement_text import percent
 
 LINES_MAX = 250
 """Stripe takes no more on an invoice. With more, the lines of a product become one; the statement has them all."""

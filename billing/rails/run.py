@@ -12,10 +12,10 @@ import psycopg
 import stripe
 
 from billing.queries import rows
-from billing.rail import Rail
-from billing.rail_worker import Worker
 from billing.rails.bank_rail import BankRail
 from billing.rails.inbox import INBOX_TENANT
+from billing.rails.rail import Rail
+from billing.rails.rail_worker import Worker
 from billing.rails.stripe_client import make_client
 from billing.rails.stripe_events import StripeEvents
 from billing.rails.stripe_rail import StripeRail

@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 
-from billing import give_back
-from billing.rail import Kind, Operation, State
+from billing.cash import give_back
+from billing.rails.rail import Kind, Operation, State
 from billing.splits import payout
 
 Connection = psycopg.Connection[Any]

@@ -9,7 +9,7 @@ from typing import Any
 
 import stripe
 
-from billing.rail import Operation, Outcome, State
+from billing.rails.rail import Operation, Outcome, State
 
 API_VERSION = "2026-10-28.endive"
 TIMEOUT_S = 30.0

@@ -12,16 +12,16 @@ from typing import Any
 import psycopg
 import stripe
 
-from billing import give_back, payments, rail_operation
+from billing.cash import give_back, payments
+from billing.cash.payment_errors import RailOperationNotFound
+from billing.cash.payment_record import Payment, lock, payment_of
 from billing.errors import BillingError
 from billing.money import Money
-from billing.payment_errors import RailOperationNotFound
-from billing.payment_record import Payment, lock, payment_of
 from billing.queries import first_row
-from billing.rail import Kind, Operation, State
-from billing.rail_worker import take_to
-from billing.rails import inbox
+from billing.rails import inbox, rail_operation
 from billing.rails.inbox import INBOX_TENANT, Message
+from billing.rails.rail import Kind, Operation, State
+from billing.rails.rail_worker import take_to
 from billing.rails.stripe_client import OPERATION, is_final, meta
 from billing.rails.stripe_rail import refund_outcome
 

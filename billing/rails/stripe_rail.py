@@ -11,7 +11,7 @@ from typing import Any
 
 import stripe
 
-from billing.rail import Kind, Operation, Outcome, State
+from billing.rails.rail import Kind, Operation, Outcome, State
 from billing.rails.stripe_client import (
     GENERATION,
     LINE,

@@ -15,9 +15,10 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from billing import accounting, store
-from billing.contract import Contract
-from billing.credit_note_record import CreditNote
+from billing.books import accounting
+from billing.claims.credit_note_record import CreditNote
+from billing.contracts import store
+from billing.contracts.contract import Contract
 from billing.money import exponent, push_down, round_half_away_from_zero
 from billing.period import local_midnight
 from billing.queries import Row, execute, one_row, rows
@@ -25,7 +26,7 @@ from billing.splits import contribution
 from billing.splits.booking import Fact, book, lock_books
 from billing.splits.share_out import Base, share_out
 from billing.splits.terms import Basis, Split
-from billing.statement_record import Statement, StatementLine
+from billing.statements.statement_record import Statement, StatementLine
 
 Connection = psycopg.Connection[Any]
 Parts = Mapping[str, Mapping[str, int]]

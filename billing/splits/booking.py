@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg
 
-from billing import ledger
-from billing.ledger import Posting
+from billing.books import ledger
+from billing.books.ledger import Posting
 from billing.money import Money
 from billing.queries import execute, rows
 

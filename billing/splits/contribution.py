@@ -12,8 +12,8 @@ from typing import Any
 
 import psycopg
 
-from billing import store
-from billing.contract import Contract
+from billing.contracts import store
+from billing.contracts.contract import Contract
 from billing.lock import lock_for_cutoff
 from billing.period import Period
 from billing.queries import execute_many, one_row, rows

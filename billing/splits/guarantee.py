@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg
 
-from billing import contract as contracts
-from billing.contract import Contract
+from billing.contracts import contract as contracts
+from billing.contracts.contract import Contract
 from billing.money import Money, to_money
 from billing.period import Period
 from billing.queries import Row, execute, one_row, rows

@@ -9,11 +9,12 @@ from typing import Any
 
 import psycopg
 
-from billing import accounting, rail_operation, store
+from billing.books import accounting
+from billing.contracts import store
 from billing.money import Money, to_money
 from billing.queries import Row, execute, first_row, one_row, rows
-from billing.rail import Kind, State
-from billing.rails import Part, request_payout, request_take_back
+from billing.rails import Part, rail_operation, request_payout, request_take_back
+from billing.rails.rail import Kind, State
 from billing.splits.booking import Fact, book, lock_books
 from billing.splits.errors import PayoutNotFound, PayoutRefused
 from billing.splits.sources import parts_of

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from billing import paper_print, statement_text
 from billing.money import Money
-from billing.paper import (
+from billing.splits.payout_record import GuaranteeLine, PayoutLine, PayoutStatement
+from billing.splits.payout_text import words_of
+from billing.statements import paper_print, statement_text
+from billing.statements.paper import (
     Cell,
     Column,
     Fact,
@@ -18,9 +20,7 @@ from billing.paper import (
     quantity,
     row,
 )
-from billing.paper_xlsx import to_xlsx
-from billing.splits.payout_record import GuaranteeLine, PayoutLine, PayoutStatement
-from billing.splits.payout_text import words_of
+from billing.statements.paper_xlsx import to_xlsx
 
 
 def payout_paper(statement: PayoutStatement, language: str = "en") -> Paper:

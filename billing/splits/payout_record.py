@@ -9,11 +9,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from billing.contracts.party_terms import Party
+from billing.metering.usage import plain
 from billing.money import Money
-from billing.party_terms import Party
 from billing.period import Period
-from billing.statement_record import party_from
-from billing.usage import plain
+from billing.statements.statement_record import party_from
 
 FORMAT = 1
 

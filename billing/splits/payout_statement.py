@@ -11,16 +11,19 @@ from typing import Any
 
 import psycopg
 
-from billing import accounting, numbers, statement_record, store
+from billing import numbers
+from billing.books import accounting
+from billing.contracts import store
+from billing.contracts.party_terms import Party
 from billing.money import Money
-from billing.party_terms import Party
 from billing.period import Period
 from billing.queries import Row, execute, first_row, one_row, rows
 from billing.splits import guarantee
 from billing.splits.booking import Fact, book, lock_books
 from billing.splits.errors import NothingToState, PayoutPeriodRefused, PayoutStatementNotFound
 from billing.splits.payout_record import PayoutLine, PayoutStatement, from_text, to_text
-from billing.statement_record import Statement, StatementLine
+from billing.statements import statement_record
+from billing.statements.statement_record import Statement, StatementLine
 
 Connection = psycopg.Connection[Any]
 

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from billing.case_rules_terms import Bundle
-from billing.rate_terms import Rate
+from billing.contracts.case_rules_terms import Bundle
+from billing.contracts.rate_terms import Rate
+from billing.contracts.yaml_reader import YamlMap, name_of
 from billing.splits.terms import (
     ONE,
     WEIGHT_DECIMALS_MAX,
@@ -21,7 +22,6 @@ from billing.splits.terms import (
     Split,
     has_weight_form,
 )
-from billing.yaml_reader import YamlMap, name_of
 
 Priced = Rate | Bundle
 """What a line can stand under and a split can name."""

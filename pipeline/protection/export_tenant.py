@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 
 from psycopg import sql
 
-from billing import document_json, statement_document
-from billing import store as billing_store
-from billing.statement_context import context_of
+from billing.contracts import store as billing_store
+from billing.statements import document_json, statement_document
+from billing.statements.statement_context import context_of
 from pipeline.database import Connection
 from pipeline.protection.export_package import PackageWriter, new_package
 from pipeline.protection.tenant_tables import TenantTable, tenant_tables

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from billing import api_calls
+from billing.metering import api_calls
 from portal.auth import ApiKey, find_key
 from portal.key_limits import KeyLimits
 from portal.requests import bearer_token, portal_context

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from portal.api.metered import MeteredRoute
 from portal.api.shapes import StatementDocument, StatementSummary, Usage, UsageList
 from portal.context import SEES_MONEY, Identity

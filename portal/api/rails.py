@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
 
-from billing.payment_errors import MessageRefused
+from billing.cash.payment_errors import MessageRefused
 from billing.rails import inbox
 from portal.context import PortalContext
 from portal.errors import InvalidInput, PageNotFound

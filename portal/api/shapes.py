@@ -9,9 +9,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from billing import statement_record
-from billing.statement_record import Statement
-from billing.store import RecordedUsage
+from billing.contracts.store import RecordedUsage
+from billing.statements import statement_record
+from billing.statements.statement_record import Statement
 
 
 class Reason(BaseModel):

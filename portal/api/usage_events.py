@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field, TypeAdapter
 
-from billing import ingest
-from billing import store as billing_store
+from billing.contracts import store as billing_store
+from billing.metering import ingest
 from portal.api.metered import MeteredRoute
 from portal.api.money import ID_MAX
 from portal.api.shapes import Usage, UsageList

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, File, Form, Path, Request, Response, UploadFile
 
-from billing import accounting, ageing, month_end, reconcile, reports
-from billing.accounting import State
-from billing.close_items import APPROVER
+from billing.books import accounting, ageing, month_end, reconcile, reports
+from billing.books.accounting import State
+from billing.books.close_items import APPROVER
 from billing.period import Period
 from pipeline.database import Connection
 from portal.attempt import attempt

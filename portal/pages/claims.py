@@ -11,9 +11,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Path, Request, Response
 
-from billing import credit_notes, credit_requests, disputes, payment_record
+from billing.cash import payment_record
+from billing.claims import credit_notes, credit_requests, disputes
 from billing.money import Money, exponent
-from billing.statement_record import Statement
+from billing.statements.statement_record import Statement
 from pipeline.database import Connection
 from portal.attempt import attempt
 from portal.context import APPROVES_MONEY, CHANGES_MONEY, DISPUTES, SEES_STATEMENTS, Identity

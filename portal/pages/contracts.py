@@ -10,14 +10,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from billing import contract as contracts
-from billing import contract_diff, trial
-from billing import store as billing_store
+from billing.contracts import contract as contracts
+from billing.contracts import contract_diff, trial
+from billing.contracts import store as billing_store
+from billing.contracts.store import StoredContract
+from billing.contracts.yaml_reader import TEXT_LENGTH_MAX
 from billing.errors import BillingError, ContractError, ContractNotFound
+from billing.metering.usage import plain
 from billing.period import anchor_in, period_of
-from billing.store import StoredContract
-from billing.usage import plain
-from billing.yaml_reader import TEXT_LENGTH_MAX
 from pipeline.database import Connection
 from portal.context import CHANGES_MONEY, SEES_MONEY, Identity
 from portal.errors import RoleNotAllowed

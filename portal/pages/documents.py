@@ -6,11 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from billing import credit_notes, document_json, paper_print, paper_xlsx, statement_document
-from billing.credit_note_paper import credit_note_paper
-from billing.credit_note_record import CreditNote
-from billing.document_errors import CreditNoteNotFound
-from billing.statement_context import context_of
+from billing.claims import credit_notes
+from billing.claims.credit_note_paper import credit_note_paper
+from billing.claims.credit_note_record import CreditNote
+from billing.statements import document_json, paper_print, paper_xlsx, statement_document
+from billing.statements.document_errors import CreditNoteNotFound
+from billing.statements.statement_context import context_of
 from pipeline.database import Connection
 from portal.context import SEES_STATEMENTS, Identity
 from portal.pages.statements import StatementId, file_of, issued_for, printing

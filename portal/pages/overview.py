@@ -13,14 +13,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from billing import forecast, guard, limits, usage_days
+from billing.contracts.store import StoredContract
 from billing.errors import BillingError, ContractNotFound
-from billing.forecast import Forecast
-from billing.limits_errors import LimitNotChanged
+from billing.guarding import forecast, guard, limits
+from billing.guarding.forecast import Forecast
+from billing.guarding.limits_errors import LimitNotChanged
+from billing.metering import usage_days
+from billing.metering.usage import plain
+from billing.metering.usage_days import UsageDay
 from billing.period import Period
-from billing.store import StoredContract
-from billing.usage import plain
-from billing.usage_days import UsageDay
 from pipeline.database import Connection
 from portal.charts import DayMark, day_plot, percent_of
 from portal.context import CHANGES_MONEY, SEES_STATEMENTS, Identity

@@ -9,14 +9,15 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, File, Form, Path, Request, Response, UploadFile
 
-from billing import accounting, payments
-from billing import store as billing_store
 from billing.bank import settle
 from billing.bank import store as bank
 from billing.bank.line import BankLine, money_of
 from billing.bank.read_camt import read_camt
 from billing.bank.read_csv import CsvForm, read_csv
 from billing.bank.read_mt940 import read_mt940
+from billing.books import accounting
+from billing.cash import payments
+from billing.contracts import store as billing_store
 from pipeline.database import Connection
 from portal.attempt import attempt
 from portal.context import CHANGES_MONEY, SEES_MONEY, Identity

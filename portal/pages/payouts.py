@@ -12,7 +12,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Path, Request, Response
 from markupsafe import Markup
 
-from billing import accounting, payees
+from billing.books import accounting
+from billing.contracts import payees
 from billing.splits import payout, payout_paper, payout_statement
 from billing.splits.errors import PayoutNotFound
 from billing.splits.payout_record import PayoutStatement

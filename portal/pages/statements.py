@@ -11,14 +11,14 @@ from fastapi import APIRouter, Depends, Form, Path, Request, Response
 from fastapi.responses import RedirectResponse
 from markupsafe import Markup
 
-from billing import statement as statements
-from billing import statement_document
-from billing import store as billing_store
+from billing.contracts import store as billing_store
+from billing.contracts.store import StoredContract
 from billing.errors import AccountParked, ContractNotFound, StatementNotFound
 from billing.period import Period, local_midnight
-from billing.statement_context import context_of
-from billing.statement_record import Statement
-from billing.store import StoredContract
+from billing.statements import statement as statements
+from billing.statements import statement_document
+from billing.statements.statement_context import context_of
+from billing.statements.statement_record import Statement
 from pipeline.database import Connection
 from portal.context import ISSUES_STATEMENTS, SEES_STATEMENTS, Identity
 from portal.errors import ActionConflict

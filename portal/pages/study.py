@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from dicom_gateway.arrival_evidence import Order
 from pipeline import deliver_study, deliveries, prior_studies, store
 from pipeline.ask_counts import archive_answer, archive_counts

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from billing import trail
+from billing.books import trail
 from pipeline import case_evidence, store
 from portal.context import SEES_MONEY, Identity
 from portal.pages.study import EVENT_WORDS

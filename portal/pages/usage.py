@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from billing import store as billing_store
-from billing.store import RecordedUsage
+from billing.contracts import store as billing_store
+from billing.contracts.store import RecordedUsage
 from pipeline.database import Database
 from portal.context import SEES_MONEY, Identity
 from portal.csv_export import csv_text

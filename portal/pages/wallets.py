@@ -9,13 +9,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Path, Request, Response
 from fastapi.responses import RedirectResponse
 
-from billing import store as billing_store
-from billing import wallet, wallet_sale
+from billing.contracts import store as billing_store
 from billing.errors import BillingError
-from billing.limits_errors import PurchaseNotPossible
+from billing.guarding import wallet, wallet_sale
+from billing.guarding.limits_errors import PurchaseNotPossible
+from billing.metering.usage import plain
 from billing.money import Money
 from billing.queries import Row
-from billing.usage import plain
 from pipeline.database import Connection
 from portal.context import CHANGES_MONEY, SEES_MONEY, Identity
 from portal.errors import PageNotFound

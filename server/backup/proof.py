@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from billing import ledger
+from billing.books import ledger
 from pipeline import audit
 from pipeline.database import Connection
 from server.backup.bring_back import Brought

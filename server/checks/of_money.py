@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta
 
-from billing import ledger, outstanding
+from billing.books import ledger, outstanding
 from pipeline import audit
 from server.checks.finding import Check, Finding, Ground
 

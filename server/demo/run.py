@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from pipeline import peers, store
 from portal import auth
 from server.demo import show

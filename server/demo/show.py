@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from billing import statement, statement_document
-from billing import store as billing_store
+from billing.contracts import store as billing_store
+from billing.statements import statement, statement_document
 from pipeline import store
 from pipeline.database import Connection
 from pipeline.status import TERMINAL

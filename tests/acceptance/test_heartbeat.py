@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from models.registry import get_model
 from pipeline import heartbeat
 from pipeline.database import Database

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billing import statement
-from billing import store as billing_store
+from billing.contracts import store as billing_store
+from billing.statements import statement
 from dicom_gateway.deliver_dimse import send_instances
 from dicom_gateway.delivery_outcome import DeliveryOutcome
 from dicom_gateway.scu_association import Destination

@@ -14,8 +14,12 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from billing import accounting, credit_notes, give_back, ledger, meter, payments, store
-from billing.usage import UsageEvent
+from billing.books import accounting, ledger
+from billing.cash import give_back, payments
+from billing.claims import credit_notes
+from billing.contracts import store
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from tests.billing import payment_seeds
 from tests.billing.limits_builders import with_limits
 from tests.billing.payment_seeds import NOW, PAYER, add_address, allocate, receive

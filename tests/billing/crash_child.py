@@ -18,12 +18,14 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from billing import credit_notes, payments, statement
-from billing.document_errors import CreditExceedsLine
-from billing.payment_errors import AllocationTooLarge
-from billing.rail import Operation, Outcome, State
-from billing.rail_worker import Worker
+from billing.cash import payments
+from billing.cash.payment_errors import AllocationTooLarge
+from billing.claims import credit_notes
+from billing.rails.rail import Operation, Outcome, State
+from billing.rails.rail_worker import Worker
 from billing.splits import payout
+from billing.statements import statement
+from billing.statements.document_errors import CreditExceedsLine
 from tests.billing.payment_seeds import NOVEMBER, NOW, PAYER, TENANT, cny
 
 

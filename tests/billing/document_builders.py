@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from billing import meter, statement, store
+from billing.contracts import store
+from billing.metering import meter
+from billing.statements import statement
 
 TENANT = "hospital-a"
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)

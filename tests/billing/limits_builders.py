@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from billing import contract as contracts
-from billing import guard, ledger, limits, statement, wallet
-from billing.limit_worth import Work
-from billing.limits_terms import Package
+from billing.books import ledger
+from billing.contracts import contract as contracts
+from billing.contracts.limits_terms import Package
+from billing.guarding import guard, limits, wallet
+from billing.guarding.limit_worth import Work
+from billing.statements import statement
 from tests.billing.payment_seeds import TENANT
 
 DECEMBER = datetime(2026, 12, 20, tzinfo=UTC)

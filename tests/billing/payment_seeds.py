@@ -8,10 +8,14 @@ from typing import Any
 
 import psycopg
 
-from billing import give_back, meter, payments, rail_address, statement, store
+from billing.cash import give_back, payments
+from billing.contracts import store
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from billing.money import Money
-from billing.statement_record import Statement
-from billing.usage import UsageEvent
+from billing.rails import rail_address
+from billing.statements import statement
+from billing.statements.statement_record import Statement
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TENANT = "hospital-a"

@@ -9,11 +9,14 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from billing import accounting, ledger, meter, statement, store
-from billing.accounting import State
-from billing.books_errors import MonthIsClosed, MonthNotChanged, SecondPersonNeeded, ZoneNotKnown
-from billing.ledger import Posting
+from billing.books import accounting, ledger
+from billing.books.accounting import State
+from billing.books.books_errors import MonthIsClosed, MonthNotChanged, SecondPersonNeeded, ZoneNotKnown
+from billing.books.ledger import Posting
+from billing.contracts import store
+from billing.metering import meter
 from billing.money import Money
+from billing.statements import statement
 
 TENANT = "hospital-a"
 DECEMBER_2 = datetime(2026, 12, 2, tzinfo=UTC)

@@ -9,8 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing import ledger, meter, statement, store
-from billing.usage import UsageEvent
+from billing.books import ledger
+from billing.contracts import store
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
+from billing.statements import statement
 
 TENANT = "hospital-a"
 MICROSECOND = timedelta(microseconds=1)

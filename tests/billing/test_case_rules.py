@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.case_rules import Case, treat
-from billing.case_rules_terms import Bundle, CaseRule, Exclusion, RequiresPrimary, SequenceDiscount
-from billing.treatment import FULL_PRICE, Treatment
+from billing.contracts.case_rules_terms import Bundle, CaseRule, Exclusion, RequiresPrimary, SequenceDiscount
+from billing.rating.case_rules import Case, treat
+from billing.rating.treatment import FULL_PRICE, Treatment
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 HALF = Fraction(1, 2)

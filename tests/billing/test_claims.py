@@ -12,9 +12,11 @@ import psycopg
 import pytest
 from yoyo import get_backend, read_migrations
 
-from billing import ledger, meter, store, voids
+from billing.books import ledger
+from billing.contracts import store
 from billing.errors import UsageEventNotFound, VoidRefused
-from billing.usage import UsageEvent
+from billing.metering import meter, voids
+from billing.metering.usage import UsageEvent
 from pipeline.migrations import MIGRATION_FOLDERS, migrate
 
 TENANT = "hospital-a"

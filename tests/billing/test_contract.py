@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from billing import contract
+from billing.contracts import contract
 from billing.errors import ContractError
 from billing.pricing.flat import Flat
 from billing.pricing.graduated import Graduated

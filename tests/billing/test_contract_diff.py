@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from billing import contract, contract_diff, meter, store, voids
+from billing.contracts import contract, contract_diff, store
+from billing.contracts.simulate import Received
 from billing.errors import CurrencyMismatch, NothingToCompare
-from billing.simulate import Received
-from billing.usage import UsageEvent
+from billing.metering import meter, voids
+from billing.metering.usage import UsageEvent
 
 TENANT = "hospital-a"
 MakeEvent = Callable[..., UsageEvent]

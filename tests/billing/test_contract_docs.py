@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from billing import contract, party_terms
+from billing.contracts import contract, party_terms
 from billing.pricing import models
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/contracts.md").read_text(encoding="utf-8")

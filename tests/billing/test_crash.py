@@ -20,7 +20,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from billing import ledger, meter, store
+from billing.books import ledger
+from billing.contracts import store
+from billing.metering import meter
 from billing.splits import payout_statement
 from billing.splits.payout_statement import Account
 from tests.billing import payment_seeds

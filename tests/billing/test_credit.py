@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.credit import Credited, share_out
-from billing.document_errors import CreditExceedsLine
+from billing.claims.credit import Credited, share_out
 from billing.money import round_half_away_from_zero
+from billing.statements.document_errors import CreditExceedsLine
 
 MINOR = st.integers(0, 10**13)
 SIGN = st.sampled_from([1, -1])

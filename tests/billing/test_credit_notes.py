@@ -9,11 +9,18 @@ from fractions import Fraction
 import psycopg
 import pytest
 
-from billing import credit_note_record, credit_notes, ledger, numbers
-from billing.credit_note_record import CreditNote
-from billing.document_errors import ApprovalNeeded, CreditExceedsLine, CreditNoteNotFound, CreditNotPossible
+from billing import numbers
+from billing.books import ledger
+from billing.claims import credit_note_record, credit_notes
+from billing.claims.credit_note_record import CreditNote
 from billing.errors import CurrencyMismatch, StatementNotFound
 from billing.money import Money
+from billing.statements.document_errors import (
+    ApprovalNeeded,
+    CreditExceedsLine,
+    CreditNoteNotFound,
+    CreditNotPossible,
+)
 from tests.billing.document_builders import CREDIT, FEE, TENANT, issue_statement
 
 MakeStatement = Callable[..., int]

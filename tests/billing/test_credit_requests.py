@@ -8,10 +8,11 @@ from fractions import Fraction
 import psycopg
 import pytest
 
-from billing import credit_notes, credit_requests, ledger
-from billing.credit_note_record import CreditNote
-from billing.credit_requests import CreditRequest
-from billing.document_errors import (
+from billing.books import ledger
+from billing.claims import credit_notes, credit_requests
+from billing.claims.credit_note_record import CreditNote
+from billing.claims.credit_requests import CreditRequest
+from billing.statements.document_errors import (
     ApprovalNeeded,
     CreditExceedsLine,
     CreditNotPossible,

@@ -8,10 +8,13 @@ from fractions import Fraction
 
 import pytest
 
-from billing import accounting, close_items, credit_notes, deferred, ledger, reports, statement, store
-from billing.books_errors import NotEarnedYet
+from billing.books import accounting, close_items, deferred, ledger, reports
+from billing.books.books_errors import NotEarnedYet
+from billing.claims import credit_notes
+from billing.contracts import store
 from billing.money import Money, round_half_away_from_zero
 from billing.period import local_midnight
+from billing.statements import statement
 from tests.conftest import ROOT
 
 TENANT = "hospital-a"

@@ -9,9 +9,10 @@ from fractions import Fraction
 import psycopg
 import pytest
 
-from billing import credit_notes, disputes, ledger
-from billing.disputes import Dispute, disputed_amount
-from billing.document_errors import (
+from billing.books import ledger
+from billing.claims import credit_notes, disputes
+from billing.claims.disputes import Dispute, disputed_amount
+from billing.statements.document_errors import (
     CreditExceedsLine,
     DisputeDecided,
     DisputeNotFound,

@@ -8,12 +8,14 @@ from datetime import UTC, date, datetime
 import psycopg
 import pytest
 
-from billing import credit_notes, disputes, dunning, ledger, payments, reminder_record
-from billing.credit_note_paper import reminder_paper
-from billing.document_errors import DunningDayAhead, ReminderNotFound
+from billing.books import ledger
+from billing.cash import payments
+from billing.claims import credit_notes, disputes, dunning, reminder_record
+from billing.claims.credit_note_paper import reminder_paper
+from billing.claims.reminder_record import Reminder
 from billing.errors import ContractError
 from billing.money import Money
-from billing.reminder_record import Reminder
+from billing.statements.document_errors import DunningDayAhead, ReminderNotFound
 from tests.billing.document_builders import CREDIT, FEE, NEW_YEAR, TENANT, issue_statement
 
 TERMS = """

@@ -10,11 +10,11 @@ from fractions import Fraction
 import psycopg
 import pytest
 
-from billing import credit_notes, fiscal, fiscal_csv
-from billing.document_errors import FiscalFileRefused, FiscalNotFound, FiscalNotPossible
+from billing.claims import credit_notes, fiscal, fiscal_csv
+from billing.claims.fiscal import FiscalDocument
 from billing.errors import StatementNotFound
-from billing.fiscal import FiscalDocument
 from billing.money import Money
+from billing.statements.document_errors import FiscalFileRefused, FiscalNotFound, FiscalNotPossible
 from tests.billing.document_builders import CREDIT, NEW_YEAR, TENANT, issue_statement
 
 ASKED = {"by": "finance", "now": NEW_YEAR}

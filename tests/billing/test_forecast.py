@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from billing import forecast, meter, store
+from billing.contracts import store
+from billing.guarding import forecast
+from billing.metering import meter
 from tests.billing.conftest import TENANT
 from tests.billing.limits_builders import with_limits
 

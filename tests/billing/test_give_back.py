@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from billing import give_back, ledger, payments, rail_operation
-from billing.payment_errors import NotApproved, PaymentRefused, RailAddressMissing
-from billing.rail import Kind, State
+from billing.books import ledger
+from billing.cash import give_back, payments
+from billing.cash.payment_errors import NotApproved, PaymentRefused, RailAddressMissing
+from billing.rails import rail_operation
+from billing.rails.rail import Kind, State
 from tests.billing.payment_seeds import NOW, PAYER, TENANT, add_address, allocate, balance, cny, receive
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from billing import guard
-from billing.guard import Answer
+from billing.guarding import guard
+from billing.guarding.guard import Answer
 from tests.billing.conftest import TENANT
 from tests.billing.limits_builders import BUDGET, EVENING, LUNG, QUOTA, ask, under_way
 

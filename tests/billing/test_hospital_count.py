@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from billing import hospital_count
-from billing.books_errors import HospitalCountRefused
-from billing.hospital_count import ReadingRules, request_token
+from billing.books import hospital_count
+from billing.books.books_errors import HospitalCountRefused
+from billing.books.hospital_count import ReadingRules, request_token
 from tests.billing.hospital_lists import HEADER, HL7, KEY, charge_item, fhir_bundle, hl7_message
 
 HOSTILE = {

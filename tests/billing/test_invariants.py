@@ -8,7 +8,7 @@ from __future__ import annotations
 import psycopg
 from psycopg.rows import dict_row
 
-from billing import ledger
+from billing.books import ledger
 from tests.billing.conftest import TENANT
 
 AGAIN = "contract per-case-2026, 2026-11-01 to 2026-12-01, line lung_nodule_ct/units of demo-hospital"

@@ -8,9 +8,12 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from billing import ledger, meter, statement, store
+from billing.books import ledger
+from billing.contracts import store
 from billing.errors import ContractNotFound, StatementNotFound
-from billing.usage import UsageEvent
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
+from billing.statements import statement
 from tests.billing.payment_seeds import fill_payment_tables
 
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)

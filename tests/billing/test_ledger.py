@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from billing import ledger, meter, statement, store
+from billing.books import ledger
+from billing.books.ledger import Posting
+from billing.contracts import store
 from billing.errors import EntryNotAllowed
-from billing.ledger import Posting
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from billing.money import Money
-from billing.usage import UsageEvent
+from billing.statements import statement
 
 TENANT = "hospital-a"
 NOW = datetime(2026, 12, 2, tzinfo=UTC)

@@ -7,12 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 from psycopg.rows import dict_row
 
-from billing import (
-    ageing,
-    control_accounts,
-    ledger,
-    ledger_check,
-)
+from billing.books import ageing, control_accounts, ledger, ledger_check
 from tests.billing.payment_seeds import TENANT, cny
 
 JANUARY_31 = date(2027, 1, 31)

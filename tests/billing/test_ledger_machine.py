@@ -21,23 +21,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing import (
-    accounting,
-    credit_notes,
-    give_back,
-    ledger,
-    meter,
-    payments,
-    rail_operation,
-    reports,
-    statement,
-    store,
-)
-from billing.rail import Kind, Outcome, State
-from billing.rail_worker import take_to
+from billing.books import accounting, ledger, reports
+from billing.cash import give_back, payments
+from billing.claims import credit_notes
+from billing.contracts import store
+from billing.metering import meter
+from billing.rails import rail_operation
+from billing.rails.rail import Kind, Outcome, State
+from billing.rails.rail_worker import take_to
 from billing.splits import payout, payout_statement
 from billing.splits.errors import NothingToState
 from billing.splits.payout_statement import Account
+from billing.statements import statement
 from tests.billing import payment_seeds
 from tests.billing.naive_ledger import Books, Sale
 from tests.conftest import ROOT

@@ -7,10 +7,13 @@ from decimal import Decimal
 
 import pytest
 
-from billing import limits, meter, statement, store, usage_days
-from billing.guard import Answer
-from billing.limits_errors import LimitNotChanged, LimitNotFound
+from billing.contracts import store
+from billing.guarding import limits
+from billing.guarding.guard import Answer
+from billing.guarding.limits_errors import LimitNotChanged, LimitNotFound
+from billing.metering import meter, usage_days
 from billing.period import local_midnight
+from billing.statements import statement
 from tests.billing.conftest import NOON, TENANT
 from tests.billing.limits_builders import (
     BUDGET,

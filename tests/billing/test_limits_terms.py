@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from billing import contract as contracts
+from billing.contracts import contract as contracts
 from billing.errors import ContractError
 from tests.billing.limits_builders import MEMBERSHIP, with_limits
 

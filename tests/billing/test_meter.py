@@ -10,9 +10,10 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from billing import meter, store
+from billing.contracts import store
 from billing.errors import NotQuarantined, UsageEventConflict, UsageEventNotFound
-from billing.usage import UsageEvent
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 
 TENANT = "hospital-a"
 MakeEvent = Callable[..., UsageEvent]

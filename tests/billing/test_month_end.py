@@ -7,10 +7,13 @@ from decimal import Decimal
 
 import pytest
 
-from billing import accounting, close_items, ledger, meter, month_end, statement, store
-from billing.accounting import State
-from billing.books_errors import MonthNotChanged, SecondPersonNeeded
-from billing.month_end import ItemState
+from billing.books import accounting, close_items, ledger, month_end
+from billing.books.accounting import State
+from billing.books.books_errors import MonthNotChanged, SecondPersonNeeded
+from billing.books.month_end import ItemState
+from billing.contracts import store
+from billing.metering import meter
+from billing.statements import statement
 from tests.billing.payment_seeds import TENANT, receive
 
 DECEMBER_1 = datetime(2026, 11, 30, 16, tzinfo=UTC)  # midnight in Shanghai

@@ -8,10 +8,18 @@ from typing import Any
 
 import pytest
 
-from billing import contract_diff, ledger, meter, outcomes, statement, store, voids
-from billing.case_errors import AdjudicatorIsPayee, AdjudicatorUnknown, OutcomeWithoutCase, WindowNotOver
+from billing.books import ledger
+from billing.contracts import contract_diff, store
 from billing.errors import BillingError
-from billing.usage import UsageEvent
+from billing.metering import meter, outcomes, voids
+from billing.metering.usage import UsageEvent
+from billing.rating.case_errors import (
+    AdjudicatorIsPayee,
+    AdjudicatorUnknown,
+    OutcomeWithoutCase,
+    WindowNotOver,
+)
+from billing.statements import statement
 
 TENANT = "hospital-a"
 NEW_YEAR = datetime(2027, 1, 2, tzinfo=UTC)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from billing import disputes, meter, outstanding, statement, store
+from billing.books import outstanding
+from billing.claims import disputes
+from billing.contracts import store
+from billing.metering import meter
 from billing.money import Money
+from billing.statements import statement
 
 TENANT = "hospital-a"
 DECEMBER_5 = datetime(2026, 12, 5, tzinfo=UTC)

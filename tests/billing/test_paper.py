@@ -12,12 +12,12 @@ import openpyxl
 import pypdf
 import pytest
 
-from billing import paper_print, paper_xlsx, statement_document
+from billing.contracts.party_terms import Party
 from billing.money import Money
-from billing.paper import Cell, Column, Paper, Table, Total
-from billing.party_terms import Party
-from billing.statement_paper import StatementContext, statement_paper
-from billing.statement_record import Statement
+from billing.statements import paper_print, paper_xlsx, statement_document
+from billing.statements.paper import Cell, Column, Paper, Table, Total
+from billing.statements.statement_paper import StatementContext, statement_paper
+from billing.statements.statement_record import Statement
 from tests.billing.test_statement_document import issued, make_statement
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/contract_per_case.yaml"

@@ -11,12 +11,16 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from billing import aggregate, ledger, meter, paper_print, share_paper, shares, sites, statement, store
-from billing.case_errors import SiteNotFound
+from billing.books import ledger
+from billing.contracts import store
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from billing.money import Money
-from billing.rate_stored import Rater
-from billing.statement_record import Statement
-from billing.usage import UsageEvent
+from billing.rating import aggregate, shares, sites
+from billing.rating.case_errors import SiteNotFound
+from billing.rating.rate_stored import Rater
+from billing.statements import paper_print, share_paper, statement
+from billing.statements.statement_record import Statement
 
 TENANT = "hospital-a"
 NEW_YEAR = datetime(2027, 1, 2, tzinfo=UTC)

@@ -8,16 +8,18 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from billing import accounting, credit_notes, give_back, ledger, payments
-from billing.errors import CurrencyMismatch, StatementNotFound
-from billing.money import Money
-from billing.payment_errors import (
+from billing.books import accounting, ledger
+from billing.cash import give_back, payments
+from billing.cash.payment_errors import (
     AllocationTooLarge,
     PayerNotFound,
     PaymentConflict,
     PaymentNotFound,
     PaymentRefused,
 )
+from billing.claims import credit_notes
+from billing.errors import CurrencyMismatch, StatementNotFound
+from billing.money import Money
 from tests.billing.payment_seeds import NOW, PAYER, TENANT, allocate, balance, cny, receive
 
 

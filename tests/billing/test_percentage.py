@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import aggregate, contract, meter, rate, statement, store, usage_totals
+from billing.contracts import contract, store
 from billing.errors import AmountUnusable, ContractError
+from billing.metering import meter, usage_totals
+from billing.metering.usage import UsageEvent
 from billing.pricing.percentage import Percentage
-from billing.usage import UsageEvent
+from billing.rating import aggregate, rate
+from billing.statements import statement
 
 TENANT = "hospital-a"
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)

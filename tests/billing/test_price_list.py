@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from billing import contract as contracts
+from billing.contracts import contract as contracts
 from billing.errors import ContractError
-from billing.price_list import Examination, charges
+from billing.rating.price_list import Examination, charges
 
 HEAD = """
 contract: items

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import contract, rate, tax, usage_totals
+from billing.contracts import contract
 from billing.errors import NoRate
+from billing.metering import usage_totals
+from billing.metering.usage import UsageEvent
+from billing.metering.usage_totals import UsageGroup, UsageTotals
 from billing.money import Money
-from billing.usage import UsageEvent
-from billing.usage_totals import UsageGroup, UsageTotals
+from billing.rating import rate, tax
 
 MakeEvent = Callable[..., UsageEvent]
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)

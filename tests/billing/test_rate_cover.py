@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billing import contract, rate, usage_totals
+from billing.contracts import contract
 from billing.errors import ContractError
-from billing.usage import UsageEvent
+from billing.metering import usage_totals
+from billing.metering.usage import UsageEvent
+from billing.rating import rate
 
 MakeEvent = Callable[..., UsageEvent]
 HEAD = """\

@@ -22,9 +22,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from billing import ledger, meter, statement, store, voids
+from billing.books import ledger
+from billing.contracts import store
+from billing.metering import meter, voids
+from billing.metering.usage import UsageEvent
 from billing.money import exponent
-from billing.usage import UsageEvent
+from billing.statements import statement
 from tests.billing import naive_rater
 from tests.billing.naive_rater import Use
 

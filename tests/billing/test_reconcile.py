@@ -7,11 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from billing import accounting, meter, reconcile, store
-from billing.books_errors import HospitalCountRefused, ReconciliationNotFound
-from billing.hospital_count import request_token
-from billing.reconcile import Reconciliation
-from billing.usage import UsageEvent
+from billing.books import accounting, reconcile
+from billing.books.books_errors import HospitalCountRefused, ReconciliationNotFound
+from billing.books.hospital_count import request_token
+from billing.books.reconcile import Reconciliation
+from billing.contracts import store
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from tests.billing.hospital_lists import CSV, FHIR, HEADER, HL7, KEY
 
 TENANT = "hospital-a"

@@ -12,9 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing import ledger, meter, statement, store, voids
+from billing.books import ledger
+from billing.contracts import store
 from billing.errors import NotQuarantined, UsageEventNotFound, VoidRefused
-from billing.usage import UsageEvent
+from billing.metering import meter, voids
+from billing.metering.usage import UsageEvent
+from billing.statements import statement
 
 TENANT = "hospital-a"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

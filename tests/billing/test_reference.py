@@ -11,9 +11,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from billing import ledger, meter, statement, store
+from billing.books import ledger
+from billing.contracts import store
 from billing.errors import StatementIsNegative
-from billing.usage import UsageEvent
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
+from billing.statements import statement
 
 TENANT = "hospital-a"
 SHANGHAI = ZoneInfo("Asia/Shanghai")

@@ -12,8 +12,8 @@ from decimal import Decimal
 
 import pytest
 
-from billing import ledger, ledger_export, reports
-from billing.ledger import Posting
+from billing.books import ledger, ledger_export, reports
+from billing.books.ledger import Posting
 from billing.money import Money
 
 TENANT = "hospital-a"

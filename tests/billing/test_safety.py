@@ -10,10 +10,14 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from billing import contract as contracts
-from billing import ledger, meter, safety, statement, store, voids
+from billing.books import ledger
+from billing.contracts import contract as contracts
+from billing.contracts import store
 from billing.errors import AccountNotParked, AccountParked, ContractError
-from billing.usage import UsageEvent
+from billing.guarding import safety
+from billing.metering import meter, voids
+from billing.metering.usage import UsageEvent
+from billing.statements import statement
 from tests.billing.conftest import TENANT
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")

@@ -17,12 +17,17 @@ from typing import Any
 import psycopg
 import pytest
 
-from billing import ledger, payments, queries, simulate, sites, statement_document
+from billing import queries
+from billing.books import ledger
+from billing.cash import payments
+from billing.contracts import simulate
+from billing.contracts.simulate import Simulation
+from billing.metering.usage import plain
 from billing.money import Money
-from billing.simulate import Simulation
+from billing.rating import sites
 from billing.splits import payout_paper, payout_statement
-from billing.statement_context import context_of
-from billing.usage import plain
+from billing.statements import statement_document
+from billing.statements.statement_context import context_of
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "golden/scenarios"
 Output = Callable[[psycopg.Connection[Any], Simulation], str]

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing import contract as contracts
-from billing import shares
-from billing.contract import Contract
+from billing.contracts import contract as contracts
+from billing.contracts.contract import Contract
+from billing.contracts.payer_terms import CoPay
 from billing.errors import ContractError
+from billing.metering.usage_totals import UsageGroup, UsageTotals
 from billing.money import Money, to_money
-from billing.payer_terms import CoPay
 from billing.period import Period
-from billing.rate import Rating, rate
-from billing.usage_totals import UsageGroup, UsageTotals
+from billing.rating import shares
+from billing.rating.rate import Rating, rate
 
 BASE = """
 contract: shared

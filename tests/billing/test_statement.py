@@ -9,17 +9,13 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from billing import ledger, meter, statement, statement_record, store
-from billing.errors import (
-    NothingToState,
-    PeriodNotEnded,
-    PeriodOutsideContract,
-    QuarantineNotEmpty,
-    StatementIsNegative,
-    StatementNotFound,
-)
+from billing import errors
+from billing.books import ledger
+from billing.contracts import store
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from billing.period import Period
-from billing.usage import UsageEvent
+from billing.statements import statement, statement_record
 
 TENANT = "hospital-a"
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)
@@ -90,7 +86,7 @@ def test_issuing_again_returns_the_statement_that_exists(transact, contract_id: 
 
 
 def test_a_period_without_a_line_is_stated_on_purpose_only(transact, contract_id: int) -> None:
-    with pytest.raises(NothingToState, match=r"2026-11-01 to 2026-12-01.*issue a nil statement"):
+    with pytest.raises(errors.NothingToState, match=r"2026-11-01 to 2026-12-01.*issue a nil statement"):
         issue(transact, contract_id, NOVEMBER, nil=False)
 
 
@@ -98,7 +94,7 @@ def test_a_period_is_billed_after_its_end(transact, contract_id: int, deliver) -
     deliver(1)
     with transact() as conn:
         period = statement.draft(conn, TENANT, contract_id, NOVEMBER).period
-    with pytest.raises(PeriodNotEnded):
+    with pytest.raises(errors.PeriodNotEnded):
         issue(transact, contract_id, NOVEMBER, now=period.end_at - timedelta(milliseconds=1))
     early = issue(transact, contract_id, NOVEMBER, now=NOVEMBER, close_early=True)
     assert early.is_closed_early
@@ -152,7 +148,7 @@ def test_late_usage_that_moves_a_volume_price_gives_back_what_was_too_much(
         draft = statement.draft(conn, TENANT, contract_id, DECEMBER)
     assert [str(line.rated.amount) for line in draft.lines] == ["6,060.00", "-8,000.00"]
     # The correction exceeds the month: the account waits for a person, nothing is clamped.
-    with pytest.raises(StatementIsNegative):
+    with pytest.raises(errors.StatementIsNegative):
         issue(transact, contract_id, DECEMBER)
     deliver(*range(101, 150), at=DECEMBER)
     december = issue(transact, contract_id, DECEMBER)
@@ -166,7 +162,7 @@ def test_a_quarantined_event_stops_the_issue(transact, contract_id: int, deliver
     with transact() as conn:
         ahead = UsageEvent(**{**event.__dict__, "event_id": "ahead", "case_key": "ahead"})
         meter.record(conn, ahead, received_at=event.occurred_at - timedelta(hours=2))
-    with pytest.raises(QuarantineNotEmpty):
+    with pytest.raises(errors.QuarantineNotEmpty):
         issue(transact, contract_id, NOVEMBER)
     with transact() as conn:
         meter.release(conn, TENANT, "test", "ahead", "a.person")
@@ -256,11 +252,11 @@ def test_periods_that_wait_for_a_statement_are_listed(transact, contract_id: int
     with transact() as conn:
         waiting = statement.unissued_periods(conn, TENANT, contract_id, datetime(2026, 4, 15, tzinfo=UTC))
         assert [str(period.starts_on) for period in waiting] == ["2026-01-01", "2026-03-01"]
-        with pytest.raises(PeriodOutsideContract):
+        with pytest.raises(errors.PeriodOutsideContract):
             statement.draft(
                 conn, TENANT, contract_id, Period(date(2026, 1, 2), date(2026, 2, 1), "Asia/Shanghai", 31)
             )
-        with pytest.raises(StatementNotFound):
+        with pytest.raises(errors.StatementNotFound):
             store.get_statement(conn, TENANT, 10_000)
 
 

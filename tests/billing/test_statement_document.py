@@ -15,15 +15,17 @@ from pathlib import Path
 import pypdf
 import pytest
 
-from billing import contract, correct, explain, paper_print, rate, statement_document, statement_record, tax
-from billing.aggregate import Billed
-from billing.decide import Decision, Outcome, Reason
+from billing.contracts import contract
+from billing.contracts.store import RecordedUsage
 from billing.errors import LanguageUnknown, PdfNotRendered
-from billing.statement_record import Statement, StatementLine
-from billing.statement_text import LABELS, safe_cell
-from billing.store import RecordedUsage
-from billing.usage import UsageEvent
-from billing.usage_totals import UsageGroup, UsageTotals
+from billing.metering.decide import Decision, Outcome, Reason
+from billing.metering.usage import UsageEvent
+from billing.metering.usage_totals import UsageGroup, UsageTotals
+from billing.rating import correct, explain, rate, tax
+from billing.rating.aggregate import Billed
+from billing.statements import paper_print, statement_document, statement_record
+from billing.statements.statement_record import Statement, StatementLine
+from billing.statements.statement_text import LABELS, safe_cell
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NOVEMBER, OCTOBER = datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 10, 20, tzinfo=UTC)

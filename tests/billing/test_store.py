@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billing import meter, statement, store
+from billing.contracts import store
 from billing.errors import ContractNotFound, ContractOverlap, ContractVersionRefused
-from billing.usage import UsageEvent
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
+from billing.statements import statement
 
 TENANT = "hospital-a"
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)

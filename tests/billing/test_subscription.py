@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import contract
+from billing.contracts import contract
+from billing.contracts.term import Term
 from billing.errors import ContractError
 from billing.period import anchor_in
 from billing.pricing.day_count import days_between
 from billing.pricing.subscription import Item, Subscription
-from billing.term import Term
 
 D = Decimal
 YEAR = (date(2026, 1, 1), date(2027, 1, 1))

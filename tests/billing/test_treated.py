@@ -9,13 +9,13 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing import contract as contracts
-from billing import explain
-from billing.contract import Contract
+from billing.contracts import contract as contracts
+from billing.contracts.contract import Contract
+from billing.metering.usage_totals import UsageGroup, UsageTotals
 from billing.money import to_money
-from billing.rate import RatedLine, rate
-from billing.treatment import FULL_PRICE, Treatment
-from billing.usage_totals import UsageGroup, UsageTotals
+from billing.rating import explain
+from billing.rating.rate import RatedLine, rate
+from billing.rating.treatment import FULL_PRICE, Treatment
 
 HEAD = """
 contract: rules

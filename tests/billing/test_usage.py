@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from billing.errors import IdentifierInUsage, InvalidUsageEvent
-from billing.usage import UsageEvent
-from billing.usage_csv import read_csv
+from billing.metering.usage import UsageEvent
+from billing.metering.usage_csv import read_csv
 
 MakeEvent = Callable[..., UsageEvent]
 

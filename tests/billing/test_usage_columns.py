@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing import ingest, store, usage_columns
+from billing.contracts import store
 from billing.errors import InvalidUsageEvent
-from billing.usage import UsageEvent
-from billing.usage_columns import read_batch
-from billing.usage_json import read_item
+from billing.metering import ingest, usage_columns
+from billing.metering.usage import UsageEvent
+from billing.metering.usage_columns import read_batch
+from billing.metering.usage_json import read_item
 
 TENANT, SOURCE = "hospital-a", "gateway-7"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billing import meter, statement, store
+from billing.contracts import store
 from billing.errors import ContractVersionRefused
+from billing.metering import meter
+from billing.statements import statement
 
 TENANT = "hospital-a"
 NEW_YEAR = datetime(2027, 6, 1, tzinfo=UTC)

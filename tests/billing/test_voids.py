@@ -10,9 +10,12 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from billing import ledger, meter, statement, store, voids
+from billing.books import ledger
+from billing.contracts import store
 from billing.errors import InvalidUsageEvent, UsageEventConflict, UsageEventNotFound, VoidRefused
-from billing.usage import UsageEvent
+from billing.metering import meter, voids
+from billing.metering.usage import UsageEvent
+from billing.statements import statement
 from tests.billing.limits_builders import MEMBERSHIP, balance
 
 TENANT = "hospital-a"

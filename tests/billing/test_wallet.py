@@ -10,10 +10,11 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from billing import guard, store
-from billing.guard import Answer
-from billing.limit_worth import Work
-from billing.usage import UsageEvent
+from billing.contracts import store
+from billing.guarding import guard
+from billing.guarding.guard import Answer
+from billing.guarding.limit_worth import Work
+from billing.metering.usage import UsageEvent
 from tests.billing.conftest import NOON, TENANT
 from tests.billing.limits_builders import (
     CREDIT,

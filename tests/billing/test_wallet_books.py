@@ -9,8 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing import credit_notes, ledger, meter, statement, store, wallet, wallet_books
-from billing.limits_errors import PackageInUse
+from billing.books import ledger
+from billing.claims import credit_notes
+from billing.contracts import store
+from billing.guarding import wallet, wallet_books
+from billing.guarding.limits_errors import PackageInUse
+from billing.metering import meter
+from billing.statements import statement
 from tests.billing.conftest import NOON, TENANT
 from tests.billing.limits_builders import (
     A_YEAR_LATER,

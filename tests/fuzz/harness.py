@@ -17,13 +17,13 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["billing", "dicom_gateway", "hl7", "mt940", "pycamt", "study"]):
-    from billing import hospital_count
     from billing.bank.line import LINES_MAX, TEXT_LENGTH_MAX, digests
     from billing.bank.read_camt import read_camt
     from billing.bank.read_csv import CsvForm, read_csv
     from billing.bank.read_mt940 import read_mt940
-    from billing.books_errors import HospitalCountRefused
-    from billing.payment_errors import BankFileRefused
+    from billing.books import hospital_count
+    from billing.books.books_errors import HospitalCountRefused
+    from billing.cash.payment_errors import BankFileRefused
     from dicom_gateway import procedure_step, storage_commitment
     from dicom_gateway.command_set import encode_response, parse_command
     from dicom_gateway.counters import Counters

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from dicom_gateway.instance_sink import RecordOutcome
 from pipeline.assemble_study import assemble_study
 from pipeline.study_path import take_step

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from numpy.typing import NDArray
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from dicom_gateway.write_ct import write_ct_series
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from inference.scheduler import Scheduler

@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from billing import guard, limits, wallet_sale
-from billing import store as billing_store
+from billing.contracts import store as billing_store
+from billing.guarding import guard, limits, wallet_sale
 from pipeline import audit, study_path
 from pipeline.limit_gate import hold_back, look_at_limits, tenants
 from pipeline.services import Outcome, Services

@@ -9,8 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from billing import limits
-from billing import store as billing_store
+from billing.contracts import store as billing_store
+from billing.guarding import limits
 from pipeline.limit_gate import hold_back
 from pipeline.store import StudyRecord
 from tests.billing.limits_builders import with_limits

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from billing import meter
-from billing.usage import UsageEvent
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from pipeline import audit, health_store, model_pause
 from pipeline.errors import NotPaused
 from pipeline.health_bounds import bounds_of, set_bound

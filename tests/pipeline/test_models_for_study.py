@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from dicom_gateway.instance_sink import ReceivedInstance
 from dicom_gateway.write_ct import write_ct_series
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from dicom_gateway.arrival_evidence import Order
 from pipeline.errors import NothingWaits, StudyNotFound
 from pipeline.order_study import order_study

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from dicom_gateway.encode_pdf import encode_pdf
 from dicom_gateway.result_context import ResultContext
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint

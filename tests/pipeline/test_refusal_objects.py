@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from models.registry import get_model
 from pipeline import store
 from pipeline.deliver_to import deliver_to

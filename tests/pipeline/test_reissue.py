@@ -12,8 +12,8 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from billing import statement
-from billing import store as billing_store
+from billing.contracts import store as billing_store
+from billing.statements import statement
 from dicom_gateway.encode_review import encode_reviewed_sr
 from dicom_gateway.stored_instance import data_set_digest
 from pipeline import health_round

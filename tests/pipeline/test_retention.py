@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from billing import disputes, statement
+from billing.claims import disputes
+from billing.statements import statement
 from pipeline import retention, retention_run
 from pipeline.errors import HoldNotFound, HoldUnclear, RetentionPolicyInvalid, StudyRefused
 from pipeline.protection.erase import plan_study, plan_tenant

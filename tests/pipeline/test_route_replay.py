@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from models.manifest import Manifest
 from models.registry import get_model
 from pipeline import store

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from dicom_gateway.instance_sink import ReceivedInstance
 from models.registry import get_model
 from pipeline import rule_store

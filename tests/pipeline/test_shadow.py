@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from dicom_gateway.write_ct import write_ct_series
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from inference.scheduler import Scheduler

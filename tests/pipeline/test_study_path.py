@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from pipeline import retry, store, study_path
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed, StudyRefused

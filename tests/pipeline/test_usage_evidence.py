@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime
 
-from billing import ledger
-from billing import store as billing_store
-from billing.store import RecordedUsage
+from billing.books import ledger
+from billing.contracts import store as billing_store
+from billing.contracts.store import RecordedUsage
 from pipeline.finish import record_outcome
 from pipeline.status import StudyStatus
 from tests.pipeline.conftest import ALPHA, Clinic, make_instance

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from billing import credit_notes, disputes, payments, statement
+from billing.cash import payments
+from billing.claims import credit_notes, disputes
 from billing.money import Money
 from billing.splits import payout_statement
+from billing.statements import statement
 from tests.portal.portal_site import Site
 from tests.portal.seeds import add_contract, add_result, add_usage
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from billing import guard, limits, meter
-from billing import store as billing_store
-from billing.limit_worth import Work
-from billing.usage import UsageEvent
+from billing.contracts import store as billing_store
+from billing.guarding import guard, limits
+from billing.guarding.limit_worth import Work
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from tests.billing.limits_builders import MEMBERSHIP, with_limits
 from tests.portal.portal_site import Site
 

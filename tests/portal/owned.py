@@ -11,10 +11,13 @@ from psycopg.types.json import Jsonb
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from billing import credit_notes, reconcile, statement, wallet_sale
-from billing import store as billing_store
-from billing.reconcile import Reconciliation
+from billing.books import reconcile
+from billing.books.reconcile import Reconciliation
+from billing.claims import credit_notes
+from billing.contracts import store as billing_store
+from billing.guarding import wallet_sale
 from billing.splits import payout_statement
+from billing.statements import statement
 from dicom_gateway.instance_store import locate
 from pipeline import rule_store
 from pipeline.database import Connection

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from psycopg.types.json import Jsonb
 
-from billing import meter
-from billing import store as billing_store
-from billing.usage import UsageEvent
+from billing.contracts import store as billing_store
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from models.lung_nodule_ct.phantom import make_phantom
 from models.manifest import Manifest
 from models.registry import list_models

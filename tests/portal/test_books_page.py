@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from billing import statement
+from billing.statements import statement
 from portal.context import Role
 from tests.portal.portal_site import Site
 from tests.portal.seeds import add_contract, add_usage

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billing import credit_requests
+from billing.claims import credit_requests
 from portal.context import Role
 from tests.portal.portal_site import Site
 from tests.portal.test_trail import HOSPITAL, issued

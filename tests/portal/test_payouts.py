@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from billing import rail_address, statement
-from billing.rail_address import RailAddress
+from billing.rails import rail_address
+from billing.rails.rail_address import RailAddress
+from billing.statements import statement
 from portal.context import Role
 from tests.portal.portal_site import Site
 from tests.portal.seeds import add_contract, add_usage

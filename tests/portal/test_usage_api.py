@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from billing import ledger
-from billing import store as billing_store
+from billing.books import ledger
+from billing.contracts import store as billing_store
 from portal.auth import create_api_key
 from tests.portal.live_portal import live_portal
 from tests.portal.portal_site import Site

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from billing import ledger, statement
-from billing import store as billing_store
+from billing.books import ledger
+from billing.contracts import store as billing_store
+from billing.statements import statement
 from dicom_gateway.file_meta import part10_header
 from dicom_gateway.instance_sink import ReceivedInstance
 from dicom_gateway.instance_store import InstanceStore, locate

@@ -12,8 +12,10 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from billing import meter, statement, store
-from billing.usage import UsageEvent
+from billing.contracts import store
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
+from billing.statements import statement
 from tests.server.commands import done, failed
 
 CONTRACT = (Path(__file__).resolve().parents[2] / "examples/contract_per_case.yaml").read_text()

@@ -17,9 +17,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from billing import meter, statement, store
-from billing.sites import SiteLine, SiteStatement
-from billing.usage import UsageEvent
+from billing.contracts import store
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
+from billing.rating.sites import SiteLine, SiteStatement
+from billing.statements import statement
 from server.document_files import zip_of_sites
 from tests.billing.test_statement_document import issued, make_statement
 from tests.server import commands

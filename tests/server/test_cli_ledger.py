@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from billing import meter, statement
-from billing.hospital_count import request_token
-from billing.usage import UsageEvent
+from billing.books.hospital_count import request_token
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
+from billing.statements import statement
 from server.cli import app
 from server.installation import FIRST_TENANT, create_tenant, owner_connection
 from study.identifiers import AETitle

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
-from billing import meter
-from billing.usage import UsageEvent
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from server.cli import app
 from tests.portal.money_seeds import LIMITED
 

@@ -10,9 +10,10 @@ import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
-from billing import meter, rail_address
-from billing.rail_address import RailAddress
-from billing.usage import UsageEvent
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
+from billing.rails import rail_address
+from billing.rails.rail_address import RailAddress
 from server.cli import app
 from tests.conftest import ROOT
 from tests.server.commands import ENTERED, add_people, said_by

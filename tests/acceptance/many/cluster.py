@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import psutil
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from dicom_gateway.deliver_dimse import echo
 from pipeline import peers
 from pipeline.migrations import migrate

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from billing import statement
-from billing import store as billing_store
+from billing.contracts import store as billing_store
+from billing.statements import statement
 from dicom_gateway.deliver_dimse import send_instances
 from models.chest_radiograph.phantom import make_patient, take_frontal
 from models.chest_radiograph.phantom_body import HELD_OUT

@@ -8,8 +8,8 @@ import pytest
 
 from billing.bank.line import BankLine
 from billing.bank.match import Proposal, find_named, propose
+from billing.cash.payment_record import OpenStatement
 from billing.money import Money
-from billing.payment_record import OpenStatement
 
 ACCOUNT = "DE89370400440532013000"
 

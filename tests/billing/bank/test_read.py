@@ -12,8 +12,8 @@ from billing.bank.line import digests
 from billing.bank.read_camt import read_camt
 from billing.bank.read_csv import CsvForm, read_csv
 from billing.bank.read_mt940 import read_mt940
+from billing.cash.payment_errors import BankFileRefused
 from billing.money import Money
-from billing.payment_errors import BankFileRefused
 from tests.billing.bank.bank_files import OURS, THEIRS, Booking, camt, mt940
 
 NUMBER = "RM-HOSPITAL-A-000001"

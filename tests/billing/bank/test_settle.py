@@ -8,14 +8,16 @@ from xml.etree import ElementTree
 import psycopg
 import pytest
 
-from billing import give_back, ledger, payments, rail_operation
 from billing.bank import order, settle, store
 from billing.bank.read_camt import read_camt
 from billing.bank.settle import Matched
-from billing.payment_errors import BankLineNotFound, BankLineUsed, NothingToOrder, PaymentRefused
-from billing.rail import Kind, State
-from billing.rail_worker import Worker
+from billing.books import ledger
+from billing.cash import give_back, payments
+from billing.cash.payment_errors import BankLineNotFound, BankLineUsed, NothingToOrder, PaymentRefused
+from billing.rails import rail_operation
 from billing.rails.bank_rail import BankRail
+from billing.rails.rail import Kind, State
+from billing.rails.rail_worker import Worker
 from tests.billing.bank.bank_files import Booking, camt
 from tests.billing.payment_seeds import NOW, PAYER, TENANT, add_address, allocate, balance, cny, receive
 

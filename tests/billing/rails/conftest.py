@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billing import store
-from billing.usage import UsageEvent
+from billing.contracts import store
+from billing.metering.usage import UsageEvent
 from tests.billing.payment_seeds import TENANT, issue_month
 
 DECEMBER = datetime(2026, 12, 20, tzinfo=UTC)

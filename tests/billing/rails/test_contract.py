@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from billing import credit_notes, give_back, ledger, payments, rail_operation, rails
-from billing.payment_errors import RailOperationNotAllowed
+from billing import rails
+from billing.books import ledger
+from billing.cash import give_back, payments
+from billing.cash.payment_errors import RailOperationNotAllowed
+from billing.claims import credit_notes
 from billing.queries import one_row
-from billing.rail import Kind, Operation, State
-from billing.rail_worker import Worker, begin_anew
+from billing.rails import rail_operation
+from billing.rails.rail import Kind, Operation, State
+from billing.rails.rail_worker import Worker, begin_anew
 from billing.splits import payout
 from tests.billing.payment_seeds import NOW, TENANT, balance, cny
 from tests.billing.rails.worlds import PAYEE, BankWorld, StripeWorld, World

@@ -9,10 +9,12 @@ import psycopg
 import pytest
 import stripe
 
-from billing import ledger, payments, rail_operation, rails
-from billing.payment_errors import MessageRefused
-from billing.rail import Kind, Operation
-from billing.rails import inbox
+from billing import rails
+from billing.books import ledger
+from billing.cash import payments
+from billing.cash.payment_errors import MessageRefused
+from billing.rails import inbox, rail_operation
+from billing.rails.rail import Kind, Operation
 from tests.billing.payment_seeds import NOW, TENANT, balance, cny
 from tests.billing.rails.worlds import SECRET, StripeWorld
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from billing import rail_operation, rails
+from billing import rails
+from billing.cash.payment_errors import CurrencyNotOnRail, RailAddressMissing
 from billing.money import Money
-from billing.payment_errors import CurrencyNotOnRail, RailAddressMissing
-from billing.rail import Kind
+from billing.rails import rail_operation
+from billing.rails.rail import Kind
 from tests.billing.payment_seeds import NOW, TENANT, add_address
 from tests.billing.rails.worlds import PAYEE
 

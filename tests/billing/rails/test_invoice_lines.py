@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from billing import store
+from billing.contracts import store
 from billing.money import Money
 from billing.rails.invoice_lines import LINES_MAX, invoice_lines
 from tests.billing.payment_seeds import TENANT, cny

@@ -7,10 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billing import meter, rail_operation, rails, statement, store
+from billing import rails
+from billing.cash.payment_errors import RailOperationConflict, RequestNotAllowed
+from billing.contracts import store
+from billing.metering import meter
 from billing.money import Money
-from billing.payment_errors import RailOperationConflict, RequestNotAllowed
-from billing.rail import Kind
+from billing.rails import rail_operation
+from billing.rails.rail import Kind
+from billing.statements import statement
 from tests.billing.payment_seeds import NOW, TENANT, cny
 from tests.billing.rails.conftest import SHARED
 from tests.billing.rails.test_stripe_faults import ask_payout

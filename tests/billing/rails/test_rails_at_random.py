@@ -26,12 +26,16 @@ from hypothesis.stateful import (
 )
 from psycopg.rows import dict_row
 
-from billing import give_back, ledger, payments, rail_operation, rails, store
-from billing.payment_errors import BillingError, RailOperationNotAllowed
-from billing.rail import Kind, State
-from billing.rail_worker import begin_anew
+from billing import rails
+from billing.books import ledger
+from billing.cash import give_back, payments
+from billing.cash.payment_errors import BillingError, RailOperationNotAllowed
+from billing.contracts import store
+from billing.metering.usage import UsageEvent
+from billing.rails import rail_operation
+from billing.rails.rail import Kind, State
+from billing.rails.rail_worker import begin_anew
 from billing.splits import payout
-from billing.usage import UsageEvent
 from tests.billing.fake_stripe import Call, Crash, Fault
 from tests.billing.payment_seeds import TENANT, cny, issue_month
 from tests.billing.rails.conftest import SHARED

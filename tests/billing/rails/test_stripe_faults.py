@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from billing import credit_notes, give_back, ledger, payments, rail_operation, rails, store
-from billing.rail import Kind, Operation, Outcome, State
-from billing.rail_worker import begin_anew, take_to
+from billing import rails
+from billing.books import ledger
+from billing.cash import give_back, payments
+from billing.claims import credit_notes
+from billing.contracts import store
+from billing.rails import rail_operation
+from billing.rails.rail import Kind, Operation, Outcome, State
+from billing.rails.rail_worker import begin_anew, take_to
 from billing.splits import payout
 from tests.billing.fake_stripe import Call, Fault
 from tests.billing.payment_seeds import PAYER, TENANT, add_address, balance, cny, issue_month

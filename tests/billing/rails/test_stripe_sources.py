@@ -7,10 +7,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from billing import ledger, payments, rail_operation, rails, store
+from billing import rails
+from billing.books import ledger
+from billing.cash import payments
+from billing.contracts import store
+from billing.metering.usage import UsageEvent
+from billing.rails import rail_operation
 from billing.splits import payout, payout_statement
 from billing.splits.payout_statement import Account
-from billing.usage import UsageEvent
 from tests.billing.payment_seeds import PAYER, TENANT, add_address, allocate, issue_month, receive
 from tests.billing.rails.conftest import DECEMBER
 from tests.billing.rails.worlds import StripeWorld

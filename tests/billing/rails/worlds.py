@@ -14,10 +14,10 @@ import stripe
 
 from billing.bank import order, settle, store
 from billing.bank.read_camt import read_camt
-from billing.rail import Kind, Operation, Rail
-from billing.rail_worker import Worker
 from billing.rails import inbox
 from billing.rails.bank_rail import BankRail
+from billing.rails.rail import Kind, Operation, Rail
+from billing.rails.rail_worker import Worker
 from billing.rails.stripe_client import make_client
 from billing.rails.stripe_events import StripeEvents
 from billing.rails.stripe_rail import StripeRail

@@ -8,15 +8,20 @@ from decimal import Decimal
 
 import pytest
 
-from billing import ledger, meter, payments, rail_address, statement, store
+from billing.books import ledger
+from billing.cash import payments
+from billing.contracts import store
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from billing.money import Money
-from billing.rail_address import RailAddress
+from billing.rails import rail_address
+from billing.rails.rail_address import RailAddress
 from billing.splits import contribution, payout, payout_statement
 from billing.splits.contribution import Contribution
 from billing.splits.payout_record import PayoutStatement
 from billing.splits.payout_statement import Account
-from billing.statement_record import Statement
-from billing.usage import UsageEvent
+from billing.statements import statement
+from billing.statements.statement_record import Statement
 
 TENANT = "hospital-a"
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)

@@ -8,10 +8,15 @@ from fractions import Fraction
 import psycopg
 import pytest
 
-from billing import credit_notes, ledger, meter, queries, statement, store
+from billing import queries
+from billing.books import ledger
+from billing.claims import credit_notes
+from billing.contracts import store
+from billing.metering import meter
 from billing.splits import contribution
 from billing.splits.contribution import Contribution
 from billing.splits.errors import ContributionFixed, ContributionMissing, ContributionRefused
+from billing.statements import statement
 
 TENANT = "hospital-a"
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC)

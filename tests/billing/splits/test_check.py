@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import pytest
 
-from billing import credit_notes, ledger
+from billing.books import ledger
+from billing.claims import credit_notes
 
 TENANT = "hospital-a"
 NEW_YEAR = datetime(2027, 1, 2, tzinfo=UTC)

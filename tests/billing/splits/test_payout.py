@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from billing import rail_operation
+from billing.cash.payment_errors import RailAddressMissing, RailOperationNotAllowed
 from billing.money import Money
-from billing.payment_errors import RailAddressMissing, RailOperationNotAllowed
-from billing.rail import Kind, Outcome, State
-from billing.rail_worker import begin_anew, take_to
+from billing.rails import rail_operation
+from billing.rails.rail import Kind, Outcome, State
+from billing.rails.rail_worker import begin_anew, take_to
 from billing.splits import payout, payout_statement
 from billing.splits.errors import PayoutNotFound, PayoutRefused
 from billing.splits.payout_statement import Account

@@ -11,9 +11,9 @@ import openpyxl
 import pypdf
 import pytest
 
+from billing.contracts.party_terms import Party
 from billing.errors import LanguageUnknown
 from billing.money import Money
-from billing.party_terms import Party
 from billing.period import Period
 from billing.splits import payout_paper, payout_record
 from billing.splits.payout_record import GuaranteeLine, PayoutLine, PayoutStatement

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from billing import credit_notes, payments
+from billing.cash import payments
+from billing.claims import credit_notes
 from billing.money import Money
 from billing.splits import payout, payout_statement
 from billing.splits.errors import NothingToState, PayoutPeriodRefused

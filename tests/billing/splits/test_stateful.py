@@ -22,12 +22,17 @@ from hypothesis.stateful import (
 )
 from psycopg.rows import dict_row
 
-from billing import credit_notes, ledger, meter, payments, statement, store
+from billing.books import ledger
+from billing.cash import payments
+from billing.claims import credit_notes
+from billing.contracts import store
+from billing.metering import meter
+from billing.metering.usage import UsageEvent
 from billing.money import Money
 from billing.queries import rows
 from billing.splits import payout_statement
 from billing.splits.payout_statement import Account
-from billing.usage import UsageEvent
+from billing.statements import statement
 from tests.billing.splits.naive_shares import Bill, Line, Reference, Terms
 
 TENANT = "hospital-a"

@@ -10,7 +10,7 @@ from typing import Any
 import pydicom
 import pytest
 
-from billing import store as billing_store
+from billing.contracts import store as billing_store
 from pipeline import store
 from pipeline.deliver_study import send_again
 from pipeline.deliver_to import deliver_to

@@ -1,0 +1,1 @@
+"""The journal, the months, their closing and their reports."""

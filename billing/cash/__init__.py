@@ -1,0 +1,1 @@
+"""What comes in and goes back: payments, refunds, write-offs."""

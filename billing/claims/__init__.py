@@ -1,0 +1,1 @@
+"""What follows a statement: credits, disputes, tax documents, reminders."""

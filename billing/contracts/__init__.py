@@ -1,0 +1,1 @@
+"""What was agreed: a YAML text becomes a `Contract`, errors by line."""

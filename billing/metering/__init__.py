@@ -1,0 +1,1 @@
+"""What happened: events recorded once and decided once."""

@@ -1,0 +1,1 @@
+"""What a buyer owes for a period, and how it looks in every form."""
