@@ -20,7 +20,7 @@ from monai.transforms import Compose, EnsureChannelFirst, Flip, LoadImage, Scale
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.lung_nodule_ct.network import WINDOW_HU, NoduleNet, peaks
-from models.lung_nodule_ct.released import nodules_of
+from models.lung_nodule_ct.released import network_of
 from models.registry import get_model
 from models.weights import verified_weights
 
@@ -49,7 +49,7 @@ def main() -> None:
 def served_network(path: Path) -> NoduleNet:
     """The network for nodules with the weights of the ONNX file, in which normalisation is folded into convolutions."""
     network = NoduleNet().eval()
-    network.load_state_dict(nodules_of(path))
+    network.load_state_dict(network_of(path, "nodules"))
     return network.eval()
 
 

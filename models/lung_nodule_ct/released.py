@@ -1,6 +1,6 @@
-"""Takes the network for nodules out of a released ONNX graph, to go on from it where no checkpoint was kept.
+"""Takes a network out of a finished ONNX graph, to go on from it where no checkpoint was kept.
 
-python -m models.lung_nodule_ct.released --model model.onnx --out FILE.pt        Needs the extra `train`.
+python -m models.lung_nodule_ct.released --model model.onnx [--part masses] --out FILE.pt    Needs the extra `train`.
 
 Export folds the batch normalisation into the convolutions; here it comes back as an identity with the folded bias.
 """
@@ -15,19 +15,20 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from models.lung_nodule_ct.network import NoduleNet
+from models.lung_nodule_ct.network import NoduleNet, mass_net
+from models.lung_nodule_ct.patches import Part
 from models.lung_nodule_ct.train import save
 
-# How the graph names the network: since 0.3.0 it holds two.
-PREFIXES = ("nodules.", "network.")
+# How the graph names the networks: before 0.3.0 it held one, without a part.
+PREFIXES: dict[Part, tuple[str, ...]] = {"nodules": ("nodules.", "network."), "masses": ("masses.",)}
 
 
-def nodules_of(model: Path) -> dict[str, Tensor]:
-    """The state of a `NoduleNet` that computes the same as the one in the graph."""
+def network_of(model: Path, part: Part) -> dict[str, Tensor]:
+    """The state of a network that computes the same as the one in the graph."""
     graph = onnx.load(model).graph
     values = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in graph.initializer}
-    prefix = next(p for p in PREFIXES if f"{p}head.weight" in values)
-    network = NoduleNet()
+    prefix = next(p for p in PREFIXES[part] if f"{p}head.weight" in values)
+    network = mass_net() if part == "masses" else NoduleNet()
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv3d):
             module.weight.data = values[f"{prefix}{name}.weight"]
@@ -44,9 +45,10 @@ def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--part", choices=sorted(PREFIXES), default="nodules")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    save(options.out, nodules_of(options.model), steps=0, seed=0, part="nodules")
+    save(options.out, network_of(options.model, options.part), steps=0, seed=0, part=options.part)
 
 
 if __name__ == "__main__":

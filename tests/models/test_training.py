@@ -96,11 +96,11 @@ def test_the_network_for_nodules_comes_back_out_of_the_released_graph(tmp_path: 
 
     from models.lung_nodule_ct.export import load_network
     from models.lung_nodule_ct.network import peaks, window
-    from models.lung_nodule_ct.released import nodules_of
+    from models.lung_nodule_ct.released import network_of
     from models.lung_nodule_ct.train import save
 
     model = get_model("lung_nodule_ct").manifest.weights_path
-    save(tmp_path / "nodules.pt", nodules_of(model), steps=0, seed=0, part="nodules")
+    save(tmp_path / "nodules.pt", network_of(model, "nodules"), steps=0, seed=0, part="nodules")
     hounsfield = np.random.default_rng(0).integers(-1000, 300, (1, 48, 64, 80)).astype(np.int16)
     with torch.no_grad():
         image = window(torch.from_numpy(hounsfield).float()).unsqueeze(1)
