@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import procrastinate
 from prometheus_client import CollectorRegistry
 
-from dicom_gateway.web_index import WebIndex
 from pipeline.database import Database
 from pipeline.queue import deferring_app
 from pipeline.receive_observer import ReceiveObserver
@@ -19,6 +19,9 @@ from pipeline.services import Folders
 from pipeline.tracing import NO_TRACING, Tracing
 from pipeline.ways_out.send_mail import MailServer
 from storage.objects import LOCAL_OBJECTS, Objects
+
+if TYPE_CHECKING:
+    from dicom_gateway.web_index import WebIndex
 
 ReadinessCheck = Callable[[], str | None]
 """Returns None when all is well, else one sentence about what is not."""
@@ -95,6 +98,9 @@ class PortalContext:
     @cached_property
     def web_index(self) -> WebIndex:
         """Metadata of instances, for DICOMweb."""
+        # Not at the top: commands, which ask for roles alone, do without pydicom.
+        from dicom_gateway.web_index import WebIndex
+
         return WebIndex(self.data_root / "dicomweb", self.objects)
 
     @property
