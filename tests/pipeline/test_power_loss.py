@@ -2,7 +2,8 @@
 
 `strace` writes down what a receiver with database does for one association. A model of a disk that loses everything
 that was not synced is stopped after each call: every instance that was answered by then must be whole under its name,
-in folders that are durable, and its row committed.
+in folders that are durable, and its row committed. Once where the tests' folder lies, once in memory, where nothing
+beyond POSIX is promised.
 """
 
 from __future__ import annotations
@@ -11,30 +12,37 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import psutil
 import pytest
 
 from benchmarks.receivers import prepare_database
+from dicom_gateway.file_system import syncs_names_with_files
 from tests.conftest import ROOT
 from tests.dicom_peers import RawPeer, ct_data_set
 
 pytestmark = pytest.mark.peer  # strace
 
 IMAGES = 12
-CALLS = "openat,mkdir,mkdirat,write,writev,fsync,fdatasync,rename,renameat,renameat2,unlink,sendto,recvfrom"
+CALLS = "openat,mkdir,mkdirat,write,writev,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,sendto,recvfrom"
 
 Event = tuple[str, str, str]
-"""What happened (make, write, sync, rename, mkdir, ask, commit, answer), to what, and its new name."""
+"""What happened (make, write, sync, rename, link, mkdir, ask, commit, answer), to what, and its new name."""
 
 
 @dataclass
 class Disk:
-    """What a power cut leaves. Names and contents live until the cut; synced ones outlive it."""
+    """What a power cut leaves. Names and contents live until the cut; synced ones outlive it.
 
+    files: the content, called after its first name, of each name. syncs_names: a sync of a file makes its names
+    durable.
+    """
+
+    syncs_names: bool
     files: dict[str, str] = field(default_factory=dict)
     dirty: set[str] = field(default_factory=set)
     synced_names: set[str] = field(default_factory=set)
@@ -54,11 +62,15 @@ class Disk:
             self.folders.add(name)
         elif what == "rename":
             self.files[target] = self.files.pop(name)
-            self.dirty ^= {name, target} if name in self.dirty else set()
+        elif what == "link":
+            self.files[target] = self.files[name]
         elif what == "sync":
             self.dirty.discard(name)
-            here = {path for path in self.files if str(PurePosixPath(path).parent) == name}
-            self.synced_names |= here
+            self.synced_names |= {
+                path
+                for path, content in self.files.items()
+                if str(PurePosixPath(path).parent) == name or (self.syncs_names and content == name)
+            }
             self.synced_folders |= {path for path in self.folders if str(PurePosixPath(path).parent) == name}
         self.commits += what == "commit"
         self.answers += what == "answer"
@@ -67,20 +79,28 @@ class Disk:
         """Instances whose name, bytes and folders outlive a power cut now."""
         return sum(
             path in self.synced_names
-            and path not in self.dirty
+            and content not in self.dirty
             and all(
                 str(parent) in self.synced_folders
                 for parent in PurePosixPath(path).parents
                 if str(parent) in self.folders
             )
-            for path in self.files
+            for path, content in self.files.items()
             if path.endswith(".dcm")
         )
 
 
-def first_loss(events: list[Event]) -> int | None:
+@dataclass(frozen=True)
+class Trace:
+    """The calls of the thread that served the association, in their order, and where it put its files."""
+
+    events: list[Event]
+    syncs_names: bool
+
+
+def first_loss(events: list[Event], syncs_names: bool) -> int | None:
     """The number of calls after which a power cut loses something that was answered; None if there is none."""
-    disk = Disk()
+    disk = Disk(syncs_names)
     for number, event in enumerate(events, 1):
         disk.apply(event)
         if disk.answers > min(disk.survivors(), disk.commits):
@@ -88,12 +108,20 @@ def first_loss(events: list[Event]) -> int | None:
     return None
 
 
-@pytest.fixture(scope="module")
-def events(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
-    """The calls of the thread that served the association, in their order."""
-    folder = tmp_path_factory.mktemp("power")
+@pytest.fixture(scope="module", params=[None, "/dev/shm"], ids=["where tests lie", "in memory"])
+def trace(
+    request: pytest.FixtureRequest, postgres_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trace]:
+    written = tmp_path_factory.mktemp("power")
+    with tempfile.TemporaryDirectory(dir=request.param or written) as folder:
+        root = "1.3" if request.param else "1.2"  # the database has seen the others
+        events = traced(postgres_url, Path(folder), written / "trace", root)
+        yield Trace(events, syncs_names_with_files(Path(folder)))
+
+
+def traced(postgres_url: str, folder: Path, trace: Path, root: str) -> list[Event]:
+    """What a receiver does that keeps its files in `folder`. root: of the instances' UIDs."""
     prepare_database(postgres_url)
-    trace = folder / "trace"
     strace = ["strace", "-ff", "-yy", "-s", "400", "-e", f"trace={CALLS}", "-o", str(trace)]
     receiver = subprocess.Popen(
         [*strace, sys.executable, "-m", "benchmarks.receivers", "radmeter_database", str(folder)],
@@ -104,14 +132,16 @@ def events(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> list[
         with RawPeer(int(receiver.stdout.readline())) as peer:
             peer.associate()
             for number in range(1, IMAGES + 1):
-                assert peer.store(ct_data_set(f"1.2.{number}", pixel_bytes=40_000), f"1.2.{number}") == 0
+                uid = f"{root}.{number}"
+                assert peer.store(ct_data_set(uid, pixel_bytes=40_000), uid) == 0
             peer.release()
     finally:
         # Not strace itself: it would not listen. It ends with what it has started.
         psutil.Process(receiver.pid).children()[0].terminate()
         receiver.wait(60)
         receiver.stdout.close()
-    (lines,) = [text for path in folder.glob("trace.*") if "rename(" in (text := path.read_text())]
+    texts = [path.read_text() for path in trace.parent.glob("trace.*")]
+    (lines,) = [text for text in texts if '.part", "' in text]  # the thread that gave names
     return list(parsed(lines.splitlines()))
 
 
@@ -128,8 +158,8 @@ def parsed(lines: list[str]) -> Iterator[Event]:
             yield "write", name, ""
         elif line.startswith(("fsync", "fdatasync")):
             yield "sync", name, ""
-        elif line.startswith("rename("):
-            yield "rename", quoted[0], quoted[1]
+        elif line.startswith(("rename(", "link(")):
+            yield line.partition("(")[0], quoted[0], quoted[1]
         elif line.startswith("mkdir"):
             yield "mkdir", quoted[0], ""
         elif line.startswith("sendto") and "SELECT recorded.*" in line:
@@ -143,20 +173,22 @@ def parsed(lines: list[str]) -> Iterator[Event]:
             yield "answer", "", ""
 
 
-def test_nothing_that_was_answered_is_lost_after_any_system_call(events: list[Event]) -> None:
-    assert sum(what == "answer" for what, _, _ in events) == IMAGES
-    assert sum(what == "rename" for what, _, _ in events) == IMAGES
-    assert sum(what == "commit" for what, _, _ in events) == IMAGES
-    assert first_loss(events) is None
+def test_nothing_that_was_answered_is_lost_after_any_system_call(trace: Trace) -> None:
+    happened = [what for what, _, _ in trace.events]
+    assert happened.count("answer") == IMAGES
+    assert happened.count("link" if trace.syncs_names else "rename") == IMAGES
+    assert happened.count("commit") == IMAGES
+    assert first_loss(trace.events, trace.syncs_names) is None
 
 
 @pytest.mark.parametrize("left_out", ["sync of a file", "sync of a folder", "commit", "order"])
-def test_the_model_would_see_a_loss(events: list[Event], left_out: str) -> None:
+def test_the_model_would_see_a_loss(trace: Trace, left_out: str) -> None:
     is_file = {"sync of a file": True, "sync of a folder": False}
+    events = trace.events
     if left_out in is_file:
         broken = [one for one in events if one[0] != "sync" or one[1].endswith(".part") != is_file[left_out]]
     elif left_out == "commit":
         broken = [one for one in events if one[0] != "commit"]
     else:  # the answer before what it promises
         broken = sorted(events, key=lambda one: one[0] != "answer")
-    assert first_loss(broken) is not None
+    assert first_loss(broken, trace.syncs_names) is not None
