@@ -176,7 +176,7 @@ def _sentence(state: LimitState, running: int) -> str:
     scope = ", ".join(f"{name} {value}" for name, value in limit.scope.items())
     kind = "budget" if limit.in_money else "quota"
     under_way = f" and {running} are under way" if running else ""
-    what = "is reached" if state.used >= state.bound else "has no room for one more"
+    what = "is reached" if state.is_reached else "has no room for one more"
     return (
         f"The {kind} {limit.id} of contract {state.contract_name}{f' for {scope}' if scope else ''} {what}: "
         f"{state.show(state.used)} of {state.show(state.bound)} in this {limit.per} are used{under_way}."

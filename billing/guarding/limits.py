@@ -53,6 +53,11 @@ class LimitState:
         return int(self.used * 100 / self.bound)
 
     @property
+    def is_reached(self) -> bool:
+        """Whether all of it is used."""
+        return self.used >= self.bound
+
+    @property
     def is_exceeded(self) -> bool:
         """Whether the work that was asked about goes beyond it."""
         return self.expected > self.bound
