@@ -120,10 +120,21 @@ def _replay(place: Path, wal: Path, to_time: datetime | None) -> datetime | None
         except BackupFailed as error:
             raise BackupFailed(_why(log, str(error))) from None
         finally:
-            if (place / "postmaster.pid").exists():
-                run("pg_ctl", ["-D", place, "-w", "-m", "fast", "stop"], as_server=True)
+            _stop(place)
     settings.write_text(before)
     return recovered_to
+
+
+def _stop(place: Path) -> None:
+    """End the server there. One that could not recover ends by itself, perhaps between the look and the command."""
+    pid_file = place / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    try:
+        run("pg_ctl", ["-D", place, "-w", "-m", "fast", "stop"], as_server=True)
+    except BackupFailed:
+        if pid_file.exists():
+            raise
 
 
 def _promoted(socket: str) -> datetime | None:

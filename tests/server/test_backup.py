@@ -6,7 +6,7 @@ import resource
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.protection.erase import Erasure
 from pipeline.protection.erase_objects import write_register
-from server.backup import prune, verify
+from server.backup import prune, restore, verify
 from server.backup.folder import BackupFolder, BackupRecord
 from server.backup.objects import copy_changed, place_of
 from server.backup.proof import Proof
@@ -173,6 +173,26 @@ def test_what_cannot_be_restored_says_why(story: Story, sandbox: Path) -> None:
     assert "the earliest instant" in refused(Settings(data_directory=sandbox / "early"), early)
     late = story.instant + timedelta(days=1)
     assert "the archive ends before" in refused(Settings(data_directory=sandbox / "late"), late)
+
+
+def test_a_database_that_ended_by_itself_just_before_it_is_stopped_is_no_second_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid_file = tmp_path / "postmaster.pid"
+    real_run = restore.run
+
+    def ends_meanwhile(name: str, arguments: Sequence[str | Path], *, as_server: bool) -> str:
+        pid_file.unlink()
+        return real_run(name, arguments, as_server=as_server)
+
+    monkeypatch.setattr(restore, "run", ends_meanwhile)
+    pid_file.touch()
+    restore._stop(tmp_path)
+
+    monkeypatch.setattr(restore, "run", real_run)
+    pid_file.write_text("no process\n")  # one that cannot be stopped is told
+    with pytest.raises(BackupFailed, match="pg_ctl"):
+        restore._stop(tmp_path)
 
 
 @pytest.fixture
