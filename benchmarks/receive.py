@@ -25,8 +25,8 @@ RECEIVERS = (
     "storescp_default", "storescp_best", "storescp_best_tls", "orthanc", "orthanc_no_fsync",
     "pynetdicom", "pynetdicom_raw",
 )  # fmt: skip
-OBJECTS = {"ct_512kib": (PIXEL_BYTES, 160), "small_8kib": (8 * 1024, 480)}
-"""Name → bytes of pixels, images in all of a cell."""
+OBJECTS = {"ct_512kib": (PIXEL_BYTES, 80), "small_8kib": (8 * 1024, 240)}
+"""Name → bytes of pixels, images of a sender where there are two or more; one alone sends twice as many."""
 SENDERS = (1, 2, 4, 8)
 ROUNDS = 3
 _GIB = 1024**3

@@ -11,6 +11,7 @@ import functools
 import itertools
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
@@ -56,6 +57,8 @@ class GroupCommit:
     _waiting: list[_Entry] = field(default_factory=list)
     _is_committing: bool = False
     _conn: BoundedConnection[tuple[Any, ...]] | None = None
+    _tenant: str = ""
+    """The one that the connection's session is of."""
 
     def record(self, tenant: str, association_id: int, received: ReceivedInstance) -> RecordOutcome | None:
         """STORED or IDENTICAL once the row is committed; None when the instance needs a transaction of its own."""
@@ -100,11 +103,12 @@ class GroupCommit:
         try:
             self._record(group)
         except Exception as error:
-            if len(group) == 1 or self._conn is None:
-                for one in group:
+            left = [one for one in group if one.outcome is None]
+            if len(left) == 1 or self._conn is None:
+                for one in left:
                     one.error = error
             else:
-                self._commit_by_study(group, error)
+                self._commit_by_study(left, error)
         for one in group:
             one.is_done = True
 
@@ -133,17 +137,29 @@ class GroupCommit:
             entry.error = failure
 
     def _record(self, group: list[_Entry]) -> None:
-        """One statement, and so one transaction."""
-        columns = zip(*(_values(one) for one in group), strict=True)
-        outcomes = self._execute(len(group), (group[0].tenant, *itertools.chain.from_iterable(columns)))
+        """One statement, and so one transaction, for what is new; a second one for the rest."""
+        stored = {
+            sop_instance_uid for (sop_instance_uid,) in self._execute(group[0].tenant, *_new_rows(group))
+        }
+        rest: list[_Entry] = []
         for one in group:
-            one.outcome = outcomes.get(one.received.sop_instance_uid)
+            if one.received.sop_instance_uid in stored:
+                one.outcome = RecordOutcome.STORED
+            else:
+                rest.append(one)
+        if rest:
+            outcomes = dict(self._execute(rest[0].tenant, *_known_rows(rest)))
+            for one in rest:
+                if found := outcomes.get(one.received.sop_instance_uid):
+                    one.outcome = RecordOutcome(found)
 
-    def _execute(self, count: int, arguments: tuple[str, ...]) -> dict[str, RecordOutcome]:
+    def _execute(
+        self, tenant: str, statement: LiteralString, arguments: Sequence[str]
+    ) -> list[tuple[Any, ...]]:
         """Once more on a new connection when an old one turns out to be dead; what was committed is then identical."""
-        is_new, statement = self._conn is None, _statement(count)
+        is_new = self._conn is None
         try:
-            rows = self._connection().execute(statement, arguments).fetchall()
+            return self._rows(tenant, statement, arguments)
         except DatabaseSilent:  # the senders have waited long enough
             self._disconnect()
             raise
@@ -153,8 +169,14 @@ class GroupCommit:
             self._disconnect()
             if is_new:
                 raise
-            rows = self._connection().execute(statement, arguments).fetchall()
-        return {sop_instance_uid: RecordOutcome(outcome) for sop_instance_uid, outcome in rows}
+            return self._rows(tenant, statement, arguments)
+
+    def _rows(self, tenant: str, statement: LiteralString, arguments: Sequence[str]) -> list[tuple[Any, ...]]:
+        conn = self._connection()
+        if tenant != self._tenant:
+            conn.execute("SELECT set_config('radmeter.tenant', %s, false)", (tenant,))
+            self._tenant = tenant
+        return conn.execute(statement, arguments).fetchall()
 
     def _connection(self) -> BoundedConnection[tuple[Any, ...]]:
         if self._conn is None or self._conn.closed:
@@ -167,6 +189,7 @@ class GroupCommit:
                 prepare_threshold=0,
             )
             self._conn.answer_within_s = ANSWER_WITHIN_S
+            self._tenant = ""
         return self._conn
 
     def _disconnect(self) -> None:
@@ -176,27 +199,83 @@ class GroupCommit:
         self._conn = None
 
 
+def _new_rows(group: list[_Entry]) -> tuple[LiteralString, list[str]]:
+    """Stores what is new and whose study has an open arrival; returns the SOP Instance UIDs of that. One tenant."""
+    tenant = group[0].tenant
+    arrivals = {one.received.study_instance_uid: one.association_id for one in group}
+    arguments: list[str] = []
+    for study_instance_uid, association_id in arrivals.items():
+        arguments += (study_instance_uid, str(association_id))
+    arguments.append(tenant)
+    for one in group:
+        arguments += _values(one.received)
+    arguments += (tenant, tenant)
+    return _new_rows_statement(len(arrivals), len(group)), arguments
+
+
 @functools.cache
-def _statement(count: int) -> LiteralString:
-    """For so many instances. Single texts, not arrays: those the client puts together in Python, one by one."""
+def _new_rows_statement(study_count: int, instance_count: int) -> LiteralString:
+    """Arrivals are locked in the order of their ids, so that two processes never wait for one another.
+
+    What holds a lock before us may have closed the arrival: locking asks again. Single texts, not arrays: those the
+    client puts together in Python, one by one.
+    """
+    studies: LiteralString = ", ".join(["(%s, %s::bigint)"] * study_count)
+    instances: LiteralString = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, %s::bigint)"] * instance_count)
+    return "".join(
+        (
+            """WITH open AS (
+                 SELECT a.tenant, a.id AS arrival_id, a.study_id, sent.study_uid, sent.association_id
+                 FROM study s JOIN arrival a ON a.tenant = s.tenant AND a.study_id = s.id AND a.closed_at IS NULL
+                 JOIN (VALUES """, studies, """) sent (study_uid, association_id)
+                   ON sent.study_uid = s.study_instance_uid
+                 WHERE s.tenant = %s ORDER BY a.id FOR NO KEY UPDATE OF a
+               ), stored AS (
+                 INSERT INTO instance (tenant, study_id, arrival_id, series_instance_uid, sop_instance_uid,
+                                       sop_class_uid, transfer_syntax_uid, modality, location, blake3, size_bytes)
+                 SELECT tenant, study_id, arrival_id, series_uid, sop_uid, sop_class_uid, syntax, modality, location,
+                        blake3, size_bytes
+                 FROM (VALUES """, instances, """) received (study_uid, series_uid, sop_uid, sop_class_uid, syntax,
+                                                             modality, location, blake3, size_bytes)
+                 JOIN open USING (study_uid)
+                 -- our own result, sent back, is known
+                 WHERE NOT EXISTS (SELECT 1 FROM result_object r WHERE r.tenant = %s AND r.sop_instance_uid = sop_uid)
+                 ORDER BY sop_uid
+                 ON CONFLICT (tenant, sop_instance_uid) DO NOTHING RETURNING sop_instance_uid, arrival_id
+               ), counted AS (
+                 UPDATE arrival a SET last_at = clock_timestamp(), association_id = open.association_id,
+                   new_count = a.new_count + (SELECT count(*) FROM stored WHERE stored.arrival_id = a.id)
+                 FROM open WHERE a.tenant = %s AND a.id = open.arrival_id
+               )
+               SELECT sop_instance_uid FROM stored""",
+        )
+    )  # fmt: skip
+
+
+def _known_rows(group: list[_Entry]) -> tuple[LiteralString, list[str]]:
+    """The outcomes of what came before with the same bytes; of whatever needs more than a row, nothing."""
+    columns = zip(*((str(one.association_id), *_values(one.received)) for one in group), strict=True)
+    return _known_rows_statement(len(group)), [group[0].tenant, *itertools.chain.from_iterable(columns)]
+
+
+@functools.cache
+def _known_rows_statement(count: int) -> LiteralString:
     texts: LiteralString = f"ARRAY[{', '.join(['%s'] * count)}]"
     numbers: LiteralString = f"{texts}::bigint[]"
     columns: LiteralString = ", ".join([numbers, *[f"{texts}::text[]"] * 8, numbers])
     return "".join(("SELECT * FROM record_instances(%s, ", columns, ")"))
 
 
-def _values(entry: _Entry) -> tuple[str, ...]:
-    """In the order of the parameters of record_instances; numbers as text, whose type does not vary with their size."""
-    one = entry.received
+def _values(received: ReceivedInstance) -> tuple[str, ...]:
+    """In the order of both statements; numbers as text, whose type does not vary with their size."""
     return (
-        str(entry.association_id),
-        one.study_instance_uid,
-        one.series_instance_uid,
-        one.sop_instance_uid,
-        one.sop_class_uid,
-        one.transfer_syntax_uid,
-        one.modality,
-        one.location,
-        one.blake3,
-        str(one.size_bytes),
+        received.study_instance_uid,
+        received.series_instance_uid,
+        received.sop_instance_uid,
+        received.sop_class_uid,
+        received.transfer_syntax_uid,
+        received.modality,
+        received.location,
+        received.blake3,
+        str(received.size_bytes),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -18,19 +19,19 @@ from tests.pipeline.conftest import ALPHA, BETA, Clinic, make_instance
 
 
 class Recorder:
-    """A `GroupCommit` that notes how many instances each statement held."""
+    """A `GroupCommit` that notes how many instances each commit held."""
 
     def __init__(self, clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
         self.commits = GroupCommit(clinic.database.url)
         self.sizes: list[int] = []
         self.pool = ThreadPoolExecutor(16)
-        execute = self.commits._execute
+        record = self.commits._record
 
-        def noted(count: int, arguments: tuple[str, ...]) -> dict[str, RecordOutcome]:
-            self.sizes.append(count)
-            return execute(count, arguments)
+        def noted(group: list[group_commit._Entry]) -> None:
+            self.sizes.append(len(group))
+            record(group)
 
-        monkeypatch.setattr(self.commits, "_execute", noted)
+        monkeypatch.setattr(self.commits, "_record", noted)
 
     def record(self, received: ReceivedInstance, tenant: str = ALPHA) -> Future[RecordOutcome | None]:
         return self.pool.submit(self.commits.record, tenant, 1, received)
@@ -87,6 +88,32 @@ class TestGroups:
         held.rollback()
         assert {one.result(10) for one in twice} == {RecordOutcome.STORED, RecordOutcome.IDENTICAL}
 
+    def test_what_is_new_and_what_came_before_share_a_group(
+        self, clinic: Clinic, recorder: Recorder, held: psycopg.Connection
+    ) -> None:
+        held.rollback()
+        clinic.receive(make_instance("1.2.77"))
+        held.execute("SELECT 1 FROM arrival FOR UPDATE")
+        recorder.record(make_instance(number=2))
+        while not recorder.sizes:
+            time.sleep(0.01)
+        sent = [
+            make_instance(number=3),
+            make_instance(),
+            make_instance("1.2.77", number=2),
+            make_instance("1.2.99"),
+        ]
+        outcomes = [recorder.record(one) for one in sent]
+        recorder.wait_for(4)
+        held.rollback()
+        stored, identical = RecordOutcome.STORED, RecordOutcome.IDENTICAL
+        assert [one.result(10) for one in outcomes] == [stored, identical, stored, None]
+        assert recorder.sizes == [1, 4]
+        assert clinic.rows("SELECT new_count, identical_count FROM arrival ORDER BY id") == [
+            {"new_count": 3, "identical_count": 1},
+            {"new_count": 2, "identical_count": 0},
+        ]
+
     def test_what_needs_more_than_a_row_is_left_to_a_transaction_of_its_own(
         self, clinic: Clinic, recorder: Recorder
     ) -> None:
@@ -139,6 +166,30 @@ class TestFailures:
         with pytest.raises(psycopg.DataError):
             bad.result(10)
         assert clinic.rows("SELECT new_count FROM arrival") == [{"new_count": 5}]
+
+    def test_what_was_committed_stays_so_when_the_rest_fails(
+        self, clinic: Clinic, recorder: Recorder, held: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        execute = recorder.commits._execute
+
+        def fails_later(
+            tenant: str, statement: LiteralString, arguments: Sequence[str]
+        ) -> list[tuple[Any, ...]]:
+            if "record_instances" in statement:
+                raise psycopg.DataError
+            return execute(tenant, statement, arguments)
+
+        monkeypatch.setattr(recorder.commits, "_execute", fails_later)
+        recorder.record(make_instance(number=2))
+        while not recorder.sizes:
+            time.sleep(0.01)
+        new, known = recorder.record(make_instance(number=3)), recorder.record(make_instance())
+        recorder.wait_for(2)
+        held.rollback()
+        assert new.result(10) is RecordOutcome.STORED
+        with pytest.raises(psycopg.DataError):
+            known.result(10)
+        assert clinic.rows("SELECT new_count FROM arrival") == [{"new_count": 3}]
 
     def test_a_lock_that_is_not_let_go_ends_in_an_error_and_other_studies_go_on(
         self, clinic: Clinic, recorder: Recorder, held: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
