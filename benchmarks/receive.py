@@ -74,7 +74,10 @@ def run(rounds: int = ROUNDS) -> dict[str, Any]:
 def _cells(receiver: Running) -> dict[str, dict[str, Cell]]:
     send_all(receiver.port, 2, 10, PIXEL_BYTES, is_tls=receiver.is_tls)  # what is loaded or allocated once
     return {
-        kind: {f"senders_{count}": _cell(receiver, count, round(images * times), size) for count, times in SENDERS.items()}
+        kind: {
+            f"senders_{count}": _cell(receiver, count, round(images * times), size)
+            for count, times in SENDERS.items()
+        }
         for kind, (size, images) in OBJECTS.items()
     }
 
