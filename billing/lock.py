@@ -44,3 +44,8 @@ def lock_for_letting_run(conn: Connection, tenant: str) -> None:
     Needs READ COMMITTED: what is read next must see the room that was taken while this waited.
     """
     rows(conn, "lock_for_letting_run", {"tenant": tenant})
+
+
+def lock_for_ending_call(conn: Connection, tenant: str) -> None:
+    """Many calls may end at once, none while somebody asks for room: what one held becomes what it used."""
+    rows(conn, "lock_for_ending_call", {"tenant": tenant})

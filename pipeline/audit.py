@@ -44,6 +44,7 @@ class AuditEvent(enum.Enum):
     SIGNED_IN = ("signed_in", "User Authentication", SUCCESS)
     SIGN_IN_FAILED = ("sign_in_failed", "User Authentication", MINOR_FAILURE)
     LIMIT_REACHED = ("limit_reached", "Security Alert", MINOR_FAILURE)
+    CALLS_REFUSED = ("calls_refused", "Security Alert", MINOR_FAILURE)
     MODEL_ALARM = ("model_alarm", "Security Alert", MINOR_FAILURE)
     MODEL_PAUSED = ("model_paused", "Security Alert", SERIOUS_FAILURE)
     MODEL_RULE_CHANGED = ("model_rule_changed", "Security Alert", SUCCESS)

@@ -52,6 +52,11 @@ def connection_arguments(
     return {"options": connection_options(lock_timeout_s, let_go_after_s), **_KEEPALIVE}
 
 
+def become_tenant(conn: Connection, tenant: str) -> None:
+    """Until the transaction ends only `tenant`'s rows exist in it."""
+    conn.execute("SELECT set_config('radmeter.tenant', %s, true)", (tenant,))
+
+
 def database_time(conn: Connection, in_s: float = 0.0) -> datetime:
     """The database's clock, the one that all nodes share, or what it will show `in_s` later."""
     row = conn.execute("SELECT clock_timestamp() + make_interval(secs => %s) AS at", (in_s,)).fetchone()
@@ -115,7 +120,7 @@ class Database:
     def transaction(self, tenant: str) -> Iterator[Connection]:
         """One transaction in which only `tenant`'s rows exist; commits at the end or rolls back."""
         with self._pool.connection() as conn, conn.transaction():
-            conn.execute("SELECT set_config('radmeter.tenant', %s, true)", (tenant,))
+            become_tenant(conn, tenant)
             yield conn
 
     @contextmanager

@@ -41,7 +41,6 @@ from portal.errors import (
 )
 from portal.guard import Guard, protect
 from portal.intake import Intake
-from portal.key_limits import KeyLimits
 from portal.openid import OpenIdClient
 from portal.rate_limit import FailureLimit
 from portal.render import page
@@ -64,7 +63,6 @@ def create_app(context: PortalContext) -> FastAPI:
     app = FastAPI(title="radmeter", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_life)
     app.state.context = context
     app.state.intake = Intake(context)
-    app.state.key_limits = KeyLimits()
     app.state.sign_in = SignIn(context)
     app.state.openid = OpenIdClient()
     app.state.shared_limit = FailureLimit(30, 900.0)
@@ -158,7 +156,7 @@ def _answer_portal_error(request: Request, error: PortalError) -> Response:
     if _is_api(request):
         if isinstance(error, NotSignedIn):
             headers["WWW-Authenticate"] = "Bearer"
-        body = {"error": {"code": error.code, "message": str(error)}}
+        body = {"error": {"code": error.code, "message": str(error), **error.detail}}
         return JSONResponse(body, error.status, headers)
     if isinstance(error, NotSignedIn):
         return _to_sign_in(request, error.path if isinstance(error, StepNeeded) else "/sign-in")

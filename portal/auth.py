@@ -11,7 +11,7 @@ from billing.contracts import store as billing_store
 from dicom_gateway.peers import Peer
 from pipeline import audit, store
 from pipeline.audit import AuditEvent
-from pipeline.database import Connection, Database
+from pipeline.database import Connection, Database, become_tenant
 from pipeline.own_peer import enabled_peer
 from pipeline.store import Row
 from portal import passwords
@@ -51,7 +51,15 @@ class ApiKey:
 
 def find_key(database: Database, key: str) -> ApiKey:
     """The key itself, whatever it may do. Raises `NotSignedIn`."""
-    row = _find_api_key(database, key)
+    with database.system_transaction() as conn:
+        return take_key(conn, key)
+
+
+def take_key(conn: Connection, key: str) -> ApiKey:
+    """The same in a system transaction, which is of the key's tenant from here on. Raises `NotSignedIn`."""
+    row = _find_api_key(conn, key)
+    become_tenant(conn, row["tenant"])
+    _note_use(conn, row)
     return ApiKey(**{field.name: row[field.name] for field in fields(ApiKey)})
 
 
@@ -82,29 +90,26 @@ def storing_peer(database: Database, key: ApiKey) -> Peer:
     return peer
 
 
-def _find_api_key(database: Database, key: str) -> Row:
+def _find_api_key(conn: Connection, key: str) -> Row:
     marker, _, rest = key.partition("_")
     prefix, _, secret = rest.partition("_")
     if not (prefix.isascii() and prefix.isalnum()):
         raise NotSignedIn
-    with database.system_transaction() as conn:
-        row = conn.execute("SELECT * FROM find_api_key(%s)", (prefix,)).fetchone()
+    row = conn.execute("SELECT * FROM find_api_key(%s)", (prefix,)).fetchone()
     expected = bytes(row["key_hash"]) if row else bytes(32)
     if not (hmac.compare_digest(expected, digest(key)) and row and marker == "rm" and secret):
         raise NotSignedIn
-    _note_use(database, row)
     return row
 
 
-def _note_use(database: Database, row: Row) -> None:
+def _note_use(conn: Connection, row: Row) -> None:
     """To the minute: a program that asks often does not write each time."""
     if row["last_used_at"] and datetime.now(UTC) - row["last_used_at"] < timedelta(minutes=1):
         return
-    with database.transaction(row["tenant"]) as conn:
-        conn.execute(
-            "UPDATE api_key SET last_used_at = now() WHERE tenant = %s AND prefix = %s",
-            (row["tenant"], row["prefix"]),
-        )
+    conn.execute(
+        "UPDATE api_key SET last_used_at = now() WHERE tenant = %s AND prefix = %s",
+        (row["tenant"], row["prefix"]),
+    )
 
 
 def create_user(
@@ -250,7 +255,7 @@ def list_api_keys(conn: Connection, tenant: str) -> list[Row]:
     """What is known of the tenant's keys, the newest first; never the keys."""
     return conn.execute(
         """SELECT prefix, label, created_at, created_by, expires_at, revoked_at, last_used_at, ae_title, usage_source,
-                  expires_at <= now() AS is_expired
+                  requests_per_minute, concurrent_max, expires_at <= now() AS is_expired
            FROM api_key WHERE tenant = %s ORDER BY created_at DESC""",
         (tenant,),
     ).fetchall()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -13,6 +15,11 @@ class PortalError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or type(self).__doc__)
+
+    @property
+    def detail(self) -> Mapping[str, object]:
+        """What a program is told beside code and message."""
+        return {}
 
 
 class NotSignedIn(PortalError):
@@ -241,6 +248,25 @@ class TooManyRequests(PortalError):
     def __init__(self, retry_after_s: int, message: str) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class CallsUsedUp(PortalError):
+    """A limit of the contract is used up, and the contract refuses calls beyond it."""
+
+    status = 402
+    code = "quota_used_up"
+
+    def __init__(
+        self, message: str, limit_id: str, opens_at: datetime | None, retry_after_s: int | None
+    ) -> None:
+        super().__init__(message)
+        self.limit_id = limit_id
+        self.opens_at = opens_at
+        self.retry_after_s = retry_after_s
+
+    @property
+    def detail(self) -> Mapping[str, object]:
+        return {"limit": self.limit_id, "opens_at": self.opens_at.isoformat() if self.opens_at else None}
 
 
 class KeyStoresNothing(PortalError):

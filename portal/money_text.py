@@ -10,6 +10,10 @@ ZH_MONEY = {
     # limits
     "Waiting for a limit": "因额度等待",
     "Limit reached": "达到额度",
+    "API calls refused by a limit": "接口调用因额度被拒绝",
+    "Calls refused": "被拒绝的调用",
+    "calls are refused": "拒绝调用",
+    "Refused calls": "拒绝次数",
     "A limit of the contract is reached": "已达到合同额度",
     "Nothing is lost: it goes on by itself when the limit is raised or its time turns. Urgent studies are not held.": "不会丢失：额度提高或到期重新计算后自动继续。急诊检查不受限制。",
     # a line and its cases

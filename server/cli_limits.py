@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from billing.contracts import store
-from billing.guarding import forecast, guard, limits, wallet, wallet_books, wallet_sale
+from billing.guarding import call_guard, forecast, guard, limits, wallet, wallet_books, wallet_sale
 from billing.metering import usage_days
 from billing.metering.usage import plain
 from billing.money import Money
@@ -142,6 +142,7 @@ def list_alerts(tenant: TenantOption = FIRST_TENANT) -> None:
     """Thresholds that were reached, and what limits held back or let through, latest first."""
     reached = Table("at", "contract", "limit", *_numbers("%"), "window from")
     held = Table("at", "study", "product", "what", "why")
+    refused = Table("at", "API key", "limit", *_numbers("refused calls"), "why")
     with administration(tenant) as conn:
         limits.watch(conn, tenant, now=datetime.now(UTC))
         for row in limits.list_alerts(conn, tenant):
@@ -150,7 +151,10 @@ def list_alerts(tenant: TenantOption = FIRST_TENANT) -> None:
         for row in guard.list_decisions(conn, tenant):
             at = f"{row['decided_at']:%Y-%m-%d %H:%M} UTC"
             held.add_row(at, row["study_ref"], row["product"], row["verdict"], row["explanation"])
-    Console().print(reached, held)
+        for row in call_guard.list_refused(conn, tenant):
+            at = f"{row['last_at']:%Y-%m-%d %H:%M} UTC"
+            refused.add_row(at, row["api_key"], row["limit_id"], str(row["calls"]), row["explanation"])
+    Console().print(reached, held, refused)
 
 
 @budget_commands.command("raise")

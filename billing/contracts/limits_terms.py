@@ -10,7 +10,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from billing.contracts.yaml_reader import YamlMap
-from billing.metering.usage import TEXT_LENGTH_MAX
+from billing.metering.usage import CALL_PRODUCT, TEXT_LENGTH_MAX
 from billing.money import EXPONENTS
 from billing.period import anchor_in, local_midnight
 
@@ -19,8 +19,8 @@ _LARGEST = Decimal(10) ** 12
 SCOPES = ("site", "department", "sending_peer", "product", "api_key")
 PERS = ("day", "month", "term")
 OWNERS = ("contract", "member")
-WHEN_EMPTY = ("charge", "wait")
-WHEN_REACHED = ("alert", "wait")
+WHEN_EMPTY = ("charge", "wait", "refuse")
+WHEN_REACHED = ("alert", "wait", "refuse")
 THRESHOLDS = ("50", "80", "100")
 
 
@@ -35,7 +35,8 @@ class Package:
     valid_days, valid_months: from the day of the purchase; one of them is given.
     priority: a lower one is taken first; within it the soonest expiry.
     owe_up_to: units that may run before the next purchase, which pays them first.
-    when_empty: `charge` by the rate of the product, or `wait` for the next purchase where the work can wait.
+    when_empty: `charge` by the rate of the product, `wait` for the next purchase where the work can wait, or `refuse`
+        calls of the API.
     """
 
     id: str
@@ -67,7 +68,8 @@ class Limit:
     bound: units for a quota; minor units of the contract's currency, before tax, for a budget.
     scope: dimension → value; usage that has all of them counts. per: local day, billing month, or the whole term.
     thresholds: percent of the bound, ascending, that alert once each in every window.
-    when_reached: `alert` only, or `wait`: elective work waits, urgent work runs and is flagged.
+    when_reached: `alert` only; `wait`: elective work waits, urgent work runs and is flagged; `refuse`: calls of the
+        API are refused.
     """
 
     id: str
@@ -160,6 +162,13 @@ def _packages(top: YamlMap, products: Collection[str], currency: str) -> tuple[P
             source.problem("id", "is used above already")
         if any(package.sold_by == other.sold_by for other in packages):
             source.problem("sold_by", "sells another package above already")
+        if package.when_empty == "refuse" and (
+            package.owner != "contract" or set(package.takes) != {CALL_PRODUCT}
+        ):
+            source.problem(
+                "when_empty",
+                f"`refuse` is for calls of the API: it needs `owner: contract`, and takes `{CALL_PRODUCT}` alone",
+            )
         source.finish()
         packages.append(package)
     return tuple(packages)
@@ -191,8 +200,28 @@ def _limits(top: YamlMap, section: str, key: str, products: Collection[str], cur
                 when_reached=source.one_of("when_reached", WHEN_REACHED, default="alert"),
             )
         )
+        _require_calls(source, limits[-1], products)
         source.finish()
     return limits
+
+
+def _require_calls(source: YamlMap, limit: Limit, products: Collection[str]) -> None:
+    """Only calls can be refused: a study waits, and what has happened is recorded."""
+    if limit.when_reached != "refuse":
+        return
+    if CALL_PRODUCT not in products:
+        source.problem(
+            "when_reached",
+            f"`refuse` is for calls of the API: give the product `{CALL_PRODUCT}` a rate first",
+        )
+    elif limit.scope.get("product", CALL_PRODUCT) != CALL_PRODUCT or not limit.scope.keys() & {
+        "product",
+        "api_key",
+    }:
+        source.problem(
+            "when_reached",
+            f"`refuse` is for calls of the API: `for` needs `product: {CALL_PRODUCT}` or `api_key`; studies can `wait`",
+        )
 
 
 def _scope(source: YamlMap, products: Collection[str]) -> dict[str, str]:

@@ -65,7 +65,7 @@ def may_run(
         return MayRun(Answer.RUN)
     others = [one for one in under_way if _is_priced_by(conn, tenant, stored, one, now)]
     one_more = Work(product, dimensions or {})
-    for obstacle in _obstacles(conn, tenant, stored, one_more, others, now):
+    for obstacle in obstacles(conn, tenant, stored, one_more, others, now, policy="wait"):
         return _answer(obstacle, is_urgent)
     return MayRun(Answer.RUN, contract_id=stored.contract_id)
 
@@ -112,32 +112,37 @@ def list_decisions(
 
 
 @dataclass(frozen=True)
-class _Obstacle:
+class Obstacle:
+    """What has no room for one more. turns_at: when it begins anew by itself, UTC."""
+
     limit_id: str
     sentence: str
     contract_id: int
     turns_at: datetime | None
 
 
-def _obstacles(
+def obstacles(
     conn: Connection,
     tenant: str,
     stored: StoredContract,
     one_more: Work,
     others: Sequence[Work],
     now: datetime,
-) -> Iterator[_Obstacle]:
+    *,
+    policy: str,
+) -> Iterator[Obstacle]:
+    """Limits and packages of this policy that speak against one more. others: what runs beside it."""
     terms = stored.contract.limits
     for limit in terms.limits:
-        if limit.when_reached == "wait" and limit.covers(one_more.said):
+        if limit.when_reached == policy and limit.covers(one_more.said):
             state = limits.state_of(conn, tenant, stored, limit, now=now, work=[*others, one_more])
             if state.is_exceeded:
                 running = sum(one.count for one in others if limit.covers(one.said))
-                yield _Obstacle(limit.id, _sentence(state, running), stored.contract_id, state.window.end_at)
-    waiting = [one for one in terms.taken_for(one_more.product) if one.when_empty == "wait"]
+                yield Obstacle(limit.id, _sentence(state, running), stored.contract_id, state.window.end_at)
+    waiting = [one for one in terms.taken_for(one_more.product) if one.when_empty == policy]
     if waiting and not any(_has_left(conn, tenant, stored, one, one_more, others, now) for one in waiting):
         sentence = f"The prepaid package {waiting[0].id} of contract {stored.contract.name} is used up."
-        yield _Obstacle(waiting[0].id, sentence, stored.contract_id, None)
+        yield Obstacle(waiting[0].id, sentence, stored.contract_id, None)
 
 
 def _is_priced_by(conn: Connection, tenant: str, stored: StoredContract, work: Work, now: datetime) -> bool:
@@ -183,7 +188,7 @@ def _sentence(state: LimitState, running: int) -> str:
     )
 
 
-def _answer(obstacle: _Obstacle, is_urgent: bool) -> MayRun:
+def _answer(obstacle: Obstacle, is_urgent: bool) -> MayRun:
     at = f"{obstacle.turns_at:%Y-%m-%d %H:%M} UTC" if obstacle.turns_at else ""
     if is_urgent:
         answer, then = Answer.RUN_FLAGGED, "It is urgent and runs all the same."

@@ -42,11 +42,12 @@ class Window:
 
 @dataclass(frozen=True)
 class Work:
-    """Results that may be made and are not delivered yet. dimensions: as their usage will say them."""
+    """Results not delivered yet that may be made, or calls being answered. dimensions: as their usage will say them."""
 
     product: str
     dimensions: Mapping[str, str]
     count: int = 1
+    meter: str = RESULT_METER
 
     @property
     def said(self) -> dict[str, str]:
@@ -58,7 +59,7 @@ def day_of(work: Work, stored: StoredContract, now: datetime) -> UsageDay:
     """Its usage, as if it were delivered now."""
     today = now.astimezone(ZoneInfo(stored.contract.time_zone)).date()
     units = Decimal(work.count)
-    return UsageDay(today, work.product, RESULT_METER, work.dimensions, False, units, work.count, Decimal(1))
+    return UsageDay(today, work.product, work.meter, work.dimensions, False, units, work.count, Decimal(1))
 
 
 def worth(

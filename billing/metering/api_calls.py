@@ -12,37 +12,44 @@ import psycopg
 
 from billing.metering import meter
 from billing.metering.decide import Decision
-from billing.metering.usage import Kind, UsageEvent
-from billing.queries import rows
+from billing.metering.usage import CALL_METER, CALL_PRODUCT, Kind, UsageEvent
+from billing.queries import first_row
 
 Connection = psycopg.Connection[Any]
-SOURCE, PRODUCT, METER = "api", "api", "api_call"
+SOURCE = "api"
 
 
 def record_call(
     conn: Connection, tenant: str, key_prefix: str, route: str, call_id: str, *, now: datetime
-) -> Decision | None:
-    """Record one answered call of an API key; None where no contract prices calls.
+) -> Decision:
+    """Record one answered call of an API key.
 
     call_id: what the client names the call by, so that one it repeats counts once; empty for a call of its own.
     """
-    priced = rows(conn, "priced_products", {"tenant": tenant, "products": [PRODUCT]})
-    if METER not in {row["meter"] for row in priced}:
-        return None
-    name = hashlib.sha256(f"{key_prefix}:{call_id}".encode()).hexdigest() if call_id else uuid.uuid4().hex
+    name = _name(key_prefix, call_id) if call_id else f"call:{uuid.uuid4().hex}"
     event = UsageEvent(
         tenant=tenant,
         source=SOURCE,
-        event_id=f"call:{name}",
+        event_id=name,
         kind=Kind.USAGE,
-        product=PRODUCT,
-        meter=METER,
+        product=CALL_PRODUCT,
+        meter=CALL_METER,
         quantity=Decimal(1),
         occurred_at=now,
         study_ref="none",
-        case_key=f"call:{name}",
+        case_key=name,
         dimensions={"api_key": key_prefix, "route": route},
     )
     # The first call of a repeated one stands, whenever the repetition came.
     [recorded] = meter.record_many(conn, tenant, [event], received_at=now)
     return recorded.decision
+
+
+def is_recorded(conn: Connection, tenant: str, key_prefix: str, call_id: str) -> bool:
+    """Whether the call is a repeated one that counts already."""
+    values = {"tenant": tenant, "source": SOURCE, "event_id": _name(key_prefix, call_id)}
+    return bool(call_id) and first_row(conn, "usage_by_id", values) is not None
+
+
+def _name(key_prefix: str, call_id: str) -> str:
+    return "call:" + hashlib.sha256(f"{key_prefix}:{call_id}".encode()).hexdigest()

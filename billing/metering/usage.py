@@ -49,6 +49,7 @@ DIMENSIONS = frozenset(
     }
 )
 RESULT_METER = "result"
+CALL_PRODUCT, CALL_METER = "api", "api_call"
 SIGNED_METERS = frozenset({"revenue"})
 """Meters whose carried amount may be negative: income that a share is taken of, and its refunds."""
 KEY = re.compile(r"[a-z][a-z0-9_]{0,40}")

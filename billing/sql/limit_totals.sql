@@ -87,3 +87,23 @@ VALUES (%(tenant)s, %(contract_id)s, %(product)s, %(study_ref)s, %(revision)s, %
 SELECT * FROM billing.run_decision
 WHERE tenant = %(tenant)s AND (%(study_ref)s::text IS NULL OR study_ref = %(study_ref)s)
 ORDER BY run_decision_id DESC LIMIT %(limit)s
+
+-- calls of the API
+
+-- name: lock_for_ending_call
+-- The lock of `lock_for_letting_run`, shared: what a call held and what it used change in one moment for who asks.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('radmeter.billing.limits:' || %(tenant)s, 0))
+
+-- name: note_refused_call
+INSERT INTO billing.call_refusal AS r
+    (tenant, contract_id, limit_id, api_key, day, explanation, opens_at, first_at, last_at, calls)
+VALUES (%(tenant)s, %(contract_id)s, %(limit_id)s, %(api_key)s, %(day)s, %(explanation)s, %(opens_at)s, %(now)s,
+    %(now)s, 1)
+ON CONFLICT (tenant, contract_id, limit_id, api_key, day) DO UPDATE
+SET explanation = excluded.explanation, opens_at = excluded.opens_at, last_at = greatest(r.last_at, excluded.last_at),
+    calls = r.calls + 1
+RETURNING calls
+
+-- name: refused_calls
+SELECT r.*, c.name FROM billing.call_refusal r JOIN billing.contract c USING (tenant, contract_id)
+WHERE r.tenant = %(tenant)s ORDER BY r.last_at DESC, r.limit_id, r.api_key LIMIT %(limit)s

@@ -25,7 +25,15 @@ from storage.object_store import ObjectStore
 
 # Sessions, sign-ins under way and keys: worth nothing elsewhere, and dangerous in a file.
 LEFT_OUT = frozenset(
-    {"portal_session", "openid_attempt", "recovery_code", "report_link_opening", "tenant_key", "data_key"}
+    {
+        "portal_session",
+        "openid_attempt",
+        "recovery_code",
+        "report_link_opening",
+        "tenant_key",
+        "data_key",
+        "api_key_use",
+    }
 )
 # Columns that open doors: exported as null.
 WITHHELD = {

@@ -10,9 +10,9 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from billing.metering import api_calls
-from portal.auth import ApiKey, find_key
-from portal.key_limits import KeyLimits
+from portal import key_limits
+from portal.api.shapes import LIMITED
+from portal.key_limits import Admitted
 from portal.requests import bearer_token, portal_context
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -20,6 +20,11 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 class MeteredRoute(APIRoute):
     """Stands before and after every route of `/api/v1`. Only what was answered well is recorded as a call."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(
+            *arguments, **{**options, "responses": {**LIMITED, **(options.get("responses") or {})}}
+        )
 
     def get_route_handler(self) -> Handler:
         answer = super().get_route_handler()
@@ -29,19 +34,28 @@ class MeteredRoute(APIRoute):
             request.state.api_key = None
             if token is None:
                 return await answer(request)
-            database, limits = portal_context(request).database, request.app.state.key_limits
-            assert isinstance(limits, KeyLimits)
-            key = request.state.api_key = await asyncio.to_thread(find_key, database, token)
-            with limits.admit(key):
+            admitted = await asyncio.to_thread(_admit, request, token)
+            request.state.api_key = admitted.key
+            answered_well = False
+            try:
                 response = await answer(request)
-                if response.status_code < 400:
-                    await asyncio.to_thread(_record, request, key, self.path)
+                answered_well = response.status_code < 400
+            finally:
+                await asyncio.to_thread(_end, request, admitted, self.path if answered_well else None)
             return response
 
         return answer_metered
 
 
-def _record(request: Request, key: ApiKey, route: str) -> None:
-    call_id = request.headers.get("idempotency-key", "")
-    with portal_context(request).database.transaction(key.tenant) as conn:
-        api_calls.record_call(conn, key.tenant, key.prefix, route, call_id, now=datetime.now(UTC))
+def _admit(request: Request, token: str) -> Admitted:
+    database = portal_context(request).database
+    return key_limits.admit(database, token, _call_id(request), now=datetime.now(UTC))
+
+
+def _end(request: Request, admitted: Admitted, route: str | None) -> None:
+    database = portal_context(request).database
+    key_limits.end(database, admitted, route, _call_id(request), now=datetime.now(UTC))
+
+
+def _call_id(request: Request) -> str:
+    return request.headers.get("idempotency-key", "")

@@ -14,6 +14,36 @@ from billing.statements import statement_record
 from billing.statements.statement_record import Statement
 
 
+class Problem(BaseModel):
+    """Why a request was not answered."""
+
+    code: str = Field(description="for programs")
+    message: str = Field(description="for people: what is wrong and what to do")
+    limit: str | None = Field(default=None, description="of the contract, where it refuses the call")
+    opens_at: datetime | None = Field(
+        default=None, description="when that limit begins anew; null: not by itself"
+    )
+
+
+class ProblemAnswer(BaseModel):
+    """Every answer with a status of 400 or more."""
+
+    error: Problem
+
+
+LIMITED: dict[int | str, dict[str, Any]] = {
+    402: {
+        "model": ProblemAnswer,
+        "description": "Code `quota_used_up`: a quota, budget or package of the contract is used up; `Retry-After` "
+        "where it begins anew by itself",
+    },
+    429: {
+        "model": ProblemAnswer,
+        "description": "Code `too_many_requests`: more a minute, or at once, than the key may make; `Retry-After`",
+    },
+}
+
+
 class Reason(BaseModel):
     """Why a study has no result."""
 

@@ -29,6 +29,7 @@ ACTION_LOOK = {
     "signed_in": ("Signed in", "check", "good"),
     "sign_in_failed": ("Sign-in failed", "bar", "warning"),
     "limit_reached": ("Limit reached", "bar", "warning"),
+    "calls_refused": ("API calls refused by a limit", "bar", "warning"),
     "model_alarm": ("Model raised an alarm", "bar", "warning"),
     "model_paused": ("Model paused", "cross", "bad"),
     "model_rule_changed": ("Bound of a model rule changed", "file", "plain"),

@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
+from billing.guarding import call_guard
+from billing.queries import Row
+from pipeline.database import Connection
 from pipeline.peers import get_peer, list_peers
 from portal import auth
 from portal.context import EDITS_USERS, Identity
@@ -36,6 +39,8 @@ def make(
     peer: Annotated[str, Form(max_length=16)] = "",
     source: Annotated[str, Form(max_length=100)] = "",
     days: Annotated[int, Form(ge=1, le=3650)] = 365,
+    requests_per_minute: Annotated[int, Form(ge=1, le=1_000_000)] = 600,
+    concurrent_max: Annotated[int, Form(ge=1, le=1000)] = 8,
 ) -> Response:
     """The key is shown on the page that answers, and never again."""
     label, source = label.strip(), source.strip()
@@ -55,6 +60,8 @@ def make(
             datetime.now(UTC) + timedelta(days=days),
             peer if scope == "store" else None,
             usage_source=source if scope == "usage" else None,
+            requests_per_minute=requests_per_minute,
+            concurrent_max=concurrent_max,
             by=identity.user_name,
         )
     return _list(request, context, identity, shown_once=key)
@@ -80,12 +87,22 @@ def _list(
     with context.database.transaction(identity.tenant) as conn:
         rows = auth.list_api_keys(conn, identity.tenant)
         peers = [row["ae_title"] for row in list_peers(conn, identity.tenant)]
+        refused = _refused(conn, identity.tenant, datetime.now(UTC))
     return page(
         request,
         "keys.html",
         status_code=status,
         rows=rows,
         peers=peers,
+        refused=refused,
         problem=problem,
         shown_once=shown_once,
     )
+
+
+def _refused(conn: Connection, tenant: str, now: datetime) -> dict[str, Row]:
+    """By key its last refusal that may still hold: of a limit that has not begun anew, or of the last day."""
+    found = reversed(call_guard.list_refused(conn, tenant))
+    return {
+        row["api_key"]: row for row in found if now < (row["opens_at"] or row["last_at"] + timedelta(days=1))
+    }

@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse
 
 from billing.contracts.store import StoredContract
 from billing.errors import BillingError, ContractNotFound
-from billing.guarding import forecast, guard, limits
+from billing.guarding import call_guard, forecast, guard, limits
 from billing.guarding.forecast import Forecast
 from billing.guarding.limits_errors import LimitNotChanged
 from billing.metering import usage_days
@@ -125,6 +125,8 @@ def _page(
         values |= _month(conn, identity, chosen, starts_on, now)
         values["limits"] = limits.states(conn, tenant, chosen.contract_id, now=now)
         values["held"] = guard.list_decisions(conn, tenant, limit=20) if identity.only_party is None else []
+        refused = call_guard.list_refused(conn, tenant, 20) if identity.only_party is None else []
+        values["refused"] = [one for one in refused if one["contract_id"] == chosen.contract_id]
         values["alerts"] = [
             one for one in limits.list_alerts(conn, tenant, 50) if one["contract_id"] == chosen.contract_id
         ]

@@ -38,6 +38,10 @@ def test_of_a_package(change: tuple[str, str], line: int, message: str) -> None:
         ("quotas: {id: a, units: 1, for: {product: nothing}}", "`product` has no rate in this contract"),
         ("quotas: {id: a, units: 1, alerts: [half]}", "`alerts` needs at most ten whole percentages"),
         ("quotas: {id: a, units: 1, per: year}", "`per` must be one of: day, month, term"),
+        (
+            "quotas: {id: a, units: 1, for: {api_key: k}, when_reached: refuse}",
+            "give the product `api` a rate",
+        ),
     ],
 )
 def test_of_a_limit(per_case: str, item: str, message: str) -> None:
@@ -47,3 +51,27 @@ def test_of_a_limit(per_case: str, item: str, message: str) -> None:
     (problem,) = caught.value.problems
     assert message in problem.message
     assert problem.line == len(text.splitlines())
+
+
+CALLS = """  - product: api
+    meter: api_call
+    title: {en: Calls, zh: 调用}
+    unit: {en: call, zh: 次}
+    price: {model: per_unit, unit_price: 0.01}
+"""
+
+
+@pytest.mark.parametrize("scope", ["", ", for: {product: lung_nodule_ct}", ", for: {site: north}"])
+def test_only_calls_of_the_api_can_be_refused(per_case: str, scope: str) -> None:
+    item = f"quotas: {{id: a, units: 1, when_reached: refuse{scope}}}"
+    with pytest.raises(ContractError, match="`refuse` is for calls of the API"):
+        contracts.load(with_limits(per_case + CALLS, item))
+    of_calls = item.replace(scope, "").replace("refuse", "refuse, for: {api_key: ab12cd34}")
+    assert contracts.load(with_limits(per_case + CALLS, of_calls)).limits.limits[0].when_reached == "refuse"
+
+
+@pytest.mark.parametrize("change", ["", ", owner: member"])
+def test_only_a_package_of_calls_alone_refuses(change: str) -> None:
+    text = MEMBERSHIP.replace("    valid_months: 12", "    valid_months: 12\n    when_empty: refuse")
+    with pytest.raises(ContractError, match="takes `api` alone"):
+        contracts.load(text.replace("    owner: member\n", "" if not change else "    owner: member\n"))
