@@ -17,9 +17,6 @@ from pipeline.store import Row
 from portal import passwords
 from portal.context import OUTSIDERS, Identity, Role
 from portal.errors import (
-    KeyOnlyRecordsUsage,
-    KeyOnlyStores,
-    KeyStoresNothing,
     NotSignedIn,
     PartyNeeded,
     PartyUnknown,
@@ -27,6 +24,7 @@ from portal.errors import (
     UserExists,
     UserNameInvalid,
 )
+from portal.key_errors import KeyOnlyRecordsUsage, KeyOnlyStores, KeyStoresNothing
 from portal.sessions import TOKEN_BYTES, digest, end_sessions
 
 API_KEY_PREFIX_LENGTH = 8

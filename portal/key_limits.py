@@ -14,7 +14,7 @@ from billing.metering import api_calls
 from pipeline import audit
 from pipeline.database import Connection, Database
 from portal.auth import ApiKey, take_key
-from portal.errors import CallsUsedUp, TooManyRequests
+from portal.key_errors import CallsUsedUp, TooManyRequests
 
 # A call whose process is gone holds its place for so long.
 HELD_AT_MOST = timedelta(minutes=2)

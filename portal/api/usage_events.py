@@ -16,7 +16,8 @@ from portal.api.money import ID_MAX
 from portal.api.shapes import Usage, UsageList
 from portal.auth import ApiKey
 from portal.context import SEES_MONEY
-from portal.errors import InvalidInput, KeyRecordsNoUsage, NotSignedIn
+from portal.errors import InvalidInput, NotSignedIn
+from portal.key_errors import KeyRecordsNoUsage
 from portal.requests import Context, program_or_person, request_key
 
 router = APIRouter(prefix="/api/v1/usage/events", tags=["money"], route_class=MeteredRoute)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.database import Database
 from portal import auth, key_limits
-from portal.errors import TooManyRequests
+from portal.key_errors import TooManyRequests
 from portal.key_limits import HELD_AT_MOST, Admitted
 from tests.portal.portal_site import Site
 
