@@ -21,20 +21,12 @@ from pipeline.status import StudyStatus
 from portal.context import (
     EDITS_PEERS,
     EDITS_ROUTING,
-    EDITS_USERS,
     ISSUES_STATEMENTS,
-    RUNS_MODELS,
-    SEES_AUDIT,
-    SEES_MODELS,
     SEES_MONEY,
-    SEES_PAYOUTS,
-    SEES_PEERS,
-    SEES_REPORTS,
-    SEES_ROUTING,
-    SEES_STATEMENTS,
     SEES_STUDIES,
     Identity,
 )
+from portal.navigation import home_of, pages_of
 from portal.requests import browser_language, portal_context
 from portal.text import LANGUAGES, translator
 
@@ -136,52 +128,6 @@ def environment() -> jinja2.Environment:
     return env
 
 
-def _navigation(identity: Identity) -> list[tuple[str, str, str]]:
-    """(path, word, page) of the pages that this person's role includes."""
-    pages = []
-    if identity.may(SEES_STUDIES):
-        pages.append(("/", "Work list", "worklist"))
-        pages.append(("/upload", "Upload", "upload"))
-    elif identity.may(SEES_REPORTS):
-        pages.append(("/reports", "Reports", "reports"))
-    if identity.may(SEES_MONEY):
-        pages.append(("/usage", "Usage", "usage"))
-    if identity.may(SEES_STATEMENTS):
-        pages.append(("/overview", "Overview", "overview"))
-    if identity.may(SEES_MONEY):
-        pages.append(("/contracts", "Contracts", "contracts"))
-        pages.append(("/wallets", "Prepaid", "wallets"))
-    if identity.may(SEES_STATEMENTS):
-        pages.append(("/statements", "Statements", "statements"))
-    if identity.may(SEES_MONEY):
-        pages.append(("/payments", "Payments", "payments"))
-    if identity.may(SEES_PAYOUTS):
-        pages.append(("/payouts", "Payouts", "payouts"))
-    if identity.may(SEES_MONEY):
-        pages.append(("/books", "Books", "books"))
-    if identity.may(SEES_PEERS):
-        pages.append(("/peers", "Peers", "peers"))
-        pages.append(("/destinations", "Destinations", "destinations"))
-        pages.append(("/retention", "Retention", "retention"))
-    if identity.may(SEES_ROUTING):
-        pages.append(("/routing", "Routing", "routing"))
-    if identity.may(SEES_AUDIT):
-        pages.append(("/audit", "Audit trail", "audit"))
-    if identity.may(EDITS_USERS):
-        pages.append(("/users", "Users", "users"))
-        pages.append(("/keys", "API keys", "keys"))
-    if identity.may(SEES_MODELS):
-        pages.append(("/models", "Models", "models"))
-    if identity.may(RUNS_MODELS):
-        pages.append(("/models/health", "Model health", "model_health"))
-    return pages
-
-
-def home_of(identity: Identity) -> str:
-    """Where a person lands after signing in."""
-    return _navigation(identity)[0][0]
-
-
 def page(request: Request, template: str, *, status_code: int = 200, **values: Any) -> HTMLResponse:
     """Render a template with what every page needs: who is asking, the language, times in the local zone."""
     context = portal_context(request)
@@ -200,7 +146,7 @@ def page(request: Request, template: str, *, status_code: int = 200, **values: A
         .render(
             request_path=request.url.path,
             identity=identity,
-            navigation=_navigation(identity) if identity else [],
+            navigation=pages_of(identity) if identity else [],
             home=home_of(identity) if identity else "/",
             may_edit_peers=identity is not None and identity.may(EDITS_PEERS),
             may_edit_routing=identity is not None and identity.may(EDITS_ROUTING),

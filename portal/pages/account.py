@@ -22,8 +22,9 @@ from portal.errors import (
     WrongCode,
     WrongNameOrPassword,
 )
+from portal.navigation import home_of
 from portal.pages.sign_in import AnySession, Checker, Next
-from portal.render import home_of, page
+from portal.render import page
 from portal.requests import Context, browser_address, device_of, finished_session, keep_session, own_path
 from portal.sessions import Session, end_sessions, list_sessions
 from portal.sign_in import change_password

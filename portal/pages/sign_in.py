@@ -11,9 +11,10 @@ from pipeline.store import Row
 from portal import kept_form
 from portal.context import PortalContext
 from portal.errors import NotSignedIn, PortalError, TooManyAttempts, WrongCode, WrongNameOrPassword
+from portal.navigation import home_of
 from portal.openid import OpenIdClient
 from portal.openid_store import find_provider
-from portal.render import home_of, page
+from portal.render import page
 from portal.requests import (
     SESSION_COOKIE,
     Context,
