@@ -9,7 +9,8 @@ from fastapi.responses import RedirectResponse
 
 from portal import kept_form
 from portal.context import Identity
-from portal.render import home_of, page
+from portal.navigation import home_of
+from portal.render import page
 from portal.requests import signed_in
 
 router = APIRouter(include_in_schema=False)

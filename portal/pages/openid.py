@@ -14,7 +14,8 @@ from pipeline.audit import AuditEvent
 from portal.errors import OpenIdRefused, OpenIdUnavailable
 from portal.openid import Attempt, OpenIdClient
 from portal.openid_store import ATTEMPT_GOOD_FOR, admit, find_provider, keep_attempt, take_attempt
-from portal.render import home_of, page
+from portal.navigation import home_of
+from portal.render import page
 from portal.requests import Context, browser_address, device_of, keep_session, own_path
 from portal.sessions import TOKEN_BYTES, find_session, open_session
 
