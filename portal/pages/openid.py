@@ -12,9 +12,9 @@ from fastapi.responses import RedirectResponse
 from pipeline import audit
 from pipeline.audit import AuditEvent
 from portal.errors import OpenIdRefused, OpenIdUnavailable
+from portal.navigation import home_of
 from portal.openid import Attempt, OpenIdClient
 from portal.openid_store import ATTEMPT_GOOD_FOR, admit, find_provider, keep_attempt, take_attempt
-from portal.navigation import home_of
 from portal.render import page
 from portal.requests import Context, browser_address, device_of, keep_session, own_path
 from portal.sessions import TOKEN_BYTES, find_session, open_session
