@@ -11,6 +11,8 @@ export VENV VENV_TRAIN VENV_TRITON
 export TCP_NODELAY := 1
 # Debian keeps Orthanc and ldconfig in /usr/sbin, which is not on the PATH of a plain user.
 export PATH := $(PATH):/usr/sbin
+# Where Python is told to keep no bytecode, each of the hundreds of processes of the tests would compile every source.
+export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 
 help: ## list these commands

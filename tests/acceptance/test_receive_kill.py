@@ -6,8 +6,9 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 import pytest
@@ -100,14 +101,18 @@ def kill_again_and_again(server: RunningServer, times: int, seed: int) -> None:
     assert acknowledged_count() > 20 * times
 
 
-def test_killed_five_times_while_it_receives_it_loses_nothing(
-    start_server: Callable[..., RunningServer],
-) -> None:
-    kill_again_and_again(start_server(RECEIVER_PROCESSES="2"), times=5, seed=1)
+@pytest.fixture
+def server(disk_folder: Path) -> Iterator[RunningServer]:
+    """On the disk: how instances are made durable there, see dicom_gateway/file_system.py."""
+    running = RunningServer(disk_folder / "server", {"RECEIVER_PROCESSES": "2"})
+    yield running.start()
+    running.remove()
+
+
+def test_killed_five_times_while_it_receives_it_loses_nothing(server: RunningServer) -> None:
+    kill_again_and_again(server, times=5, seed=1)
 
 
 @pytest.mark.soak
-def test_killed_fifty_times_while_it_receives_it_loses_nothing(
-    start_server: Callable[..., RunningServer],
-) -> None:
-    kill_again_and_again(start_server(RECEIVER_PROCESSES="2"), times=50, seed=2)
+def test_killed_fifty_times_while_it_receives_it_loses_nothing(server: RunningServer) -> None:
+    kill_again_and_again(server, times=50, seed=2)

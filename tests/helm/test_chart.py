@@ -6,13 +6,11 @@ import functools
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import helm_python
-import jsonschema
-import kubernetes_validate
 import pytest
-from kubernetes_validate import utils
 
 from tests.helm_chart import (
     CHART,
@@ -29,24 +27,37 @@ from tests.helm_chart import (
 )
 
 CUSTOM = ("keda.sh", "monitoring.coreos.com", "gateway.networking.k8s.io")
-# From the chart's kubeVersion to the newest that can be checked.
 OLDEST = "1.29.0"
-NEWEST = kubernetes_validate.latest_version()
-# It reads megabytes of schema for each object otherwise.
-utils.schema_contents = functools.cache(utils.schema_contents)
+
+
+@functools.cache
+def kubernetes() -> ModuleType:
+    """The checker of objects; importing it costs seconds, which each process that collects tests would pay."""
+    import kubernetes_validate
+    from kubernetes_validate import utils
+
+    # It reads megabytes of schema for each object otherwise.
+    utils.schema_contents = functools.cache(utils.schema_contents)
+    return kubernetes_validate
+
+
+def newest() -> str:
+    return str(kubernetes().latest_version())
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_helm_finds_nothing_to_complain_of(name: str) -> None:
-    report = helm_python.lint(CHART, VARIANTS[name], strict=True, kube_version=f"v{NEWEST}")
+    report = helm_python.lint(CHART, VARIANTS[name], strict=True, kube_version=f"v{newest()}")
     assert report["total_charts_linted"] == 1
     assert [message for message in report["messages"] if message["severity"] >= 2] == []
     assert report["errors"] == []
 
 
-@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("which", ["oldest", "newest"])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_kubernetes_takes_every_object(name: str, version: str) -> None:
+def test_kubernetes_takes_every_object(name: str, which: str) -> None:
+    """From the chart's kubeVersion to the newest that can be checked."""
+    version = OLDEST if which == "oldest" else newest()
     ours = [found for found in rendered(VARIANTS[name]) if not found["apiVersion"].startswith(CUSTOM)]
     assert len(ours) > 15
     for found in ours:
@@ -56,19 +67,19 @@ def test_kubernetes_takes_every_object(name: str, version: str) -> None:
 @functools.cache
 def validate_once(found: str, version: str) -> None:
     """Most objects are the same in several variants."""
-    kubernetes_validate.validate(json.loads(found), version, strict=True)
+    kubernetes().validate(json.loads(found), version, strict=True)
 
 
 def test_the_check_of_objects_is_not_blind() -> None:
     broken = next(found for found in rendered(VARIANTS["region"]) if found["kind"] == "Deployment")
     broken["spec"]["template"]["spec"]["containers"][0]["livenessProb"] = {}
-    with pytest.raises(kubernetes_validate.ValidationError, match="livenessProb"):
-        kubernetes_validate.validate(broken, NEWEST, strict=True)
+    with pytest.raises(kubernetes().ValidationError, match="livenessProb"):
+        kubernetes().validate(broken, newest(), strict=True)
 
 
 def test_the_chart_says_the_oldest_kubernetes_that_is_checked() -> None:
     assert chart().metadata["kubeVersion"] == f">={OLDEST}-0"
-    assert OLDEST in utils.all_versions()
+    assert OLDEST in kubernetes().utils.all_versions()
 
 
 def test_the_chart_has_the_version_of_the_software() -> None:
@@ -129,7 +140,9 @@ class TestSchema:
 
     def test_every_value_that_it_names_has_a_default(self) -> None:
         schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
-        jsonschema.Draft202012Validator.check_schema(schema)
+        from jsonschema import Draft202012Validator  # as slow to import
+
+        Draft202012Validator.check_schema(schema)
         for leaf in leaves_of_schema():
             value = chart().values
             for name in leaf.split("."):

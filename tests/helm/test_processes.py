@@ -56,7 +56,7 @@ def objects(bucket: S3Server) -> list[Object]:
 
 @pytest.fixture(scope="module")
 def make_pod(
-    objects: list[Object], postgres_url: str, tmp_path_factory: Any
+    objects: list[Object], postgres_url: str, tmp_path_factory: Any, disk_folder: Path
 ) -> Iterator[Callable[[str, str], Pod]]:
     problem = can_isolate()
     if problem:
@@ -70,7 +70,7 @@ def make_pod(
         def make(where: str, name: str) -> Pod:
             template = templates[where]
             container = next(one for one in containers(template) if one["name"] == name)
-            root = tmp_path_factory.mktemp(f"{name}-{uuid.uuid4().hex[:6]}")
+            root = disk_folder / f"{name}-{uuid.uuid4().hex[:6]}"  # on the mount that is closed around it
             given = {}
             for source in container.get("envFrom", []):
                 given |= maps[source["configMapRef"]["name"]]["data"]

@@ -108,13 +108,17 @@ def first_loss(events: list[Event], syncs_names: bool) -> int | None:
     return None
 
 
-@pytest.fixture(scope="module", params=[None, "/dev/shm"], ids=["where tests lie", "in memory"])
+@pytest.fixture(scope="module", params=["on disk", "in memory"])
 def trace(
-    request: pytest.FixtureRequest, postgres_url: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    postgres_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    disk_folder: Path,
 ) -> Iterator[Trace]:
     written = tmp_path_factory.mktemp("power")
-    with tempfile.TemporaryDirectory(dir=request.param or written) as folder:
-        root = "1.3" if request.param else "1.2"  # the database has seen the others
+    is_on_disk = request.param == "on disk"
+    with tempfile.TemporaryDirectory(dir=disk_folder if is_on_disk else "/dev/shm") as folder:
+        root = "1.2" if is_on_disk else "1.3"  # the database has seen the others
         events = traced(postgres_url, Path(folder), written / "trace", root)
         yield Trace(events, syncs_names_with_files(Path(folder)))
 

@@ -103,11 +103,15 @@ _LOBES = ("right upper lobe", "left lower lobe", "right middle lobe")
 
 def _redraw(volume: Volume, center: tuple[float, float, float], now_mm: float, then_mm: float) -> None:
     """What was there before: lung, and in it a smaller ball."""
-    index = np.stack(np.meshgrid(*[np.arange(n) for n in volume.voxels.shape], indexing="ij"), axis=-1)
-    distance = np.linalg.norm(volume.to_lps_mm(index.astype(float)) - center, axis=-1)
-    noise = np.random.default_rng(5).normal(0, 25, volume.voxels.shape)
-    volume.voxels[distance <= now_mm / 2 + 2] = (noise - 840)[distance <= now_mm / 2 + 2].astype(np.int16)
-    volume.voxels[distance <= then_mm / 2] = (noise + 30)[distance <= then_mm / 2].astype(np.int16)
+    reach = np.ceil((now_mm / 2 + 3) / np.asarray(volume.spacing_mm)).astype(int)
+    middle = np.rint(volume.to_index(np.asarray(center))).astype(int)
+    box = tuple(slice(max(at - by, 0), at + by + 1) for at, by in zip(middle, reach, strict=True))
+    index = np.stack(np.mgrid[box], axis=-1).astype(float)
+    distance = np.linalg.norm(volume.to_lps_mm(index) - center, axis=-1)
+    noise = np.random.default_rng(5).normal(0, 25, distance.shape)
+    there = volume.voxels[box]
+    there[distance <= now_mm / 2 + 2] = (noise - 840)[distance <= now_mm / 2 + 2].astype(np.int16)
+    there[distance <= then_mm / 2] = (noise + 30)[distance <= then_mm / 2].astype(np.int16)
 
 
 def _told(found: Finding, number: int, then_mm: float) -> Finding:

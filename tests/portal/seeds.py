@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -35,9 +36,11 @@ def lung_model() -> Manifest:
     return next(manifest for manifest in list_models() if manifest.name == PRODUCT)
 
 
+@functools.cache
 def phantom_volume(seed: int, *, nodule_count: int) -> tuple[Volume, list[tuple[np.ndarray, float]]]:
-    """A synthetic chest and its nodules, largest first: centre in patient LPS mm, diameter."""
+    """A synthetic chest and its nodules, largest first: centre in patient LPS mm, diameter. Made once: it is read."""
     phantom = make_phantom(seed, spacing_mm=(2.0, 1.0, 1.0), nodule_count=nodule_count)
+    phantom.voxels.flags.writeable = False
     affine = np.zeros((4, 4))
     affine[0, 2], affine[1, 1], affine[2, 0], affine[3, 3] = 1.0, 1.0, 2.0, 1.0
     affine[:3, 3] = (-160.0, -128.0, -300.0)

@@ -27,7 +27,6 @@ from server.errors import BackupFailed
 from server.installation import owner_connection
 from server.settings import Settings
 from storage.folder_store import FolderStore
-from tests.conftest import _memory_folder
 from tests.pipeline.conftest import ALPHA
 from tests.server.backup_site import add_contract, books, site_in, wal_kept
 
@@ -53,7 +52,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Path]:
-    root = Path(tempfile.mkdtemp(prefix="radmeter-backup-", dir=_memory_folder()))
+    root = Path(tempfile.mkdtemp(prefix="radmeter-backup-"))
     yield root
     shutil.rmtree(root, ignore_errors=True)
 

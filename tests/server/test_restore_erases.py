@@ -15,7 +15,6 @@ from server.backup.restore_all import restore_all
 from server.backup.take import folder_of, take_backup
 from server.installation import owner_connection
 from server.settings import Settings
-from tests.conftest import _memory_folder
 from tests.pipeline.conftest import ALPHA
 from tests.server.backup_site import site_in
 from tests.server.test_backup import clock, wal_kept
@@ -23,7 +22,7 @@ from tests.server.test_backup import clock, wal_kept
 
 @pytest.fixture
 def sandbox() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="radmeter-erased-", dir=_memory_folder()))
+    folder = Path(tempfile.mkdtemp(prefix="radmeter-erased-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
