@@ -29,7 +29,10 @@ def main() -> None:
     for status, step in study_path.STEP_AFTER.items():
         study_path.STEP_AFTER[status] = replace(step, work=wait)
     logging.basicConfig(level=logging.ERROR)
-    app = jobs.worker_app(settings.database_url, lambda queue: wiring.services(settings, metrics, queue))
+    scheduler = wiring.scheduler(settings, metrics)
+    app = jobs.worker_app(
+        settings.database_url, lambda queue: wiring.services(settings, metrics, queue, scheduler)
+    )
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     asyncio.run(

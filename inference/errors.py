@@ -97,7 +97,16 @@ class RunCancelled(InferenceError):
     code = "RUN_CANCELLED"
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"{model} was not run: the study was cancelled")
+        super().__init__(f"{model} was not run to its end: the study was cancelled")
+
+
+class RunInterrupted(RunCancelled):
+    """This process ends before the run does; another one takes the study's step anew."""
+
+    code = "RUN_INTERRUPTED"
+
+    def __init__(self, model: str) -> None:
+        InferenceError.__init__(self, f"{model} was broken off: this worker stops")
 
 
 class ModelNotServed(InferenceError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from inference.endpoint import Outputs
 from inference.engine import Engine
-from inference.errors import EndpointFailed, ProviderUnavailable
+from inference.errors import EndpointFailed, ProviderUnavailable, RunCancelled
 from inference.pool import SessionPool
+from inference.wishes import breaking_off
 from models.model import Model
 
 CPU = "CPUExecutionProvider"
@@ -60,13 +62,20 @@ class OnnxRuntimeEndpoint:
         self._pool = pool or SessionPool(sys.maxsize)
 
     def run(self, model: Model, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
-        """Run the model's graph once. A session may be used by several threads at once."""
+        """Run the model's graph once. A session may be used by several threads at once.
+
+        One that nobody waits for any more ends after the operator under way, and `RunCancelled` is raised.
+        """
         contiguous = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        with self._session(model) as session:
+        options = onnxruntime.RunOptions()
+        end = partial(setattr, options, "terminate", True)
+        with self._session(model) as session, breaking_off(end) as is_broken_off:
             names = [output.name for output in session.get_outputs()]
             try:
-                values = session.run(names, contiguous)
+                values = session.run(names, contiguous, options)
             except Exception as error:  # ONNX Runtime raises classes of its binary module and RuntimeError
+                if is_broken_off():
+                    raise RunCancelled(model.manifest.name) from error
                 raise EndpointFailed(f"ONNX Runtime could not run {model.manifest.name}: {error}") from error
         return Outputs(dict(zip(names, values, strict=True)), self._engine)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,21 @@ from numpy.typing import NDArray
 
 from inference.endpoint import Outputs
 from inference.engine import Engine
-from inference.errors import EndpointFailed, ProviderUnavailable
+from inference.errors import EndpointFailed, ProviderUnavailable, RunCancelled
 from inference.pool import SessionPool
+from inference.wishes import breaking_off
 from models.model import Model
 
 # What the runtime is told. A quantised graph says itself where it computes in int8; the rest of it stays fp32.
 _HINTS = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16, "int8": openvino.Type.f32}
+
+
+@dataclass(eq=False)
+class _Opened:
+    """A compiled model, None when a run on it was broken off: it is not used again. turn: whose run it is."""
+
+    compiled: Any
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 class OpenVINOEndpoint:
@@ -45,25 +56,42 @@ class OpenVINOEndpoint:
         self._pool = pool or SessionPool(sys.maxsize)
 
     def run(self, model: Model, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
-        """Run the model's graph once. Several threads may share a compiled model; each run has its own request."""
-        with self._session(model) as compiled:
-            try:
-                values = _infer(compiled, inputs, model.manifest.outputs)
-            except (
-                Exception
-            ) as error:  # OpenVINO raises RuntimeError, and TypeError for what it cannot convert
+        """Run the model's graph once.
+
+        One that nobody waits for any more ends after the operator under way, and `RunCancelled` is raised.
+        """
+        while True:
+            # Runs of one compiled model go one after the other in any case; this way none of them meets what is left
+            # of one that was broken off.
+            with self._session(model) as opened, opened.turn:
+                if opened.compiled is not None:
+                    return Outputs(self._run(model, opened, inputs), self._engine)
+
+    def _run(
+        self, model: Model, opened: _Opened, inputs: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        request = opened.compiled.create_infer_request()
+        try:
+            with breaking_off(request.cancel) as is_broken_off:
+                return _infer(opened.compiled, request, inputs, model.manifest.outputs)
+        except Exception as error:  # RuntimeError, and TypeError for what OpenVINO cannot convert
+            if not is_broken_off():
                 raise EndpointFailed(f"OpenVINO could not run {model.manifest.name}: {error}") from error
-        return Outputs(values, self._engine)
+        # 2026.4 leaves the shapes of the run behind: the next one with others would fail, or end the process. All of it
+        # is let go here, since whoever keeps the error keeps this frame.
+        self._pool.forget(opened)
+        opened.compiled = request = None
+        raise RunCancelled(model.manifest.name)
 
     def warm(self, model: Model) -> None:
         """Compile the model, so that the first run need not."""
         with self._session(model):
             pass
 
-    def _session(self, model: Model) -> AbstractContextManager[Any]:
+    def _session(self, model: Model) -> AbstractContextManager[_Opened]:
         return self._pool.opened(self._engine, model, lambda path: self._open(model, path), _give_back)
 
-    def _open(self, model: Model, path: Path) -> Any:
+    def _open(self, model: Model, path: Path) -> _Opened:
         try:
             compiled = self._core.compile_model(self._core.read_model(path), "CPU", self._config)
             devices = compiled.get_property("EXECUTION_DEVICES")
@@ -73,15 +101,14 @@ class OpenVINOEndpoint:
         # On a processor without bfloat16 OpenVINO computes in another precision and says so only when it is asked.
         if devices != ["CPU"] or hint != _HINTS[self._precision]:
             raise ProviderUnavailable(f"cpu {self._precision}", f"{' '.join(devices)} {hint.to_string()}")
-        return compiled
+        return _Opened(compiled)
 
 
 def _infer(
-    compiled: Any, inputs: Mapping[str, NDArray[Any]], outputs: Iterable[str]
+    compiled: Any, request: Any, inputs: Mapping[str, NDArray[Any]], outputs: Iterable[str]
 ) -> dict[str, NDArray[Any]]:
     if len(inputs) != len(compiled.inputs):  # one that is not given would be read as zeros
         raise ValueError(f"it has {len(compiled.inputs)} inputs, {len(inputs)} were given")
-    request = compiled.create_infer_request()
     for name, array in inputs.items():
         # Shared, not copied; a type or rank that is not the graph's is refused.
         request.set_tensor(name, openvino.Tensor(np.ascontiguousarray(array), shared_memory=True))
@@ -89,6 +116,7 @@ def _infer(
     return {name: np.array(request.get_tensor(name).data) for name in outputs}
 
 
-def _give_back(compiled: Any) -> None:
+def _give_back(opened: _Opened) -> None:
     """Between two runs a compiled model holds the layers of the largest volume that it saw: without, it runs slower."""
-    compiled.release_memory()
+    if opened.compiled is not None:
+        opened.compiled.release_memory()

@@ -97,6 +97,13 @@ class SessionPool:
                 opened.users -= 1
                 self._changed.notify_all()
 
+    def forget(self, session: Any) -> None:
+        """Open anew what this session is of: it is of no use any more. Who has it keeps it till then."""
+        with self._changed:
+            for key in [key for key, one in self._sessions.items() if one.session is session]:
+                del self._sessions[key]
+            self._changed.notify_all()
+
     def _take(self, key: Hashable, size_bytes: int) -> tuple[_Opened, bool]:
         """The entry of `key`, counted as used; True when this thread has to open it."""
         with self._changed:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from inference.circuit import Circuit, CircuitBreaker, RetryBudget
 from inference.endpoint import Outputs, ServingEndpoint
 from inference.engine import Engine
 from inference.errors import CircuitOpen, EndpointUnavailable, InferenceError, RunCancelled, RunTimedOut
+from inference.wishes import wishes, wishing
 from models.errors import ModelError
 from models.model import Model
 from study.sentences import say
@@ -25,7 +26,7 @@ log = logging.getLogger("radmeter.inference")
 
 ATTEMPTS_MAX = 3
 PAUSE_S = 0.25
-# A run that was given up goes on in its thread until the engine returns; more than these are not let begin.
+# A run that was given up is broken off, and goes on until its engine notices; more than these are not let begin.
 GIVEN_UP_MAX = 4
 
 
@@ -158,22 +159,27 @@ class ResilientEndpoint:
         return {"engine": self._engine, "error": code, "model": model.manifest.name if model else None}
 
     def _in_time(self, model: Model, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-        """Run in a thread of its own, which is left behind when the time is over: no engine can be interrupted."""
+        """Run in a thread of its own, which is left behind when the time is over: what hangs cannot be broken off."""
         if len(self._given_up) >= GIVEN_UP_MAX:
             raise EndpointUnavailable(
                 f"{GIVEN_UP_MAX} runs that {self._engine} did not end in time still go on"
             )
         answer: Future[Mapping[str, NDArray[Any]]] = Future()
+        wished = wishes()
+
+        def is_unwanted() -> bool:
+            return answer in self._given_up or (wished.is_cancelled is not None and wished.is_cancelled())
 
         def run() -> None:
             try:
-                answer.set_result(self._endpoint.run(model, inputs))
+                with wishing(replace(wished, is_cancelled=is_unwanted)):
+                    answer.set_result(self._endpoint.run(model, inputs))
             except BaseException as error:  # handed to who waits for it
                 answer.set_exception(error)
             with self._lock:
                 self._given_up.discard(answer)
 
-        context = contextvars.copy_context()  # how urgent it is, and whether it was cancelled
+        context = contextvars.copy_context()  # what is traced and logged there belongs to this study
         threading.Thread(target=context.run, args=(run,), daemon=True, name="inference").start()
         try:
             return answer.result(self._limits.timeout_s)

@@ -27,15 +27,13 @@ from inference.graph import GraphTensor
 from inference.triton_client import TritonAddress, connect, load_tritonclient, translated
 from inference.triton_repository import PRIORITY_LEVELS, served_name
 from inference.triton_shared_memory import CudaRegion, Placed, SharedInputs, SystemRegion, sweep
-from inference.wishes import Wishes, wishes
+from inference.wishes import ASKED_EVERY_S, Wishes, wishes
 from models.manifest import Manifest
 from models.model import Model
 
 log = logging.getLogger("radmeter.inference")
 
 SHARED_MEMORY = ("auto", "on", "off", "cuda")
-# How often a run that waits for its answer asks whether it was cancelled.
-_CANCEL_EVERY_S = 0.5
 _CONTROL_TIMEOUT_S = 10.0
 
 
@@ -278,7 +276,7 @@ class _Answer:
         """True when the answer is there, False when the run was cancelled before. gRPC's deadline ends the wait."""
         if cancelled is None:
             return self._is_there.wait()
-        while not self._is_there.wait(_CANCEL_EVERY_S):
+        while not self._is_there.wait(ASKED_EVERY_S):
             if cancelled():
                 return False
         return True

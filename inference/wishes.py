@@ -1,14 +1,18 @@
 """What a run should be besides right: how urgent, and whether anybody still waits for it.
 
-Handed down beside the port, since only an engine with a queue of its own has a use for it.
+Handed down beside the port: the answer is the same with and without.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+
+# How often who runs or waits asks whether anybody still waits for it.
+ASKED_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,28 @@ def wishing(one: Wishes) -> Iterator[None]:
         yield
     finally:
         _WISHES.reset(token)
+
+
+@contextmanager
+def breaking_off(break_off: Callable[[], object]) -> Iterator[Callable[[], bool]]:
+    """While this lasts, `break_off` is called once when nobody waits for the run any more; gives whether it was.
+
+    It may still be called a moment after the end: it must do no harm then.
+    """
+    is_cancelled = wishes().is_cancelled
+    was_broken_off, has_ended = threading.Event(), threading.Event()
+
+    def watch(is_cancelled: Callable[[], bool]) -> None:
+        while not has_ended.wait(ASKED_EVERY_S):
+            if is_cancelled():
+                was_broken_off.set()
+                break_off()
+                return
+
+    if is_cancelled is not None:
+        # Not waited for: it may be asking a database that does not answer.
+        threading.Thread(target=watch, args=(is_cancelled,), daemon=True, name="break-off").start()
+    try:
+        yield was_broken_off.is_set
+    finally:
+        has_ended.set()

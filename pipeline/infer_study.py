@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from dicom_gateway.decode import load_image
-from inference.errors import InferenceError, RunCancelled
+from inference.errors import InferenceError, RunCancelled, RunInterrupted
 from inference.infer import run_model
 from models.errors import UnfitInput
 from pipeline.compare_study import Compared, compare_with_prior
@@ -52,6 +52,8 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
         except UnfitInput as error:
             refused[choice["product"]] = (error.code, str(error))
             continue
+        except RunInterrupted:
+            raise
         except RunCancelled:
             return None
         except Exception as error:

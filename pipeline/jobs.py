@@ -42,6 +42,8 @@ log = logging.getLogger("radmeter.jobs")
 # Signs of life within the time after which a worker counts as gone.
 _HEARTBEATS = 5
 _ARCHIVE_CONCURRENCY = 2
+# What it takes at most to break a run off and to give its step back.
+_GIVE_BACK_S = 5.0
 # How soon a study goes on that a limit held back, and how soon a threshold is told: every fifteen seconds.
 _LIMITS_CRON = "* * * * * */15"
 # Worklists of other systems: looked at, and told how far what we claimed is, every ten seconds.
@@ -187,12 +189,14 @@ async def run_worker(
     takeover_s: float,
     each_minute: Sequence[Callable[[], object]] = (),
     on_stop: Callable[[], None] = lambda: None,
+    break_off: Callable[[], None] = lambda: None,
 ) -> None:
     """Work until SIGTERM; a step that is not done within `drain_s` is left to another worker.
 
     takeover_s: without a sign of life a worker counts as gone, and its jobs are given to others.
     each_minute: what is looked after beside the queues, each by itself, several workers at once or not.
-    on_stop: told when the drain begins.
+    on_stop: told when the drain begins. break_off: ends the models' runs, called shortly before the drain is over, so
+    that their steps are given back instead of being missed.
     """
     loop = asyncio.get_running_loop()
     # A thread for each job that runs at a time, and for each look: Python's default is fewer on a small machine.
@@ -212,6 +216,7 @@ async def run_worker(
         def stop() -> None:
             """Every queue drains at once: cancelled, each finishes what it has and takes nothing new."""
             on_stop()
+            loop.call_later(max(drain_s / 2, drain_s - _GIVE_BACK_S), break_off)
             for task in workers:
                 task.cancel()
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from inference.errors import RunInterrupted
 from pipeline import deliveries, retry, store
 from pipeline.database import Connection
 from pipeline.decode_study import decode_study
@@ -89,6 +90,11 @@ def take_step(services: Services, tenant: str, study_id: str, revision: int, *, 
             services.folders.step_at_hand(study),
         ):
             _take(services, study, step, attempts, span)
+    except RunInterrupted:
+        # This worker stops: whoever takes the step next, it is its first attempt.
+        log.info("step_left_to_another_worker", extra={"study": study_id, "step": step.name})
+        with services.database.transaction(tenant) as conn:
+            services.defer_step(conn, study)
     except StoreNotReady as error:
         # However long it lasts, it is no fault of the study: a job of its own, whose attempts count anew.
         log.error(
@@ -109,7 +115,7 @@ def _take(services: Services, study: StudyRecord, step: Step, attempts: int, spa
         outcome = Outcome(gives=StudyStatus.REJECTED, reason=(refusal.code, refusal.text))
     except StudyFailed as failure:
         outcome = Outcome(gives=StudyStatus.FAILED, reason=(failure.code, failure.text))
-    except StoreNotReady:
+    except (StoreNotReady, RunInterrupted):
         raise
     except Exception as error:
         if retry.decide(error, attempts) is not None:

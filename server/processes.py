@@ -46,8 +46,9 @@ def run_worker(settings: Settings) -> None:
     tracing = make_tracing(settings, "worker", metrics)
     is_draining = threading.Event()
     checks = wiring.worker_readiness(settings, collected_metrics(), is_draining)
+    scheduler = wiring.scheduler(settings, metrics)
     app = jobs.worker_app(
-        settings.database_url, lambda queue: wiring.services(settings, metrics, queue, tracing)
+        settings.database_url, lambda queue: wiring.services(settings, metrics, queue, scheduler, tracing)
     )
     log.info("worker_started")
     registry = register_node(collected_metrics(), settings, None)
@@ -60,6 +61,7 @@ def run_worker(settings: Settings) -> None:
                 takeover_s=settings.takeover_s,
                 each_minute=rounds(settings),
                 on_stop=is_draining.set,
+                break_off=scheduler.close,
             )
         )
     tracing.close()

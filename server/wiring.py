@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import procrastinate
 from prometheus_client import CollectorRegistry
@@ -26,13 +27,31 @@ from server.receive_metrics import ReceiveMetrics
 from server.settings import Settings
 from server.step_metrics import StepMetrics
 
+if TYPE_CHECKING:
+    from inference.scheduler import Scheduler
 
-def services(
-    settings: Settings, metrics: Metrics, app: procrastinate.App, tracing: Tracing = NO_TRACING
-) -> Services:
-    """What a worker's steps use."""
+
+def scheduler(settings: Settings, metrics: Metrics) -> Scheduler:
+    """What runs a worker's models."""
     # Not at the top: gateway and portal have no use for the memory of models.
     from inference.scheduler import Scheduler
+
+    return Scheduler(
+        make_endpoint(settings.engine_choice, metrics),
+        runs_at_once=settings.inference_runs_at_once,
+        memory_bytes_max=settings.inference_run_memory_mib << 20,
+        observe=metrics.observe_run,
+    )
+
+
+def services(
+    settings: Settings,
+    metrics: Metrics,
+    app: procrastinate.App,
+    scheduler: Scheduler,
+    tracing: Tracing = NO_TRACING,
+) -> Services:
+    """What a worker's steps use."""
     from models.registry import get_model
 
     return Services(
@@ -43,12 +62,7 @@ def services(
             let_go_after_s=settings.takeover_s,
         ),
         folders=folders(settings, metrics),
-        scheduler=Scheduler(
-            make_endpoint(settings.engine_choice, metrics),
-            runs_at_once=settings.inference_runs_at_once,
-            memory_bytes_max=settings.inference_run_memory_mib << 20,
-            observe=metrics.observe_run,
-        ),
+        scheduler=scheduler,
         get_model=functools.partial(get_model, data_directory=settings.data_directory),
         defer_step=functools.partial(defer_step, app),
         defer_step_later=functools.partial(defer_step, app),

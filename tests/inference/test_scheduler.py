@@ -96,7 +96,7 @@ class Studies:
         endpoint = self.scheduler.for_study(tenant=tenant, priority=priority, is_cancelled=is_cancelled)
         before = self.scheduler.queue_length() + len(self.gate.ran)
         future = self.pool.submit(endpoint.run, of or model(), box(number, size))
-        _wait_until(lambda: self.scheduler.queue_length() + len(self.gate.ran) != before or future.done())
+        wait_until(lambda: self.scheduler.queue_length() + len(self.gate.ran) != before or future.done())
         self.futures.append(future)
         return future
 
@@ -137,15 +137,15 @@ def test_a_study_that_has_begun_waits_for_one_later_run_at_most_each_time(gate: 
     studies = Studies(scheduler, gate)
     began = scheduler.for_study(tenant="a", priority=NORMAL)
     long = studies.pool.submit(lambda: [began.run(model(), box(number)) for number in range(4)])
-    _wait_until(lambda: len(gate.ran) == 1)
+    wait_until(lambda: len(gate.ran) == 1)
     for number in (100, 101, 102):
         studies.ask(number)
     for ended in range(1, 7):
         gate.let_through(1)
-        _wait_until(lambda ended=ended: len(gate.ran) > ended)
+        wait_until(lambda ended=ended: len(gate.ran) > ended)
         own = sum(run[0] < 100 for run in gate.ran[:ended])
         came = 3 + min(own + 1, 4)
-        _wait_until(lambda came=came: scheduler.queue_length() + len(gate.ran) == came)
+        wait_until(lambda came=came: scheduler.queue_length() + len(gate.ran) == came)
     order = [run[0] for run in studies.finish()]
     long.result(timeout=10)
     until_its_end = order[: order.index(3)]
@@ -153,7 +153,7 @@ def test_a_study_that_has_begun_waits_for_one_later_run_at_most_each_time(gate: 
     assert not any(one >= 100 and other >= 100 for one, other in itertools.pairwise(until_its_end))
 
 
-def _wait_until(holds: Callable[[], bool]) -> None:
+def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
     while not holds():
         assert time.monotonic() < deadline

@@ -123,6 +123,23 @@ def test_a_run_that_waits_for_the_device_gives_up_when_its_study_is_cancelled(
     assert now(clinic, study).reason_code == "CANCELLED"
 
 
+@pytest.mark.usefixtures("alone")
+def test_a_step_that_a_stopping_worker_breaks_off_is_anothers_first_attempt(
+    clinic: Clinic, changed: Callable[..., Services]
+) -> None:
+    stopping = Scheduler(OnnxRuntimeEndpoint(2))
+    services = changed(get_model=get_model, scheduler=stopping)
+    study = decoded(clinic, services)
+    jobs = "SELECT count(*) AS n FROM procrastinate_jobs WHERE task_name = 'take_step' AND status = 'todo'"
+    before = clinic.owner.execute(jobs).fetchone()
+    stopping.close()
+    take_step(services, ALPHA, str(study.id), study.revision, attempts=5)
+    assert now(clinic, study).status is StudyStatus.DECODED
+    after = clinic.owner.execute(jobs).fetchone()
+    assert before is not None
+    assert after == {"n": before["n"] + 1}
+
+
 def _smallest() -> dict[str, NDArray[Any]]:
     import numpy as np
 
