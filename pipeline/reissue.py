@@ -17,13 +17,15 @@ from dicom_gateway.child_process import ChildError
 from dicom_gateway.encode_errors import EncodeError
 from dicom_gateway.encode_review import ReviewContext, encode_reviewed_pdf, encode_reviewed_sr
 from dicom_gateway.source_headers import SourceHeaderUnreadable
-from pipeline import deliveries, reviews, store, verdict_store
+from pipeline import deliveries, reviews, store, verdict_store, work_list
+from pipeline.critical_findings import critical_after_review
 from pipeline.database import Connection
 from pipeline.destinations import find_destination
 from pipeline.errors import StudyFailed
 from pipeline.guidelines.of_findings import setting_of
 from pipeline.report import render_report_pdf
 from pipeline.report_file import load_report, save_report
+from pipeline.report_view import ReportView
 from pipeline.result_set import ResultObject, as_object, guideline_words
 from pipeline.reviewed_gate import check_reviewed_set
 from pipeline.reviewed_view import with_review
@@ -54,7 +56,7 @@ def reissue(services: Services, tenant: str, study_id: str, revision: int, produ
     with folders.results_at_hand(tenant, result.study.id, own):
         try:
             context = _context(services, result, review, own, settings, statements)
-            made = _make(services, result, context, own, settings)
+            made, view = _make(services, result, context, own, settings)
         except _NOT_ISSUED as error:
             _not_issued(services, result, review, error)
             return
@@ -66,6 +68,7 @@ def reissue(services: Services, tenant: str, study_id: str, revision: int, produ
         at_revision = dataclasses.replace(study, revision=revision)
         for row in made:
             insert_object(conn, at_revision, row)
+        _list(conn, at_revision, product, view, review)
         names = _plan(conn, study, revision, product, number)
         _announce(conn, services, at_revision, result, context)
         detail = {"by": review.by, "product": product, "review": number, "destinations": names}
@@ -92,6 +95,13 @@ def _announce(
         {one.finding_uid: one.number for one in result.items},
         context.codes,
     )
+
+
+def _list(conn: Connection, study: StudyRecord, product: str, view: ReportView, review: Review) -> None:
+    """Let the work list say of the result what its reviewed report says."""
+    worst = view.guideline.worst if view.guideline else None
+    critical = critical_after_review(view, review)
+    work_list.note_result(conn, study, product, worst_category=worst, critical=critical)
 
 
 def _not_issued(services: Services, result: ReviewedResult, review: Review, error: Exception) -> None:
@@ -169,8 +179,8 @@ def _context(
 
 def _make(
     services: Services, result: ReviewedResult, context: ReviewContext, own: list[Row], settings: Row
-) -> list[dict[str, Any]]:
-    """The files of the review, once they have passed the gate; their rows."""
+) -> tuple[list[dict[str, Any]], ReportView]:
+    """The files of the review, once they have passed the gate: their rows, and the report that they hold."""
     root = services.folders.results
     source = {row["kind"]: root / row["location"] for row in own if row["review"] == 0}
     folder = review_folder(
@@ -191,7 +201,7 @@ def _make(
     if model is not None:
         check_reviewed_set(services, result, context, own, model, objects).require()
     save_report(folder, view, pdf)
-    return [_write(root, folder, result, one, context) for one in objects]
+    return [_write(root, folder, result, one, context) for one in objects], view
 
 
 def _report_folder(root: Path, result: ReviewedResult) -> Path:

@@ -17,6 +17,9 @@ from billing.statements import statement
 from dicom_gateway.encode_review import encode_reviewed_sr
 from dicom_gateway.stored_instance import data_set_digest
 from pipeline import health_round
+from pipeline.guidelines.of_findings import GuidelineNote, GuidelineRead
+from pipeline.guidelines.registry import GUIDELINES
+from pipeline.report_file import load_report, save_report
 from pipeline.services import Folders
 from storage.folder_store import FolderStore
 from storage.remote_objects import RemoteObjects
@@ -86,6 +89,36 @@ def test_a_second_review_replaces_the_first_before_it_has_left(desk: Desk) -> No
            WHERE d.state = 'waiting' ORDER BY o.kind"""
     )
     assert [row["review"] for row in waiting] == [2, 2]
+
+
+def test_the_work_list_says_what_the_newest_review_came_to(desk: Desk) -> None:
+    """The model's 4B was a finding that the reader rejects first and lets stand in the end."""
+    folder = desk.root / "results" / desk.seeded.study_id / "1"
+    view = load_report(folder)
+    notes = (GuidelineNote(1, "4B", "", ""), GuidelineNote(2, "3", "", ""))
+    read = GuidelineRead(GUIDELINES["lung_rads_2022"].title, "source", "4B", notes)
+    rows = tuple(
+        replace(row, kind="solid", mean_diameter_mm=size, pleura_distance_mm=8.0, category=note.category)
+        for row, size, note in zip(view.findings, (20.0, 7.0), notes, strict=True)
+    )
+    view = replace(view, patient_age="061Y", findings=rows, guideline=read)
+    save_report(folder, view, b"%PDF-1.7 model")
+    desk.clinic.owner.execute("UPDATE tenant SET guideline_setting = 'screening'")
+
+    def listed() -> tuple[str, list[str]]:
+        [row] = desk.clinic.rows("SELECT worst_category, critical, review_state FROM study")
+        assert row["review_state"] == "reviewed"
+        return row["worst_category"], row["critical"]
+
+    desk.say(1, "reject")
+    desk.say(2, "accept")
+    desk.finish()
+    desk.issue()
+    assert listed() == ("3", [])
+    desk.say(1, "accept")
+    desk.finish(at=AT + timedelta(hours=1))
+    desk.issue()
+    assert listed() == ("4B", ["lung_rads_4b"])
 
 
 def test_files_that_are_gone_leave_a_line_on_the_timeline(desk: Desk) -> None:
