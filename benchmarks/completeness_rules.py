@@ -76,10 +76,12 @@ def dcm4chee(trace: Trace) -> list[float]:
 class Habits:
     """What a study teaches about its sender, as `pipeline.pauses` keeps it.
 
+    broken_pause_s: None where no association broke off.
     archive_grew: None where the archive was not asked. steps_listed_less, series_not_sent: None without MPPS.
     """
 
     longest_pause_s: float
+    broken_pause_s: float | None
     archive_grew: bool | None
     steps_listed_less: bool | None
     series_not_sent: int | None
@@ -100,7 +102,20 @@ def radmeter(trace: Trace, policy: CompletionPolicy) -> tuple[list[float], Habit
     ]
     sent = {one.instance.series for one in trace.stored}
     absent = len({one.series for one in trace.step.listed} - sent) if trace.step is not None else None
-    return jobs, Habits(longest_pause_s(arrived, PAUSE_MAX_S), grew, _listed_less(trace), absent)
+    broken = [one.closed_at_s for one in trace.associations if one.how == "aborted"]
+    healthy_s = longest_pause_s(arrived, PAUSE_MAX_S, broken)
+    return jobs, Habits(healthy_s, _broken_pause_s(trace, broken), grew, _listed_less(trace), absent)
+
+
+def _broken_pause_s(trace: Trace, broken: list[float]) -> float | None:
+    """The longest pause in which an association broke off."""
+    pairs = itertools.pairwise(one.at_s for one in trace.stored if not one.is_again)
+    pauses = [
+        then_s - at_s
+        for at_s, then_s in pairs
+        if then_s - at_s <= PAUSE_MAX_S and any(at_s <= broken_s < then_s for broken_s in broken)
+    ]
+    return max(pauses, default=0.0) if broken else None
 
 
 def _listed_less(trace: Trace) -> bool | None:

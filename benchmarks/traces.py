@@ -25,7 +25,7 @@ from benchmarks.completeness_rules import (
 from dicom_gateway.archive_memory import archive_fills
 from dicom_gateway.arrival_evidence import CompletionPolicy
 from dicom_gateway.quiet_time import QuietTime, learn
-from dicom_gateway.step_habits import series_not_sent, steps_list_less
+from dicom_gateway.step_habits import series_never_sent, series_not_sent, steps_list_less
 
 SEED = 20261126
 STUDIES_PER_SENDER = 60
@@ -94,11 +94,19 @@ def _with_learning(sender: Sequence[Trace]) -> list[Start]:
         policy = replace(
             policy,
             quiet=learn([one.longest_pause_s for one in newest], QuietTime().seconds, policy.quiet_max_s),
+            broken_quiet=learn(
+                [one.broken_pause_s for one in newest if one.broken_pause_s is not None],
+                QuietTime().seconds,
+                policy.quiet_max_s,
+            ),
             archive_fills=archive_fills([one.archive_grew for one in newest if one.archive_grew is not None]),
             steps_list_less=steps_list_less(
                 [one.steps_listed_less for one in newest if one.steps_listed_less is not None]
             ),
             series_not_sent=series_not_sent(
+                [one.series_not_sent for one in newest if one.series_not_sent is not None]
+            ),
+            series_never_sent=series_never_sent(
                 [one.series_not_sent for one in newest if one.series_not_sent is not None]
             ),
         )

@@ -118,18 +118,21 @@ class ArrivalEvidence:
 class CompletionPolicy:
     """How long to wait, for one peer and route.
 
-    quiet: silence after which a study counts as complete when no list says more.
+    quiet: silence after which a study counts as complete when no list says more. broken_quiet: the same after an
+    association that broke off.
     quiet_max_s: the longest such silence that the peer is given.
     archive_fills: the sender's archive is known to pass on what it has just got, or is not known well enough.
-    steps_list_less: the sender's MPPS was seen to list less than what came. series_not_sent: how many series it usually
-    lists and does not send.
+    steps_list_less: the sender's MPPS was seen to list less than what came; None where too few studies tell.
+    series_not_sent: how many series it usually lists and does not send. series_never_sent: how many in every study.
     force_after_s: silence after which what a list promises is no longer waited for.
     """
 
     quiet: QuietTime = field(default_factory=QuietTime)
-    quiet_max_s: float = 120.0
+    broken_quiet: QuietTime = field(default_factory=QuietTime)
+    quiet_max_s: float = 130.0
     force_after_s: float = 600.0
     force_policy: ForcePolicy = ForcePolicy.PROCESS
     archive_fills: bool = True
-    steps_list_less: bool = False
+    steps_list_less: bool | None = None
     series_not_sent: int = 0
+    series_never_sent: int = 0

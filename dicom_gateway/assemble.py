@@ -29,8 +29,10 @@ ABSENT_WAIT_S = 150.0
 GAP_WAIT_S = 130.0
 # An archive that is not asked in time is done without.
 COUNTS_WAIT_S = 15.0
-# The silence after an association that broke off, or is still open, in quiet times: the sender is likely to go on.
+# The silence while an association is open, in quiet times: the sender is likely to go on.
 PATIENCE = 3.0
+# The same after an association that broke off, until enough of them have shown when the sender comes back.
+BROKEN_PATIENCE = 12.0
 # However far the next event is, look again after this time.
 _LOOK_AGAIN_MAX_S = 60.0
 
@@ -105,7 +107,8 @@ def complete_series(evidence: ArrivalEvidence, policy: CompletionPolicy) -> tupl
     def is_whole(series: SeriesEvidence) -> bool:
         if not series.series_instance_uid or series.here == 0 or series.missing or series.missing_slices:
             return False
-        if series.listed and evidence.steps_ended and not series.unlisted and not policy.steps_list_less:
+        is_list = evidence.steps_ended and policy.steps_list_less is False
+        if series.listed and is_list and not series.unlisted:
             return True
         if series.counted == series.here and not evidence.archive_grew and not policy.archive_fills:
             return True
@@ -135,14 +138,22 @@ def _obstacles(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Iterator[
 
 
 def _by_mpps(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Reason | None:
-    """Every step has ended, they list everything that is here, everything that they list is here."""
+    """Every step has ended, they list everything that is here, all that they list and is sent is here."""
     listed = sum(series.listed for series in evidence.series)
-    is_all_here = all(series.listed_here == series.listed for series in evidence.series)
+    absent = [series for series in evidence.series if series.is_absent]
+    is_all_here = all(one.listed_here == one.listed or one.is_absent for one in evidence.series)
     if evidence.steps_in_progress or not evidence.steps_ended or not listed or not is_all_here:
         return None
-    if policy.steps_list_less or any(series.unlisted for series in evidence.series):
+    if len(absent) > policy.series_never_sent or any(series.counted for series in absent):
         return None
-    return Reason("mpps", {"images": listed})
+    if policy.steps_list_less is not False or any(series.unlisted for series in evidence.series):
+        return None
+    here = sum(series.listed_here for series in evidence.series)
+    return (
+        Reason("mpps_kept", {"images": here, "absent": len(absent)})
+        if absent
+        else Reason("mpps", {"images": here})
+    )
 
 
 def _by_counts(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Reason | None:
@@ -162,7 +173,10 @@ def _unproven(evidence: ArrivalEvidence, policy: CompletionPolicy) -> str | None
         return None
     if any(series.counted for series in evidence.series) and (evidence.archive_grew or policy.archive_fills):
         return "archive_is_filling"
-    return "steps_differ" if any(series.listed for series in evidence.series) else None
+    if not any(series.listed for series in evidence.series):
+        return None
+    differs = policy.steps_list_less or any(one.unlisted for one in evidence.series)
+    return "steps_differ" if differs else "steps_untried"
 
 
 def _by_silence(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision:
@@ -170,7 +184,7 @@ def _by_silence(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision
     quiet = policy.quiet
     needed_s, reason = quiet.seconds, _quiet_reason("quiet_time", evidence, policy)
     if evidence.association is not AssociationState.RELEASED:
-        needed_s = max(quiet.seconds, min(quiet.seconds * PATIENCE, policy.quiet_max_s))
+        needed_s = _patience_s(evidence.association, policy)
         reason = Reason(f"association_{evidence.association}", {"silence_s": round(evidence.silence_s, 1)})
     if evidence.silence_s < needed_s:
         return _wait(reason, needed_s - evidence.silence_s)
@@ -192,6 +206,16 @@ def _by_silence(evidence: ArrivalEvidence, policy: CompletionPolicy) -> Decision
             Verdict.COMPLETE, Reason("not_sent", {"absent": absent, "silence_s": round(evidence.silence_s)})
         )
     return Decision(Verdict.COMPLETE, _quiet_reason("quiet", evidence, policy))
+
+
+def _patience_s(association: AssociationState, policy: CompletionPolicy) -> float:
+    """The silence after an association that was not released."""
+    quiet, broken = policy.quiet, policy.broken_quiet
+    if association is AssociationState.OPEN:
+        return max(quiet.seconds, min(quiet.seconds * PATIENCE, policy.quiet_max_s))
+    if broken.is_learned:
+        return max(quiet.seconds, broken.seconds)
+    return max(quiet.seconds, min(quiet.seconds * BROKEN_PATIENCE, policy.quiet_max_s))
 
 
 def _quiet_reason(code: str, evidence: ArrivalEvidence, policy: CompletionPolicy) -> Reason:

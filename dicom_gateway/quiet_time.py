@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Of fewer studies the longest pause counts: it says at least what the sender can do.
+# Fewer studies do not tell how a sender pauses.
 SAMPLES_MIN = 10
+# Of fewer studies the longest pause counts: it says at least what the sender can do.
+_QUANTILE_SAMPLES_MIN = 20
 # The newest studies are looked at: what a sender did before it was reconfigured fades out.
 SAMPLES_MAX = 200
 # A pause this long is no pause of a sender: somebody added images later.
@@ -50,6 +52,7 @@ def learn(longest_pauses_s: Sequence[float], configured_s: float, max_s: float) 
     sample = sorted(pause for pause in longest_pauses_s[:SAMPLES_MAX] if 0 <= pause <= PAUSE_MAX_S)
     if not sample:
         return QuietTime(configured_s)
-    pause_s = sample[math.ceil(_QUANTILE * len(sample)) - 1]
+    rank = math.ceil(_QUANTILE * len(sample)) if len(sample) >= _QUANTILE_SAMPLES_MIN else len(sample)
+    pause_s = sample[rank - 1]
     seconds = min(max(configured_s, pause_s * _SAFETY), max(configured_s, max_s))
     return QuietTime(seconds, pause_s, len(sample))

@@ -19,15 +19,20 @@ _PAUSES_MAX = 8
 _PAUSE_MIN_S = 3.0
 
 
-def longest_pause_s(arrived: Sequence[tuple[float, str, Instance]], pause_max_s: float) -> float:
+def longest_pause_s(
+    arrived: Sequence[tuple[float, str, Instance]], pause_max_s: float, broken_s: Sequence[float] = ()
+) -> float:
     """The longest pause between two instances that no hole in a series gave away, nor longer than `pause_max_s`.
 
     arrived: seconds, Series Instance UID and headers of each instance, in order of time. A hole is waited for, so what
-    a sender does while there is one says nothing of how long silence must last when there is none.
+    a sender does while there is one says nothing of how long silence must last when there is none. broken_s: when
+    associations broke off; what follows is no pause of this kind either.
     """
     pauses = np.diff([at_s for at_s, _, _ in arrived])
     for position in np.argsort(pauses)[::-1][:_PAUSES_MAX]:
-        is_pause = pauses[position] <= pause_max_s
+        is_pause = pauses[position] <= pause_max_s and not any(
+            arrived[position][0] <= at_s < arrived[position + 1][0] for at_s in broken_s
+        )
         if is_pause and (pauses[position] < _PAUSE_MIN_S or not _has_hole(arrived[: position + 1])):
             return float(pauses[position])
     return 0.0

@@ -18,7 +18,7 @@ from dicom_gateway.series_gaps import SLICES_MIN
 from pipeline.ask_counts import WHOLE_STUDY
 from pipeline.completion_lists import add_counts, add_steps
 from pipeline.database import Connection
-from pipeline.pauses import habits_of, quiet_time
+from pipeline.pauses import habits_of, quiet_times
 
 Row = dict[str, Any]
 
@@ -119,7 +119,7 @@ def _main_modality(series: Iterable[SeriesEvidence]) -> str:
 def _policy(conn: Connection, tenant: str, row: Row, modality: str) -> CompletionPolicy:
     if row["quiet_time_s"] is None:  # the peer was removed while its study arrived
         return CompletionPolicy()
-    quiet = quiet_time(
+    quiet, broken = quiet_times(
         conn,
         tenant,
         row["ae_title"],
@@ -131,10 +131,12 @@ def _policy(conn: Connection, tenant: str, row: Row, modality: str) -> Completio
     is_learned = row["archive_habit"] == "learned"
     return CompletionPolicy(
         quiet,
+        broken,
         row["quiet_time_max_s"],
         row["force_after_s"],
         ForcePolicy(row["force_policy"]),
         archive_fills=learned.archive_fills if is_learned else row["archive_habit"] == "fills",
         steps_list_less=learned.steps_list_less,
         series_not_sent=learned.series_not_sent,
+        series_never_sent=learned.series_never_sent,
     )

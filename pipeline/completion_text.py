@@ -12,6 +12,11 @@ _ONE = re.compile(r"\b(1 (?:image|slice))s\b")
 _SENTENCES = {
     # complete
     "mpps": ("all {images} images that MPPS lists are here", "MPPS 所列的 {images} 幅图像已全部到达"),
+    "mpps_kept": (
+        "all {images} images that MPPS lists and this sender sends are here; {absent} of the listed series it has never"
+        " sent",
+        "MPPS 所列且该发送方会发送的 {images} 幅图像已全部到达；另列出的 {absent} 个序列它从不发送",
+    ),
     "counts": (
         "the PACS has {images} images in {series} series; all are here",
         "PACS 有 {series} 个序列共 {images} 幅图像，已全部到达",
@@ -71,6 +76,10 @@ _SENTENCES = {
     "steps_differ": (
         "this sender's MPPS does not list what it sends; so far {images} images came",
         "该发送方的 MPPS 所列与其实际发送不符；已到达 {images} 幅图像",
+    ),
+    "steps_untried": (
+        "too few studies have shown whether this sender's MPPS lists everything; so far {images} images came",
+        "尚无足够检查表明该发送方的 MPPS 是否列全；已到达 {images} 幅图像",
     ),
     "asking_archive": ("asking the PACS how many images it has", "正在询问 PACS 图像数量"),
     "association_open": (

@@ -9,7 +9,7 @@ from typing import Any
 from dicom_gateway.archive_memory import archive_fills
 from dicom_gateway.quiet_time import PAUSE_MAX_S, SAMPLES_MAX, QuietTime, learn
 from dicom_gateway.series_gaps import longest_pause_s
-from dicom_gateway.step_habits import series_not_sent, steps_list_less
+from dicom_gateway.step_habits import series_never_sent, series_not_sent, steps_list_less
 from pipeline.database import Connection
 from pipeline.store import StudyRecord
 from study.study import Study
@@ -31,21 +31,26 @@ class Learned:
     """See `CompletionPolicy`."""
 
     archive_fills: bool
-    steps_list_less: bool
+    steps_list_less: bool | None
     series_not_sent: int
+    series_never_sent: int
 
 
-def quiet_time(
+def quiet_times(
     conn: Connection, tenant: str, ae_title: str, modality: str, *, configured_s: float, max_s: float
-) -> QuietTime:
-    """What was learned from the newest studies of this peer and modality, not older than 30 days."""
+) -> tuple[QuietTime, QuietTime]:
+    """What was learned from the newest studies of this peer and modality, not older than 30 days.
+
+    The second is that after an association that broke off.
+    """
     rows = conn.execute(
-        """SELECT pause_s FROM longest_pause
+        """SELECT pause_s, broken_pause_s FROM longest_pause
            WHERE tenant = %s AND ae_title = %s AND modality = %s AND seen_at > now() - interval '30 days'
            ORDER BY seen_at DESC LIMIT %s""",
         (tenant, ae_title, modality, SAMPLES_MAX),
     ).fetchall()
-    return learn([row["pause_s"] for row in rows], configured_s, max_s)
+    broken = [row["broken_pause_s"] for row in rows if row["broken_pause_s"] is not None]
+    return learn([row["pause_s"] for row in rows], configured_s, max_s), learn(broken, configured_s, max_s)
 
 
 def habits_of(conn: Connection, tenant: str, ae_title: str) -> Learned:
@@ -66,6 +71,7 @@ def habits_of(conn: Connection, tenant: str, ae_title: str) -> Learned:
         archive_fills(seen("archive_grew")),
         steps_list_less(seen("steps_listed_less")),
         series_not_sent(seen("series_not_sent")),
+        series_never_sent(seen("series_not_sent")),
     )
 
 
@@ -76,15 +82,25 @@ def record_habits(conn: Connection, study: StudyRecord, arrival: Row, modality: 
     its MPPS. What somebody adds after a pause that no sender makes does neither.
     """
     conn.execute(
-        """INSERT INTO longest_pause AS known (tenant, ae_title, modality, study_id, pause_s, archive_grew,
-                                               steps_listed_less, series_not_sent)
-           SELECT %(tenant)s, %(ae_title)s, %(modality)s, %(study)s, coalesce(max(pause_s), 0), %(grew)s, %(less)s,
-                  %(not_sent)s
-           FROM (SELECT extract(epoch FROM received_at - lag(received_at) OVER (ORDER BY received_at)) AS pause_s
-                 FROM instance WHERE tenant = %(tenant)s AND study_id = %(study)s) pauses
-           WHERE pause_s BETWEEN 0 AND %(longest)s
+        """WITH pause AS (
+               SELECT since, received_at, extract(epoch FROM received_at - since) AS seconds
+               FROM (SELECT received_at, lag(received_at) OVER (ORDER BY received_at) AS since FROM instance
+                     WHERE tenant = %(tenant)s AND study_id = %(study)s) received),
+           judged AS (
+               SELECT seconds, EXISTS (
+                   SELECT FROM association
+                   WHERE tenant = %(tenant)s AND ae_title = %(ae_title)s AND how IN ('aborted', 'lost')
+                     AND closed_at BETWEEN since AND received_at) AS is_broken
+               FROM pause WHERE seconds BETWEEN 0 AND %(longest)s)
+           INSERT INTO longest_pause AS known (tenant, ae_title, modality, study_id, pause_s, broken_pause_s,
+                                               archive_grew, steps_listed_less, series_not_sent)
+           SELECT %(tenant)s, %(ae_title)s, %(modality)s, %(study)s,
+                  coalesce(max(seconds) FILTER (WHERE NOT is_broken), 0),
+                  coalesce(max(seconds) FILTER (WHERE is_broken), CASE WHEN %(ends_broken)s THEN 0 END),
+                  %(grew)s, %(less)s, %(not_sent)s
+           FROM judged
            ON CONFLICT (study_id, ae_title, modality) DO UPDATE
-           SET pause_s = excluded.pause_s, seen_at = now(),
+           SET pause_s = excluded.pause_s, broken_pause_s = excluded.broken_pause_s, seen_at = now(),
                series_not_sent = least(known.series_not_sent, excluded.series_not_sent),
                steps_listed_less = known.steps_listed_less OR excluded.steps_listed_less AND EXISTS (
                    SELECT FROM arrival WHERE tenant = %(tenant)s AND study_id = %(study)s AND id <> %(arrival)s
@@ -95,6 +111,7 @@ def record_habits(conn: Connection, study: StudyRecord, arrival: Row, modality: 
             "ae_title": arrival["ae_title"],
             "modality": modality,
             "longest": PAUSE_MAX_S,
+            "ends_broken": arrival["association"] in ("aborted", "lost"),
             "grew": habits.archive_grew,
             "less": habits.steps_listed_less,
             "not_sent": habits.series_not_sent,

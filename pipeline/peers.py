@@ -78,7 +78,7 @@ class PeerEntry:
     query_tls: bool = False
     query_authority_file: str | None = None
     query_certificate_file: str | None = None
-    quiet_time_max_s: float = 120.0
+    quiet_time_max_s: float = 130.0
     force_after_s: float = 600.0
     force_policy: Literal["process", "discard", "ask"] = "process"
     archive_habit: Literal["learned", "complete", "fills"] = "learned"

@@ -69,7 +69,7 @@ def add_peer(
         str | None, typer.Option(help="file in secrets with our certificate and its key for it; empty: none")
     ] = None,
     quiet_time_max_s: Annotated[
-        float | None, typer.Option(help="what is learned lengthens the quiet time to this; 120 unless set")
+        float | None, typer.Option(help="what is learned lengthens the quiet time to this; 130 unless set")
     ] = None,
     force_after_s: Annotated[
         float | None, typer.Option(help="silence after which listed images are waited for no longer; 600")

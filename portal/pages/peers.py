@@ -61,7 +61,7 @@ class PeerForm:
     query_tls: bool = False
     query_authority_file: str = ""
     query_certificate_file: str = ""
-    quiet_time_max_s: str = "120"
+    quiet_time_max_s: str = "130"
     force_after_s: str = "600"
     force_policy: str = "process"
     archive_habit: str = "learned"
@@ -157,7 +157,7 @@ def save(
     query_tls: Annotated[bool, Form()] = False,
     query_authority_file: Annotated[str, Form(max_length=300)] = "",
     query_certificate_file: Annotated[str, Form(max_length=300)] = "",
-    quiet_time_max_s: Short = "120",
+    quiet_time_max_s: Short = "130",
     force_after_s: Short = "600",
     force_policy: Short = "process",
     archive_habit: Short = "learned",

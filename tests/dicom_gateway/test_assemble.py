@@ -21,7 +21,7 @@ from dicom_gateway.arrival_evidence import (
 from dicom_gateway.assemble import Decision, Verdict, complete_series, decide
 from dicom_gateway.quiet_time import QuietTime
 
-POLICY = CompletionPolicy(QuietTime(10.0), quiet_max_s=50.0, force_after_s=600.0)
+POLICY = CompletionPolicy(QuietTime(10.0), quiet_max_s=50.0, force_after_s=600.0, steps_list_less=False)
 
 
 def series(here: int = 100, **known: Any) -> SeriesEvidence:
@@ -46,14 +46,23 @@ class TestWithoutLists:
     def test_the_next_look_is_when_the_quiet_time_ends(self) -> None:
         assert decide(evidence(series(), silence_s=3.0), POLICY).look_again_s == pytest.approx(7.0)
 
-    @pytest.mark.parametrize("state", ["open", "aborted", "lost"])
-    def test_an_association_that_was_not_released_is_given_three_quiet_times(self, state: str) -> None:
-        def at(silence_s: float) -> tuple[str, str]:
-            known = evidence(series(), silence_s=silence_s, association=AssociationState(state))
-            return verdict(decide(known, POLICY))
+    @pytest.mark.parametrize(
+        ("state", "wait_s", "learned_s"), [("open", 30, 30), ("aborted", 50, 23), ("lost", 50, 23)]
+    )
+    def test_an_association_that_was_not_released_is_given_longer(
+        self, state: str, wait_s: float, learned_s: float
+    ) -> None:
+        """Three quiet times while it is open; one that broke off the longest, until it was seen when the sender comes back."""
 
-        assert at(29.0) == ("wait", f"association_{state}")
-        assert at(31.0) == ("complete", "quiet")
+        def at(silence_s: float, policy: CompletionPolicy) -> tuple[str, str]:
+            known = evidence(series(), silence_s=silence_s, association=AssociationState(state))
+            return verdict(decide(known, policy))
+
+        for policy, needed_s in [
+            (POLICY, wait_s), (replace(POLICY, broken_quiet=QuietTime(23.0, 20.0, 10)), learned_s)
+        ]:  # fmt: skip
+            assert at(needed_s - 1, policy) == ("wait", f"association_{state}")
+            assert at(needed_s + 1, policy) == ("complete", "quiet")
 
     def test_a_hole_in_a_series_is_waited_for_and_named(self) -> None:
         holed = series(missing_slices=12)
@@ -120,7 +129,28 @@ class TestMpps:
         assert verdict(decide(known, learned)) == ("wait", "quiet_time_learned")
         assert verdict(decide(replace(known, silence_s=12.0), learned)) == ("complete", "quiet_learned")
 
-    def test_a_series_that_the_sender_always_keeps_is_not_waited_for(self) -> None:
+    def test_before_three_studies_came_as_listed_it_is_no_end_either(self) -> None:
+        known = evidence(series(listed=100, listed_here=100), steps_ended=1, silence_s=100.0)
+        untried = replace(POLICY, steps_list_less=None)
+        assert verdict(decide(known, untried)) == ("wait", "steps_untried")
+        assert complete_series(known, untried) == ()
+        assert verdict(decide(replace(known, silence_s=131.0), untried)) == ("complete", "quiet")
+
+    def test_all_but_the_series_that_the_sender_has_never_sent_end_the_wait(self) -> None:
+        raw = SeriesEvidence("1.2.9", listed=3)
+        keeps = replace(POLICY, series_not_sent=1, series_never_sent=1)
+        known = evidence(series(listed=100, listed_here=100), raw, steps_ended=1)
+        done = decide(known, keeps)
+        assert (verdict(done), done.reason.values) == (
+            ("complete", "mpps_kept"),
+            {"images": 100, "absent": 1},
+        )
+        two = replace(known, series=(*known.series, SeriesEvidence("1.2.8", listed=80)))
+        assert verdict(decide(two, keeps)) == ("wait", "missing_of_several")
+        unlisted = replace(known, series=(*known.series, SeriesEvidence("1.2.7", here=1)))
+        assert verdict(decide(unlisted, keeps)) == ("wait", "steps_differ")
+
+    def test_a_series_that_the_sender_mostly_keeps_is_not_waited_for(self) -> None:
         raw = SeriesEvidence("1.2.9", listed=3)
         keeps = replace(POLICY, series_not_sent=1, quiet=QuietTime(12.0, 9.0, 40))
         known = evidence(series(listed=100, listed_here=100), raw, steps_ended=1, silence_s=12.0)

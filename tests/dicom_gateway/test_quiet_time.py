@@ -16,6 +16,10 @@ def test_of_few_studies_the_longest_pause_counts_and_none_leaves_the_configured_
     assert not few.is_learned
 
 
+def test_of_ten_studies_too_the_longest_counts_and_of_twenty_the_90th_percentile() -> None:
+    assert [learn([2.0] * n + [40.0], 10.0, 50.0).pause_s for n in (9, 18, 19)] == [40.0, 40.0, 2.0]
+
+
 def test_a_sender_that_pauses_is_given_somewhat_longer() -> None:
     assert learn([9.0] * 212, 10.0, 50.0) == QuietTime(9.0 * 1.15, 9.0, 200)
 

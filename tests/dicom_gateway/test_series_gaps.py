@@ -89,3 +89,10 @@ class TestPauses:
         assert longest_pause_s(self.arrived(*first, *rest), 600.0) == pytest.approx(40.1, abs=0.2)
         assert longest_pause_s(self.arrived(*first, (900.0, 20)), 600.0) == pytest.approx(0.1)
         assert longest_pause_s(self.arrived((0.0, 1)), 600.0) == 0.0
+
+    def test_nor_does_one_in_which_an_association_broke_off(self) -> None:
+        first = [(n * 0.1, n) for n in range(20)]
+        rest = [(40.0 + n * 0.1, n) for n in range(20, 40)]
+        arrived = self.arrived(*first, *rest)
+        assert longest_pause_s(arrived, 600.0, broken_s=[2.5]) == pytest.approx(0.1)
+        assert longest_pause_s(arrived, 600.0, broken_s=[50.0]) == pytest.approx(40.1, abs=0.2)

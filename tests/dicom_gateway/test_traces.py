@@ -19,15 +19,16 @@ def test_no_study_is_started_early_when_a_list_knows_everything(figures: dict[st
     assert with_list["early_starts"] == 0
     assert with_list["jobs_per_study"] == 1
     assert with_list["wait_median_s"] < 15
+    for knowledge in ("mpps", "mpps lists more", "counts", "both"):
+        assert figures[f"known: {knowledge}"]["radmeter"]["wait_median_s"] < 5
 
 
 @pytest.mark.parametrize(
     ("knowledge", "wait_max_s"),
     [
         ("nothing", 30),
-        ("mpps lists less", 100),
-        ("counts of a filling archive", 100),
-        ("mpps lists more", 100),
+        ("mpps lists less", 60),
+        ("counts of a filling archive", 60),
     ],
 )
 def test_what_no_list_can_tell_is_learned_from_the_sender(

@@ -9,7 +9,7 @@ from dicom_gateway.arrival_evidence import Order
 from pipeline.errors import NothingWaits, StudyNotFound
 from pipeline.order_study import order_study
 from tests.pipeline.conftest import ALPHA, BETA, Clinic, make_instance
-from tests.pipeline.test_completion import counted, receive, said, step
+from tests.pipeline.test_completion import believed, counted, receive, said, step
 
 
 def order(clinic: Clinic, wanted: Order, tenant: str = ALPHA) -> None:
@@ -67,6 +67,7 @@ class TestOrders:
         assert (recorded.event.kind, recorded.decision.outcome) == ("refused", "not_billable")
 
     def test_what_comes_after_a_discarded_study_is_its_next_revision(self, clinic: Clinic) -> None:
+        believed(clinic)
         lacking(clinic)
         order(clinic, Order.DISCARD)
         clinic.assemble()

@@ -63,6 +63,30 @@ def test_a_pause_that_a_hole_gave_away_is_taken_back_when_the_headers_are_known(
     assert clinic.rows("SELECT pause_s < 30 AS is_short FROM longest_pause") == [{"is_short": True}]
 
 
+def test_a_pause_in_which_an_association_broke_off_is_learned_apart(clinic: Clinic) -> None:
+    """So a sender that breaks off and comes back is given its time then, and released studies are soon complete."""
+    for number, pause_s in enumerate([40.0] * 9 + [0.0]):
+        study = f"1.7.{number}"
+        clinic.receive(make_instance(study), ends="aborted")
+        if pause_s:
+            clinic.receive(make_instance(study, 2))
+        clinic.owner.execute(
+            """UPDATE instance SET received_at = received_at - make_interval(secs => %s)
+               WHERE sop_instance_uid = %s""",
+            (pause_s, f"{study}.1.1"),
+        )
+    clinic.fall_silent()
+    clinic.assemble()
+    kept = clinic.rows("SELECT pause_s, round(broken_pause_s::numeric) AS broken_s FROM longest_pause")
+    assert sorted(row["broken_s"] for row in kept) == [0] + [40] * 9
+    assert {row["pause_s"] for row in kept} == {0.0}
+    clinic.receive(make_instance("1.2.4"))
+    clinic.receive(make_instance("1.2.5"), ends="aborted")
+    released_s, aborted_s = clinic.assemble()
+    assert released_s <= 5
+    assert 40 < aborted_s <= 60  # seconds of a slow machine are part of the pauses
+
+
 def test_another_modality_of_the_same_peer_has_its_own(clinic: Clinic) -> None:
     pauses(clinic, 20, 10.4)
     for number in (1, 2):
