@@ -52,7 +52,7 @@ class TestWithoutLists:
     def test_an_association_that_was_not_released_is_given_longer(
         self, state: str, wait_s: float, learned_s: float
     ) -> None:
-        """Three quiet times while it is open; one that broke off the longest, until it was seen when the sender comes back."""
+        """Three quiet times while it is open; after one that broke off the longest, until more is known."""
 
         def at(silence_s: float, policy: CompletionPolicy) -> tuple[str, str]:
             known = evidence(series(), silence_s=silence_s, association=AssociationState(state))
