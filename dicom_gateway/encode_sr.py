@@ -143,7 +143,7 @@ def _qualitative_evaluations(context: ResultContext) -> ContainerContentItem:
         category = f"{context.guideline.title}: {context.guideline.worst or words.no_category}"
         container.ContentSequence.append(TextContentItem(result_codes.GUIDELINE_CATEGORY, category, contains))
         texts += [words.guideline_note(*note) for note in context.guideline.notes]
-    texts += [words.what_was_assessed(context), words.notice(context)]
+    texts += [*context.caveats, words.what_was_assessed(context), words.notice(context)]
     for text in filter(None, texts):
         container.ContentSequence.append(TextContentItem(result_codes.COMMENT, text, contains))
     return container

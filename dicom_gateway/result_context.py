@@ -59,6 +59,7 @@ class ResultContext:
     operating_threshold: score from which on the model reports a finding, None when it has none.
     guideline: what a guideline that the tenant has chosen says.
     kinds: of the objects that are made of it.
+    caveats: sentences, in the result's language, on whether the model is made for this patient.
     outlines: whether the model outlines structures and speaks of no finding, also where it outlined none.
     institution: who runs the device, if the site wants it in the results.
     language: of sentences and of the meanings of codes in the SR and on pictures, "en" or "zh".
@@ -88,6 +89,7 @@ class ResultContext:
     guideline: GuidelineWords | None = None
     kinds: frozenset[str] = frozenset()
     outlines: bool = False
+    caveats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = (self.uid_seed, self.model_name, self.model_version, self.weights_sha256, self.publisher)

@@ -13,6 +13,7 @@ from models.errors import InvalidManifest
 from models.manifest_values import Table
 
 InputKind = Literal["volume", "radiograph"]
+AgeUnknown = Literal["noted", "refused"]
 Precision = Literal["bf16", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("bf16", "fp16", "int8")
 """Precisions of further weights files; `weights_file` is the fp32 one, which every endpoint can run."""
@@ -39,6 +40,7 @@ class InputRequirements:
     kind: whether the model reads a volume of slices or single projection images; of the latter the limits of slices
     say nothing. view_positions: values of View Position that a radiograph may have, upper case; empty = any.
     patient_age_years_min: a patient who is known to be younger is not read; 0 = any age.
+    patient_age_unknown: whether one of unknown age is read, and the result says so, or not read where there is a limit.
     """
 
     modalities: tuple[str, ...]
@@ -53,6 +55,7 @@ class InputRequirements:
     kind: InputKind = "volume"
     view_positions: tuple[str, ...] = ()
     patient_age_years_min: float = 0.0
+    patient_age_unknown: AgeUnknown = "noted"
 
     @property
     def modality(self) -> str:
@@ -247,6 +250,9 @@ def _input(top: Table) -> tuple[InputRequirements, Table]:
         kind=kind,
         view_positions=tuple(view.upper() for view in needs.texts("view_positions", ())),
         patient_age_years_min=needs.number("patient_age_years_min", 0.0, low=0, high=150),
+        patient_age_unknown=cast(
+            AgeUnknown, needs.choice("patient_age_unknown", ("noted", "refused"), "noted")
+        ),
     )
     return requirements, needs
 

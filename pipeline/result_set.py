@@ -25,11 +25,13 @@ from dicom_gateway.source_headers import read_headers
 from models.manifest import Manifest
 from pipeline.capture_pictures import draw_captures
 from pipeline.guidelines.of_findings import ChosenGuideline
+from pipeline.intended_patient import patient_caveats
 from pipeline.report import build_report, render_report_pdf
 from pipeline.report_view import ReportView
 from pipeline.status import StudyStatus
 from study.answer import Answer, Image
 from study.radiograph import Radiograph
+from study.sentences import translated
 from study.study import Study
 from study.volume import Volume
 
@@ -100,6 +102,7 @@ def make_result_set(
     kinds: the objects that are wanted; those that they refer to are made too, and others of `RESULT_KINDS` are not.
     prior_volume: the images of the prior that the findings were compared with, where they are here.
     """
+    caveats = patient_caveats(study, manifest, image)
     view = build_report(
         study,
         job_id=study_id,
@@ -111,7 +114,7 @@ def make_result_set(
         findings=answer.findings,
         statements=answer.classifications,
         structures=answer.structures,
-        model_notes=answer.notes,
+        model_notes=(*caveats, *answer.notes),
         prior=answer.prior,
         prior_volume=prior_volume,
         revision=revision,
@@ -139,6 +142,7 @@ def make_result_set(
         outlines=manifest.outlines,
         guideline=guideline_words(view, language),
         kinds=with_references(kinds),
+        caveats=tuple(translated(one, language) for one in caveats),
         operating_threshold=manifest.operating_threshold,
         predecessors=[dcmread(path, stop_before_pixels=True) for path in superseded],
     )

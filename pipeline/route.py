@@ -56,9 +56,9 @@ def choose(study: Study, manifest: Manifest) -> Route | Unfit:
             refused.append(unfit)
     if not fitting:
         return _nearest_miss(study, manifest, refused)
-    too_young = _check_age(study, manifest)
-    if too_young is not None:
-        return too_young
+    wrong_age = _check_age(study, manifest)
+    if wrong_age is not None:
+        return wrong_age
     best = min(fitting, key=_preference)
     picked = pick(best, manifest.input) if manifest.input.kind == "radiograph" else None
     return Route(
@@ -77,6 +77,9 @@ def choose(study: Study, manifest: Manifest) -> Route | Unfit:
 
 def _check_age(study: Study, manifest: Manifest) -> Unfit | None:
     youngest, age = manifest.input.patient_age_years_min, age_years(study)
+    if age is None and youngest > 0 and manifest.input.patient_age_unknown == "refused":
+        text = say("PATIENT_AGE_UNKNOWN", model=manifest.title, youngest=f"{youngest:g}")
+        return Unfit("PATIENT_AGE_UNKNOWN", text)
     if age is None or age >= youngest:
         return None
     return Unfit(

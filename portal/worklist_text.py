@@ -7,6 +7,7 @@ _SUITABLE = "Send a series that the model reads; the page Models says which."
 _AGAIN = "Send the study again. If it fails again, give support the study id."
 _DESTINATION = "The study page says what the destination answered. Repair it, then send the results again."
 _BY_CODE = {
+    "PATIENT_AGE_UNKNOWN": "Send the study with the patient's age or birth date, or read it without the model.",
     "PATIENT_TOO_YOUNG": "The model is not made for this patient. Read the study without it.",
     "DISCARDED": "A person or the peer's rule stopped it. Send the study again if it is wanted.",
     "CANCELLED": "A person or the peer's rule stopped it. Send the study again if it is wanted.",
@@ -36,6 +37,7 @@ ZH_WORK_LIST = {
     _SUITABLE: "请发送模型可读取的序列；“模型”页面有说明。",
     _AGAIN: "请重新发送检查。若再次失败，请将检查编号告知技术支持。",
     _DESTINATION: "检查页面显示目的地的应答。修复后请重新发送结果。",
+    _BY_CODE["PATIENT_AGE_UNKNOWN"]: "请在检查中给出患者年龄或出生日期后重新发送，或在没有模型的情况下阅片。",
     _BY_CODE["PATIENT_TOO_YOUNG"]: "该模型不适用于此患者，请在没有模型的情况下阅片。",
     _BY_CODE["DISCARDED"]: "已被人员或节点规则停止。如仍需要，请重新发送检查。",
     _BY_CODE["NO_RULE_MATCHED"]: "请在“路由”页面测试此检查；如应读取，请修改规则。",

@@ -53,6 +53,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     # why nothing was analysed
     "DOES_NOT_FIT": ("The series does not fit {model}: {why}.", "该序列不适合“{model}”：{why}。"),
     "NONE_FITS": ("None of {n} series fits {model}: {why}.", "{n} 个序列均不适合“{model}”：{why}。"),
+    "PATIENT_AGE_UNKNOWN": ("The patient's age is not known: neither Patient's Age nor Patient's Birth Date says it. {model} is made for {youngest} years and more, and says nothing about a younger patient.", "患者年龄未知：年龄与出生日期均未给出。“{model}”适用于 {youngest} 岁及以上，不适用于更年轻的患者。"),
+    "CHEST_OF_CHILD_SIZE": ("The lungs are {mm} mm wide together, as in a child.", "双肺总宽 {mm} mm，与儿童相符。"),
     "PATIENT_TOO_YOUNG": ("The patient is {age} years old; {model} is made for {youngest} years and more.", "患者 {age} 岁；“{model}”适用于 {youngest} 岁及以上。"),
     "NO_SERIES": ("The study holds no series.", "该检查没有序列。"),
     "NO_IMAGES": ("a {modality} series without images", "{modality} 序列没有图像"),

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
+from dicom_gateway.encode_sr import encode_sr
 from models.registry import get_model
+from pipeline.intended_patient import patient_caveats
 from pipeline.patient_age import age_years
 from pipeline.route import Route, Unfit, choose
+from study.sentences import read, translated
 from study.study import Patient, Study
+from study.volume import Volume
 from tests.pipeline.test_route import make_series
+from tests.result_builders import result_context, synthetic_headers, volume_of
 
 NODULES = get_model("lung_nodule_ct").manifest
 
@@ -59,3 +65,52 @@ def test_an_adult_and_a_patient_of_unknown_age_are_read(age: str) -> None:
 def test_a_model_without_a_limit_reads_children() -> None:
     any_age = dataclasses.replace(NODULES.input, patient_age_years_min=0.0)
     assert isinstance(choose(study("009Y"), dataclasses.replace(NODULES, input=any_age)), Route)
+
+
+def test_a_publisher_may_have_studies_without_an_age_refused() -> None:
+    strict = dataclasses.replace(NODULES.input, patient_age_unknown="refused")
+    unfit = choose(study(), dataclasses.replace(NODULES, input=strict))
+    assert isinstance(unfit, Unfit)
+    assert unfit.code == "PATIENT_AGE_UNKNOWN"
+    assert isinstance(choose(study("018Y"), dataclasses.replace(NODULES, input=strict)), Route)
+
+
+@pytest.mark.parametrize("name", ["lung_nodule_ct", "lung_ct_segmentation", "chest_radiograph"])
+def test_the_models_that_are_shipped_are_for_adults(name: str) -> None:
+    assert get_model(name).manifest.input.patient_age_years_min == 18
+
+
+def chest(step_mm: float) -> Volume:
+    """Two lungs of 30 steps across in a body of soft tissue, 82 steps wide together."""
+    z, y, x = np.mgrid[-40:41, -45:46, -60:61]
+    voxels = np.where((y / 40) ** 2 + (x / 55) ** 2 < 1, 40, -1000)
+    for side in (-26, 26):
+        voxels[(z / 35) ** 2 + (y / 25) ** 2 + ((x - side) / 15) ** 2 < 1] = -850
+    headers = synthetic_headers(len(voxels))
+    affine = np.diag([step_mm, step_mm, step_mm, 1.0])
+    return dataclasses.replace(volume_of(headers), voxels=voxels.astype(np.int16), affine_mm=affine)
+
+
+@pytest.mark.parametrize(
+    ("age", "step_mm", "codes"),
+    [
+        ("061Y", 2.0, []),
+        ("", 3.0, ["PATIENT_AGE_UNKNOWN"]),
+        ("", 2.0, ["PATIENT_AGE_UNKNOWN", "CHEST_OF_CHILD_SIZE"]),
+    ],
+)
+def test_a_reader_is_told_that_a_patients_age_is_unknown_and_that_the_lungs_are_a_childs(
+    age: str, step_mm: float, codes: list[str]
+) -> None:
+    said = patient_caveats(study(age), NODULES, chest(step_mm))
+    assert [code for code, _ in (read(one) or ("?", {}) for one in said)] == codes
+    assert all(translated(one, "zh") != one for one in said)
+
+
+def test_the_caveat_stands_in_the_structured_report() -> None:
+    headers = synthetic_headers()
+    volume = volume_of(headers)
+    context = result_context(headers, volume, [])
+    caveats = patient_caveats(study(), NODULES, volume)
+    document = encode_sr(dataclasses.replace(context, caveats=caveats))
+    assert caveats[0] in [str(item.value) for item in document.iterall() if item.keyword == "TextValue"]
