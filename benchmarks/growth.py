@@ -6,13 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import generate_uid
 
 
 def growing_series(files: Path, out: Path, count: int) -> Path:
-    """`count` slices in `out`, at the distance of the first two; the pixels stay as they are encoded."""
+    """`count` slices in `out`, at the distance of the first two; the pixels stay as they are encoded.
+
+    What is no DICOM file and what holds no slice is left out; raises ValueError when two slices do not remain.
+    """
+    slices = [one for path in files.iterdir() if (one := _slice(path)) is not None]
+    if len(slices) < 2:
+        raise ValueError(f"{files} holds {len(slices)} slices: a series that grows needs two at least")
     out.mkdir()
-    slices = [pydicom.dcmread(path) for path in files.iterdir()]
     slices.sort(key=lambda one: float(one.ImagePositionPatient[2]))
     if count < len(slices):  # the middle of the chest
         start = (len(slices) - count) // 2
@@ -29,3 +35,13 @@ def growing_series(files: Path, out: Path, count: int) -> Path:
         one.SliceLocation = f"{place[2]:.3f}"
         one.save_as(out / f"{number:05d}.dcm")
     return out
+
+
+def _slice(path: Path) -> pydicom.FileDataset | None:
+    if not path.is_file():
+        return None
+    try:
+        found = pydicom.dcmread(path)
+    except InvalidDicomError:
+        return None
+    return found if "PixelData" in found and "ImagePositionPatient" in found else None
