@@ -13,7 +13,7 @@ from torch import Tensor
 SLICE_MM = (0.6, 0.75, 1.0, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
 THICK_MM = (3.75, 5.0, 8.0)
 THICK_SHARE = {False: 0.1, True: 0.35}
-NOISE_HU = {False: (4.0, 70.0), True: (2.0, 35.0)}
+NOISE_HU = {False: (4.0, 70.0), True: (1.0, 18.0)}
 
 
 def scan(
@@ -78,7 +78,9 @@ def _as_slices(image: Tensor, step: Tensor, phase: Tensor) -> Tensor:
     """Each patch sampled at slices `step` voxels apart and brought back by linear interpolation."""
     slices = image.shape[1]
     grid = torch.arange(slices, device=image.device, dtype=torch.float64)
-    step, phase = step.double()[:, None].clamp(min=0.5), (phase.double() * step.double())[:, None]
+    # Slices closer than half a voxel show every voxel as it is.
+    phase = (phase.double() * step.double() * (step >= 0.5))[:, None]
+    step = step.double()[:, None].clamp(min=0.5)
     number = ((grid - phase) / step).floor()
     share = ((grid - phase) / step - number)[:, :, None]
     below = ((number * step + phase).clamp(0, slices - 1))[:, :, None]

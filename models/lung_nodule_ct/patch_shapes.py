@@ -54,6 +54,8 @@ class Family:
 _NODULE_MM = (4.0, 30.0)
 _THIN = ((2.2, 5.0), (0.4, 0.7), (0.4, 0.7))
 _FLAT = ((1.4, 2.6), (1.4, 2.6), (0.15, 0.35))
+# Lung that collapsed: wide along the pleura, thin between the fissures.
+_WEDGED = ((1.4, 2.4), (0.9, 1.6), (0.2, 0.5))
 _ON_WALL, _ON_EDGE = (0.5, 0.2, 0.3, 0.0), (0.7, 0.1, 0.2, 0.0)
 
 NODULE_FAMILIES = (
@@ -71,17 +73,20 @@ NODULE_LOOKALIKES = (
     Family(0.10, (8.0, 50.0), (-130, 350), (1.0, 6.0), within=2, places=(0.2, 0, 0, 0.8)),
 )  # fmt: skip
 MASS_FAMILIES = (
-    Family(0.60, (25.0, 85.0), (0, 100), (0.8, 3.0), places=(0.6, 0.15, 0.25, 0), stretch=((0.7, 1.4),) * 3, spiked=0.3,
+    Family(0.35, (25.0, 85.0), (0, 100), (0.8, 3.0), places=(0.6, 0.15, 0.25, 0), stretch=((0.7, 1.4),) * 3, spiked=0.3,
            hollow=(0.3, (-10, 40)), lesion=True, seen_mm_min=24.0, share_min=0.3, spares_bone=True),
+    Family(0.25, (25.0, 75.0), (0, 100), (0.8, 3.0), places=(0.4, 0.5, 0.1, 0), stretch=((0.55, 1.8),) * 3, spiked=0.2,
+           hollow=(0.2, (-10, 40)), lesion=True, seen_mm_min=24.0, share_min=0.3, spares_bone=True),
     Family(0.08, (28.0, 85.0), (0, 90), (0.8, 3.0), places=(0.5, 0.1, 0.4, 0), spiked=0.2, hollow=(0.9, (-980, -700)),
            lesion=True, seen_mm_min=24.0, share_min=0.3, spares_bone=True),
 )  # fmt: skip
 MASS_LOOKALIKES = (
-    Family(0.35, (15.0, 110.0), (-130, 350), (1.0, 8.0), within=2, places=(0.3, 0, 0, 0.7)),
-    Family(0.30, (4.0, 14.0), (-100, 120), (0.8, 2.0), within=1),
-    Family(0.25, (10.0, 30.0), (-350, 120), (0.8, 3.0), stretch=_THIN, within=1, brighten=True),
-    Family(0.30, (15.0, 60.0), (-600, 60), (1.0, 5.0), stretch=_FLAT, within=1, brighten=True, places=_ON_EDGE),
+    Family(0.25, (15.0, 110.0), (-130, 350), (1.0, 8.0), within=2, places=(0.3, 0, 0, 0.7)),
+    Family(0.20, (4.0, 14.0), (-100, 120), (0.8, 2.0), within=1),
+    Family(0.15, (10.0, 30.0), (-350, 120), (0.8, 3.0), stretch=_THIN, within=1, brighten=True),
+    Family(0.20, (15.0, 60.0), (-600, 60), (1.0, 5.0), stretch=_FLAT, within=1, brighten=True, places=_ON_EDGE),
     Family(0.15, (20.0, 70.0), (-780, -450), (4.0, 20.0), within=1, brighten=True),
+    Family(0.15, (30.0, 80.0), (-60, 130), (1.0, 6.0), stretch=_WEDGED, within=1, brighten=True, places=_ON_EDGE),
 )  # fmt: skip
 
 
@@ -185,7 +190,7 @@ def _sized(rng: np.random.Generator, family: Family, voxel_mm: float) -> dict[st
         "place": np.searchsorted(np.cumsum(family.places[:3]), rng.random() * sum(family.places)),
         "stretch": [rng.uniform(*axis) for axis in family.stretch],
         "spiked": family.spiked,
-        "edge": rng.uniform(*family.edge_mm) / voxel_mm,
+        "edge": max(rng.uniform(*family.edge_mm) / voxel_mm, 0.6),
         "hu": rng.uniform(*family.hu),
         "brighten": family.brighten,
         "core": rng.uniform(*family.core) if family.core else 9.0,

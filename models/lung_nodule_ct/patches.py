@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.lung_nodule_ct import patch_scanner, patch_shapes
-from models.lung_nodule_ct.network import STRIDE, window
+from models.lung_nodule_ct.network import COARSE, STRIDE, window
 from models.lung_nodule_ct.patch_shapes import Family
 from models.lung_nodule_ct.scenes import DEPTH_STEP_MM, Scene
 
@@ -26,19 +26,20 @@ BRIGHT_ABOVE_HU = -450
 NEAR_LESION, NEAR_MISTAKE, NEAR_BRIGHT, NEAR_EDGE = 0.3, 0.2, 0.2, 0.15
 # Heat of what is neither to be found nor a mistake: too large or too small for the network.
 NEITHER = 0.999
+# Share of patches with a breath between two of their slices.
+BREATHS = 0.06
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How patches of one of the two networks are made.
 
-    voxel_mm: in which they are drawn and scanned; pooled: they are then the means of so many voxels along each axis.
+    voxel_mm: what the network sees; shapes are painted and scanned in such voxels too.
     find_mm: lesions to be found; neither_mm: beyond `find_mm`, neither right nor wrong. scale: of the chest.
     turned: mirrored in each direction and turned, otherwise only left and right, and some upside down on their face.
     """
 
     voxel_mm: int
-    pooled: int
     find_mm: tuple[float, float]
     neither_mm: tuple[float, float]
     scale: tuple[float, float]
@@ -49,9 +50,9 @@ class Recipe:
 
 
 RECIPES: dict[Part, Recipe] = {
-    "nodules": Recipe(1, 1, (0.0, 36.0), (0.0, 1000.0), (0.87, 1.15), True,
+    "nodules": Recipe(1, (0.0, 36.0), (0.0, 1000.0), (0.87, 1.15), True,
                       patch_shapes.NODULE_LOOKALIKES, patch_shapes.NODULE_FAMILIES, (1, 2)),
-    "masses": Recipe(2, 2, (20.0, 1000.0), (13.0, 1000.0), (0.85, 1.18), False,
+    "masses": Recipe(COARSE, (20.0, 1000.0), (13.0, 1000.0), (0.85, 1.18), False,
                      patch_shapes.MASS_LOOKALIKES, patch_shapes.MASS_FAMILIES, (2, 1)),
 }  # fmt: skip
 
@@ -128,7 +129,7 @@ class PatchSampler:
     @property
     def margin(self) -> tuple[int, int, int]:
         """What is cut off at each side after scanning, where the ends of the patch meet; more across the slices."""
-        return (8, 4, 4) if self.recipe.voxel_mm == 1 else (6, 2, 2)
+        return (8, 4, 4) if self.recipe.voxel_mm == 1 else (3, 1, 1)
 
     def batch(self, size: int) -> Batch:
         """`size` patches with their targets."""
@@ -147,29 +148,32 @@ class PatchSampler:
         scanned = torch.tensor([self.scenes[one[4].scene].scanned for one in cut], device=self.device)
         rounds = (recipe.lookalikes,) * recipe.rounds[0] + (recipe.lesions,) * recipe.rounds[1]
         for families in rounds:
-            new = patch_shapes.paint(rng, families, hounsfield, depth, recipe.voxel_mm, places, widths)
-            places = torch.cat([places, new.centers[:, None]], 1)
-            widths = torch.cat([widths, torch.where(new.lesion, new.diameters, 0.0)[:, None]], 1)
-        self._breathe(hounsfield)
-        image = patch_scanner.scan(rng, hounsfield, scanned, recipe.voxel_mm, recipe.pooled > 1)
+            # A processor is faster patch by patch, where small shapes have small boxes.
+            rows = 1 if self.device.type == "cpu" else size
+            new = [
+                patch_shapes.paint(rng, families, *(one[first : first + rows] for one in (hounsfield, depth)),
+                                   recipe.voxel_mm, *(one[first : first + rows] for one in (places, widths)))
+                for first in range(0, size, rows)
+            ]  # fmt: skip
+            places = torch.cat([places, torch.cat([one.centers for one in new])[:, None]], 1)
+            found = torch.cat([torch.where(one.lesion, one.diameters, 0.0) for one in new])
+            widths = torch.cat([widths, found[:, None]], 1)
+        places = self._breathe(hounsfield, places)
+        image = patch_scanner.scan(rng, hounsfield, scanned, recipe.voxel_mm, recipe.voxel_mm > 1)
         margin = self.margin
         inner = tuple(slice(m, length - m) for m, length in zip(margin, image.shape[1:], strict=True))
         image = window(image[:, *inner].clamp(-1024, 3071)).unsqueeze(1)
         places = places - torch.tensor(margin, device=self.device)
-        if recipe.pooled > 1:
-            image = functional.avg_pool3d(image, recipe.pooled)
-            places, widths = (places - (recipe.pooled - 1) / 2) / recipe.pooled, widths / recipe.pooled
-        voxel_mm = recipe.voxel_mm * recipe.pooled
         heat, regression, weight = targets(
             places, widths, self.patch // STRIDE,
-            (recipe.find_mm[0] / voxel_mm, recipe.find_mm[1] / voxel_mm),
-            (recipe.neither_mm[0] / voxel_mm, recipe.neither_mm[1] / voxel_mm),
+            (recipe.find_mm[0] / recipe.voxel_mm, recipe.find_mm[1] / recipe.voxel_mm),
+            (recipe.neither_mm[0] / recipe.voxel_mm, recipe.neither_mm[1] / recipe.voxel_mm),
         )  # fmt: skip
         return Batch(image, heat, regression, weight, tuple(one[4] for one in cut))
 
     def report_mistakes(self, origin: Origin, output_index: Sequence[int]) -> None:
         """Remember the place of a false alarm at an output voxel of a patch that was cut at `origin`."""
-        point = (np.array(output_index) * STRIDE + (STRIDE - 1) / 2) * self.recipe.pooled + self.margin
+        point = np.array(output_index) * STRIDE + (STRIDE - 1) / 2 + self.margin
         place, shape = np.empty(3), self._shape()
         for axis, source in enumerate(origin.axes):
             along = shape[axis] - 1 - point[axis] if origin.flips[axis] else point[axis]
@@ -177,14 +181,13 @@ class PatchSampler:
         self.mistakes.append((origin.scene, place))
 
     def _shape(self) -> tuple[int, int, int]:
-        side = self.patch * self.recipe.pooled
         z, y, x = self.margin
-        return side + 2 * z, side + 2 * y, side + 2 * x
+        return self.patch + 2 * z, self.patch + 2 * y, self.patch + 2 * x
 
     def _place(self) -> tuple[int, NDArray[np.float64]]:
         chance, rng = self.rng.random(), self.rng
         near = np.cumsum([NEAR_LESION, NEAR_MISTAKE, NEAR_BRIGHT, NEAR_EDGE])
-        side = self.patch * self.recipe.pooled
+        side = self.patch
         if near[0] <= chance < near[1] and len(self.mistakes) > 50:
             source, place = self.mistakes[rng.integers(len(self.mistakes))]
             return source, place + rng.uniform(-0.25, 0.25, 3) * side
@@ -232,11 +235,18 @@ class PatchSampler:
         flips = rng.random(3) < shares
         return axes, (bool(flips[0]), bool(flips[1]), bool(flips[2]))
 
-    def _breathe(self, hounsfield: Tensor) -> None:
-        """In some patches everything above a slice is displaced, as a breath between two rotations does."""
-        for row in np.flatnonzero(self.rng.random(len(hounsfield)) < 0.06):
-            first, shift = int(self.rng.integers(8, hounsfield.shape[1] - 8)), int(self.rng.integers(1, 4))
+    def _breathe(self, hounsfield: Tensor, places: Tensor) -> Tensor:
+        """In some patches everything from a slice on is displaced, as a breath between two rotations does.
+
+        places: (n, k, 3) of the lesions; returns where they are then.
+        """
+        for row in np.flatnonzero(self.rng.random(len(hounsfield)) < BREATHS):
+            first = int(self.rng.integers(8, hounsfield.shape[1] - 8))
+            shift = -(-int(self.rng.integers(1, 4)) // self.recipe.voxel_mm)
             hounsfield[row, first:] = hounsfield[row, first:].roll(shift, 1)
+            places = places.clone()
+            places[row, :, 1] += shift * (places[row, :, 0] >= first)
+        return places
 
 
 def targets(
@@ -269,7 +279,7 @@ def targets(
         heat = torch.maximum(heat, NEITHER * (other & (square.sqrt() < diameter / 4 + 1)))
         nearest = sum((axis.abs() <= 0.5) for axis in offset) == 3
         peaks |= nearest & found & within
-        near = (square <= (diameter / 8).square().clamp(min=1.0)) & found
+        near = (square <= (diameter / 6).square().clamp(min=1.0)) & found
         weight = torch.where(near, 1.0, weight)
         for axis in range(3):
             regression[:, axis] = torch.where(near, offset[axis], regression[:, axis])

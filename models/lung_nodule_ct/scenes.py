@@ -19,6 +19,7 @@ from models.lung_nodule_ct.phantom_lesions import draw_lookalikes, draw_nodules
 from models.lung_nodule_ct.phantom_masses import draw_large_lookalikes, draw_masses
 from models.lung_nodule_ct.phantom_style import varied
 from models.lung_nodule_ct.phantom_surroundings import draw_surroundings
+from models.lung_nodule_ct.phantom_tumours import draw_central_tumour
 from models.lung_nodule_ct.phantom_vessels import draw_vessels_and_airways
 from models.ops.lung_mask import find_lungs
 from models.ops.resample import resample_box
@@ -53,7 +54,8 @@ def make_scene(seed: int) -> Scene:
         draw_large_lookalikes(rng, chest)
     if rng.random() < 0.85:
         draw_surroundings(rng, chest)
-    masses = draw_masses(rng, chest, int(rng.choice([0, 0, 1, 2])))
+    central = draw_central_tumour(rng, chest) if rng.random() < 0.5 else None
+    masses = draw_masses(rng, chest, int(rng.choice([0, 0, 1, 2]))) if central is None else [central]
     lesions = [*masses, *draw_nodules(rng, chest, vessels, int(rng.integers(2, 9)), masses)]
     lung = chest.depth_mm > 0
     box = tuple(

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from models.lung_nodule_ct import dataset
+from models.lung_nodule_ct import phantom_tumours
 from models.lung_nodule_ct.phantom import Phantom, make_phantom
+from models.lung_nodule_ct.phantom_anatomy import make_chest
+from models.lung_nodule_ct.phantom_lesions import Lesion
 from models.lung_nodule_ct.phantom_style import HELD_OUT, TRAINING, Style
 from models.ops.lung_mask import find_lungs
 
@@ -88,3 +91,31 @@ def test_a_mass_replaces_lung_where_the_truth_says() -> None:
     assert off_mm < mass.diameter_mm / 4
     seen_mm = np.cbrt(6 * changed.sum() * np.prod(made.spacing_mm) / np.pi)
     assert seen_mm == pytest.approx(mass.diameter_mm, rel=0.25)
+
+
+def test_the_truth_of_a_central_tumour_is_the_tumour_and_not_the_lung_that_collapsed_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shape = (200, 224, 300)
+
+    def drawn(share: float) -> tuple[np.ndarray, Lesion | None]:
+        monkeypatch.setattr(phantom_tumours, "COLLAPSED_SHARE", share)
+        chest = make_chest(np.random.default_rng(3), shape)
+        before = chest.hu.copy()
+        lesion = phantom_tumours.draw_central_tumour(np.random.default_rng(5), chest)
+        return (chest.hu - before > 400) & (chest.lung > 0.5), lesion
+
+    (alone, tumour), (with_lung, same) = drawn(0.0), drawn(1.0)
+    assert tumour is not None
+    assert same is not None
+    assert same.center == pytest.approx(tumour.center)
+    assert same.diameter_mm == tumour.diameter_mm
+    assert np.argwhere(alone).mean(axis=0) == pytest.approx(tumour.center, abs=2)
+    assert np.cbrt(6 * alone.sum() / np.pi) == pytest.approx(tumour.diameter_mm, rel=0.1)
+    # What collapsed is much, and lies to one side.
+    assert with_lung.sum() > 1.2 * alone.sum()
+    assert np.linalg.norm(np.argwhere(with_lung).mean(axis=0) - tumour.center) > 5
+    near, far = sorted(
+        abs(hilum[2] - tumour.center[2]) for hilum in make_chest(np.random.default_rng(3), shape).hila
+    )
+    assert near < 45 < far

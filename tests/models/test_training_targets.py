@@ -113,6 +113,30 @@ def test_a_mass_keeps_its_place_and_size_on_the_coarser_grid() -> None:
         assert size == pytest.approx(40 / 4, rel=0.2)  # the chest was scaled by up to 18 %
 
 
+def test_a_breath_between_two_slices_moves_the_truth_with_the_lesion(monkeypatch: pytest.MonkeyPatch) -> None:
+    from models.lung_nodule_ct import patches
+
+    monkeypatch.setattr(patches, "BREATHS", 1.0)
+    sampler = sampler_of(ball_scene((60.0, 66.0, 71.0), 12.0), "nodules", 64)
+    moved = 0
+    for _ in range(6):
+        hounsfield, _, places, _, _ = sampler._cut()
+        # Room for the ball and the step on every side.
+        if not len(places) or places.min() < 12 or (np.array(hounsfield.shape) - places[0]).min() < 12:
+            continue
+        after = hounsfield.clone()[None]
+        told = sampler._breathe(after, torch_of(places)[None])[0, 0]
+        if bool((after[0, int(places[0][0]) - 7] != hounsfield[int(places[0][0]) - 7]).any()):
+            # The whole ball lies above the step.
+            z, y, x = (int(round(float(axis))) for axis in told)
+            near = after[0, z - 10 : z + 11, y - 10 : y + 11, x - 10 : x + 11] > -400
+            found = near.nonzero().float().mean(0) - 10 + torch_of(np.array([z, y, x]))
+            assert found.tolist() == pytest.approx(told.tolist(), abs=0.6)
+            assert 1 <= float(told[1]) - places[0][1] <= 3
+            moved += 1
+    assert moved >= 1
+
+
 def test_a_painted_lesion_is_where_it_says_and_leaves_the_lesions_before_it_alone() -> None:
     import torch
 
@@ -147,6 +171,12 @@ def test_a_lesion_that_nobody_could_see_is_not_painted() -> None:
     )
     assert not painted.lesion.any()
     assert bool((tissue == 20).all())
+
+
+def torch_of(array: np.ndarray) -> Tensor:
+    import torch
+
+    return torch.from_numpy(array.astype(np.float32))
 
 
 def without_shapes(sampler: PatchSampler) -> Recipe:
