@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from models.lung_nodule_ct import patch_scanner, patch_shapes
 from models.lung_nodule_ct.network import COARSE, STRIDE, window
-from models.lung_nodule_ct.patch_shapes import Family
+from models.lung_nodule_ct.patch_shapes import Family, Painted
 from models.lung_nodule_ct.scenes import DEPTH_STEP_MM, Scene
 
 Part = Literal["nodules", "masses"]
@@ -148,15 +148,9 @@ class PatchSampler:
         scanned = torch.tensor([self.scenes[one[4].scene].scanned for one in cut], device=self.device)
         rounds = (recipe.lookalikes,) * recipe.rounds[0] + (recipe.lesions,) * recipe.rounds[1]
         for families in rounds:
-            # A processor is faster patch by patch, where small shapes have small boxes.
-            rows = 1 if self.device.type == "cpu" else size
-            new = [
-                patch_shapes.paint(rng, families, *(one[first : first + rows] for one in (hounsfield, depth)),
-                                   recipe.voxel_mm, *(one[first : first + rows] for one in (places, widths)))
-                for first in range(0, size, rows)
-            ]  # fmt: skip
-            places = torch.cat([places, torch.cat([one.centers for one in new])[:, None]], 1)
-            found = torch.cat([torch.where(one.lesion, one.diameters, 0.0) for one in new])
+            painted = self._painted(families, hounsfield, depth, places, widths)
+            places = torch.cat([places, torch.cat([one.centers for one in painted])[:, None]], 1)
+            found = torch.cat([torch.where(one.lesion, one.diameters, 0.0) for one in painted])
             widths = torch.cat([widths, found[:, None]], 1)
         places = self._breathe(hounsfield, places)
         image = patch_scanner.scan(rng, hounsfield, scanned, recipe.voxel_mm, recipe.voxel_mm > 1)
@@ -170,6 +164,25 @@ class PatchSampler:
             (recipe.neither_mm[0] / recipe.voxel_mm, recipe.neither_mm[1] / recipe.voxel_mm),
         )  # fmt: skip
         return Batch(image, heat, regression, weight, tuple(one[4] for one in cut))
+
+    def _painted(
+        self, families: tuple[Family, ...], hounsfield: Tensor, depth: Tensor, places: Tensor, widths: Tensor
+    ) -> list[Painted]:
+        """Paint one round. A processor is faster patch by patch: there small shapes have small boxes."""
+        count = len(hounsfield)
+        at_once = 1 if self.device.type == "cpu" else count
+        return [
+            patch_shapes.paint(
+                self.rng,
+                families,
+                hounsfield[rows],
+                depth[rows],
+                self.recipe.voxel_mm,
+                places[rows],
+                widths[rows],
+            )
+            for rows in (slice(first, first + at_once) for first in range(0, count, at_once))
+        ]
 
     def report_mistakes(self, origin: Origin, output_index: Sequence[int]) -> None:
         """Remember the place of a false alarm at an output voxel of a patch that was cut at `origin`."""

@@ -60,12 +60,9 @@ def _draw_mass(rng: np.random.Generator, chest: Chest, center: Vector, diameter:
         distance = lobed(rng, box, center, radius, lobes=(2, 9), spread=(0.2, 1.0))
         distance += smooth_noise(rng, distance.shape, rng.uniform(6, 20)) * np.float32(rng.uniform(0.3, 4))
     weight = np.clip(0.5 - distance / rng.uniform(0.8, 2.5), 0, 1).astype(np.float32)
-    inside = np.where(chest.depth_mm[box] > 0, weight, 0)
-    volume = float(inside.sum())
-    seen = float(np.cbrt(6 * volume / np.pi))
-    if seen < DIAMETER_MIN_MM or volume < VISIBLE_SHARE_MIN * float(weight.sum()):
+    lesion = in_lung(chest, box, weight)
+    if lesion is None:
         return None
-    middle = np.array([float((inside * grid).sum()) / volume for grid in np.ogrid[box]])
     _lung_around(rng, chest, box, center, distance, radius)
     before = chest.hu[box].copy()
     tissue = rng.uniform(15, 75) + smooth_noise(rng, weight.shape, 8) * rng.uniform(2, 12)
@@ -77,6 +74,17 @@ def _draw_mass(rng: np.random.Generator, chest: Chest, center: Vector, diameter:
     _inside(rng, chest, center, radius)
     if rng.random() < 0.5:
         spicules(rng, chest, center, radius)
+    return lesion
+
+
+def in_lung(chest: Chest, box: tuple[slice, ...], weight: Array) -> Lesion | None:
+    """The truth of what has this weight: the part that replaces lung; None where that is too little."""
+    inside = np.where(chest.depth_mm[box] > 0, weight, 0)
+    volume = float(inside.sum())
+    seen = float(np.cbrt(6 * volume / np.pi))
+    if seen < DIAMETER_MIN_MM or volume < VISIBLE_SHARE_MIN * float(weight.sum()):
+        return None
+    middle = np.array([float((inside * grid).sum()) / volume for grid in np.ogrid[box]])
     return Lesion(middle, seen, "solid")
 
 

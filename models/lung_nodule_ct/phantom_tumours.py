@@ -7,7 +7,7 @@ import numpy as np
 from models.lung_nodule_ct.phantom_anatomy import Chest
 from models.lung_nodule_ct.phantom_forms import lobed
 from models.lung_nodule_ct.phantom_lesions import Lesion
-from models.lung_nodule_ct.phantom_masses import DIAMETER_MAX_MM, DIAMETER_MIN_MM, VISIBLE_SHARE_MIN
+from models.lung_nodule_ct.phantom_masses import DIAMETER_MAX_MM, DIAMETER_MIN_MM, in_lung
 from models.lung_nodule_ct.phantom_shapes import (
     Array,
     Vector,
@@ -44,19 +44,16 @@ def draw_central_tumour(rng: np.random.Generator, chest: Chest) -> Lesion | None
         )
         distance += smooth_noise(rng, distance.shape, rng.uniform(6, 20)) * np.float32(rng.uniform(0.3, 4))
         weight = np.clip(0.5 - distance / rng.uniform(0.8, 2.5), 0, 1).astype(np.float32)
-        inside = np.where(chest.depth_mm[box] > 0, weight, 0)
-        volume = float(inside.sum())
-        seen = float(np.cbrt(6 * volume / np.pi))
-        if seen < DIAMETER_MIN_MM or volume < VISIBLE_SHARE_MIN * float(weight.sum()):
+        lesion = in_lung(chest, box, weight)
+        if lesion is None:
             continue
-        middle = np.array([float((inside * grid).sum()) / volume for grid in np.ogrid[box]])
         density = float(rng.uniform(15, 75))
         if rng.random() < COLLAPSED_SHARE:
             collapse_lung(rng, chest, center, radius, density)
         weight *= chest.hu[box] < 150
         tissue = density + smooth_noise(rng, weight.shape, 8) * rng.uniform(2, 12)
         paint(chest.hu, box, weight, np.asarray(tissue, np.float32), "set")
-        return Lesion(middle, seen, "solid")
+        return lesion
     return None
 
 

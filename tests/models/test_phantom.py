@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.lung_nodule_ct import dataset
-from models.lung_nodule_ct import phantom_tumours
+from models.lung_nodule_ct import dataset, phantom_tumours
 from models.lung_nodule_ct.phantom import Phantom, make_phantom
 from models.lung_nodule_ct.phantom_anatomy import make_chest
 from models.lung_nodule_ct.phantom_lesions import Lesion

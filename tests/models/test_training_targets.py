@@ -128,7 +128,7 @@ def test_a_breath_between_two_slices_moves_the_truth_with_the_lesion(monkeypatch
         told = sampler._breathe(after, torch_of(places)[None])[0, 0]
         if bool((after[0, int(places[0][0]) - 7] != hounsfield[int(places[0][0]) - 7]).any()):
             # The whole ball lies above the step.
-            z, y, x = (int(round(float(axis))) for axis in told)
+            z, y, x = (round(float(axis)) for axis in told)
             near = after[0, z - 10 : z + 11, y - 10 : y + 11, x - 10 : x + 11] > -400
             found = near.nonzero().float().mean(0) - 10 + torch_of(np.array([z, y, x]))
             assert found.tolist() == pytest.approx(told.tolist(), abs=0.6)
