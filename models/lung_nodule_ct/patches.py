@@ -169,19 +169,11 @@ class PatchSampler:
         self, families: tuple[Family, ...], hounsfield: Tensor, depth: Tensor, places: Tensor, widths: Tensor
     ) -> list[Painted]:
         """Paint one round. A processor is faster patch by patch: there small shapes have small boxes."""
-        count = len(hounsfield)
-        at_once = 1 if self.device.type == "cpu" else count
+        at_once = 1 if self.device.type == "cpu" else len(hounsfield)
+        fields = zip(*(one.split(at_once) for one in (hounsfield, depth, places, widths)), strict=True)
+        mm = self.recipe.voxel_mm
         return [
-            patch_shapes.paint(
-                self.rng,
-                families,
-                hounsfield[rows],
-                depth[rows],
-                self.recipe.voxel_mm,
-                places[rows],
-                widths[rows],
-            )
-            for rows in (slice(first, first + at_once) for first in range(0, count, at_once))
+            patch_shapes.paint(self.rng, families, hu, mm_deep, mm, *known) for hu, mm_deep, *known in fields
         ]
 
     def report_mistakes(self, origin: Origin, output_index: Sequence[int]) -> None:
