@@ -16,6 +16,7 @@ from billing.metering import meter
 from billing.metering.usage import UsageEvent
 
 TENANT = "hospital-a"
+SIDES = 50
 MakeEvent = Callable[..., UsageEvent]
 
 
@@ -136,10 +137,10 @@ def test_a_rollback_takes_event_and_decision_with_it(
 
 
 @pytest.mark.parametrize("same_event", [True, False], ids=["one event", "many events of one case"])
-def test_at_once_from_twenty_sides_one_is_billable(
+def test_at_once_from_fifty_sides_one_is_billable(
     transact, contract_id: int, make_event: MakeEvent, same_event: bool
 ) -> None:
-    barrier = threading.Barrier(20)
+    barrier = threading.Barrier(SIDES)
     decisions: list[meter.Decision] = []
 
     def deliver(number: int) -> None:
@@ -150,24 +151,24 @@ def test_at_once_from_twenty_sides_one_is_billable(
             barrier.wait()
             decisions.append(meter.record(conn, event))
 
-    threads = [threading.Thread(target=deliver, args=(number,)) for number in range(20)]
+    threads = [threading.Thread(target=deliver, args=(number,)) for number in range(SIDES)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(decisions) == 20
+    assert len(decisions) == SIDES
     with transact() as conn:
         rows = store.list_usage(conn, TENANT)
     assert sum(row.decision.is_billable for row in rows) == 1
-    assert len(rows) == (1 if same_event else 20)
+    assert len(rows) == (1 if same_event else SIDES)
     # One event gives one answer to all; of many events one is charged.
-    assert sum(decision.is_billable for decision in decisions) == (20 if same_event else 1)
+    assert sum(decision.is_billable for decision in decisions) == (SIDES if same_event else 1)
 
 
 def test_one_id_with_many_payloads_at_once_keeps_one_of_them(
     transact, contract_id: int, make_event: MakeEvent
 ) -> None:
-    barrier = threading.Barrier(20)
+    barrier = threading.Barrier(SIDES)
     outcomes: list[str] = []
 
     def deliver(number: int) -> None:
@@ -179,12 +180,12 @@ def test_one_id_with_many_payloads_at_once_keeps_one_of_them(
             except UsageEventConflict:
                 outcomes.append("conflict")
 
-    threads = [threading.Thread(target=deliver, args=(number,)) for number in range(20)]
+    threads = [threading.Thread(target=deliver, args=(number,)) for number in range(SIDES)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(outcomes) == ["conflict"] * 19 + ["recorded"]
+    assert sorted(outcomes) == ["conflict"] * (SIDES - 1) + ["recorded"]
     with transact() as conn:
         assert len(store.list_usage(conn, TENANT)) == 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import struct
 
 import pytest
@@ -13,16 +15,28 @@ from tests.dicom_peers import RawPeer, RunningAcceptor, StartAcceptor, ct_data_s
 
 
 class TestLengths:
-    def test_a_4_gib_pdu_is_refused_on_its_header(self, acceptor: RunningAcceptor) -> None:
-        before = rss_bytes()
-        for pdu_type in (1, 4):
-            with RawPeer(acceptor.port) as peer:
+    def test_a_4_gib_pdu_is_refused_on_its_header(
+        self, acceptor: RunningAcceptor, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # What pytest keeps of the log holds each error, and with it the buffer of its connection.
+        caplog.set_level(logging.CRITICAL)
+
+        def attack(source: str, pdu_type: int) -> None:
+            with RawPeer(acceptor.port, source=source) as peer:
                 if pdu_type == 4:
                     peer.associate()
-                peer.send(struct.pack(">BxI", pdu_type, 0xFFFFFFFF) + bytes(1000))
+                # The header alone: nothing that should follow is waited for.
+                peer.send(struct.pack(">BxI", pdu_type, 0xFFFFFFFF))
                 assert_aborted(peer, reason=6)
+
+        def from_many_hosts() -> int:
+            for host in range(2, 42):
+                attack(f"127.0.0.{host}", pdu_type=4 if host % 2 else 1)
+            return rss_bytes()
+
+        before = from_many_hosts()
+        assert from_many_hosts() - before < 2**20
         assert_unharmed(acceptor)
-        assert rss_bytes() - before < 8 * 2**20
 
     def test_an_association_request_beyond_its_limit_is_refused(self, acceptor: RunningAcceptor) -> None:
         with RawPeer(acceptor.port) as peer:
@@ -30,17 +44,27 @@ class TestLengths:
             assert_aborted(peer, reason=6)
         assert_unharmed(acceptor)
 
-    def test_a_request_of_many_tiny_items_costs_no_memory(self, acceptor: RunningAcceptor) -> None:
+    def test_a_request_of_many_tiny_items_costs_no_memory(
+        self, acceptor: RunningAcceptor, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Of 65,622 bytes of empty items, and of more, next to nothing is kept while their association lives."""
+        caplog.set_level(logging.CRITICAL)
         body = RawPeer.request()[6:]
-        for junk in (
-            RawPeer.item(0x20, bytes((9, 0, 0, 0)) + RawPeer.item(0x40, b"") * 16000),
-            RawPeer.item(0x99, b"") * 60000,
+        of_one_context = RawPeer.item(0x20, bytes((9, 0, 0, 0)) + RawPeer.item(0x40, b"") * 16000)
+        for junk, is_taken in (
+            (RawPeer.item(0x99, b"") * ((65_622 - 6 - len(body)) // 4), True),
+            (RawPeer.item(0x99, b"") * 60000, True),
+            (RawPeer.item(0x50, RawPeer.item(0x7F, b"") * 16000), True),
+            (of_one_context, False),
         ):
-            before = rss_bytes()
-            with RawPeer(acceptor.port) as peer:
-                peer.send(RawPeer.pdu(1, body + junk))
-                peer.read_pdu()
-            assert rss_bytes() - before < 8 * 2**20
+            with contextlib.ExitStack() as open_together:
+                before = rss_bytes()
+                for _ in range(8):
+                    peer = open_together.enter_context(RawPeer(acceptor.port))
+                    peer.send(RawPeer.pdu(1, body + junk))
+                    assert peer.read_pdu()[0] == (2 if is_taken else 7)
+                # Each association has a buffer for one request.
+                assert rss_bytes() - before < 8 * 2**19
         assert_unharmed(acceptor)
 
     def test_fragments_that_are_never_the_last_end_at_the_cap(self, start_acceptor: StartAcceptor) -> None:
@@ -114,6 +138,10 @@ class TestLies:
             "A.b",
             "",
             "\xff",
+            "1.2.3\n",
+            "1.2.\xb2",  # a digit to str.isdigit
+            "1.2.Aa",
+            "1.2.aA",
         ],
     )
     def test_a_uid_that_is_none(self, acceptor: RunningAcceptor, uid: str) -> None:
@@ -144,8 +172,9 @@ class TestLies:
 
     def test_a_program_in_the_preamble_does_not_survive(self, acceptor: RunningAcceptor) -> None:
         """The preamble never crosses the wire; a data set that brings one is not readable."""
-        polyglot = b"MZ" + bytes(126) + b"DICM" + ct_data_set("1.2.3")
-        assert self.status_of(acceptor, polyglot, "1.2.3") == 0xC000
+        for magic in (b"MZ\x90\0", b"\x7fELF\2\1\1\0", b"#!/bin/sh\n"):
+            polyglot = magic.ljust(128, b"\0") + b"DICM" + ct_data_set("1.2.3")
+            assert self.status_of(acceptor, polyglot, "1.2.3") == 0xC000
         with RawPeer(acceptor.port) as peer:
             peer.associate()
             assert peer.store(ct_data_set("1.2.3"), "1.2.3") == 0

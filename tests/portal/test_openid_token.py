@@ -7,7 +7,9 @@ import hmac
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import JWSRegistry
 from joserfc.registry import HeaderParameter
 
+from portal import app
 from portal.errors import OpenIdRefused, OpenIdUnavailable
 from portal.openid import Attempt, OpenIdClient, Provider, role_of
 
@@ -40,7 +43,7 @@ class Network:
         self.asked: list[str] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request.url.path)
+        self.asked.append(str(request.url))
         if request.url.path == "/keys":
             return httpx.Response(200, json={"keys": [key.as_dict(private=False) for key in self.keys]})
         names = {"authorization_endpoint": "/a", "token_endpoint": "/t", "jwks_uri": "/keys"}
@@ -78,6 +81,14 @@ def signed_with_the_public_key(claims: dict[str, Any]) -> str:
     return f"{text}.{base64.urlsafe_b64encode(made).rstrip(b'=').decode()}"
 
 
+def signed_with(key_id: str, secret: bytes) -> str:
+    """By HS256, with what a careless server would find under the name of the key."""
+    text = plain({"alg": "HS256", "kid": key_id}, RIGHT)
+    made = hmac.digest(secret, text.encode(), "sha256")
+    return f"{text}.{base64.urlsafe_b64encode(made).rstrip(b'=').decode()}"
+
+
+STYLE = Path(app.__file__).parent / "static/style.css"
 RIGHT = {"iss": ISSUER, "sub": "s-1", "aud": "radmeter", "exp": NOW + 300, "iat": NOW, "nonce": "n"}
 WRONG = {
     "signed by a stranger": lambda: token(STRANGER),
@@ -87,6 +98,12 @@ WRONG = {
     "an algorithm that is not allowed": lambda: token(KEY, "RS512"),
     "brings its own key": lambda: token(STRANGER, header={"jwk": STRANGER.as_dict(private=False)}),
     "a critical header that nobody knows": lambda: token(header={"crit": ["x"], "x": 1}),
+    "names a file as its key": lambda: signed_with("../../../../dev/null", b""),
+    "names a file of ours as its key": lambda: signed_with("../portal/static/style.css", STYLE.read_bytes()),
+    "names an address as its key": lambda: signed_with("https://evil.test/keys", b"known"),
+    "asks the database for its key": lambda: signed_with("x' UNION SELECT 'known", b"known"),
+    "says where its key lies": lambda: token(STRANGER, header={"jku": "https://evil.test/keys"}),
+    "says where its certificate lies": lambda: token(STRANGER, header={"x5u": "https://evil.test/c"}),
     "expired": lambda: token(exp=NOW - 61),
     "without an end": lambda: token(exp=None),
     "an end that is no number": lambda: token(exp="2099-01-01"),
@@ -118,8 +135,10 @@ class TestToken:
 
     @pytest.mark.parametrize("what", WRONG)
     def test_a_token_that_is_wrong_in_one_respect_does_not(self, what: str) -> None:
+        network = Network()
         with pytest.raises(OpenIdRefused):
-            client_of(Network()).verified(PROVIDER, WRONG[what](), "n")
+            client_of(network).verified(PROVIDER, WRONG[what](), "n")
+        assert {urlsplit(address).hostname for address in network.asked} <= {"id.hospital.test"}
 
     def test_the_allow_list_holds_even_where_settings_ask_for_less(self) -> None:
         careless = replace(PROVIDER, algorithms=("none", "HS256"))
@@ -137,10 +156,10 @@ class TestToken:
         for _ in range(5):
             with pytest.raises(OpenIdRefused):
                 client.verified(allowing, token(fresh, "ES256", {"kid": "two"}), "n")
-        assert network.asked.count("/keys") == 1
+        assert network.asked.count(ISSUER + "/keys") == 1
         now[0] += 61
         assert client.verified(allowing, token(fresh, "ES256", {"kid": "two"}), "n")["sub"] == "s-1"
-        assert network.asked.count("/keys") == 2
+        assert network.asked.count(ISSUER + "/keys") == 2
 
     @pytest.mark.parametrize(
         "metadata",

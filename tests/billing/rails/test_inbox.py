@@ -150,6 +150,38 @@ def test_a_refund_that_somebody_made_at_stripe_is_a_payment_that_went_back(trans
         assert ledger.check(conn, TENANT) == []
 
 
+def test_a_thousand_messages_again_and_in_any_order_change_nothing(transact, owner, world, owing) -> None:
+    """A payment that came in parts and a dispute of it that we won, told backwards at first."""
+    [invoice] = world.state.of("invoice")
+    intent = world.state.pay(invoice["id"], 12000)
+    world.state.pay(invoice["id"])
+    dispute = world.state.dispute(intent["id"])
+    for event in reversed(world.state.events):
+        world.post(event)
+        world.events().run_once()
+    world.state.win(dispute["id"])
+    world.deliver()
+    world.advance(hours=7)  # what came before its payment is looked into again
+    world.events().run_once()
+    assert set(messages(transact)) == {"done", "ignored"}
+
+    def books() -> list[object]:
+        tables = ("journal_entry", "posting", "payment", "payment_allocation", "rail_operation")
+        return [
+            owner.execute(f"SELECT t::text FROM billing.{table} t ORDER BY 1").fetchall() for table in tables
+        ]
+
+    before, known = books(), messages(transact)
+    assert sum(map(len, before)) > 20
+    for _ in range(10):
+        world.post(*world.random.choices(world.state.events, k=100))
+        world.advance(minutes=10)
+        world.events().run_once()
+    assert (books(), messages(transact)) == (before, known)
+    with transact() as conn:
+        assert ledger.check(conn, TENANT) == []
+
+
 def test_a_payment_whose_fee_stripe_does_not_tell_yet_is_looked_into_again(transact, world, owing) -> None:
     intent = world.state.pay(world.state.of("invoice")[0]["id"])
     charge = world.state.get(intent["latest_charge"], "charge")

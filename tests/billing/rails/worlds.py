@@ -157,12 +157,14 @@ class StripeWorld:
             self.post(event)
         self.events().run_once()
 
-    def post(self, event: dict[str, Any]) -> None:
-        body, at = json.dumps(event), int(self.clock.now.timestamp())
-        signature = stripe.WebhookSignature.generate_signature_header(body, SECRET, at)
-        kept = inbox.verify(body.encode(), signature, [SECRET], now=self.clock.now)
+    def post(self, *events: dict[str, Any]) -> None:
+        """Each signed now, verified and kept."""
         with self.transact(inbox.INBOX_TENANT) as conn:
-            inbox.keep(conn, kept, now=self.clock.now)
+            for event in events:
+                body, at = json.dumps(event), int(self.clock.now.timestamp())
+                signature = stripe.WebhookSignature.generate_signature_header(body, SECRET, at)
+                kept = inbox.verify(body.encode(), signature, [SECRET], now=self.clock.now)
+                inbox.keep(conn, kept, now=self.clock.now)
 
     def events(self) -> StripeEvents:
         return StripeEvents(self.client, self.transact, self.clock)
