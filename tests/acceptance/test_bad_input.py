@@ -1,11 +1,13 @@
-"""Malformed, hostile and merely odd objects through one running server.
+"""Malformed, hostile and merely odd objects and peers at one running server.
 
-After all of it the server is up, each study has ended where a person can see it and why, what was acknowledged is
-there, nothing lies outside the store, no patient is named in logs or metrics, and the next good study is served.
+After all of it the server is up with the threads and the memory that it had, each study has ended visibly, what was
+acknowledged is there, nothing lies outside the store, no patient is named in logs, metrics or billing, the books and
+the audit trail are sound, and the next good study is served.
 """
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,14 +19,20 @@ import pydicom
 import pytest
 from blake3 import blake3
 
+from billing.books import ledger
 from dicom_gateway.deliver_dimse import echo, send_instances
 from dicom_gateway.scu_association import Destination
 from dicom_gateway.write_ct import write_ct_series
+from pipeline import audit
 from pipeline.status import TERMINAL
+from server.installation import FIRST_TENANT, owner_connection
 from study.study import Patient
 from tests.acceptance.bad_senders import POISONS, Sent, poison_uid, poisoned, send_raw, split
 from tests.acceptance.conftest import MakeStudy
+from tests.acceptance.hostile_peers import assail, billing_texts, gateway_figures
 from tests.acceptance.pacs import Pacs
+from tests.dicom_gateway.malformed_pdus import malformed
+from tests.raw_peer import RawPeer
 from tests.server_process import RunningServer
 
 # What each difficult series ends with. Those that decode well come as far as the model, which finds no lungs in them.
@@ -148,6 +156,25 @@ class TestBadInput:
         assert sent.answers["aborted"] == 0
         require_echo(server)
 
+    def test_hostile_peers_of_253_hosts_cost_neither_threads_nor_memory(
+        self, server: RunningServer, pacs: Pacs
+    ) -> None:
+        """The first half shows what processes need at all, the second costs nothing more."""
+        silent = [RawPeer(server.dicom_port, source=f"127.0.1.{host}") for host in range(1, 11)]
+        attackers = enumerate(malformed(7, 253), start=2)
+        for host, attack in itertools.islice(attackers, 126):
+            assail(server, host, *attack)
+        threads, memory = gateway_figures(server)
+        for host, attack in attackers:
+            assail(server, host, *attack)
+        require_echo(server)
+        server.wait(
+            lambda: gateway_figures(server)[0] <= threads, 30, "the threads of the attacks have ended"
+        )
+        assert gateway_figures(server)[1] < memory * 1.1
+        for peer in silent:
+            peer.socket.close()
+
     def test_difficult_series(self, server: RunningServer, pacs: Pacs, cases: Path, sent: Sent) -> None:
         destination = Destination("127.0.0.1", server.dicom_port, "RADMETER", "PACS")
         for folder in sorted((cases / "series").iterdir()):
@@ -199,7 +226,7 @@ class TestBadInput:
         assert DECODED not in poisoned.values()
         events = server.rows("SELECT kind, count(*) AS n FROM billing.usage_event GROUP BY kind")
         assert events == [{"kind": "refused", "n": len(studies)}]
-        assert pacs_got_nothing(server)
+        assert server.rows("SELECT 1 FROM result_object") == []
 
     def test_the_work_list_shows_them_and_runs_no_script(self, server: RunningServer) -> None:
         with server.signed_in() as client:
@@ -225,8 +252,8 @@ class TestBadInput:
 
     def test_no_file_lies_outside_the_store(self, server: RunningServer) -> None:
         assert not Path("/tmp/pwned").exists()
-        known = {"data", "cwd", "tmp", "server.log", "server.out"}
-        assert {path.name for path in server.sandbox.iterdir()} == known
+        beside = {path.name for path in server.sandbox.iterdir()}
+        assert beside == {"data", "cwd", "tmp", "server.log", "server.out"}
         assert list((server.sandbox / "cwd").iterdir()) == []
         # The embedded database keeps its lock, and its socket where the data folder's path is too long, in the
         # folder for temporary files.
@@ -238,13 +265,23 @@ class TestBadInput:
         assert files == stored
         assert [path for path in instances.glob("incoming/*/*") if path.name != "lock"] == []
 
-    def test_neither_log_nor_metrics_name_a_patient(self, server: RunningServer, sent: Sent) -> None:
+    def test_neither_log_nor_metrics_nor_billing_name_a_patient(
+        self, server: RunningServer, sent: Sent
+    ) -> None:
         assert len(sent.markers) > 50
-        kept = server.log_path.read_text() + httpx.get(f"{server.url}/metrics").text
+        billing = billing_texts(server)
+        assert "lung_nodule_ct" in billing
+        kept = server.log_path.read_text() + httpx.get(f"{server.url}/metrics").text + billing
         assert [marker for marker in sent.markers if marker in kept] == []
         for row in server.rows("SELECT DISTINCT study_instance_uid AS uid FROM study"):
             if len(row["uid"]) > 12:
                 assert row["uid"] not in kept
+
+    def test_the_books_and_the_audit_trail_are_sound(self, server: RunningServer) -> None:
+        with owner_connection(server.database_url) as conn:
+            assert ledger.check(conn, FIRST_TENANT) == []
+            assert audit.find_problems(conn) == []
+        assert server.rows("SELECT 1 FROM audit_event WHERE action = 'association_rejected'") != []
 
     def test_no_process_had_to_be_started_again(self, server: RunningServer) -> None:
         assert "process_ended" not in server.log_path.read_text()
@@ -259,7 +296,3 @@ class TestBadInput:
         assert (row["status"], row["reason_code"]) == ("delivered", None)
         assert len(pacs.received[study.study_instance_uid]) >= 2
         assert server.stop() == 0
-
-
-def pacs_got_nothing(server: RunningServer) -> bool:
-    return server.rows("SELECT 1 FROM result_object") == []

@@ -122,6 +122,10 @@ class TestLies:
     def test_another_instance_in_the_data_set(self, acceptor: RunningAcceptor) -> None:
         assert self.status_of(acceptor, ct_data_set("1.2.3"), "1.2.4") == 0xA900
 
+    def test_another_class_in_the_data_set(self, acceptor: RunningAcceptor) -> None:
+        data = ct_data_set("1.2.3").replace(RawPeer.CT.encode(), b"1.2.840.10008.5.1.4.1.1.4")
+        assert self.status_of(acceptor, data, "1.2.3") == 0xA900
+
     def test_another_class_in_the_command(self, acceptor: RunningAcceptor) -> None:
         assert self.status_of(acceptor, ct_data_set("1.2.3"), "1.2.3", "1.2.840.10008.5.1.4.1.1.4") == 0xA900
 

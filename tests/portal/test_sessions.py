@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 
@@ -210,7 +211,10 @@ class TestUsers:
 
 
 class TestKeys:
-    def test_a_key_is_shown_once_and_its_use_is_seen(self, site: Site) -> None:
+    def test_a_key_is_shown_once_and_its_use_is_seen(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
         admin = site.signed_in("alpha")
         shown = admin.post("/keys", data={"label": "RIS", "scope": "read", "days": "30"}).text
         key = re.search(r"rm_[0-9a-f]{8}_[\w-]{43}", shown)
@@ -225,7 +229,10 @@ class TestKeys:
         other = site.signed_in("beta")
         assert other.post("/keys/revoke", data={"prefix": prefix}).status_code == 404
         assert admin.post("/keys/revoke", data={"prefix": prefix}).status_code == 303
-        assert site.client().get("/api/v1/studies", headers=headers).status_code == 401
+        assert site.client().get("/api/v1/studies", headers=headers).status_code == 401, "at once"
+        logged = caplog.text + "".join(repr(vars(record)) for record in caplog.records)
+        assert "request_answered" in logged
+        assert key[0].split("_")[2] not in logged
 
     @pytest.mark.parametrize(
         ("data", "status"),
