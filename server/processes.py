@@ -109,6 +109,8 @@ def run_portal(settings: Settings) -> None:
     )
     app = create_app(context)
     gc.freeze()  # what is loaded stays: the collector need not walk through it again and again
+    # A batch of usage makes tens of thousands of objects and no cycle; the default walks through them every 700.
+    gc.set_threshold(50_000, 10, 10)
     log.info("portal_started", extra={"port": settings.http_port})
     uvicorn.run(
         app, host=settings.http_host, port=settings.http_port, log_config=None, access_log=False,

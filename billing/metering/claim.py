@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -25,6 +25,10 @@ class Version(NamedTuple):
     contract_id: int
     number: int
     is_prepaid: bool
+
+
+Terms = Mapping[tuple[str, str], Sequence[tuple[datetime, datetime, Version]]]
+"""By product and meter the versions that price it, with the instants at which each begins and ends."""
 
 
 class Draft(NamedTuple):
@@ -126,22 +130,32 @@ def _claim(conn: Connection, tenant: str, drafts: Sequence[Draft]) -> set[int]:
     return set(map(int, unpacked(one_row(conn, "claim_cases", values)["sequences"])))
 
 
-def find_versions(conn: Connection, tenant: str, events: Sequence[UsageEvent]) -> list[Version | None]:
-    """Of each event the version in force when it occurred that prices its product and meter."""
+def find_terms(conn: Connection, tenant: str, events: Iterable[UsageEvent]) -> Terms:
+    """What prices the products of these events, at whatever time. It holds while nobody changes contracts: under
+    `lock_for_recording`."""
     products = sorted({event.product for event in events})
-    found = rows(conn, "versions_of_products", {"tenant": tenant, "products": products})
-    priced: dict[tuple[str, str], list[tuple[datetime, datetime, Version]]] = {}
-    for row in found:
+    terms: dict[tuple[str, str], list[tuple[datetime, datetime, Version]]] = {}
+    for row in rows(conn, "versions_of_products", {"tenant": tenant, "products": products}):
         version = Version(row["contract_id"], row["version"], row["is_prepaid"])
         term = (row["effective_at"], row["ends_at"], version)
-        priced.setdefault((row["product"], row["meter"]), []).append(term)
+        terms.setdefault((row["product"], row["meter"]), []).append(term)
+    return terms
+
+
+def find_versions(terms: Terms, events: Sequence[UsageEvent]) -> list[Version | None]:
+    """Of each event the version in force when it occurred that prices its product and meter."""
     versions: list[Version | None] = []
     for event in events:
         at = event.occurred_at
-        for begins_at, ends_at, version in priced.get((event.product, event.priced_meter), ()):
+        for begins_at, ends_at, version in terms.get((event.product, event.priced_meter), ()):
             if begins_at <= at < ends_at:
                 versions.append(version)
                 break
         else:
             versions.append(None)
     return versions
+
+
+def find_version(conn: Connection, tenant: str, event: UsageEvent) -> Version | None:
+    """The same of a single event."""
+    return find_versions(find_terms(conn, tenant, [event]), [event])[0]

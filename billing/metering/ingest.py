@@ -14,10 +14,10 @@ import psycopg
 from billing.errors import BillingError, InvalidUsageEvent
 from billing.lock import lock_for_deciding_again, lock_for_recording
 from billing.metering import meter, verdicts, voids
+from billing.metering.claim import Terms, find_terms
 from billing.metering.usage import RESULT_METER, Kind, UsageEvent
 from billing.metering.usage_columns import read_batch
 from billing.metering.voids import VoidRequest
-from billing.queries import rows
 
 Connection = psycopg.Connection[Any]
 BATCH_MAX = 1000
@@ -50,16 +50,17 @@ def ingest(
         if isinstance(one, InvalidUsageEvent)
     }
     events = {index: one for index, one in enumerate(read) if isinstance(one, UsageEvent)}
-    answers |= _refuse_unpriced(conn, tenant, events)
+    terms = find_terms(conn, tenant, events.values())
+    answers |= _refuse_unpriced(terms, events)
     # A verdict and a void may speak of an event of the same batch: they come after it.
     said = {index: one for index, one in events.items() if one.kind != Kind.OUTCOME and index not in answers}
-    answers |= _record(conn, tenant, said, now)
+    answers |= _record(conn, tenant, said, terms, now)
     verdict = {
         index: one for index, one in events.items() if one.kind == Kind.OUTCOME and index not in answers
     }
     answers |= _refuse_verdicts(conn, verdict)
     verdict = {index: one for index, one in verdict.items() if index not in answers}
-    answers |= _record(conn, tenant, verdict, now)
+    answers |= _record(conn, tenant, verdict, terms, now)
     requests = {index: one for index, one in enumerate(read) if isinstance(one, VoidRequest)}
     voided = voids.void_many(conn, tenant, list(requests.values()), by=by, now=now) if requests else []
     for (index, request), made in zip(requests.items(), voided, strict=True):
@@ -68,25 +69,23 @@ def ingest(
 
 
 def _record(
-    conn: Connection, tenant: str, events: Mapping[int, UsageEvent], now: datetime
+    conn: Connection, tenant: str, events: Mapping[int, UsageEvent], terms: Terms, now: datetime
 ) -> dict[int, Answer]:
     if not events:
         return {}
-    recorded = meter.record_many(conn, tenant, list(events.values()), received_at=now)
+    recorded = meter.record_priced(conn, tenant, list(events.values()), terms, received_at=now)
     return {
         index: _answer(event.event_id, made)
         for (index, event), made in zip(events.items(), recorded, strict=True)
     }
 
 
-def _refuse_unpriced(conn: Connection, tenant: str, events: Mapping[int, UsageEvent]) -> dict[int, Answer]:
+def _refuse_unpriced(terms: Terms, events: Mapping[int, UsageEvent]) -> dict[int, Answer]:
     """Answers for the events that no version of any contract prices, at whatever time."""
-    values = {"tenant": tenant, "products": sorted({event.product for event in events.values()})}
-    priced = {(row["product"], row["meter"]) for row in rows(conn, "priced_products", values)}
     return {
         index: Answer(event.event_id, "refused", None, _unpriced(event))
         for index, event in events.items()
-        if (event.product, event.priced_meter) not in priced
+        if (event.product, event.priced_meter) not in terms
     }
 
 

@@ -18,7 +18,7 @@ import psycopg
 from billing.errors import NotQuarantined, UsageEventConflict, UsageEventNotFound
 from billing.lock import lock_for_deciding_again, lock_for_recording
 from billing.metering import verdicts
-from billing.metering.claim import Draft, decide_as, find_versions
+from billing.metering.claim import Draft, Terms, decide_as, find_terms, find_version, find_versions
 from billing.metering.decide import Decision, Outcome, Reason, decide
 from billing.metering.usage import Kind, UsageEvent
 from billing.queries import Row, first_row, one_row, packed, rows, unpacked
@@ -73,8 +73,15 @@ def record_many(
 
     Of two with one id the first counts, as if they had come one after the other; so do two of one case.
     """
-    assert all(event.tenant == tenant for event in events), "a batch is one tenant's"
     lock_for_recording(conn, tenant)
+    return record_priced(conn, tenant, events, find_terms(conn, tenant, events), received_at=received_at)
+
+
+def record_priced(
+    conn: Connection, tenant: str, events: Sequence[UsageEvent], terms: Terms, *, received_at: datetime
+) -> list[Recorded]:
+    """The same under `lock_for_recording`. terms: read since, of all products of the batch."""
+    assert all(event.tenant == tenant for event in events), "a batch is one tenant's"
     for event in events:
         if event.kind == Kind.OUTCOME:
             verdicts.require_allowed(conn, event)
@@ -83,7 +90,7 @@ def record_many(
         first.setdefault((event.source, event.event_id), event)
     sequences = _insert_events(conn, tenant, first.values(), received_at)
     new = [(event, sequences[key]) for key, event in first.items() if key in sequences]
-    made = _decide_first(conn, tenant, new, received_at) if new else {}
+    made = _decide_first(conn, tenant, new, terms, received_at) if new else {}
     known = first_answers(conn, tenant, [key for key in first if key not in sequences])
     answers = []
     for event in events:
@@ -108,7 +115,7 @@ def release(
     now = now or datetime.now(UTC)
     row = _quarantined(conn, tenant, source, event_id)
     event = event_of(row)
-    [version] = find_versions(conn, tenant, [event])
+    version = find_version(conn, tenant, event)
     outcome, reason = decide(event, now, has_contract=version is not None, is_clock_checked=False)
     draft = Draft(event, row["ingest_sequence"], row["revision"] + 1, outcome, reason, version)
     return decide_as(conn, tenant, [draft], decided_by, now)[0]
@@ -120,7 +127,7 @@ def dismiss(
     """Decide that a quarantined event is not charged, on a person's word."""
     row = _quarantined(conn, tenant, source, event_id)
     event = event_of(row)
-    [version] = find_versions(conn, tenant, [event])
+    version = find_version(conn, tenant, event)
     sequence, revision = row["ingest_sequence"], row["revision"] + 1
     draft = Draft(event, sequence, revision, Outcome.NOT_BILLABLE, Reason.DISMISSED, version)
     return decide_as(conn, tenant, [draft], decided_by, now or datetime.now(UTC))[0]
@@ -157,10 +164,10 @@ def _insert_events(
 
 
 def _decide_first(
-    conn: Connection, tenant: str, new: Sequence[tuple[UsageEvent, int]], received_at: datetime
+    conn: Connection, tenant: str, new: Sequence[tuple[UsageEvent, int]], terms: Terms, received_at: datetime
 ) -> dict[tuple[str, str], Decision]:
     drafts = []
-    versions = find_versions(conn, tenant, [event for event, _ in new])
+    versions = find_versions(terms, [event for event, _ in new])
     for (event, sequence), version in zip(new, versions, strict=True):
         outcome, reason = decide(event, received_at, has_contract=version is not None)
         drafts.append(Draft(event, sequence, 1, outcome, reason, version))

@@ -194,18 +194,34 @@ class UsageEvent:
     def _payload(self) -> str:
         """Everything the event says, as JSON in ASCII with sorted keys. What came into being later is named only
         where it is said, so that the hash of an event recorded before is what it was."""
-        amount = meter = ""
+        amount = ""
         if self.amount_minor is not None:
             amount = f'"amount_currency": "{self.amount_currency}", "amount_minor": {self.amount_minor}, '
-        if self.kind == Kind.USAGE:
-            meter = f'"meter": "{self.meter}", '
-        return (
-            f'{{{amount}"case_key": {quoted(self.case_key)}, "dimensions": {self.dimensions_json}, '
-            f'"event_id": {quoted(self.event_id)}, "evidence": {self.evidence_json}, "kind": "{self.kind}", '
-            f'{meter}"occurred_at": "{self.occurred_text}", "product": {quoted(self.product)}, '
-            f'"quantity": "{self.quantity_text}", "source": {quoted(self.source)}, '
-            f'"study_ref": {quoted(self.study_ref)}, "tenant": {quoted(self.tenant)}}}'
+        return PAYLOAD % (
+            amount,
+            quoted(self.case_key),
+            self.dimensions_json,
+            quoted(self.event_id),
+            self.evidence_json,
+            kind_said(self.kind, self.meter),
+            self.occurred_text,
+            quoted(self.product),
+            self.quantity_text,
+            quoted(self.source),
+            quoted(self.study_ref),
+            quoted(self.tenant),
         )
+
+
+PAYLOAD = (
+    '{%s"case_key": %s, "dimensions": %s, "event_id": %s, "evidence": %s, %s"occurred_at": "%s", "product": %s, '
+    '"quantity": "%s", "source": %s, "study_ref": %s, "tenant": %s}'
+)
+
+
+def kind_said(kind: str, meter: str) -> str:
+    """The part of a payload that says the kind, and the meter of a use."""
+    return f'"kind": "{kind}", ' + (f'"meter": "{meter}", ' if kind == Kind.USAGE else "")
 
 
 METER_OF_KIND: Mapping[str, str] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import sha256
 from itertools import repeat
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
@@ -18,11 +19,13 @@ from billing.metering.usage import (
     DIMENSIONS,
     KEY,
     METER_OF_KIND,
+    PAYLOAD,
     PURPOSES,
     TEXT_LENGTH_MAX,
     UID_DOTS_MIN,
     Kind,
     UsageEvent,
+    kind_said,
     plain,
     require_meter,
     require_quantity,
@@ -103,6 +106,25 @@ def _read_alike(shape: Shape, items: Sequence[Any], tenant: str, source: str) ->
     meters = _meters(kinds, meters, has_case="case_key" in said)
     quantities, texts = _quantities(said.get("quantity", (1,) * count))
     instants = _instants(said["occurred_at"])
+    cases = said.get("case_key") or [own_case(source, event_id) for event_id in event_ids]
+    study_refs = said.get("study_ref") or ("none",) * count
+    occurred = list(map(datetime.isoformat, instants))
+    dimensions_json, evidence_json = (_as_json(one) or ["{}"] * count for one in (dimensions, evidence))
+    payloads = zip(
+        repeat(""),
+        map(quoted, cases),
+        dimensions_json,
+        map(quoted, event_ids),
+        evidence_json,
+        _kinds_said(kinds, meters),
+        occurred,
+        map(quoted, said["product"]),
+        texts,
+        repeat(quoted(source)),
+        map(quoted, study_refs),
+        repeat(quoted(tenant)),
+        strict=False,
+    )
     columns: dict[str, Iterable[Any]] = {
         "tenant": repeat(tenant),
         "source": repeat(source),
@@ -111,17 +133,18 @@ def _read_alike(shape: Shape, items: Sequence[Any], tenant: str, source: str) ->
         "product": said["product"],
         "quantity": quantities,
         "occurred_at": instants,
-        "study_ref": said.get("study_ref", repeat("none")),
-        "case_key": said.get("case_key") or [own_case(source, event_id) for event_id in event_ids],
+        "study_ref": study_refs,
+        "case_key": cases,
         "dimensions": said.get("dimensions") or [{} for _ in items],
         "evidence": said.get("evidence") or [{} for _ in items],
         "amount_minor": repeat(None),
         "amount_currency": repeat(None),
         "meter": meters,
         "quantity_text": texts,
-        "occurred_text": map(datetime.isoformat, instants),
-        "dimensions_json": _as_json(dimensions) or repeat("{}"),
-        "evidence_json": _as_json(evidence) or repeat("{}"),
+        "occurred_text": occurred,
+        "dimensions_json": dimensions_json,
+        "evidence_json": evidence_json,
+        "payload_hash": [sha256((PAYLOAD % one).encode()).digest() for one in payloads],
     }
     return [
         UsageEvent.of_checked(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=False)
@@ -175,6 +198,11 @@ def _meters(kinds: Column, meters: Column, *, has_case: bool) -> list[str]:
         checked[kind, meter] = meter or METER_OF_KIND.get(kind, "")
         require_meter(kind, checked[kind, meter])
     return [checked[pair] for pair in zip(kinds, meters, strict=True)]
+
+
+def _kinds_said(kinds: Column, meters: Column) -> list[str]:
+    said = {pair: kind_said(*pair) for pair in set(zip(kinds, meters, strict=True))}
+    return [said[pair] for pair in zip(kinds, meters, strict=True)]
 
 
 def _quantities(values: Column) -> tuple[list[Decimal], list[str]]:

@@ -8,7 +8,7 @@ import psycopg
 
 from billing.contracts import contract as contracts
 from billing.contracts.contract import Contract
-from billing.metering.claim import find_versions
+from billing.metering.claim import find_version
 from billing.metering.usage import UsageEvent, Verdict
 from billing.queries import Row, first_row, one_row
 from billing.rating.case_errors import (
@@ -59,7 +59,7 @@ def _contract(conn: Connection, outcome: UsageEvent, case: Row | None) -> Contra
     if case is not None:
         version = case["contract_id"], case["contract_version"]
     else:
-        [found] = find_versions(conn, outcome.tenant, [outcome])
+        found = find_version(conn, outcome.tenant, outcome)
         if found is None:
             return None
         version = found.contract_id, found.number

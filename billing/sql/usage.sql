@@ -44,10 +44,6 @@ JOIN billing.contract_rate r USING (tenant, contract_id, version)
 WHERE r.tenant = %(tenant)s AND r.product = ANY (%(products)s)
 ORDER BY v.contract_id, v.effective_at
 
--- name: priced_products
-SELECT DISTINCT product, meter FROM billing.contract_rate
-WHERE tenant = %(tenant)s AND product = ANY (%(products)s)
-
 -- name: claim_cases
 -- A free case is taken, a held one only locked: who frees it waits, and then sees what was recorded meanwhile.
 -- In the order of contracts and cases, in which they are sent.
