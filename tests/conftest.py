@@ -21,6 +21,7 @@ from tests import ports
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+SLOW_FILES = Path(__file__).with_name("slow_files.txt")
 _MEMORY = Path("/dev/shm")
 PEER_PROGRAMS = (
     "storescu",
@@ -76,7 +77,9 @@ def _memory_folder() -> Path | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`soak` and `train` run only when asked for by name."""
+    """`soak` and `train` run only when asked for by name. The slowest files come first: none ends alone."""
+    slow = {name: place for place, name in enumerate(SLOW_FILES.read_text(encoding="utf-8").split())}
+    items.sort(key=lambda item: slow.get(item.nodeid.partition("::")[0], len(slow)))
     asked = config.getoption("-m") or ""
     for item in items:
         for name in ("soak", "train"):

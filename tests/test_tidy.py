@@ -220,6 +220,11 @@ class TestErrors:
 
 
 class TestPythonCode:
+    def test_the_slow_files_that_are_started_first_are_there(self) -> None:
+        named = (ROOT / "tests/slow_files.txt").read_text(encoding="utf-8").split()
+        assert len(named) == len(set(named))
+        assert [name for name in named if not (ROOT / name).is_file()] == []
+
     def test_nothing_is_caught_in_silence(self) -> None:
         """`except …: pass` hides the study that went wrong; `contextlib.suppress` says what is expected."""
         silent = [
