@@ -69,7 +69,7 @@ class RolesApart:
             self.wait(lambda role=role: self.readiness(role)[0] == 200, f"{role} is ready")  # type: ignore[misc]
 
     def get(self, role: str, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.health_ports[role]}{path}", timeout=10)
+        return httpx.get(f"http://127.0.0.1:{self.health_ports[role]}{path}", timeout=10, verify=False)
 
     def readiness(self, role: str) -> tuple[int, dict[str, str]]:
         """Status of /readyz, 0 while nobody listens, and the checks."""

@@ -158,6 +158,6 @@ def can_isolate() -> str | None:
 
 def answer(url: str) -> int | None:
     try:
-        return httpx.get(url, timeout=10).status_code
+        return httpx.get(url, timeout=10, verify=False).status_code
     except httpx.HTTPError:
         return None

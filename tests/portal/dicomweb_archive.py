@@ -50,7 +50,7 @@ class Archive:
     def get(self, path: str, tenant: str = "alpha", **headers: str) -> httpx.Response:
         sent = {"authorization": f"Bearer {self.keys[tenant]}"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.get(f"{self.portal.url}/dicom-web{path}", headers=sent, timeout=60)
+        return httpx.get(f"{self.portal.url}/dicom-web{path}", headers=sent, timeout=60, verify=False)
 
     def address(self, name: str) -> str:
         study, series, instance = self.ids(name)

@@ -63,7 +63,7 @@ class LivePortal:
         sent = {"authorization": f"Bearer {self.key}", "content-type": STOW_TYPE}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         path = f"/dicom-web/studies/{study}" if study else "/dicom-web/studies"
-        return httpx.post(self.url + path, content=body, headers=sent, timeout=60)
+        return httpx.post(self.url + path, content=body, headers=sent, timeout=60, verify=False)
 
     def raw(self, length: int | None = None, path: str = "/dicom-web/studies") -> socket.socket:
         """A connection on which the head of a request has been sent."""

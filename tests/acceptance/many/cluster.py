@@ -186,7 +186,8 @@ class Cluster:
             return echo(node.destination) is None
         if node.role == "portal":
             with contextlib.suppress(httpx.HTTPError):
-                return httpx.get(f"http://{node.address}:{node.port}/readyz", timeout=10).status_code == 200
+                url = f"http://{node.address}:{node.port}/readyz"
+                return httpx.get(url, timeout=10, verify=False).status_code == 200
             return False
         return node.log.count("worker_started") >= node.starts
 
