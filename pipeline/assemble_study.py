@@ -16,6 +16,7 @@ from dicom_gateway.inspect import InspectError, inspect_study
 from dicom_gateway.series_gaps import missing_slices
 from pipeline import early_start, prior_studies, required_series, rule_quiet_time, rule_store, store
 from pipeline.arrival_closed import note_transfer, tell
+from pipeline.begin_anew import begin_anew, may_begin_anew
 from pipeline.completion_evidence import ArrivalState, gather, lock_open_arrival
 from pipeline.completion_text import sentence
 from pipeline.database import Connection
@@ -152,6 +153,8 @@ def _act(
         reason = _close(conn, state, decision, "seen_again")
         store.note(conn, study, "study_seen_again", detail={"arrival": row["id"], "reason": reason})
         _record_seen_again(conn, study, row["id"], row["now"])
+        if decision.verdict is Verdict.COMPLETE and may_begin_anew(study):
+            begin_anew(conn, study, services.defer_step, reason=reason, instances=0)
     elif study.status not in (StudyStatus.RECEIVING, StudyStatus.HELD) and study.status not in TERMINAL:
         # Late instances wait for the end of the revision in progress.
         _look_again(conn, state, Decision(Verdict.WAIT, Reason("busy"), _BUSY_DELAY_S), defer_again)

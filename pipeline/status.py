@@ -66,6 +66,7 @@ TRANSITIONS: dict[StudyStatus, frozenset[StudyStatus]] = {
     _S.DELIVERED: frozenset({_S.ASSEMBLED, _S.ERASED}),
     _S.SHADOWED: frozenset({_S.ASSEMBLED, _S.ERASED}),
     _S.REJECTED: frozenset({_S.ASSEMBLED, _S.ERASED}),
+    # Assembled again without new instances: a person wants it tried again, or its sender sends it again.
     # Encoded again: a person sends what a destination did not take.
     _S.FAILED: frozenset({_S.ASSEMBLED, _S.ENCODED, _S.ERASED}),
     # Sent by somebody after we had fetched it: it begins like a new one, although its images are here.

@@ -6,6 +6,7 @@ ZH_STUDY = {
     "Still arriving": "仍在接收",
     "See the images": "查看影像",
     "Process now": "立即处理",
+    "Process again": "重新处理",
     "Discard": "放弃",
     "A person asked to process it now": "有人要求立即处理",
     "A person asked to discard it": "有人要求放弃",

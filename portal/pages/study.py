@@ -14,6 +14,7 @@ from billing.contracts import store as billing_store
 from dicom_gateway.arrival_evidence import Order
 from pipeline import deliver_study, deliveries, prior_studies, store
 from pipeline.ask_counts import archive_answer, archive_counts
+from pipeline.begin_anew import may_begin_anew
 from pipeline.cancel_study import CANCELLABLE, cancel_study
 from pipeline.completion_text import sentence
 from pipeline.database import Connection
@@ -134,6 +135,7 @@ def show(
         viewer_href=None if "images" in removals else viewer_url(context, study.study_instance_uid),
         removals=removals,
         may_decide=identity.may(DECIDES_STUDIES),
+        may_begin_anew=identity.may(DECIDES_STUDIES) and may_begin_anew(study),
         may_cancel=identity.may(DECIDES_STUDIES) and study.status in CANCELLABLE,
         may_send_again=any(one["state"] in GIVEN_UP for one in values["objects"]),
         DELIVERY_FAILURES=deliveries.FAILURES,
@@ -153,7 +155,7 @@ def order(
     study_id: str,
     wanted: Annotated[Order, Form()],
 ) -> Response:
-    """Process or discard a study that waits."""
+    """Process or discard a study that waits, or process one anew that failed."""
     with context.database.transaction(identity.tenant) as conn:
         study = store.get_study(conn, identity.tenant, parse_id(study_id))
         # When it has just gone on by itself, the page shows that.

@@ -37,6 +37,14 @@ def late(clinic: Clinic, policy: str) -> None:
     clinic.assemble()
 
 
+def ended(clinic: Clinic, status: str, code: str | None) -> None:
+    """A study of one image that has come to this end."""
+    receive(clinic, range(1, 2))
+    clinic.fall_silent()
+    clinic.assemble()
+    clinic.set_status(make_instance(), status, code)
+
+
 def events(clinic: Clinic) -> list[str]:
     return [row["event"] for row in clinic.rows("SELECT event FROM study_event ORDER BY id")]
 
@@ -82,6 +90,39 @@ class TestOrders:
         clinic.assemble()
         with pytest.raises(NothingWaits):
             order(clinic, Order.PROCESS)
+
+    @pytest.mark.parametrize("way", ["a person asks", "its sender sends it again"])
+    def test_a_study_that_failed_begins_anew(self, clinic: Clinic, way: str) -> None:
+        """Attack 46: what was given up for a fault that has passed is no patient without a result for ever."""
+        ended(clinic, "failed", "STEP_GAVE_UP")
+        if way == "a person asks":
+            order(clinic, Order.PROCESS)
+            with pytest.raises(NothingWaits):
+                order(clinic, Order.PROCESS)
+        else:
+            receive(clinic, range(1, 2))
+            clinic.fall_silent()
+            clinic.assemble()
+        study = clinic.study(make_instance())
+        assert (study.status, study.revision, study.reason_code) == ("assembled", 2, None)
+        assert [job["args"]["revision"] for job in clinic.jobs("take_step")] == [1, 2]
+        assert ("study_process_ordered" in events(clinic)) == (way == "a person asks")
+
+    @pytest.mark.parametrize(
+        ("status", "code"),
+        [("rejected", "TOO_FEW_SLICES"), ("failed", "DELIVERY_GAVE_UP"), ("delivered", None)],
+    )
+    def test_what_was_refused_has_a_result_or_waits_to_be_sent_does_not_begin_anew(
+        self, clinic: Clinic, status: str, code: str | None
+    ) -> None:
+        ended(clinic, status, code)
+        with pytest.raises(NothingWaits):
+            order(clinic, Order.PROCESS)
+        receive(clinic, range(1, 2))
+        clinic.fall_silent()
+        clinic.assemble()
+        study = clinic.study(make_instance())
+        assert (study.status, study.revision, study.reason_code) == (status, 1, code)
 
     def test_nobody_decides_for_another_hospital(self, clinic: Clinic) -> None:
         lacking(clinic)

@@ -10,9 +10,11 @@ import psycopg
 import pytest
 
 from billing.contracts import store as billing_store
+from dicom_gateway.arrival_evidence import Order
 from pipeline import retry, store, study_path
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed, StudyRefused
+from pipeline.order_study import order_study
 from pipeline.services import Observer, Outcome, Services
 from pipeline.status import StudyStatus
 from pipeline.store import StudyRecord
@@ -267,6 +269,25 @@ class TestAgain:
         after = clinic.study(make_instance())
         assert (after.status, after.reason_code) == ("failed", "STEP_GAVE_UP")
         assert usage(clinic) == [("failed", "not_billable", "failed")]
+
+    def test_a_study_that_was_given_up_is_charged_once_when_it_begins_anew_and_is_delivered(
+        self, clinic: Clinic, replace_work: Callable[[StudyStatus, Work], None]
+    ) -> None:
+        with clinic.database.transaction(ALPHA) as conn:
+            billing_store.add_contract(conn, ALPHA, (ROOT / "examples/contract_per_case.yaml").read_text())
+        take(clinic, at(clinic, StudyStatus.DECODED), retry.ATTEMPTS_MAX + 1)
+        study = clinic.study(make_instance())
+        assert study.status is StudyStatus.FAILED
+        with clinic.database.transaction(ALPHA) as conn:
+            order_study(clinic.queue, conn, ALPHA, study.id, Order.PROCESS, by="operator")
+        clinic.set_status(make_instance(), "encoded")
+        replace_work(StudyStatus.ENCODED, lambda *_: Outcome())
+        for _ in range(2):
+            take(clinic, clinic.study(make_instance()))
+        assert sorted(usage(clinic)) == [
+            ("failed", "not_billable", "failed"),
+            ("result_delivered", "billable", "first_delivery"),
+        ]
 
 
 class TestKilled:

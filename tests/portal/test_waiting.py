@@ -76,6 +76,25 @@ def test_another_hospital_decides_nothing_here(site: Site) -> None:
     assert site.owner.execute("SELECT ordered FROM arrival").fetchone() == {"ordered": None}
 
 
+def test_an_operator_has_a_study_processed_again_that_failed(site: Site) -> None:
+    failed = {"status": "failed", "reason_code": "STEP_GAVE_UP", "reason_text": "It was given up."}
+    study_id = site.add_study("alpha", **failed)
+    assert "Process again" not in site.signed_in("alpha", Role.RADIOLOGIST).get(f"/studies/{study_id}").text
+    client = site.signed_in("alpha", Role.OPERATOR)
+    assert "Process again" in client.get(f"/studies/{study_id}").text
+    for _ in range(2):
+        assert client.post(f"/studies/{study_id}/order", data={"wanted": "process"}).status_code == 303
+    row = site.owner.execute("SELECT status, revision, reason_code FROM study").fetchone()
+    assert row == {"status": "assembled", "revision": 2, "reason_code": None}
+    jobs = site.owner.execute("SELECT args FROM procrastinate_jobs WHERE task_name = 'take_step'").fetchall()
+    assert [job["args"]["revision"] for job in jobs] == [2]
+    assert "A person asked to process it now" in client.get(f"/studies/{study_id}").text
+    site.owner.execute(
+        "UPDATE study SET status = 'failed', reason_code = 'NO_DESTINATION', reason_text = 'x'"
+    )
+    assert "Process again" not in client.get(f"/studies/{study_id}").text
+
+
 def test_a_study_that_has_gone_on_by_itself_is_just_shown(site: Site) -> None:
     study_id = site.add_study("alpha")
     client = site.signed_in("alpha")
