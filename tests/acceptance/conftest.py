@@ -10,9 +10,10 @@ import pydicom
 import pytest
 
 from dicom_gateway.write_ct import write_ct_series
-from models.lung_nodule_ct.phantom import Phantom, make_phantom
+from models.lung_nodule_ct.phantom import Phantom
 from study.study import Patient
 from tests.server_process import RunningServer
+from tests.small_chest import small_chest
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,7 @@ MakeStudy = Callable[[str], MadeStudy]
 
 @pytest.fixture(scope="session")
 def phantom() -> Phantom:
-    """28 slices of 154 × 200, 70 mm of a chest: small enough for a quick run, lungs enough for the model."""
-    return make_phantom(7, spacing_mm=(2.5, 1.3, 1.3), nodule_count=3, field_mm=(70, 200, 260))
+    return small_chest(nodule_count=3)
 
 
 @pytest.fixture(scope="session")

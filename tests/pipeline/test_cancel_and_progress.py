@@ -17,7 +17,6 @@ from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from inference.scheduler import Scheduler
 from models.errors import LungsNotFound
 from models.lung_nodule_ct.model import LungNoduleCT
-from models.lung_nodule_ct.phantom import make_phantom
 from models.model import Model, ModelInput
 from models.registry import get_model
 from pipeline import cancel_study as cancelling
@@ -31,6 +30,7 @@ from pipeline.study_path import take_step
 from study.answer import Image
 from tests.pipeline.conftest import ALPHA, BETA, Clinic, receive_files
 from tests.pipeline.test_route_study import put_in_force
+from tests.small_chest import SPACING_MM, small_chest
 
 
 class Waits:
@@ -48,9 +48,8 @@ class Waits:
 
 def decoded(clinic: Clinic, services: Services) -> StudyRecord:
     """A phantom's study as it stands before its models run."""
-    phantom = make_phantom(7, spacing_mm=(2.5, 1.0, 1.0), nodule_count=2)
     folder = clinic.services.folders.instances
-    paths = write_ct_series(phantom.voxels, (2.5, 1.0, 1.0), folder, study_description="CT Chest")
+    paths = write_ct_series(small_chest().voxels, SPACING_MM, folder, study_description="CT Chest")
     last = receive_files(clinic, paths)
     for _ in range(2):
         study = clinic.study(last)
@@ -170,8 +169,7 @@ def test_new_images_of_a_study_end_its_present_run(clinic: Clinic) -> None:
 
 
 def write_ct_series_of_two(clinic: Clinic) -> Any:
-    phantom = make_phantom(7, spacing_mm=(20.0, 4.0, 4.0), nodule_count=1)
-    return write_ct_series(phantom.voxels[:2], (20.0, 4.0, 4.0), clinic.services.folders.instances)
+    return write_ct_series(small_chest().voxels[:2], SPACING_MM, clinic.services.folders.instances)
 
 
 class Unfit(LungNoduleCT):

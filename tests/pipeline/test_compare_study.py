@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from billing.contracts import store as billing_store
 from dicom_gateway.write_ct import write_ct_series
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from inference.scheduler import Scheduler
-from models.lung_nodule_ct.phantom import make_phantom
 from models.model import Model
 from models.registry import get_model
 from pipeline import store
@@ -25,13 +23,11 @@ from pipeline.study_file import load_answer
 from pipeline.study_path import take_step
 from tests.pipeline.conftest import ALPHA, Clinic, receive_files
 from tests.pipeline.test_route_study import put_in_force
+from tests.small_chest import SPACING_MM, small_chest
 
-SPACING = (2.5, 1.0, 1.0)
 
-
-@cache
 def voxels() -> NDArray[np.int16]:
-    return make_phantom(7, spacing_mm=SPACING, nodule_count=3).voxels
+    return small_chest(nodule_count=3).voxels
 
 
 class Counts:
@@ -64,7 +60,7 @@ def received(clinic: Clinic, name: str, date: str, shape: NDArray[np.int16]) -> 
         clinic,
         write_ct_series(
             shape,
-            SPACING,
+            SPACING_MM,
             folder,
             study_description="CT Chest",
             seed=name,

@@ -13,7 +13,7 @@ from billing.contracts import store as billing_store
 from dicom_gateway.write_ct import write_ct_series
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from inference.scheduler import Scheduler
-from models.lung_nodule_ct.phantom import Phantom, make_phantom
+from models.lung_nodule_ct.phantom import Phantom
 from models.registry import get_model
 from pipeline import store
 from pipeline.completion_text import sentence
@@ -25,6 +25,7 @@ from pipeline.study_path import take_step
 from tests.conftest import ROOT
 from tests.pipeline.conftest import ALPHA, Clinic, received_from
 from tests.pipeline.test_route_study import put_in_force
+from tests.small_chest import small_chest
 
 RULE = """rules:
   - name: chest CT
@@ -37,7 +38,7 @@ CONTRACT = ROOT / "examples/contract_per_case.yaml"
 
 @pytest.fixture(scope="module")
 def phantom() -> Phantom:
-    return make_phantom(7, spacing_mm=(2.5, 1.3, 1.3), nodule_count=2, field_mm=(70, 200, 260))
+    return small_chest()
 
 
 class Sender:

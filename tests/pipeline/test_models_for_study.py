@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from pydicom import dcmread
 
 from billing.contracts import store as billing_store
@@ -22,7 +20,6 @@ from dicom_gateway.instance_sink import ReceivedInstance
 from dicom_gateway.write_ct import write_ct_series
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from inference.scheduler import Scheduler
-from models.lung_nodule_ct.phantom import make_phantom
 from models.registry import find_models, get_model
 from pipeline import deployments, finish, peers, store
 from pipeline.deployments import Deployment, Threshold
@@ -35,6 +32,7 @@ from pipeline.study_path import take_step
 from tests.conftest import ROOT
 from tests.pipeline.conftest import ALPHA, Clinic, receive_files
 from tests.pipeline.rule_builders import ct_series, ct_study
+from tests.small_chest import SPACING_MM, small_chest
 
 MODEL = "lung_nodule_ct"
 BUILT_IN = get_model(MODEL).manifest
@@ -119,9 +117,6 @@ def pinned(models: ModelsForStudy) -> list[dict[str, Any]]:
     return models.pin([choice], study)
 
 
-SPACING_MM = (5.0, 2.0, 2.0)
-
-
 def test_rules_are_tried_with_the_version_that_is_active(clinic: Clinic, data: Path) -> None:
     find = functools.partial(get_model, data_directory=data)
     with clinic.database.transaction(ALPHA) as conn:
@@ -130,15 +125,11 @@ def test_rules_are_tried_with_the_version_that_is_active(clinic: Clinic, data: P
         assert active_manifests(conn, ALPHA, find)(MODEL).version == "9.0"
 
 
-@pytest.fixture(scope="module")
-def voxels() -> NDArray[np.int16]:
-    return make_phantom(7, spacing_mm=SPACING_MM, nodule_count=2).voxels
-
-
 @pytest.fixture
-def received(clinic: Clinic, voxels: NDArray[np.int16]) -> ReceivedInstance:
+def received(clinic: Clinic) -> ReceivedInstance:
     folder = clinic.services.folders.instances
-    return receive_files(clinic, write_ct_series(voxels, SPACING_MM, folder, study_description="CT Chest"))
+    paths = write_ct_series(small_chest().voxels, SPACING_MM, folder, study_description="CT Chest")
+    return receive_files(clinic, paths)
 
 
 @pytest.fixture

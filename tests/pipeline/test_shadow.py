@@ -8,7 +8,6 @@ from billing.contracts import store as billing_store
 from dicom_gateway.write_ct import write_ct_series
 from inference.onnxruntime_endpoint import OnnxRuntimeEndpoint
 from inference.scheduler import Scheduler
-from models.lung_nodule_ct.phantom import make_phantom
 from models.registry import get_model
 from pipeline import store
 from pipeline.services import Services
@@ -18,6 +17,7 @@ from pipeline.work_list import Filter, list_studies
 from tests.conftest import ROOT
 from tests.pipeline.conftest import ALPHA, Clinic, receive_files
 from tests.pipeline.test_route_study import put_in_force
+from tests.small_chest import SPACING_MM, small_chest
 
 SHADOW = "rules:\n  - {name: only in shadow, models: [lung_nodule_ct], shadow: true}\n"
 CONTRACT = ROOT / "examples/contract_per_case.yaml"
@@ -30,9 +30,8 @@ def test_a_shadow_result_is_kept_and_neither_delivered_nor_charged(
         billing_store.add_contract(conn, ALPHA, CONTRACT.read_text("utf-8"))
     put_in_force(clinic, SHADOW)
     services = changed(get_model=get_model, scheduler=Scheduler(OnnxRuntimeEndpoint(2)))
-    phantom = make_phantom(7, spacing_mm=(2.5, 1.0, 1.0), nodule_count=2)
     folder = clinic.services.folders.instances
-    paths = write_ct_series(phantom.voxels, (2.5, 1.0, 1.0), folder, study_description="CT Chest")
+    paths = write_ct_series(small_chest().voxels, SPACING_MM, folder, study_description="CT Chest")
     last = receive_files(clinic, paths)
     study = clinic.study(last)
     for _ in range(4):  # route, decode, infer, encode

@@ -10,21 +10,19 @@ import pytest
 from numpy.typing import NDArray
 
 from dicom_gateway.write_ct import write_ct_series
-from models.lung_nodule_ct.phantom import make_phantom
 from study.study import Patient
 from tests.server.test_analyze import analyze, text_of
+from tests.small_chest import SPACING_MM, small_chest
 
-SPACING = (2.5, 1.0, 1.0)
 
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def voxels() -> NDArray[np.int16]:
-    return make_phantom(7, spacing_mm=SPACING, nodule_count=3).voxels
+    return small_chest(nodule_count=3).voxels
 
 
 def write(folder: Path, voxels: NDArray[np.int16], date: str, patient_id: str = "P1") -> Path:
     patient = Patient(patient_id=patient_id, birth_date="19600101")
-    write_ct_series(voxels, SPACING, folder, patient=patient, seed=folder.name, study_date=date)
+    write_ct_series(voxels, SPACING_MM, folder, patient=patient, seed=folder.name, study_date=date)
     return folder
 
 
@@ -51,7 +49,7 @@ def test_findings_are_compared_in_json_and_report(tmp_path: Path, voxels: NDArra
 
 @pytest.mark.parametrize(
     ("patient_id", "slices", "words"),
-    [("P2", 96, "it has another Patient ID"), ("P1", 5, "5 slices are fewer than the 25 it needs")],
+    [("P2", 28, "it has another Patient ID"), ("P1", 5, "5 slices are fewer than the 25 it needs")],
 )
 def test_a_prior_that_does_not_fit_is_a_note(
     tmp_path: Path, voxels: NDArray[np.int16], patient_id: str, slices: int, words: str
