@@ -118,6 +118,19 @@ def test_the_fall_back_computes_what_the_endpoint_cannot_and_the_answer_says_so(
     assert bench.run().note == ""
 
 
+def test_a_device_without_memory_costs_its_run_and_neither_the_study_nor_the_device() -> None:
+    """Attack 45: the words are those of ONNX Runtime; the same run fits into the memory of the fall-back."""
+    full = EndpointFailed("ONNX Runtime could not run lung_nodule_ct: CUDA failure 2: out of memory")
+    second = Scripted(SECOND)
+    bench = Bench(Scripted(FIRST, *[full] * 5), fallback=second)
+    answers = [bench.run() for _ in range(6)]
+    assert [answer.engine for answer in answers] == [SECOND] * 5 + [FIRST]
+    assert bench.attempts == ["refused"] * 5 + ["done"], "not tried again where it cannot fit"
+    assert bench.endpoint.circuit is Circuit.CLOSED
+    with pytest.raises(EndpointFailed):
+        Bench(Scripted(FIRST, full)).run()
+
+
 def test_bad_weights_are_no_reason_to_fall_back() -> None:
     second = Scripted(SECOND)
     with pytest.raises(WeightsMissing):

@@ -100,7 +100,12 @@ def test_it_names_no_patient_and_the_accession_only_where_that_is_wanted() -> No
 def test_what_is_no_success_is_tried_again_or_refused(
     status: int, words: str, is_refusal: bool, after_s: float | None
 ) -> None:
-    with http_receiver(answer(status, Location="http://169.254.169.254/latest", Retry_After="7")) as receiver:
+    def give(handler: Any, body: bytes) -> None:
+        # Where a redirect leads it would be let in, and heard.
+        elsewhere = f"http://127.0.0.1:{handler.server.server_address[1]}/latest/meta-data"
+        answer(status, Location=elsewhere, Retry_After="7")(handler, body)
+
+    with http_receiver(give) as receiver:
         with pytest.raises(NotReached, match=words) as raised:
             send(receiver)
         assert len(receiver.requests) == 1
