@@ -195,6 +195,7 @@ def address(path: str, own: Owned) -> str:
         "element": "00281201",
         "workitem_uid": workitem_of(own.tenant),
         "token": "1",
+        **dict.fromkeys(("dispute_id", "request_id", "payment_id", "bank_line_id"), "1"),
     }
     filled = re.sub(r"\{(\w+)(?::path)?\}", lambda match: values[match[1]], path)
     query = {
