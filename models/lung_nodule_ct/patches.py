@@ -170,11 +170,9 @@ class PatchSampler:
     ) -> list[Painted]:
         """Paint one round. A processor is faster patch by patch: there small shapes have small boxes."""
         at_once = 1 if self.device.type == "cpu" else len(hounsfield)
-        fields = zip(*(one.split(at_once) for one in (hounsfield, depth, places, widths)), strict=True)
+        rows = zip(*(one.split(at_once) for one in (hounsfield, depth, places, widths)), strict=True)
         mm = self.recipe.voxel_mm
-        return [
-            patch_shapes.paint(self.rng, families, hu, mm_deep, mm, *known) for hu, mm_deep, *known in fields
-        ]
+        return [patch_shapes.paint(self.rng, families, hu, deep, mm, *known) for hu, deep, *known in rows]
 
     def report_mistakes(self, origin: Origin, output_index: Sequence[int]) -> None:
         """Remember the place of a false alarm at an output voxel of a patch that was cut at `origin`."""
