@@ -21,13 +21,13 @@ _OF_OTHERS = frozenset(
 _EVIDENCE = ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
 _SERIES = ("ReferencedSeriesSequence",)
 _INDEX = {
-    **dict.fromkeys(("SR", "KEYS", "KOS"), _EVIDENCE),
+    **dict.fromkeys(("SR", "SR2D", "TEXT", "KEYS", "KOS"), _EVIDENCE),
     **dict.fromkeys(("SEG", "PM", "GSPS"), _SERIES),
     "PDF": ("SourceInstanceSequence",),
 }
 _OF_DOCUMENTS = ("PredecessorDocumentsSequence", "IdenticalDocumentsSequence")
 # Kinds that must list everything that the model read, not only what they draw on.
-_WHOLE_EVIDENCE = ("SR", "PDF")
+_WHOLE_EVIDENCE = ("SR", "SR2D", "TEXT", "PDF")
 
 
 def reference_problems(one: CheckedObject, basis: CheckBasis) -> Iterator[str]:
@@ -96,7 +96,7 @@ def _segments(uid: str, basis: CheckBasis) -> Mapping[int, str]:
 
 def tracking_problems(basis: CheckBasis) -> Iterator[str]:
     """SR and SEG speak of the same finding under the same Tracking Unique Identifier."""
-    reports = [one for one in basis.objects if one.kind == "SR"]
+    reports = [one for one in basis.objects if one.kind in ("SR", "SR2D")]
     spoken_of: set[str] = set()
     for one in reports:
         for items in _groups(one):

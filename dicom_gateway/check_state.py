@@ -10,6 +10,7 @@ from dicom_gateway.check_basis import CheckBasis, CheckedObject, ReviewRules
 from dicom_gateway.plain_value import plain
 
 _PERSON_OBSERVER_NAME = "121008"
+_REPORTS = ("SR", "SR2D", "TEXT")
 _BURNED_IN = ("PDF", "SC")
 
 
@@ -18,11 +19,11 @@ def state_problems(one: CheckedObject, basis: CheckBasis) -> Iterator[str]:
     dataset, review = one.dataset, basis.review
     is_verified = review is not None and review.is_verified
     wanted = "VERIFIED" if is_verified else "UNVERIFIED"
-    if one.kind in ("SR", "PDF") and dataset.get("VerificationFlag") != wanted:
+    if one.kind in (*_REPORTS, "PDF") and dataset.get("VerificationFlag") != wanted:
         yield f"its VerificationFlag is not {wanted}"
-    if one.kind == "SR" and dataset.get("CompletionFlag") != "COMPLETE":
+    if one.kind in _REPORTS and dataset.get("CompletionFlag") != "COMPLETE":
         yield "its CompletionFlag is not COMPLETE"
-    if one.kind == "SR" and (dataset.get("PreliminaryFlag") == "FINAL") != is_verified:
+    if one.kind in _REPORTS and (dataset.get("PreliminaryFlag") == "FINAL") != is_verified:
         yield f"its PreliminaryFlag is {'not ' if is_verified else ''}FINAL"
     if review is None or one.kind != "SR" or not is_verified:
         if "VerifyingObserverSequence" in dataset:

@@ -8,24 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from highdicom.sr import (
-    ComprehensiveSR,
-    ContainerContentItem,
-    ContentSequence,
-    LanguageOfContentItemAndDescendants,
-    ObservationContext,
-    ObserverContext,
-    RelationshipTypeValues,
-    TextContentItem,
-)
+from highdicom.sr import ComprehensiveSR
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
-from dicom_gateway import result_codes
-from dicom_gateway.encode_common import bare_reference, device_observer, stamp
+from dicom_gateway.encode_common import bare_reference, stamp
 from dicom_gateway.result_context import ResultContext
+from dicom_gateway.text_report import text_report
 
 NOT_ANALYSED = "NOT ANALYSED by AI, no result"
 """Stands in every series description, English as those of results."""
@@ -35,7 +25,11 @@ def encode_refusal(context: ResultContext, conclusion: Sequence[str], advice: Se
     """conclusion: why there is no result, sentence by sentence. advice: what to do. The evidence is all that came."""
     report = ComprehensiveSR(
         evidence=[bare_reference(header) for header in context.source_headers],
-        content=_root(context, conclusion, advice),
+        content=text_report(
+            context,
+            (codes.DCM.Conclusions, codes.DCM.Conclusion, conclusion),
+            (codes.DCM.Recommendations, codes.DCM.Recommendation, advice),
+        ),
         series_instance_uid=context.uid("SR series"),
         series_number=context.series_number("SR"),
         sop_instance_uid=context.uid("SR instance"),
@@ -57,26 +51,3 @@ def describe(result: Dataset, context: ResultContext) -> None:
     name = f"{context.model_name} {context.model_version}"
     result.SeriesDescription = f"{name[: 62 - len(NOT_ANALYSED)]}: {NOT_ANALYSED}"
     result.ContributingEquipmentSequence[0].ContributionDescription = f"{NOT_ANALYSED}. {name}."[:1024]
-
-
-def _root(context: ResultContext, conclusion: Sequence[str], advice: Sequence[str]) -> ContainerContentItem:
-    root = ContainerContentItem(name=result_codes.DIAGNOSTIC_IMAGING_REPORT, template_id="2000")
-    root.ContentSequence = ContentSequence()
-    language = result_codes.CHINESE if context.language == "zh" else result_codes.ENGLISH
-    root.ContentSequence.extend(LanguageOfContentItemAndDescendants(language))
-    root.ContentSequence.extend(
-        ObservationContext(
-            observer_device_context=ObserverContext(codes.DCM.Device, device_observer(context))
-        )
-    )
-    root.ContentSequence.append(_section(codes.DCM.Conclusions, codes.DCM.Conclusion, conclusion))
-    root.ContentSequence.append(_section(codes.DCM.Recommendations, codes.DCM.Recommendation, advice))
-    return root
-
-
-def _section(title: Code, each: Code, sentences: Sequence[str]) -> ContainerContentItem:
-    section = ContainerContentItem(name=title, relationship_type=RelationshipTypeValues.CONTAINS)
-    section.ContentSequence = ContentSequence()
-    for sentence in sentences:
-        section.ContentSequence.append(TextContentItem(each, sentence, RelationshipTypeValues.CONTAINS))
-    return section

@@ -1,4 +1,4 @@
-"""A result as a Comprehensive 3D SR after TID 1500 (PS3.16): a TID 1410 group for each finding, 1411 for a structure.
+"""A result as Comprehensive SR, with or without 3D, after TID 1500: TID 1410 for each finding, 1411 for a structure.
 
 Among several findings, one with a segment has a second group after TID 1411 with the same tracking UID, which
 refers to the segment and holds what was measured on it. The first group always draws the finding on a source
@@ -10,6 +10,7 @@ from __future__ import annotations
 from highdicom.sr import (
     CodeContentItem,
     Comprehensive3DSR,
+    ComprehensiveSR,
     ContainerContentItem,
     ContentSequence,
     LanguageOfContentItemAndDescendants,
@@ -23,6 +24,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import (
     Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
     ExplicitVRLittleEndian,
     ParametricMapStorage,
     SegmentationStorage,
@@ -37,20 +39,24 @@ from dicom_gateway.measurement_groups import planar_group, volumetric_group
 from dicom_gateway.result_context import ResultContext
 from study.radiograph import Radiograph
 
+# The same document for archives that know no 3D: our regions are drawn on images, so nothing is left out.
+_CLASS_OF = {"SR": Comprehensive3DSR, "SR2D": ComprehensiveSR}
+_STORAGE_OF = {"SR": Comprehensive3DSRStorage, "SR2D": ComprehensiveSRStorage}
 
-def encode_sr(context: ResultContext) -> Dataset:
-    """The result as a Comprehensive 3D SR document, UNVERIFIED, in the study of its source."""
+
+def encode_sr(context: ResultContext, kind: str = "SR") -> Dataset:
+    """The result as a document of the class of `kind`, UNVERIFIED, in the study of its source."""
     evidence = source_images(context)
     if segmented_findings(context) or context.structures:
         evidence.append(_reference(context, "SEG", SegmentationStorage))
     if "PM" in context.kinds and has_map(context):
         evidence.append(_reference(context, "PM", ParametricMapStorage))
-    document = Comprehensive3DSR(
+    document = _CLASS_OF[kind](
         evidence=evidence,
         content=_root(context),
-        series_instance_uid=context.uid("SR series"),
-        series_number=context.series_number("SR"),
-        sop_instance_uid=context.uid("SR instance"),
+        series_instance_uid=context.uid(f"{kind} series"),
+        series_number=context.series_number(kind),
+        sop_instance_uid=context.uid(f"{kind} instance"),
         instance_number=1,
         manufacturer=context.publisher[:64],
         is_complete=True,
@@ -58,17 +64,17 @@ def encode_sr(context: ResultContext) -> Dataset:
         is_verified=False,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         specific_character_set="ISO_IR 192",
-        previous_versions=_earlier_reports(context) or None,
+        previous_versions=_earlier_reports(context, _STORAGE_OF[kind]) or None,
     )
-    stamp(document, context, "SR")
+    stamp(document, context, kind)
     if context.language == "zh":
         in_chinese(document)
     return document
 
 
-def _earlier_reports(context: ResultContext) -> list[Dataset]:
+def _earlier_reports(context: ResultContext, sop_class_uid: str) -> list[Dataset]:
     """For Predecessor Documents Sequence (PS3.3 C.17.2)."""
-    return [one for one in context.predecessors if one.SOPClassUID == Comprehensive3DSRStorage]
+    return [one for one in context.predecessors if one.SOPClassUID == sop_class_uid]
 
 
 def _reference(context: ResultContext, kind: str, sop_class_uid: str) -> Dataset:

@@ -20,7 +20,19 @@ from study.volume import Volume
 
 NOT_REVIEWED = "AI result, not reviewed"
 _SERIES_NUMBER_BASE = 9000
-_SERIES_OFFSET = {"SR": 1, "SEG": 2, "PDF": 3, "KOS": 4, "PM": 5, "KEYS": 6, "GSPS": 7, "SC": 8}
+# One digit: revisions are tens.
+_SERIES_OFFSET = {
+    "SR": 1,
+    "SEG": 2,
+    "PDF": 3,
+    "KOS": 4,
+    "PM": 5,
+    "KEYS": 6,
+    "GSPS": 7,
+    "SC": 8,
+    "SR2D": 9,
+    "TEXT": 0,
+}
 _LONG_STRING_MAX = 64
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})", re.ASCII)
 # Names UIDs under 2.25 (PS3.5 section B.2); any fixed UUID serves, this one was drawn once.

@@ -29,7 +29,7 @@ CHARACTER_SETS = {"UNICODE UTF-8": "utf-8", "GB 18030-2000": "gb18030"}
 """MSH-18 (HL7 table 0211) → how Python names it."""
 _BY_URL = frozenset({"stow", "fhir", "webhook"})
 _BY_HOST = frozenset({"dimse", "hl7"})
-STAND_INS = ("GSPS", "SC", "PDF")
+STAND_INS = ("SR2D", "TEXT", "GSPS", "SC", "PDF")
 """What may stand in for a refused SR, and the order that a new destination is proposed."""
 _NAME = re.compile(r"[!-~]([ -~]{0,62}[!-~])?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}", re.ASCII)
@@ -161,7 +161,7 @@ def problems_of(record: DestinationRecord) -> dict[str, str]:
     if record.is_pacs and not (record.object_kinds and set(record.object_kinds) <= set(OBJECT_KINDS)):
         problems["object_kinds"] = "Choose at least one kind of object."
     if not set(record.fallbacks) <= set(STAND_INS) or len(set(record.fallbacks)) < len(record.fallbacks):
-        problems["fallbacks"] = "Fall-backs are GSPS, SC and PDF, each at most once."
+        problems["fallbacks"] = "Fall-backs are SR2D, TEXT, GSPS, SC and PDF, each at most once."
     if record.confirmation not in ("none", "query", "commitment"):
         problems["confirmation"] = "Confirmation is none, query or commitment."
     return problems

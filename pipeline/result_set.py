@@ -20,6 +20,7 @@ from dicom_gateway.encode_rejection_note import encode_rejection_note
 from dicom_gateway.encode_sc import encode_captures
 from dicom_gateway.encode_seg import encode_seg
 from dicom_gateway.encode_sr import encode_sr
+from dicom_gateway.encode_text_sr import encode_text_sr
 from dicom_gateway.result_context import GuidelineWords, ResultContext
 from dicom_gateway.source_headers import read_headers
 from models.manifest import Manifest
@@ -35,12 +36,14 @@ from study.sentences import translated
 from study.study import Study
 from study.volume import Volume
 
-RESULT_KINDS = frozenset({"SR", "SEG", "PM", "KEYS", "PDF", "GSPS", "SC", "KOS"})
+RESULT_KINDS = frozenset({"SR", "SEG", "PM", "KEYS", "PDF", "SR2D", "TEXT", "GSPS", "SC", "KOS"})
 """Kinds that `make_result_set` makes: the set of IHE AIR, what stands in for it, and the rejection note."""
+PLAIN_REPORTS = frozenset({"SR2D", "TEXT"})
+"""The SR once more, for archives that refuse its class."""
 ALWAYS_MADE = frozenset({"SR", "SEG", "PDF", "KOS"})
 """What every study has, whoever takes it: our own pages and messages refer to these."""
 # An object is made with those that it refers to.
-_REFERS_TO = {"SR": {"SEG"}, "KEYS": {"SR", "SEG", "PM"}}
+_REFERS_TO = {"SR": {"SEG"}, "SR2D": {"SEG"}, "TEXT": {"SR", "SEG"}, "KEYS": {"SR", "SEG", "PM"}}
 
 
 @dataclass(frozen=True)
@@ -171,10 +174,13 @@ def encode_result(context: ResultContext, pdf: bytes) -> Iterator[tuple[str, Dat
         "SEG": encode_seg,
         "PM": encode_pm,
         "PDF": lambda one: encode_pdf(one, pdf),
+        "SR2D": lambda one: encode_sr(one, "SR2D"),
         "GSPS": encode_gsps,
         "KOS": encode_rejection_note,
     }
     made = {kind: encode(context) for kind, encode in encoders.items() if kind in context.kinds}
+    if "TEXT" in context.kinds and (report := made["SR"]) is not None:
+        made["TEXT"] = encode_text_sr(context, report)
     if "KEYS" in context.kinds:
         others = [made[kind] for kind in ("SR", "SEG", "PM")]
         made["KEYS"] = encode_keys(context, [one for one in others if one is not None])

@@ -9,7 +9,7 @@ from uuid import UUID
 from pipeline.database import Connection
 
 # What is no DICOM object has no place among the instances of a study.
-_DICOM_KINDS = ["SR", "SEG", "PM", "PDF", "SC", "KEYS", "KOS", "GSPS"]
+_DICOM_KINDS = ["SR", "SEG", "PM", "PDF", "SC", "KEYS", "KOS", "GSPS", "SR2D", "TEXT"]
 _RESULT_MODALITIES = ["SR", "SEG", "OT", "DOC", "KO", "PR"]
 
 

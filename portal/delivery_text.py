@@ -28,7 +28,7 @@ ZH_DELIVERY = {
     "{kind} stands there instead": "由 {kind} 代替",
     "The destination refused a kind of object; another one is sent in its place": "目的地拒收某类对象，改送另一类代替",
     "Fall-backs in order, where it refuses the SR": "拒收 SR 时依次代替的对象",
-    "Fall-backs are GSPS, SC and PDF, each at most once.": "代替对象为 GSPS、SC 和 PDF，各至多一次。",
+    "Fall-backs are SR2D, TEXT, GSPS, SC and PDF, each at most once.": "代替对象为 SR2D、TEXT、GSPS、SC 和 PDF，各至多一次。",
     "Given up": "已放弃",
     "Send again": "重新发送",
     "objects checked before delivery": "交付前已检查对象",

@@ -28,7 +28,7 @@ from pipeline.check_results import check_result_set
 from pipeline.compare_study import PriorUnread, decode_prior, run_on_prior
 from pipeline.errors import StudyFailed
 from pipeline.report import build_report, render_report_pdf
-from pipeline.result_set import RESULT_KINDS, make_result_set
+from pipeline.result_set import PLAIN_REPORTS, RESULT_KINDS, make_result_set
 from pipeline.route import Route, choose
 from pipeline.status import StudyStatus
 from server.send import files_below
@@ -244,7 +244,7 @@ def _write_results(
         created_at=now,
         instances_root=Path("/"),
         language=language,
-        kinds=RESULT_KINDS,
+        kinds=RESULT_KINDS - PLAIN_REPORTS,
         prior_volume=prior_volume,
     )
     check_result_set(

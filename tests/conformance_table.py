@@ -87,8 +87,9 @@ def examine(
             paths.append(path)
             tally = tallies[one.name, kind]
             _examine_object(kind, path, tally)
-            if kind == "SR" and not one.context.predecessors:
-                reports[path] = (tally, "TID_1500" if one.notice == NOT_REVIEWED else "TID_2000")
+            if kind in ("SR", "SR2D", "TEXT") and not one.context.predecessors:
+                is_measured = one.notice == NOT_REVIEWED and kind != "TEXT"
+                reports[path] = (tally, "TID_1500" if is_measured else "TID_2000")
         files = [as_object(kind, dataset) for kind, dataset in one.objects]
         started = time.process_time()
         verdict = check_result_set(

@@ -104,7 +104,7 @@ class ModelIdentity(BaseModel):
 class ResultObject(BaseModel):
     """One DICOM object of a result on its way to one destination, all null where no destination takes it."""
 
-    kind: str = Field(description="SR, SEG, PDF, SC, KOS or GSPS")
+    kind: str = Field(description="SR, SEG, PM, KEYS, PDF, SC, KOS, GSPS, SR2D or TEXT")
     sop_instance_uid: str
     destination: str | None
     required: bool | None = Field(description="the study is delivered only when this one has acknowledged")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from dicom_gateway.result_context import GuidelineWords, ResultContext
 from dicom_gateway.source_headers import read_headers
@@ -31,12 +32,13 @@ GUIDELINE = GuidelineWords(
 IOD = {
     "sr": "Comprehensive3DSR", "seg": "Segmentation", "pm": "ParametricMap", "pdf": "EncapsulatedPDF",
     "gsps": "GrayscaleSoftcopyPresentationState", "keys": "KeyObjectSelectionDocument", "sc": "SCImage",
-    "kos": "KeyObjectSelectionDocument",
+    "kos": "KeyObjectSelectionDocument", "sr2d": "ComprehensiveSR", "text": "BasicTextSR",
 }  # fmt: skip
-ALL = {"sr", "seg", "pm", "pdf", "gsps", "keys", "sc"}
+NONE = {"sr", "sr2d", "text", "pdf", "sc"}
+ALL = NONE | {"seg", "pm", "gsps", "keys"}
 KINDS = {
-    "nodules": ALL, "superseding": ALL | {"kos"}, "single": ALL, "none": {"sr", "pdf", "sc"}, "lobes": ALL - {"pm"},
-    "positive": ALL - {"seg"}, "negative": {"sr", "pdf", "sc"},
+    "nodules": ALL, "superseding": ALL | {"kos"}, "single": ALL, "none": NONE, "lobes": ALL - {"pm"},
+    "positive": ALL - {"seg"}, "negative": NONE,
 }  # fmt: skip
 DRAWN = {"nodules": 3, "superseding": 3, "single": 1, "positive": 1}
 
@@ -147,16 +149,40 @@ def test_dcentvfy_finds_results_and_source_consistent(results: list[Made]) -> No
 
 
 def test_the_sr_of_every_model_follows_its_root_template(results: list[Made]) -> None:
-    paths = [one.folder / "sr.1" for one in results if one.name != "superseding"]
-    assert report_errors(paths) == []
+    folders = [one.folder for one in results if one.name != "superseding"]
+    assert report_errors([folder / f"{kind}.1" for folder in folders for kind in ("sr", "sr2d")]) == []
+    assert report_errors([folder / "text.1" for folder in folders], root="TID_2000") == []
+
+
+def test_the_text_report_says_what_the_sr_says(results: list[Made]) -> None:
+    """Each measurement as a sentence, the conclusion and the notice as they are, and no coordinate."""
+    for one in results:
+        report = output_of("dsrdump", one.folder / "text.1")
+        assert "SCOORD" not in report
+        assert "NUM:" not in report
+        said = [str(item.TextValue) for item in texts(pydicom.dcmread(one.folder / "text.1"))]
+        groups = len(one.context.findings) + len(one.context.structures)
+        assert len([text for text in said if "lung_" in text and ": " in text]) >= groups
+        words = one.context.words
+        for sentence in (words.conclusion(one.context), words.notice(one.context)):
+            assert any(text.endswith(sentence) for text in said), one.name
+        for finding in one.context.findings:
+            assert any(f"{round(finding.long_axis_mm, 2):g}" in text for text in said)
+
+
+def texts(item: Dataset) -> Iterator[Dataset]:
+    for nested in item.get("ContentSequence") or ():
+        if nested.ValueType == "TEXT":
+            yield nested
+        yield from texts(nested)
 
 
 def test_dsrdump_reads_every_document(results: list[Made]) -> None:
     for one in results:
-        for kind in {"sr", "keys", "kos"} & KINDS[one.name]:
+        for kind in {"sr", "sr2d", "text", "keys", "kos"} & KINDS[one.name]:
             output = output_of("dsrdump", one.folder / f"{kind}.1")
             assert not re.search(r"(?m)^[EF]: ", output), (one.name, kind)
-            if kind == "sr":
+            if kind in ("sr", "sr2d"):
                 assert "UNVERIFIED" in output
                 assert output.count("SCOORD:") == DRAWN.get(one.name, 0)
 

@@ -65,7 +65,9 @@ def test_a_result_set_of_received_files_passes_our_gate_and_the_validators(
         image=volume,
     )
     assert verdict.problems == ()
-    assert [one.kind for one in results.objects] == ["SR", "SEG", "PM", "PDF", "GSPS", "KEYS", "SC"]
+    assert [one.kind for one in results.objects] == [
+        "SR", "SEG", "PM", "PDF", "SR2D", "GSPS", "TEXT", "KEYS", "SC",
+    ]  # fmt: skip
     assert results.view.state is ReportState.FINDINGS
     files = []
     for one in results.objects:

@@ -63,7 +63,7 @@ def test_a_destination_is_added_shown_changed_and_removed(radmeter: Command) -> 
         (("add", "x", "http://pacs.test"), "Plain http must be allowed"),
         (("add", "x", "A@h:104", "--kinds", "EXE"), "Choose at least one kind"),
         (("add", "x", "A@h:104", "--authority", "../ca.pem"), "without a path"),
-        (("add", "x", "A@h:104", "--fallbacks", "SC,SEG"), "Fall-backs are GSPS, SC and PDF"),
+        (("add", "x", "A@h:104", "--fallbacks", "SC,SEG"), "Fall-backs are SR2D, TEXT, GSPS, SC and PDF"),
         (("remove", "x"), "no destination x"),
         (("test", "x"), "no destination or peer x"),
     ],

@@ -15,9 +15,11 @@ from dicom_gateway.storage_commitment import CommitmentResult, Reference
 from pipeline.confirm_delivery import PAUSES_S, confirm_delivery, take_commitment_result
 from tests.archive_peers import DICOMWEB_PLUGIN, RunningArchive, dcmqrscp, orthanc
 from tests.pipeline.conftest import ALPHA
-from tests.pipeline.delivery.conftest import KINDS, SR, Post
+from tests.pipeline.delivery.conftest import KINDS, SR, Post, write_object
 from tests.ports import free_port
 from tests.scripted_pacs import ScriptedPacs
+
+SR2D = "1.2.840.10008.5.1.4.1.1.88.33"
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +125,26 @@ class TestCommitment:
             ("pacs", "SR"): "acknowledged", ("pacs", "SEG"): "confirmed", ("pacs", "PDF"): "confirmed",
         }  # fmt: skip
         assert post.states("warning")["pacs", "SR"] == "not confirmed: the peer does not have it"
+
+    def test_a_plain_report_that_stands_in_is_confirmed_as_what_it_is(self, post: Post) -> None:
+        write_object(post.clinic.services.folders.results / "SR2D.dcm", 4, SR2D)
+        post.clinic.add_result_object(
+            post.study, "1.2.3.4", is_delivered=False, kind="SR2D", location="SR2D.dcm"
+        )
+        with ScriptedPacs.listening(without=[SR]) as pacs:
+            post.add("pacs", pacs.port, confirmation="commitment", object_kinds=("SR",), fallbacks=("SR2D",))
+            post.route_to("pacs")
+            post.start()
+            for _ in range(4):
+                post.run("pacs")
+            assert post.row().status == "delivered"
+            confirm(post, "pacs")
+        row = post.clinic.rows("SELECT commitment_uid FROM delivery WHERE commitment_uid IS NOT NULL")[0]
+        self.take(post, CommitmentResult(row["commitment_uid"], (Reference(SR2D, "1.2.3.4"),), {}))
+        assert {state for state in post.states().items() if state[1]} == {
+            (("pacs", "SR"), "replaced"),
+            (("pacs", "SR2D"), "confirmed"),
+        }
 
     def test_nobody_else_confirms_it(self, post: Post, pacs: ScriptedPacs) -> None:
         self.deliver(post, pacs)

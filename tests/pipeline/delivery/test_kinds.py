@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from pipeline import deliveries
-from pipeline.destinations import AIR_KINDS, DEFAULT_KINDS, OBJECT_KINDS, find_destination, list_destinations
+from pipeline.destinations import (
+    AIR_KINDS,
+    DEFAULT_KINDS,
+    OBJECT_KINDS,
+    STAND_INS,
+    find_destination,
+    list_destinations,
+)
 from pipeline.result_set import RESULT_KINDS
 from tests.conftest import ROOT
 from tests.pipeline.conftest import ALPHA
@@ -36,7 +43,7 @@ def test_what_any_destination_of_the_study_takes_is_made_and_no_more(post: Post)
 
 
 def test_every_dicom_kind_can_be_chosen_and_is_made() -> None:
-    assert set(OBJECT_KINDS) >= RESULT_KINDS >= {*AIR_KINDS, *DEFAULT_KINDS}
+    assert {*OBJECT_KINDS, *STAND_INS} >= RESULT_KINDS >= {*AIR_KINDS, *DEFAULT_KINDS}
 
 
 def test_a_destination_that_took_everything_before_there_were_pictures_is_not_sent_them_by_an_update(
