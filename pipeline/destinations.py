@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from pipeline import audit, peers
 from pipeline.database import Connection
 from pipeline.errors import DestinationInvalid
+from pipeline.rule_store import require_unnamed
 from pipeline.secret_files import SECRET_NAME
 from study.errors import InvalidAETitle
 from study.identifiers import AETitle
@@ -290,7 +291,8 @@ def save_destination(conn: Connection, record: DestinationRecord, *, changed_by:
 
 
 def remove_destination(conn: Connection, tenant: str, name: str, *, changed_by: str = "") -> bool:
-    """Whether there was one. What still waits for it is given up in its time, visibly."""
+    """Whether there was one. What still waits for it is given up in its time, visibly. Raises `DestinationInUse`."""
+    require_unnamed(conn, tenant, name)
     removed = conn.execute("DELETE FROM destination WHERE tenant = %s AND name = %s", (tenant, name))
     if removed.rowcount:
         detail = {"destination": name, "by": changed_by}

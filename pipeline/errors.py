@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class PipelineError(Exception):
     """A study could not go on along its path."""
@@ -55,6 +57,17 @@ class DestinationInvalid(PipelineError):
     def __init__(self, field: str, sentence: str) -> None:
         super().__init__(f"{field}: {sentence}")
         self.field = field
+
+
+class DestinationInUse(PipelineError):
+    """Active routing rules send results there; rules: their names."""
+
+    def __init__(self, name: str, rules: Sequence[str]) -> None:
+        super().__init__(
+            f"{name} stays: the routing rules in force send results there ({', '.join(rules)})."
+            " Put rules in force that do not name it, then remove it."
+        )
+        self.rules = tuple(rules)
 
 
 class CommitmentNotReported(PipelineError):

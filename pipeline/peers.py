@@ -21,6 +21,7 @@ from pipeline.database import Connection
 from pipeline.errors import PeerInvalid, PeerUnknown
 from pipeline.protection.master_keys import MasterKeys
 from pipeline.protection.sealed_text import QUERY_SECRET, seal_text
+from pipeline.rule_store import require_unnamed
 from pipeline.secret_files import SECRET_NAME
 from study.errors import InvalidAETitle, InvalidUID
 from study.identifiers import AETitle, validate_uid
@@ -268,7 +269,8 @@ def set_enabled(conn: Connection, tenant: str, ae_title: str, enabled: bool, *, 
 
 
 def remove_peer(conn: Connection, tenant: str, ae_title: str, *, changed_by: str = "") -> None:
-    """Forget a peer; what it sent stays. Raises `PeerUnknown`."""
+    """Forget a peer; what it sent stays. Raises `PeerUnknown`, `DestinationInUse`."""
+    require_unnamed(conn, tenant, ae_title)
     deleted = conn.execute("DELETE FROM peer WHERE tenant = %s AND ae_title = %s", (tenant, ae_title))
     _require(deleted.rowcount, ae_title)
     audit.record(conn, tenant, audit.AuditEvent.PEER_REMOVED, {"peer": ae_title, "by": changed_by})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.database import Connection
+from pipeline.errors import DestinationInUse
 from pipeline.rule_document import read_rules
 from pipeline.rule_errors import RuleSetNotFound
 from pipeline.rules import RuleSet
@@ -85,14 +86,22 @@ def add_rule_set(
     return version
 
 
-def activate(conn: Connection, tenant: str, version: int | None, *, by: str) -> None:
+def activate(
+    conn: Connection,
+    tenant: str,
+    version: int | None,
+    *,
+    by: str,
+    known_destinations: Collection[str] | None = None,
+) -> None:
     """Put a version in force in place of the one that is; None = no rules. Any earlier version may come back.
 
-    Raises `RuleSetNotFound`.
+    known_destinations: names that results can be sent to now; since the version was stored some may have gone.
+    Raises `RuleSetNotFound`, `RulesInvalid`.
     """
     _lock(conn, tenant)
     if version is not None:
-        get_rule_set(conn, tenant, version)
+        read_rules(get_rule_set(conn, tenant, version).document, known_destinations=known_destinations)
     conn.execute(
         "UPDATE route_rule_set SET state = 'retired' WHERE tenant = %s AND state = 'active'", (tenant,)
     )
@@ -102,6 +111,20 @@ def activate(conn: Connection, tenant: str, version: int | None, *, by: str) -> 
                WHERE tenant = %s AND version = %s""",
             (by, tenant, version),
         )
+
+
+def require_unnamed(conn: Connection, tenant: str, destination: str) -> None:
+    """Raises `DestinationInUse` where a rule in force sends results to what alone has this name."""
+    _lock(conn, tenant)
+    bearers = conn.execute(
+        """SELECT FROM destination WHERE tenant = %(tenant)s AND name = %(name)s
+           UNION ALL SELECT FROM peer WHERE tenant = %(tenant)s AND ae_title = %(name)s""",
+        {"tenant": tenant, "name": destination},
+    ).fetchall()
+    active = active_rules(conn, tenant) if len(bearers) == 1 else None
+    naming = [rule.name for rule in active.rules if destination in rule.destinations] if active else []
+    if naming:
+        raise DestinationInUse(destination, naming)
 
 
 def _lock(conn: Connection, tenant: str) -> None:

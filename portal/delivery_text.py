@@ -24,6 +24,7 @@ ZH_DELIVERY = {
     "no destination takes it": "没有目的地接收",
     "a later revision takes its place": "已由后续版本取代",
     "Refused": "拒收",
+    "The routing rules in force send results there. Put rules in force that do not name it, then remove it.": "生效的路由规则会把结果发送到那里。请先启用不含该目的地的规则，再将其移除。",
     "by the destination": "由目的地",
     "{kind} stands there instead": "由 {kind} 代替",
     "The destination refused a kind of object; another one is sent in its place": "目的地拒收某类对象，改送另一类代替",

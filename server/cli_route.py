@@ -63,7 +63,8 @@ def add(
 def activate(version: int, tenant: TenantOption = FIRST_TENANT) -> None:
     """Put a version in force in place of the one that is."""
     with administration(tenant) as conn:
-        rule_store.activate(conn, tenant, version, by=getpass.getuser())
+        known = destinations.names(conn, tenant)
+        rule_store.activate(conn, tenant, version, by=getpass.getuser(), known_destinations=known)
     typer.echo(f"version {version} is in force")
 
 

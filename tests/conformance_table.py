@@ -30,7 +30,8 @@ from tests.dicom_validators import errors_in, inconsistencies, output_of, report
 
 PAGE = ROOT / "docs" / "conformance.md"
 _BEGIN, _END = "<!-- make conformance: begin -->\n", "<!-- make conformance: end -->\n"
-_DOCUMENTS = ("SR", "KEYS", "KOS")
+_REPORTS = ("SR", "SR2D", "TEXT")
+_DOCUMENTS = (*_REPORTS, "KEYS", "KOS")
 _PACKAGES = ("dicom3tools", "dcmtk", "libpixelmed-java")
 _PDF = b"%PDF-1.7"
 
@@ -87,7 +88,7 @@ def examine(
             paths.append(path)
             tally = tallies[one.name, kind]
             _examine_object(kind, path, tally)
-            if kind in ("SR", "SR2D", "TEXT") and not one.context.predecessors:
+            if kind in _REPORTS and not one.context.predecessors:
                 is_measured = one.notice == NOT_REVIEWED and kind != "TEXT"
                 reports[path] = (tally, "TID_1500" if is_measured else "TID_2000")
         files = [as_object(kind, dataset) for kind, dataset in one.objects]
@@ -149,7 +150,8 @@ def page_of(tallies: dict[tuple[str, str], Tally], rows: list[tuple[str, ...]]) 
         "|---|---|---|---|---|---|---|---|",
     ]
     for (name, kind), tally in tallies.items():
-        pixelmed = str(len(tally.pixelmed)) if kind == "SR" and "superseding" not in name else "–"
+        is_validated = kind in _REPORTS and "superseding" not in name
+        pixelmed = str(len(tally.pixelmed)) if is_validated else "–"
         dsrdump = str(len(tally.dsrdump)) if kind in _DOCUMENTS else "–"
         lines.append(
             f"| {name} | {kind} | {tally.objects} | {tally.bytes / 1e3:.0f} | {len(tally.dciodvfy)} "

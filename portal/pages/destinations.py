@@ -18,6 +18,7 @@ from pipeline.destinations import (
     DestinationRecord,
     kinds_of,
 )
+from pipeline.errors import DestinationInUse
 from pipeline.send_objects import Sender
 from portal.context import EDITS_PEERS, SEES_PEERS, Identity
 from portal.delivery_text import TOLD_WORDS
@@ -148,10 +149,22 @@ def save(
 
 
 @router.post("/destinations/remove")
-def remove(context: Context, identity: Editor, name: Annotated[str, Form(max_length=64)]) -> Response:
+def remove(
+    request: Request, context: Context, identity: Editor, name: Annotated[str, Form(max_length=64)]
+) -> Response:
     with context.database.transaction(identity.tenant) as conn:
-        if not destinations.remove_destination(conn, identity.tenant, name, changed_by=identity.user_name):
-            raise PageNotFound
+        try:
+            if not destinations.remove_destination(
+                conn, identity.tenant, name, changed_by=identity.user_name
+            ):
+                raise PageNotFound
+        except DestinationInUse as error:
+            rows = destinations.list_destinations(conn, identity.tenant)
+            in_use = {"name": name, "rules": error.rules}
+            return page(
+                request, "destinations.html", status_code=409, rows=rows, all_kinds=OBJECT_KINDS,
+                event_words=TOLD_WORDS, in_use=in_use,
+            )  # fmt: skip
     return RedirectResponse("/destinations", 303)
 
 

@@ -128,13 +128,18 @@ def confirm(request: Request, context: Context, identity: Editor, version: Versi
 
 @router.post("/routing/activate")
 def activate(
-    context: Context, identity: Editor, version: Annotated[int, Form(ge=0, le=2**31 - 1)]
+    request: Request, context: Context, identity: Editor, version: Annotated[int, Form(ge=0, le=2**31 - 1)]
 ) -> Response:
     """Put a version in force; 0 = no rules."""
     with context.database.transaction(identity.tenant) as conn:
-        if version:
-            _stored(conn, identity, version)
-        rule_store.activate(conn, identity.tenant, version or None, by=identity.user_name)
+        document = _stored(conn, identity, version).document if version else ""
+        known = destinations.names(conn, identity.tenant)
+        try:
+            rule_store.activate(
+                conn, identity.tenant, version or None, by=identity.user_name, known_destinations=known
+            )
+        except RulesInvalid as error:
+            return _editor(request, document, status_code=422, problems=error.problems)
     return RedirectResponse("/routing", 303)
 
 

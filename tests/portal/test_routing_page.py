@@ -13,6 +13,7 @@ from tests.ct_files import ramp, write
 from tests.pipeline.rule_builders import ARRIVAL, ct_series, ct_study
 from tests.portal.portal_site import Site
 from tests.portal.seeds import add_contract
+from tests.portal.test_delivery_page import FORM
 
 RULES = "rules:\n  - {name: thin, series: SliceThickness <= 1, models: [lung_nodule_ct]}\n"
 
@@ -49,6 +50,22 @@ def test_an_admin_saves_a_version_and_puts_it_in_force_after_seeing_what_changes
     assert (one.state, one.note, one.document) == ("active", "first", RULES)
     assert client.post("/routing/activate", data={"version": "0"}).status_code == 303
     assert "No rules are in force" in client.get("/routing").text
+
+
+def test_a_destination_that_has_gone_stops_the_rules_that_name_it_and_one_in_use_does_not_go(
+    site: Site,
+) -> None:
+    client = site.signed_in("alpha", Role.ADMIN)
+    assert client.post("/destinations", data=FORM).status_code == 303
+    rules = RULES.replace("models:", "destinations: [archive], models:")
+    client.post("/routing/edit", data={"action": "save", "document": rules})
+    assert client.post("/routing/activate", data={"version": "1"}).status_code == 303
+    refused = client.post("/destinations/remove", data={"name": "archive"})
+    assert (refused.status_code, "Put rules in force that do not name it" in refused.text) == (409, True)
+    client.post("/routing/activate", data={"version": "0"})
+    assert client.post("/destinations/remove", data={"name": "archive"}).status_code == 303
+    gone = client.post("/routing/activate", data={"version": "1"})
+    assert (gone.status_code, "there is no such destination" in gone.text) == (422, True)
 
 
 def test_the_tester_says_why_a_stored_study_does_not_match(site: Site) -> None:
