@@ -20,6 +20,7 @@ from models.evaluation.subgroups import band
 from pipeline.database import Connection
 from pipeline.health_figures import Key, latency_bucket, score_bin
 from pipeline.model_pause import MODEL_PAUSED
+from pipeline.patient_age import age_of
 
 Row = dict[str, Any]
 Count = tuple[str, str]
@@ -27,6 +28,7 @@ VALUE_LENGTH_MAX = 64
 # Headers come from outside: what comes after this many different values of a day is counted as other.
 VALUES_MAX = 20
 OTHER = "other"
+_AGE_YEARS_MAX = 131
 _SLICES = ((50, "under 50"), (150, "50 to 149"), (400, "150 to 399"), (1000, "400 to 999"))
 
 _STEPS = {"study_decoded": "decode", "study_encoded": "encode", "study_delivered": "deliver"}
@@ -42,7 +44,7 @@ _RESULTS = """
                AND e.event IN ('study_decoded', 'study_encoded', 'study_delivered')
                AND e.duration_ms IS NOT NULL) AS steps_ms,
            s.header->>'patient_sex' AS sex, s.header->>'patient_birth_date' AS birth_date,
-           s.header->>'study_date' AS study_date,
+           s.header->>'patient_age' AS age, s.header->>'study_date' AS study_date,
            (SELECT series FROM jsonb_array_elements(f.facts->'series') series
              WHERE series->>'series_instance_uid' = (
                    SELECT choice->>'series_instance_uid' FROM jsonb_array_elements(s.route) choice
@@ -72,7 +74,7 @@ _VERDICTS = """
            r.answer->'classifications' AS statements,
            (SELECT max((finding->>'score')::float) FROM jsonb_array_elements(r.findings) finding) AS best_score,
            s.header->>'patient_sex' AS sex, s.header->>'patient_birth_date' AS birth_date,
-           s.header->>'study_date' AS study_date
+           s.header->>'patient_age' AS age, s.header->>'study_date' AS study_date
     FROM billing.current_usage o
     JOIN LATERAL (
         SELECT d.study_ref, d.evidence FROM billing.usage_event d
@@ -201,18 +203,11 @@ def groups_of(row: Row) -> Iterator[Count]:
     """Sex and age band, as far as the headers tell."""
     sex = (row["sex"] or "").strip().upper()[:1]
     yield "sex", sex if sex in ("F", "M", "O") else "not stated"
-    age = _age(row["birth_date"] or "", row["study_date"] or "")
-    yield "age", band("age_years", age) if age is not None else "not stated"
-
-
-def _age(birth_date: str, study_date: str) -> float | None:
-    """Years between two dates of DICOM (DA); None where they do not tell."""
-    try:
-        born, seen = date.fromisoformat(birth_date.strip()), date.fromisoformat(study_date.strip())
-    except ValueError:
-        return None
-    years = (seen - born).days / 365.2425
-    return years if 0 <= years < 131 else None
+    age = age_of(row["age"] or "", row["birth_date"] or "", row["study_date"] or "")
+    if age is None or age >= _AGE_YEARS_MAX:
+        yield "age", "not stated"
+    else:
+        yield "age", band("age_years", age)
 
 
 def _short(text: str) -> str:

@@ -244,6 +244,7 @@ def header_of(study: Study) -> dict[str, str]:
         "patient_id": study.patient.patient_id,
         "patient_name": study.patient.name,
         "patient_birth_date": study.patient.birth_date,
+        "patient_age": study.patient.age,
         "patient_sex": study.patient.sex,
         "accession_number": study.accession_number,
         "study_date": study.study_date,

@@ -98,6 +98,15 @@ def ward(clinic: Clinic) -> Ward:
     return Ward(clinic)
 
 
+def test_the_stated_age_counts_where_a_birth_date_is_missing(ward: Ward) -> None:
+    ward.result(NOON, 0.9, patient_birth_date="", patient_age="070Y")
+    ward.result(NOON, 0.9, patient_birth_date="")
+    ward.result(NOON, 0.9, patient_birth_date="", patient_age="200Y")
+    ward.tally()
+    counts = ward.counts()
+    assert (counts["age", "65 and older"], counts["age", "not stated"]) == (1, 2)
+
+
 def test_a_day_is_counted_from_results_ends_and_verdicts(ward: Ward) -> None:
     for score in (0.95, 0.55, None):
         study = ward.result(NOON, score)
