@@ -101,6 +101,7 @@ def test_a_study_is_delivered_and_billed_once_and_sent_again_it_is_not_charged(
     assert "106.00" in second
     assert "212.00" not in second
     assert command(server, "ledger", "check").strip() == "the books are sound"
+    _model_health_follows(server, again)
     assert server.stop() == 0
 
 
@@ -118,6 +119,23 @@ def _pages_show_it(client: httpx.Client, study_id: str) -> None:
     with httpx.Client(base_url=client.base_url) as stranger:
         assert stranger.get(f"/studies/{study_id}").status_code == 303
         assert stranger.get(f"/api/v1/studies/{study_id}/result").status_code == 401
+
+
+def _model_health_follows(server: RunningServer, study: dict[str, Any]) -> None:
+    """What the reader says of the result is counted by the worker at once, and stands beside it for everybody."""
+    with server.signed_in() as client:
+        for say in (*(f"accept {number + 1}" for number in range(study["finding_count"])), "finish"):
+            form = {"say": say, "revision": "1", "seen": "1000000"}
+            assert client.post(f"/studies/{study['id']}/verdicts", data=form).status_code == 303
+
+        def counted() -> set[tuple[str, str, int]]:
+            rows = server.rows("SELECT dimension, value, count FROM model_health_day")
+            return {(row["dimension"], row["value"], row["count"]) for row in rows}
+
+        expected = {("status", "completed", 1), ("verdict", "accepted", 1)}
+        server.wait(lambda: expected <= counted(), 30, "the model's day is counted")
+        assert "lung_nodule_ct" in client.get("/models/health").text
+        assert "radmeter_model_accepted_share" in client.get("/metrics").text
 
 
 def _leaves_no_patient_data(server: RunningServer, client: httpx.Client, study: MadeStudy) -> None:
