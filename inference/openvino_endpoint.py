@@ -112,7 +112,9 @@ def _infer(
     for name, array in inputs.items():
         # Shared, not copied; a type or rank that is not the graph's is refused.
         request.set_tensor(name, openvino.Tensor(np.ascontiguousarray(array), shared_memory=True))
-    request.infer()
+    # Not `infer`: with one thread that ends by itself only, whatever is cancelled meanwhile.
+    request.start_async()
+    request.wait()
     return {name: np.array(request.get_tensor(name).data) for name in outputs}
 
 
