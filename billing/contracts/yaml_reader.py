@@ -150,6 +150,9 @@ class YamlMap:
             return date(2000, 1, 1)
 
     def one_of(self, name: str, choices: tuple[str, ...], default: str | object = _MISSING) -> str:
+        if default is _MISSING and not self.has(name):
+            self.problem(name, f"is missing; it is one of: {', '.join(choices)}")
+            return choices[0]
         text = self.text(name, default)
         if text not in choices:
             if text:

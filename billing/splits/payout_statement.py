@@ -87,7 +87,9 @@ def issue(
     if issued is not None:
         return issued
     if now < month.end_at:
-        raise PayoutPeriodRefused(f"the month ends on {month.ends_on}, midnight in {month.time_zone}")
+        raise PayoutPeriodRefused(
+            f"the month ends on {month.ends_on}, midnight in {month.time_zone}: issue it then"
+        )
     last = first_row(conn, "last_payout_statement", account.key)
     if last is not None and month.starts_on < last["period_start"]:
         raise PayoutPeriodRefused(

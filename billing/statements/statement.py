@@ -90,7 +90,9 @@ def issue_all(
         return issued
     safety.require_not_parked(conn, tenant, contract_id)
     if now < period.end_at and not close_early:
-        raise PeriodNotEnded(f"the period ends on {period.ends_on}, midnight in {period.time_zone}")
+        raise PeriodNotEnded(
+            f"the period ends on {period.ends_on}, midnight in {period.time_zone}: issue it then, or close it early"
+        )
     composed = compose(conn, tenant, contract, period, aggregate.last_decision(conn, tenant))
     for statement in composed.statements:
         if statement.quarantined_count:
