@@ -171,8 +171,8 @@ def parsed(lines: list[str]) -> Iterator[Event]:
         elif line.startswith("recvfrom") and is_recorded and r'"C\0\0\0\vCOMMIT' in line:
             is_recorded = False
             yield "commit", "", ""
-        elif line.startswith("recvfrom") and re.search(r"storedC.*SELECT 1\\0Z\\0\\0\\0\\5I", line):
-            yield "commit", "", ""  # the statement and its commit in one round trip
+        elif line.startswith("recvfrom") and re.search(r"1\.[23]\.\d+C.*SELECT 1\\0Z\\0\\0\\0\\5I", line):
+            yield "commit", "", ""  # the statement, which gives a UID, and its commit
         elif line.startswith("sendto") and "TCP" in name and r', "\4\0' in line:
             yield "answer", "", ""
 
