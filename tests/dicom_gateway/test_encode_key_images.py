@@ -217,7 +217,7 @@ class TestKeyImages:
         assert named == [*slices, *(objects[kind][0].SOPInstanceUID for kind in ("SR", "SEG", "PM"))]
 
     def test_a_negative_result_has_none(self) -> None:
-        assert set(made(synthetic_result(findings=()))) == {"SR", "PDF", "SC"}
+        assert set(made(synthetic_result(findings=()))) == {"SR", "SR2D", "TEXT", "PDF", "SC"}
 
 
 class TestPictures:
