@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from highdicom.sr import ComprehensiveSR
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_gateway.encode_common import bare_reference, stamp
 from dicom_gateway.result_context import ResultContext
+from dicom_gateway.sr_document import make_document
 from dicom_gateway.text_report import text_report
 
 NOT_ANALYSED = "NOT ANALYSED by AI, no result"
@@ -23,24 +23,13 @@ NOT_ANALYSED = "NOT ANALYSED by AI, no result"
 
 def encode_refusal(context: ResultContext, conclusion: Sequence[str], advice: Sequence[str]) -> Dataset:
     """conclusion: why there is no result, sentence by sentence. advice: what to do. The evidence is all that came."""
-    report = ComprehensiveSR(
-        evidence=[bare_reference(header) for header in context.source_headers],
-        content=text_report(
-            context,
-            (codes.DCM.Conclusions, codes.DCM.Conclusion, conclusion),
-            (codes.DCM.Recommendations, codes.DCM.Recommendation, advice),
-        ),
-        series_instance_uid=context.uid("SR series"),
-        series_number=context.series_number("SR"),
-        sop_instance_uid=context.uid("SR instance"),
-        instance_number=1,
-        manufacturer=context.publisher[:64],
-        is_complete=True,
-        is_final=False,
-        is_verified=False,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        specific_character_set="ISO_IR 192",
+    content = text_report(
+        context,
+        (codes.DCM.Conclusions, codes.DCM.Conclusion, conclusion),
+        (codes.DCM.Recommendations, codes.DCM.Recommendation, advice),
     )
+    evidence = [bare_reference(header) for header in context.source_headers]
+    report = make_document(ComprehensiveSR, context, "SR", evidence, content)
     stamp(report, context, "SR")
     describe(report, context)
     return report

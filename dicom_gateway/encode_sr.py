@@ -12,10 +12,6 @@ from highdicom.sr import (
     Comprehensive3DSR,
     ComprehensiveSR,
     ContainerContentItem,
-    ContentSequence,
-    LanguageOfContentItemAndDescendants,
-    ObservationContext,
-    ObserverContext,
     RelationshipTypeValues,
     TextContentItem,
 )
@@ -25,23 +21,25 @@ from pydicom.sr.coding import Code
 from pydicom.uid import (
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
-    ExplicitVRLittleEndian,
     ParametricMapStorage,
     SegmentationStorage,
 )
 
 from dicom_gateway import classification_groups, result_codes, structure_groups
 from dicom_gateway.chinese_meanings import in_chinese
-from dicom_gateway.encode_common import algorithm, device_observer, source_images, stamp
+from dicom_gateway.encode_common import algorithm, source_images, stamp
 from dicom_gateway.encode_pm import has_map
 from dicom_gateway.encode_seg import segmented_findings, segmented_structures
 from dicom_gateway.measurement_groups import planar_group, volumetric_group
 from dicom_gateway.result_context import ResultContext
+from dicom_gateway.sr_document import container, make_document, report_root
 from study.radiograph import Radiograph
 
 # The same document for archives that know no 3D: our regions are drawn on images, so nothing is left out.
-_CLASS_OF = {"SR": Comprehensive3DSR, "SR2D": ComprehensiveSR}
-_STORAGE_OF = {"SR": Comprehensive3DSRStorage, "SR2D": ComprehensiveSRStorage}
+_DOCUMENTS = {
+    "SR": (Comprehensive3DSR, Comprehensive3DSRStorage),
+    "SR2D": (ComprehensiveSR, ComprehensiveSRStorage),
+}
 
 
 def encode_sr(context: ResultContext, kind: str = "SR") -> Dataset:
@@ -51,30 +49,13 @@ def encode_sr(context: ResultContext, kind: str = "SR") -> Dataset:
         evidence.append(_reference(context, "SEG", SegmentationStorage))
     if "PM" in context.kinds and has_map(context):
         evidence.append(_reference(context, "PM", ParametricMapStorage))
-    document = _CLASS_OF[kind](
-        evidence=evidence,
-        content=_root(context),
-        series_instance_uid=context.uid(f"{kind} series"),
-        series_number=context.series_number(kind),
-        sop_instance_uid=context.uid(f"{kind} instance"),
-        instance_number=1,
-        manufacturer=context.publisher[:64],
-        is_complete=True,
-        is_final=False,
-        is_verified=False,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        specific_character_set="ISO_IR 192",
-        previous_versions=_earlier_reports(context, _STORAGE_OF[kind]) or None,
-    )
+    document_class, sop_class_uid = _DOCUMENTS[kind]
+    earlier = context.predecessors_of(sop_class_uid)
+    document = make_document(document_class, context, kind, evidence, _root(context), earlier)
     stamp(document, context, kind)
     if context.language == "zh":
         in_chinese(document)
     return document
-
-
-def _earlier_reports(context: ResultContext, sop_class_uid: str) -> list[Dataset]:
-    """For Predecessor Documents Sequence (PS3.3 C.17.2)."""
-    return [one for one in context.predecessors if one.SOPClassUID == sop_class_uid]
 
 
 def _reference(context: ResultContext, kind: str, sop_class_uid: str) -> Dataset:
@@ -88,11 +69,7 @@ def _reference(context: ResultContext, kind: str, sop_class_uid: str) -> Dataset
 
 
 def _root(context: ResultContext) -> ContainerContentItem:
-    root = ContainerContentItem(name=result_codes.IMAGING_MEASUREMENT_REPORT, template_id="1500")
-    root.ContentSequence = ContentSequence()
-    language = result_codes.CHINESE if context.language == "zh" else result_codes.ENGLISH
-    root.ContentSequence.extend(LanguageOfContentItemAndDescendants(language))
-    root.ContentSequence.extend(_observation_context(context))
+    root = report_root(context, result_codes.IMAGING_MEASUREMENT_REPORT, "1500")
     root.ContentSequence.append(
         CodeContentItem(
             codes.DCM.ProcedureReported, _procedure(context), RelationshipTypeValues.HAS_CONCEPT_MOD
@@ -110,14 +87,8 @@ def _procedure(context: ResultContext) -> Code:
     return result_codes.RADIOGRAPHY_PROCEDURE if is_radiograph else result_codes.CT_PROCEDURE
 
 
-def _observation_context(context: ResultContext) -> ObservationContext:
-    return ObservationContext(
-        observer_device_context=ObserverContext(codes.DCM.Device, device_observer(context))
-    )
-
-
 def _imaging_measurements(context: ResultContext) -> ContainerContentItem:
-    container = _container(result_codes.IMAGING_MEASUREMENTS)
+    section = container(result_codes.IMAGING_MEASUREMENTS)
     by = algorithm(context, context.operating_threshold)
     segments = {item.finding.id: item.number for item in segmented_findings(context)}
     if len(context.findings) == 1:
@@ -127,35 +98,29 @@ def _imaging_measurements(context: ResultContext) -> ContainerContentItem:
     for finding in context.findings:
         number = segments.get(finding.id)
         planar = planar_group(context, finding, by, has_segment=number is not None)
-        container.ContentSequence.extend(planar)
+        section.ContentSequence.extend(planar)
         if number is not None:
-            container.ContentSequence.extend(volumetric_group(context, finding, by, number))
+            section.ContentSequence.extend(volumetric_group(context, finding, by, number))
     for group in classification_groups.region_groups(context):
-        container.ContentSequence.extend(group)
+        section.ContentSequence.extend(group)
     for item in segmented_structures(context):
-        container.ContentSequence.extend(structure_groups.structure_group(context, item, by))
-    return container
+        section.ContentSequence.extend(structure_groups.structure_group(context, item, by))
+    return section
 
 
 def _qualitative_evaluations(context: ResultContext) -> ContainerContentItem:
-    container = _container(result_codes.QUALITATIVE_EVALUATIONS)
+    section = container(result_codes.QUALITATIVE_EVALUATIONS)
     contains = RelationshipTypeValues.CONTAINS
-    container.ContentSequence.extend(classification_groups.evaluations(context))
+    section.ContentSequence.extend(classification_groups.evaluations(context))
     if not (context.classifications or context.structures or context.outlines):
         verdict = result_codes.DETECTED if context.findings else result_codes.NOT_DETECTED
-        container.ContentSequence.append(CodeContentItem(result_codes.PULMONARY_NODULE, verdict, contains))
+        section.ContentSequence.append(CodeContentItem(result_codes.PULMONARY_NODULE, verdict, contains))
     words, texts = context.words, [context.words.conclusion(context), context.words.comparison(context)]
     if context.guideline is not None:
         category = f"{context.guideline.title}: {context.guideline.worst or words.no_category}"
-        container.ContentSequence.append(TextContentItem(result_codes.GUIDELINE_CATEGORY, category, contains))
+        section.ContentSequence.append(TextContentItem(result_codes.GUIDELINE_CATEGORY, category, contains))
         texts += [words.guideline_note(*note) for note in context.guideline.notes]
     texts += [*context.caveats, words.what_was_assessed(context), words.notice(context)]
     for text in filter(None, texts):
-        container.ContentSequence.append(TextContentItem(result_codes.COMMENT, text, contains))
-    return container
-
-
-def _container(name: object) -> ContainerContentItem:
-    container = ContainerContentItem(name=name, relationship_type=RelationshipTypeValues.CONTAINS)
-    container.ContentSequence = ContentSequence()
-    return container
+        section.ContentSequence.append(TextContentItem(result_codes.COMMENT, text, contains))
+    return section

@@ -11,38 +11,27 @@ from collections.abc import Iterator
 from highdicom.sr import ComprehensiveSR
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian
+from pydicom.uid import BasicTextSRStorage
 
 from dicom_gateway import result_codes
 from dicom_gateway.chinese_meanings import in_chinese
 from dicom_gateway.encode_common import source_images, stamp
 from dicom_gateway.result_context import ResultContext
+from dicom_gateway.sr_document import make_document
 from dicom_gateway.text_report import text_report
 
 
 def encode_text_sr(context: ResultContext, report: Dataset) -> Dataset:
     """report: the SR of the same result. UNVERIFIED, in the study of its source; the evidence is every image."""
     groups, evaluations = _containers(report)
-    document = ComprehensiveSR(  # has the modules of a Basic Text SR; highdicom has no class of its own for that
-        evidence=source_images(context),
-        content=text_report(
-            context,
-            (codes.DCM.Findings, codes.DCM.Finding, map(_sentence, groups)),
-            (codes.DCM.Conclusions, codes.DCM.Conclusion, map(_told, evaluations)),
-        ),
-        series_instance_uid=context.uid("TEXT series"),
-        series_number=context.series_number("TEXT"),
-        sop_instance_uid=context.uid("TEXT instance"),
-        instance_number=1,
-        manufacturer=context.publisher[:64],
-        is_complete=True,
-        is_final=False,
-        is_verified=False,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        specific_character_set="ISO_IR 192",
-        previous_versions=[one for one in context.predecessors if one.SOPClassUID == BasicTextSRStorage]
-        or None,
+    content = text_report(
+        context,
+        (codes.DCM.Findings, codes.DCM.Finding, map(_sentence, groups)),
+        (codes.DCM.Conclusions, codes.DCM.Conclusion, map(_told, evaluations)),
     )
+    earlier = context.predecessors_of(BasicTextSRStorage)
+    # A Comprehensive SR has the modules of a Basic Text SR; highdicom has no class of its own for that.
+    document = make_document(ComprehensiveSR, context, "TEXT", source_images(context), content, earlier)
     document.SOPClassUID = document.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
     stamp(document, context, "TEXT")
     if context.language == "zh":

@@ -148,6 +148,10 @@ class ResultContext:
         model = (self.model_name, self.model_version, self.weights_sha256)
         return derived_uid("result", *source, *model, str(self.revision), role)
 
+    def predecessors_of(self, sop_class_uid: str) -> list[Dataset]:
+        """The reports of one SOP class that this result replaces."""
+        return [one for one in self.predecessors if one.SOPClassUID == sop_class_uid]
+
     def tracking_id(self, finding: Finding) -> str:
         """Human-readable tracking identifier, the same in SR and SEG (unique within the result)."""
         return f"{self.model_name} finding {finding.id}"

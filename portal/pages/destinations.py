@@ -107,7 +107,7 @@ def show(
 ) -> Response:
     with context.database.transaction(identity.tenant) as conn:
         rows = destinations.list_destinations(conn, identity.tenant)
-    return page(request, "destinations.html", rows=rows, all_kinds=OBJECT_KINDS, event_words=TOLD_WORDS)
+    return _list(request, rows)
 
 
 @router.get("/destinations/edit")
@@ -152,19 +152,16 @@ def save(
 def remove(
     request: Request, context: Context, identity: Editor, name: Annotated[str, Form(max_length=64)]
 ) -> Response:
-    with context.database.transaction(identity.tenant) as conn:
-        try:
+    try:
+        with context.database.transaction(identity.tenant) as conn:
             if not destinations.remove_destination(
                 conn, identity.tenant, name, changed_by=identity.user_name
             ):
                 raise PageNotFound
-        except DestinationInUse as error:
+    except DestinationInUse as error:
+        with context.database.transaction(identity.tenant) as conn:
             rows = destinations.list_destinations(conn, identity.tenant)
-            in_use = {"name": name, "rules": error.rules}
-            return page(
-                request, "destinations.html", status_code=409, rows=rows, all_kinds=OBJECT_KINDS,
-                event_words=TOLD_WORDS, in_use=in_use,
-            )  # fmt: skip
+        return _list(request, rows, status_code=409, in_use={"name": name, "rules": error.rules})
     return RedirectResponse("/destinations", 303)
 
 
@@ -180,15 +177,17 @@ def test(
     if record is None:
         raise PageNotFound
     problem = Sender(calling, context.data_root / "secrets", context.mail).test(record)
-    tested = {"name": name, "problem": problem}
+    return _list(request, rows, tested={"name": name, "problem": problem})
+
+
+def _list(
+    request: Request, rows: list[DestinationRecord], *, status_code: int = 200, **told: dict[str, Any]
+) -> Response:
+    """The page. told: what came of the test or the removal of one of them."""
     return page(
-        request,
-        "destinations.html",
-        rows=rows,
-        all_kinds=OBJECT_KINDS,
-        event_words=TOLD_WORDS,
-        tested=tested,
-    )
+        request, "destinations.html", status_code=status_code, rows=rows, all_kinds=OBJECT_KINDS,
+        event_words=TOLD_WORDS, **told,
+    )  # fmt: skip
 
 
 def _shown(record: DestinationRecord) -> dict[str, Any]:
