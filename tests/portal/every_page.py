@@ -7,7 +7,7 @@ import re
 from pipeline import rule_store
 from tests.portal.books_seeds import LAST_MONTH, a_month_of_money
 from tests.portal.health_seeds import watch_model
-from tests.portal.money_seeds import busy_month
+from tests.portal.money_seeds import busy_month, refused_call
 from tests.portal.owned import compare
 from tests.portal.portal_site import Site
 from tests.portal.route_roles import ROLES_OF
@@ -27,6 +27,7 @@ def every_page(site: Site) -> dict[str, str]:
     statement_id = a_month_of_money(site)
     study_id = busy_day(site, "alpha", has_contract=True)
     limited_id = busy_month(site, "alpha")
+    refused_call(site, "alpha", limited_id)
     watch_model(site)
     site.owner.execute(
         """INSERT INTO peer (tenant, ae_title, host, port) VALUES ('alpha', 'CT01', '10.0.0.5', 104)"""

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from billing.contracts import store as billing_store
-from billing.guarding import guard, limits
+from billing.guarding import call_guard, guard, limits
 from billing.guarding.limit_worth import Work
 from billing.metering import meter
 from billing.metering.usage import UsageEvent
+from portal.auth import create_api_key
 from tests.billing.limits_builders import MEMBERSHIP, with_limits
 from tests.portal.portal_site import Site
 
@@ -76,3 +77,14 @@ def _event(tenant: str, name: str, product: str, at: datetime, dimensions: dict[
         case_key=f"case-{name}",
         dimensions=dimensions,
     )
+
+
+def refused_call(site: Site, tenant: str, contract_id: int) -> None:
+    """An API key whose calls a quota of the contract refuses until tomorrow."""
+    now = datetime.now(UTC)
+    with site.database.transaction(tenant) as conn:
+        prefix = create_api_key(conn, tenant, "worklist of the north").split("_")[1]
+        stored = billing_store.contract_at(conn, tenant, contract_id, now)
+        why = "The quota calls of contract alpha is used up: 200 of 200 today. Calls are refused until it is raised."
+        refused = call_guard.Refused("calls", why, now + timedelta(days=1))
+        assert call_guard.note(conn, tenant, stored, prefix, refused, now=now)
