@@ -15,7 +15,7 @@ export PATH := $(PATH):/usr/sbin
 export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 # In the order of tests/slow_files.txt.
-EVERYDAY = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder -m "not train and not soak"
+EVERYDAY = $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not train and not soak"
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -30,9 +30,9 @@ test: ## run the tests (installs the DICOM programs they talk to)
 	@scripts/system_packages.sh test
 	@scripts/setup.sh dev
 	@VENV=$(VENV_TRITON) scripts/setup.sh triton || echo "without a Triton server its tests are skipped"
-	@$(EVERYDAY) -n 4 --ignore tests/acceptance --ignore tests/dicom_gateway $(ARGS)
-	@# Whole servers, each of several processes: fewer at a time, and nothing beside them.
-	@$(EVERYDAY) -n 3 tests/acceptance tests/dicom_gateway $(ARGS)
+	@$(EVERYDAY) --ignore tests/acceptance --ignore tests/dicom_gateway $(ARGS)
+	@# Whole servers, each of several processes: nothing beside them.
+	@$(EVERYDAY) tests/acceptance tests/dicom_gateway $(ARGS)
 
 test-train: ## run the tests of training and export (installs torch into .venv-train)
 	@VENV=$(VENV_TRAIN) scripts/setup.sh train
