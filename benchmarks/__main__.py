@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
 import sys
 import time
@@ -56,7 +57,6 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     names = arguments.names or list(BENCHMARKS)
-    how = {"rounds": arguments.rounds} if arguments.rounds else {}
     unknown = set(names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
@@ -71,7 +71,10 @@ def main() -> int:
         console.print(f"running {name} …", style="dim")
         began = time.monotonic()
         try:
-            report["results"][name] = importlib.import_module(f"benchmarks.{name}").run(**how)
+            run = importlib.import_module(f"benchmarks.{name}").run
+            has_rounds = arguments.rounds and "rounds" in inspect.signature(run).parameters
+            with machine.folder_apart():
+                report["results"][name] = run(rounds=arguments.rounds) if has_rounds else run()
         except Exception as error:  # the others still run, and the exit code tells
             traceback.print_exc()
             report["failed"][name] = f"{type(error).__name__}: {error}"
