@@ -12,8 +12,9 @@ def syncs_names_with_files(folder: Path) -> bool:
     """Whether fsync of a file also makes the names durable that it was given before.
 
     POSIX wants a sync of the folder. In ext4 the entry of the folder and the change of the file's inode are one
-    transaction of its journal, and fsync returns when that is committed; tests/dicom_gateway/test_power_cut.py cuts the
-    power there. Other file systems may do the same: they are not believed untested.
+    transaction of its journal, and fsync returns when that is committed; without a journal it writes out the folder
+    too. tests/dicom_gateway/test_power_cut.py cuts the power on both. Other file systems may do the same: they are not
+    believed untested.
     """
     device = folder.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"

@@ -1,8 +1,8 @@
 """The power goes: what a peer was told is stored is there after it, read from a copy of the disk.
 
-The store lies on an ext4 of its own in a file. A cut is a copy of that file: what the file system had kept in memory
-is lost, what it wrote is there, for its journal to be replayed. Whether a disk keeps what it was told to flush is not
-shown.
+The store lies on an ext4 of its own in a file, with a journal or without. A cut is a copy of that file: what the file
+system had kept in memory is lost, what it wrote is there, for its journal to be replayed or, without one, for e2fsck to
+mend. Whether a disk keeps what it was told to flush is not shown.
 """
 
 from __future__ import annotations
@@ -31,20 +31,25 @@ _SENDERS = 3
 class Disk:
     """An ext4 in a file, mounted at `folder`; its journal is committed by syncs only, not by the clock."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, has_journal: bool) -> None:
         self.image, self.folder, self._after = folder / "disk", folder / "mounted", folder / "after"
         for path in (self.folder, self._after):
             path.mkdir()
         with self.image.open("wb") as file:
             file.truncate(64 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-F", str(self.image)], check=True)
-        mount(self.image, self.folder, "commit=300")
+        self._has_journal = has_journal
+        features = [] if has_journal else ["-O", "^has_journal"]
+        subprocess.run(["mkfs.ext4", "-q", "-F", *features, str(self.image)], check=True)
+        mount(self.image, self.folder, *(["commit=300"] if has_journal else []))
 
     @contextmanager
     def after_a_cut(self) -> Iterator[Path]:
         """What is found when the machine starts again."""
         copy = self.image.with_name("copy")
         subprocess.run(["cp", "--sparse=always", str(self.image), str(copy)], check=True)
+        if not self._has_journal:  # 1: what was wrong is mended
+            mended = subprocess.run(["e2fsck", "-fy", str(copy)], capture_output=True, check=False)
+            assert mended.returncode in (0, 1), mended.stdout
         mount(copy, self._after)
         try:
             yield self._after
@@ -56,12 +61,12 @@ def mount(image: Path, folder: Path, *options: str) -> None:
     subprocess.run(["mount", "-o", ",".join(("loop", *options)), str(image), str(folder)], check=True)
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
+@pytest.fixture(params=[True, False], ids=["with a journal", "without a journal"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
         pytest.skip("a disk of its own can be mounted by root only, with mkfs.ext4")
     try:
-        made = Disk(tmp_path)
+        made = Disk(tmp_path, request.param)
     except subprocess.CalledProcessError:
         pytest.skip("this machine mounts no files as disks")
     yield made
