@@ -35,6 +35,7 @@ class ScoreBand:
 class OperatingPoint:
     """data: what the tests were made on, in the words of their file; image_count of them.
 
+    on_patients: whether the file says that they were scans of people.
     sensitivity, false_per_image: at the threshold in use; None where the model was measured at another.
     bands: highest first. labels: by the label of a statement its (threshold, sensitivity, specificity).
     """
@@ -45,6 +46,7 @@ class OperatingPoint:
     false_per_image: float | None = None
     bands: tuple[ScoreBand, ...] = ()
     labels: tuple[tuple[str, float, float, float], ...] = ()
+    on_patients: bool = False
 
     def band_of(self, score: float) -> ScoreBand | None:
         """Where a score lies; None below what was measured."""
@@ -87,6 +89,7 @@ def _read(path: Path, threshold: float) -> OperatingPoint | None:
 
 def _point(record: dict[str, Any], part: dict[str, Any], threshold: float) -> OperatingPoint | None:
     data, image_count = str(record["what"])[:400], int(part["images"])
+    on_patients = record.get("on_patients") is True
     if "classification" in part:
         labels = part["classification"]["labels"].items()
         return OperatingPoint(
@@ -101,6 +104,7 @@ def _point(record: dict[str, Any], part: dict[str, Any], threshold: float) -> Op
                 )
                 for name, one in labels
             ),
+            on_patients=on_patients,
         )
     if "detection" not in part:
         return None
@@ -113,6 +117,7 @@ def _point(record: dict[str, Any], part: dict[str, Any], threshold: float) -> Op
         _share(measured["sensitivity"]["value"]) if is_same else None,
         _number(measured["false_positives_per_scan"]["value"]) if is_same else None,
         _bands(found, image_count),
+        on_patients=on_patients,
     )
 
 

@@ -104,9 +104,8 @@ def analyze(
 
 def _remove_former_results(out: Path, product: str) -> None:
     """The findings of an earlier study must not lie beside the refusal of this one."""
-    objects = (f"{product}.{kind}.dcm" for kind in ("sr", "seg", "pdf"))
     for pattern in (
-        *objects,
+        f"{product}.*.dcm",
         "finding-*.png",
         "radiograph*.png",
         "structures-*.png",
@@ -219,6 +218,11 @@ def _another_patient(one: Patient, other: Patient) -> str | None:
 
 def _find_model(name: str) -> Model:
     return get_model(name, load_settings().data_directory)
+
+
+def clearance_of(model_name: str) -> str:
+    """The model's own sentence on where it may be used."""
+    return _find_model(model_name).manifest.clearance_status
 
 
 def _write_results(

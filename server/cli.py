@@ -109,10 +109,16 @@ def analyze(
     ] = None,
 ) -> None:
     """Analyze one study without a server. Exit code 0 completed, 3 rejected, 4 failed."""
+    from rich.console import Console
+
     from server.analyze import analyze as run
+    from server.analyze import clearance_of
+    from server.analyze_summary import show_summary
 
     with explained_errors():
         result = run(path, out, model_name=model, language=language, prior=prior)
+    if result["status"] == "completed":
+        show_summary(result, out, clearance_of(model), Console())
     typer.echo(f"{result['status']}: {out / 'result.json'}")
     if result["reason"]:
         typer.echo(f"{result['reason']['code']}: {result['reason']['text']}", err=True)

@@ -52,9 +52,9 @@ def evaluate_model(
     manifest = model.manifest
     own = _own(manifest)
     if is_annotated(data):
-        samples, what = annotated_scans(data, manifest), "annotated scans of the user"
+        samples, what, on_patients = annotated_scans(data, manifest), "annotated scans of the user", True
     elif own is not None:
-        samples, what = _samples(own, data), str(own.WHAT)
+        samples, what, on_patients = _samples(own, data), str(own.WHAT), False
     else:
         raise NoSamples(manifest, data)
     sensitive = FAMILIES[manifest.family](lowered(manifest))
@@ -73,7 +73,8 @@ def evaluate_model(
         manifest = replace(manifest, operating_threshold=own.operating_threshold(splits))
         write_operating_point(manifest.folder / "manifest.toml", manifest.operating_threshold)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(record_of(splits, manifest, what=what), indent=1) + "\n", "utf-8")
+    record = record_of(splits, manifest, what=what, on_patients=on_patients)
+    out.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     written = [out]
     for name, figure in figures_of(splits, manifest).items():
         path = out.with_name(f"{out.stem}_{re.sub('[^a-z0-9]+', '_', name.lower())}.png")

@@ -91,10 +91,15 @@ def collect(
     return dict(splits)
 
 
-def record_of(splits: Splits, manifest: Manifest, *, what: str) -> dict[str, Any]:
-    """What goes into the evaluation file. what: one sentence on where the data came from."""
+def record_of(splits: Splits, manifest: Manifest, *, what: str, on_patients: bool) -> dict[str, Any]:
+    """What goes into the evaluation file.
+
+    what: one sentence on where the data came from. on_patients: whether they are scans of people; only then do
+    reports tell a share as if it said something about the next patient.
+    """
     return {
         "what": what,
+        "on_patients": on_patients,
         "model": {
             "name": manifest.name,
             "version": manifest.version,

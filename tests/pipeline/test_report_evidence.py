@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jinja2
@@ -12,7 +12,7 @@ import pytest
 
 from models.registry import list_models
 from pipeline.guidelines.of_findings import chosen_guideline
-from pipeline.operating_point import ScoreBand, operating_point
+from pipeline.operating_point import OperatingPoint, ScoreBand, operating_point
 from pipeline.report import TEMPLATES, _environment
 from pipeline.report_rows import noise_hu
 from pipeline.report_text import ZH
@@ -100,9 +100,26 @@ def test_the_explanation_says_what_was_measured_why_it_was_marked_and_how_often_
     assert "Location right lower lobe, 12 mm from the pleura, image 95" in text
     assert "Marked because its score 0.61 is not below the threshold 0.504." in text
     assert (
+        "Not known for patients. On made-up images 98 of 100 marks with such a score were nodules (of 144)."
+        in text
+    )
+    assert "98 %" not in text
+    assert "86 of 100 nodules, with 0.6 false marks a scan, in tests on 24 made-up scans" in text
+
+
+def test_a_share_is_told_as_one_of_patients_only_where_patients_were_tested_on(tmp_path: Path) -> None:
+    assert not measured(tmp_path, FROC).on_patients
+    assert not measured(tmp_path, FROC | {"on_patients": "yes"}).on_patients
+    tested = measured(tmp_path, FROC | {"on_patients": True}, threshold=0.504)
+    assert tested.on_patients
+    view = report(volume=lung_volume(), findings=two_findings(lung_volume()))
+    assert view.model is not None
+    text = text_of(replace(view, model=replace(view.model, operating_point=tested)))
+    assert (
         "Of 100 marks with such a score 98 were nodules (of 144 marks in tests); the others were not." in text
     )
-    assert "At this threshold the model found 86 of 100 nodules, with 0.6 false marks a scan" in text
+    assert "98 %" in text
+    assert OperatingPoint.from_json(json.loads(json.dumps(asdict(tested)))) == tested
 
 
 def test_the_worst_category_comes_first_and_what_has_none_is_not_taken_for_mild() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,14 @@ import numpy as np
 import pydicom
 import pypdf
 import pytest
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
 from typer.testing import CliRunner
 
 from dicom_gateway.encode_pdf import encode_pdf
 from models.registry import get_model
+from server.analyze import clearance_of
+from server.analyze_summary import show_summary
 from server.cli import app
 from tests.ct_files import ramp, write
 
@@ -28,6 +35,11 @@ FINDING_KEYS = {
     "id", "label", "score", "center_lps_mm", "long_axis_mm", "short_axis_mm", "mean_diameter_mm", "volume_mm3",
     "slice_sop_instance_uid", "bbox_lps_mm",
 }  # fmt: skip
+# Without the font that the library would have a browser fetch.
+_SVG = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
+    "font-family: Fira Code", "font-family: DejaVu Sans Mono"
+)
+PICTURES = Path(__file__).resolve().parents[2] / "test-artifacts/server"
 TIMING_KEYS = {"decode", "preprocess", "infer", "postprocess", "encode", "total"}
 
 
@@ -107,6 +119,27 @@ class TestTheRealNodule:
         text = text_of(out / "report.pdf")
         assert "not reviewed" in text
         assert result["model"]["version"] in text
+
+    def test_the_summary_names_each_finding_the_seconds_and_what_was_written(
+        self, done: tuple[int, dict[str, Any], Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _, result, out = done
+        monkeypatch.chdir(out.parent)
+        console = Console(record=True, width=110, file=io.StringIO())
+        show_summary(result, Path(out.name), clearance_of("lung_nodule_ct"), console)
+        picture = console.export_svg(title="radmeter analyze", code_format=_SVG, clear=False)
+        text = console.export_text()
+        for finding in result["findings"]:
+            line = next(line for line in text.splitlines() if line.startswith(f" {finding['id']} "))
+            assert f"{finding['mean_diameter_mm']:.1f}" in line
+            assert finding["nodule"]["lobe"] in line
+        assert f"{result['timing_s']['total']:.1f} s with all objects" in text
+        assert "Written to out: result.json, report.pdf" in text
+        assert "SEG, SR" in text
+        assert "not reviewed by a person. Not cleared for clinical use" in text
+        if os.environ.get("PICTURES"):
+            PICTURES.mkdir(parents=True, exist_ok=True)
+            (PICTURES / "analyze.svg").write_text(picture, "utf-8")
 
     def test_the_same_study_gives_the_same_findings_again(
         self, done: tuple[int, dict[str, Any], Path], shared_data: Path, tmp_path: Path
@@ -193,7 +226,12 @@ def test_old_results_in_the_folder_do_not_pass_for_new_ones(shared_data: Path, t
     out = tmp_path / "out"
     out.mkdir()
     source = shared_data / "mr_series"
-    for name in ("lung_nodule_ct.sr.dcm", "lung_nodule_ct.seg.dcm", "finding-1-plain.png"):
+    for name in (
+        "lung_nodule_ct.sr.dcm",
+        "lung_nodule_ct.gsps.dcm",
+        "lung_nodule_ct.sc-2.dcm",
+        "finding-1-plain.png",
+    ):
         shutil.copy(next(source.iterdir()), out / name)
     analyze(source, out)
     assert sorted(path.name for path in out.iterdir()) == ["report.pdf", "result.json"]

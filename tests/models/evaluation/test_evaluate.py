@@ -36,7 +36,7 @@ def evaluated(image: Image, truths: list[Truth], answers: list[Said]) -> dict[st
     said = iter(answers)
     facts: dict[str, str | float] = {"sex": "F", "slice_spacing_mm": 1.0}
     splits = collect([Sample(image, truth, "test", facts) for truth in truths], lambda _: next(said))
-    record = record_of(splits, MANIFEST, what="made")
+    record = record_of(splits, MANIFEST, what="made", on_patients=False)
     json.dumps(record, allow_nan=False)
     figures_of(splits, MANIFEST)
     test = record["test"]
