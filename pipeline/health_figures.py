@@ -172,6 +172,15 @@ def group_rows(window: Window) -> list[GroupRow]:
     return found
 
 
+def judged_groups(window: Window) -> list[tuple[str, str, Estimate]]:
+    """(fact, value, what verdicts accepted) of every group, hidden or not: for rules, which name none of few cases."""
+    return [
+        (fact, value, _group_shares(window, fact, value, count)[1])
+        for fact in GROUPS
+        for value, count in sorted(window.of(fact).items())
+    ]
+
+
 def _group_shares(window: Window, fact: str, value: str, count: int) -> tuple[Estimate, Estimate]:
     accepted = window.number(f"{fact}_accepted", value)
     judged = accepted + window.number(f"{fact}_rejected", value)

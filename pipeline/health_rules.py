@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from models.evaluation.drift import shares_differ
-from pipeline.health_figures import INPUTS, Health, Window, calibration_error, group_rows
+from pipeline.health_figures import INPUTS, Health, Window, calibration_error, judged_groups
 
 ALPHA = 1e-4
 
@@ -130,28 +130,34 @@ def _calibration(health: Health, bounds: Bounds) -> Iterator[Alarm]:
 
 
 def _fairness(health: Health, bounds: Bounds) -> Iterator[Alarm]:
-    """Verdicts of groups against one another; shares of positives differ between groups by nature and raise nothing."""
-    rows = [row for row in group_rows(health.now) if row.concordance is not None]
-    for first, second in combinations(rows, 2):
-        one, other = first.concordance, second.concordance
-        if first.fact != second.fact or one is None or other is None:
-            continue
-        if min(one.count, other.count) < bounds.group_min or abs(one.value - other.value) < bounds.group_gap:
+    """Verdicts of groups against one another; shares of positives differ between groups by nature and raise nothing.
+
+    The sentence has no numbers of cases: beside the total they would tell that of a group too small to be shown.
+    """
+    groups = [one for one in judged_groups(health.now) if one[2].count >= bounds.group_min]
+    for (fact, first, one), (other_fact, second, other) in combinations(groups, 2):
+        if fact != other_fact or abs(one.value - other.value) < bounds.group_gap:
             continue
         pairs = [(round(share.value * share.count), share.count) for share in (one, other)]
         if shares_differ(*pairs) < ALPHA:
             yield Alarm(
-                f"fairness:{first.fact}",
-                f"verdicts accept {one.value:.0%} of {one.count} in {first.fact} {first.value}, "
-                f"{other.value:.0%} of {other.count} in {second.value}",
+                f"fairness:{fact}",
+                f"verdicts accept {one.value:.0%} in {fact} {first}, {other.value:.0%} in {second},"
+                f" each of at least {bounds.group_min}",
             )
 
 
 def _latency(health: Health, bounds: Bounds) -> Iterator[Alarm]:
     before = health.before
-    if before is None or min(health.now.completed, before.completed) < bounds.studies_min:
+    if before is None:
         return
     for step in health.now.steps():
+        # A step may be younger than the reference: one that needs a supporting model, or a delivery.
+        if (
+            min(sum(window.of(f"latency:{step}").values()) for window in (health.now, before))
+            < bounds.studies_min
+        ):
+            continue
         was, now = before.latency_s(step, 0.95), health.now.latency_s(step, 0.95)
         # Steps of a tenth of a second and less are the machine's noise.
         if now > max(0.1, bounds.latency_ratio * was):

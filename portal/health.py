@@ -134,5 +134,5 @@ class ModelFigures(Collector):
 def register_studies(registry: CollectorRegistry, database: Database) -> None:
     registry.register(Cached(StudiesByStatus(database), _COUNT_KEPT_S))
     registry.register(Cached(Installation(database), _KEPT_S))
-    registry.register(Cached(ModelFigures(database), _COUNT_KEPT_S))
+    registry.register(Cached(ModelFigures(database), _KEPT_S))
     registry.register(Heartbeat(database))

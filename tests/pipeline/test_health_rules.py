@@ -188,7 +188,18 @@ def test_groups_are_compared_by_their_verdicts_not_by_how_often_they_are_positiv
     ]
     unfair = [("sex_accepted", "F", 50), ("sex_rejected", "F", 50), *fair[2:]]
     assert rules(windows([*counts, *fair])) == {}
-    assert (
-        "accept 50% of 100 in sex F, 85% of 100 in M"
-        in rules(windows([*counts, *unfair]))["fairness:sex"].sentence
-    )
+    sentence = "verdicts accept 50% in sex F, 85% in M, each of at least 30"
+    assert rules(windows([*counts, *unfair]))["fairness:sex"].sentence == sentence
+    # One patient of a third group hides another group on the page, and nothing from the rule.
+    assert rules(windows([*counts, *unfair, ("sex", "O", 1)]))["fairness:sex"].sentence == sentence
+    few = [("sex_accepted", "F", 5), ("sex_rejected", "F", 20), *fair[2:]]
+    assert "fairness:sex" not in rules(windows([*counts, *few]))
+
+
+def test_a_step_that_the_reference_did_not_have_is_not_slower_than_before() -> None:
+    bucket = latency_bucket(3.0)
+    before = [("status", "completed", 200), ("latency:infer", latency_bucket(0.5), 200)]
+    now = [("status", "completed", 60), ("latency:infer", bucket, 60)]
+    assert "latency:infer" in rules(windows(now, before))
+    assert "latency:deliver" not in rules(windows([*now, ("latency:deliver", bucket, 60)], before))
+    assert "latency:infer" not in rules(windows([now[0], ("latency:infer", bucket, 2)], before))
