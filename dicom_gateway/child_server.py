@@ -22,6 +22,8 @@ from dicom_gateway.child_main import FUNCTIONS
 
 _MESSAGE_BYTES_MAX = 256
 _PR_SET_PDEATHSIG = 1
+# A header's elements are kept until the child ends: looking among them for garbage each 700 costs more than it finds.
+_GARBAGE_LOOKED_FOR_AFTER = 100_000
 
 
 def main() -> None:
@@ -34,6 +36,7 @@ def main() -> None:
     for module in FUNCTIONS.values():
         importlib.import_module(module)
     gc.freeze()  # a child that collects garbage would copy the pages of all that
+    gc.set_threshold(_GARBAGE_LOOKED_FOR_AFTER)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # minders need nobody to wait for them
     while True:
         module_name, descriptors, _flags, _address = socket.recv_fds(control, _MESSAGE_BYTES_MAX, 3)

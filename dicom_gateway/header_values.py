@@ -7,6 +7,7 @@ import re
 from collections.abc import MutableSequence
 from typing import Any
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 # Longer than any text value the standard allows in the attributes we read (LO 64, PN 5 x 64).
@@ -69,7 +70,7 @@ def uid(dataset: Dataset, tag: int) -> str:
 
 def numbers(dataset: Dataset, tag: int, count: int) -> tuple[float, ...] | None:
     """Exactly `count` finite numbers, else None."""
-    value = raw_value(dataset, tag)
+    value: Any = _decimal_strings(dataset, tag) or raw_value(dataset, tag)
     if value is None or value == "":
         return None
     try:
@@ -77,6 +78,19 @@ def numbers(dataset: Dataset, tag: int, count: int) -> tuple[float, ...] | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return found if len(found) == count and all(map(math.isfinite, found)) else None
+
+
+def _decimal_strings(dataset: Dataset, tag: int) -> list[str] | None:
+    """The values of a DS that the parser has not converted yet, None for anything else.
+
+    A slice has twenty of them, and the parser keeps the text of each beside its number: that is most of the time that
+    the headers of a series take.
+    """
+    element = dataset.get_item(tag) if tag in dataset else None
+    if not isinstance(element, RawDataElement) or element.VR != "DS" or not element.value:
+        return None
+    value: bytes = element.value
+    return value.decode("latin-1").strip().rstrip(" \x00").split("\\")
 
 
 def number(dataset: Dataset, tag: int) -> float | None:
