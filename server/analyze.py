@@ -27,6 +27,7 @@ from models.registry import get_model
 from pipeline.check_results import check_result_set
 from pipeline.compare_study import PriorUnread, decode_prior, run_on_prior
 from pipeline.errors import StudyFailed
+from pipeline.intended_patient import patient_caveats
 from pipeline.report import build_report, render_report_pdf
 from pipeline.result_set import PLAIN_REPORTS, RESULT_KINDS, make_result_set
 from pipeline.route import Route, choose
@@ -174,6 +175,7 @@ def _run(
     record["status"] = "completed"
     record["findings"] = [finding.as_json() for finding in result.findings]
     record |= result.answer.as_json()
+    record["notes"] = [*patient_caveats(study, model.manifest, image), *record["notes"]]
     record["engines"] = [asdict(engine) for engine in result.engines]
 
 

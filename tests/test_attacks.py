@@ -1,4 +1,4 @@
-"""docs/attacks.md names for each attack the tests that show what happens: all of them exist."""
+"""docs/attacks.md and docs/decoding.md name the tests that show what happens: all of them exist."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 ROWS_TEST = "test_the_rows_are_numbered_without_a_gap_and_each_names_a_test"
 TESTS = Path(__file__).resolve().parent
 PAGE = (TESTS.parent / "docs" / "attacks.md").read_text(encoding="utf-8")
+DECODING = (TESTS.parent / "docs" / "decoding.md").read_text(encoding="utf-8")
 ROWS = [line for line in PAGE.splitlines() if re.match(r"\| \d+ \|", line)]
 
 
@@ -40,10 +41,11 @@ def test_the_rows_are_numbered_without_a_gap_and_each_names_a_test() -> None:
     assert [row for row in ROWS if row.count(" | ") != 4] == [], "a row has five cells"
 
 
-def test_each_test_that_the_page_names_exists() -> None:
-    found = named(PAGE)
-    assert len(found) > 100
-    assert [problem for one in found if (problem := problem_of(*one))] == []
+def test_each_test_that_a_page_names_exists() -> None:
+    attacks, series = named(PAGE), named(DECODING.split("## Odd series")[1].split("\n## ")[0])
+    assert len(attacks) > 100
+    assert len(series) > 20
+    assert [problem for one in (*attacks, *series) if (problem := problem_of(*one))] == []
 
 
 def test_what_is_wrong_with_a_name_is_told() -> None:

@@ -32,7 +32,7 @@ def detections(outputs: Arrays, box: LungBox, volume: Volume, threshold: float) 
     for row, slab in enumerate(box.slabs):
         centers[row, :, 0] += slab.first
         keep[row] &= (centers[row, :, 0] >= slab.keep[0] - 0.5) & (centers[row, :, 0] < slab.keep[1] - 0.5)
-    index = np.array(box.start_index) + centers[keep] * box.step
+    index = (np.array(box.start_index) + centers[keep] * box.step)[:, np.argsort(box.order)]
     score, diameter = scores[keep], diameters[keep]
     inside = _in_lungs(index, diameter, box.lungs, volume)
     index, score, diameter = index[inside], score[inside], diameter[inside]

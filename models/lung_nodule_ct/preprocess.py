@@ -11,6 +11,7 @@ import numpy as np
 from models.errors import LungsNotFound, VolumeTooThin
 from models.model import ModelInput
 from models.ops.lung_mask import LungMask, find_lungs
+from models.ops.orientation import orientation_of
 from models.ops.resample import resample_box
 from study.volume import Volume
 
@@ -35,11 +36,13 @@ class Slab:
 
 @dataclass(frozen=True)
 class LungBox:
-    """How the graph's grid lies in the volume.
+    """How the graph's grid lies in the volume: the patient upright before it, however the slices were stored.
 
-    start_index: volume index of the box's first voxel; step: volume voxels for each box voxel.
+    order: the volume's axis along each of the box's; start_index, step: along these, volume index of the box's first
+    voxel and volume voxels for each box voxel, below zero where the volume runs the other way.
     """
 
+    order: tuple[int, int, int]
     start_index: tuple[float, float, float]
     step: tuple[float, float, float]
     slabs: tuple[Slab, ...]
@@ -62,21 +65,26 @@ def preprocess(
         raise LungsNotFound
     margin = tuple(int(np.ceil(MARGIN_MM / size)) for size in spacing)
     limits = lungs.box((margin[0], margin[1], margin[2]), volume.voxels.shape)
-    step = tuple(out / size for out, size in zip(spacing_mm, spacing, strict=True))
-    start, shape = [], []
-    for (low, high), ratio in zip(limits, step, strict=True):
+    turned = orientation_of(volume.affine_mm)
+    start, step, shape = [], [], []
+    for axis, is_flipped, out in zip(turned.order, turned.flip, spacing_mm, strict=True):
+        (low, high), ratio = limits[axis], out / spacing[axis]
         needed = (high - low) / ratio
         side = max(SIDE_MIN, int(np.ceil(needed / SIDE_MULTIPLE)) * SIDE_MULTIPLE)
-        start.append(low - (side - needed) / 2 * ratio)
+        first = low - (side - needed) / 2 * ratio
+        start.append(first + (side - 1) * ratio if is_flipped else first)
+        step.append(-ratio if is_flipped else ratio)
         shape.append(side)
-    first, second, third = start
     box = LungBox(
-        (first, second, third),
+        turned.order,
+        (start[0], start[1], start[2]),
         (step[0], step[1], step[2]),
         cut_into_slabs((shape[0], shape[1], shape[2]), slab_voxels_max),
         lungs,
     )
-    voxels = resample_box(volume.voxels, box.start_index, box.step, (shape[0], shape[1], shape[2]))
+    voxels = resample_box(
+        volume.voxels.transpose(box.order), box.start_index, box.step, (shape[0], shape[1], shape[2])
+    )
     batches = tuple({"hounsfield": voxels[None, slab.first : slab.first + slab.depth]} for slab in box.slabs)
     return ModelInput(batches, box)
 

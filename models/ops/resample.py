@@ -33,8 +33,8 @@ def resample_box(
 ) -> NDArray[np.int16]:
     """Sample `voxels` at start_index + step * (i, j, k) for every (i, j, k) of `shape`.
 
-    Indices and steps are in voxels of the source, (slice, row, column). Needs little memory beside
-    the result: each output slice is made from two source slices.
+    Indices and steps are in voxels of the source, (slice, row, column); a step below zero turns the axis around.
+    Needs little memory beside the result: each output slice is made from two source slices.
     """
     slices, rows, columns = (
         linear_weights(start_index[axis], step[axis], shape[axis], voxels.shape[axis]) for axis in range(3)

@@ -20,11 +20,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from dicom_gateway.encode_pdf import encode_pdf
+from dicom_gateway.write_ct import write_ct_series
 from models.registry import get_model
 from server.analyze import clearance_of
 from server.analyze_summary import show_summary
 from server.cli import app
 from tests.ct_files import ramp, write
+from tests.small_chest import SPACING_MM, small_chest
 
 # Architecture page, “Interfaces that stay stable”.
 RESULT_KEYS = {
@@ -253,3 +255,12 @@ def test_objects_that_break_a_rule_of_the_gate_are_not_written(
     assert "RESULT_NOT_CONFORMANT: The result was not sent" in stderr
     assert "PDF: PatientID is not that of the source" in stderr
     assert [path.name for path in out.iterdir()] == ["result.json"]
+
+
+def test_a_patient_of_unknown_age_is_noted_in_the_record_and_in_the_summary(tmp_path: Path) -> None:
+    write_ct_series(small_chest().voxels, SPACING_MM, tmp_path / "in")
+    done = CliRunner().invoke(app, ["analyze", str(tmp_path / "in"), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.stderr
+    notes = json.loads((tmp_path / "out/result.json").read_text("utf-8"))["notes"]
+    assert "age" in notes[0], notes
+    assert " ".join(notes[0].split()[:4]) in " ".join(done.stdout.split())
