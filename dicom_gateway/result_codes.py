@@ -26,6 +26,7 @@ CHINESE = Code("zh-CN", "RFC5646", "Chinese (S)")
 ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 PULMONARY_NODULE = Code("786838002", "SCT", "Pulmonary nodule")
+MASS = Code("4147007", "SCT", "Mass")
 LESION = Code("52988006", "SCT", "Lesion")
 NODULE = Code("27925004", "SCT", "Nodule")
 LUNG = Code("39607008", "SCT", "Lung")
@@ -106,6 +107,7 @@ DIAGNOSTIC_IMAGING_REPORT = Code("18748-4", "LN", "Diagnostic imaging report")
 DOCUMENT_TITLE_AI_REPORT = Code("18782-3", "LN", "Radiology Study observation (narrative)")
 
 _NODULE_LABELS = frozenset({"nodule", "lung_nodule", "lung nodule", "pulmonary nodule", "pulmonary_nodule"})
+_MASS_LABELS = frozenset({"mass", "lung_mass", "lung mass", "pulmonary mass", "pulmonary_mass"})
 
 
 def as_dicom(code: study.codes.Code) -> Code:
@@ -115,9 +117,13 @@ def as_dicom(code: study.codes.Code) -> Code:
 
 def finding_type(label: str) -> Code:
     """The coded finding type of a model's label; an unknown label is a lesion, nothing more."""
-    return PULMONARY_NODULE if label.casefold() in _NODULE_LABELS else LESION
+    return PULMONARY_NODULE if label.casefold() in _NODULE_LABELS else _mass_or_lesion(label)
 
 
 def property_type(label: str) -> Code:
     """The segmented property type of a model's label (CID 7159, Lesion Segmentation Types)."""
-    return NODULE if label.casefold() in _NODULE_LABELS else LESION
+    return NODULE if label.casefold() in _NODULE_LABELS else _mass_or_lesion(label)
+
+
+def _mass_or_lesion(label: str) -> Code:
+    return MASS if label.casefold() in _MASS_LABELS else LESION

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from study.codes import Code
-from study.nodule import Trend
+from study.nodule import NODULE_UP_TO_MM, Trend
 
 if TYPE_CHECKING:
     from dicom_gateway.result_context import ResultContext
@@ -48,7 +48,8 @@ class Words:
             return f"No pulmonary nodule{size} was detected by the model{at}. This does not exclude disease."
         count = len(context.findings)
         largest = max(finding.mean_diameter_mm for finding in context.findings)
-        noun = "nodule candidate was" if count == 1 else "nodule candidates were"
+        what = "nodule" if largest <= NODULE_UP_TO_MM else "mass" if count == 1 else "nodule or mass"
+        noun = f"{what} candidate was" if count == 1 else f"{what} candidates were"
         return (
             f"{count} pulmonary {noun} detected by the model{at}; "
             f"the largest has a mean diameter of {largest:.1f} mm."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dicom_gateway.chinese_meanings import MEANINGS
 from dicom_gateway.result_words import Words, clearance, trends_since
-from study.nodule import Trend
+from study.nodule import NODULE_UP_TO_MM, Trend
 
 if TYPE_CHECKING:
     from dicom_gateway.result_context import ResultContext
@@ -40,7 +40,14 @@ class ChineseWords(Words):
             size = f" {context.finding_mm[0]:g} mm 及以上的" if context.finding_mm else ""
             return f"模型{at}未检出{size}肺结节。这并不排除疾病。"
         largest = max(finding.mean_diameter_mm for finding in context.findings)
-        return f"模型{at}检出 {len(context.findings)} 个疑似肺结节，最大者平均直径 {largest:.1f} mm。"
+        what = (
+            "肺结节"
+            if largest <= NODULE_UP_TO_MM
+            else "肺肿块"
+            if len(context.findings) == 1
+            else "肺结节或肿块"
+        )
+        return f"模型{at}检出 {len(context.findings)} 个疑似{what}，最大者平均直径 {largest:.1f} mm。"
 
     def _statements(self, context: ResultContext) -> str:
         names = {one.label: self.name_of(one.code, one.title) for one in context.classifications}

@@ -54,6 +54,8 @@ ZH = {
     "spacing {n} mm": "层间距 {n} mm",
     # conclusion
     "Conclusion": "结论",
+    "1 finding marked as possible pulmonary mass: mean diameter {mm} mm.": "标记 1 处疑似肺肿块，平均直径 {mm} mm。",
+    "{n} findings marked as possible pulmonary nodules or masses; the largest has a mean diameter of {mm} mm.": "标记 {n} 处疑似肺结节或肿块，最大者平均直径 {mm} mm。",
     "1 finding marked as possible pulmonary nodule: mean diameter {mm} mm.": "标记 1 处疑似肺结节，平均直径 {mm} mm。",
     "{n} findings marked as possible pulmonary nodules; the largest has a mean diameter of {mm} mm.": "标记 {n} 处疑似肺结节，最大者平均直径 {mm} mm。",
     "No finding": "未见标记",

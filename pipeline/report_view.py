@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.guidelines.of_findings import GuidelineRead
 from pipeline.operating_point import OperatingPoint
 from pipeline.report_prior import PriorRow, ResolvedRow, prior_from_json
+from study.nodule import NODULE_UP_TO_MM
 from study.review import Review, ReviewState, Verdict
 
 
@@ -192,6 +193,19 @@ class ReportView:
     def superseded(self) -> ReportView:
         """The same report, marked as one that a newer one has taken the place of."""
         return replace(self, review=replace(self.review, state=ReviewState.SUPERSEDED))
+
+    def marked(self) -> tuple[str, float]:
+        """Of a report with findings: the sentence that sums them up, before its numbers and translation, and the
+        largest mean diameter in mm.
+        """
+        largest_mm = max((row.mean_diameter_mm for row in self.findings), default=0.0)
+        has_mass = largest_mm > NODULE_UP_TO_MM
+        if len(self.findings) == 1:
+            what = "mass" if has_mass else "nodule"
+            return f"1 finding marked as possible pulmonary {what}: mean diameter {{mm}} mm.", largest_mm
+        what = "nodules or masses" if has_mass else "nodules"
+        sentence = f"{{n}} findings marked as possible pulmonary {what}; the largest has a mean diameter of {{mm}} mm."
+        return sentence, largest_mm
 
     def count_of(self, what: str) -> int:
         """Findings whose comparison has this state or trend."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+# A nodule measures up to 3 cm, what is larger is called a mass (Hansell, Radiology 2008, the Fleischner glossary).
+NODULE_UP_TO_MM = 30.0
+
 
 class NoduleKind(StrEnum):
     """Attenuation of a nodule as Fleischner 2017 and Lung-RADS v2022 distinguish it."""

@@ -19,7 +19,7 @@ from models.ops.segment_nodule import segment_nodule
 from study.answer import Structure
 from study.codes import LUNG_NODULE
 from study.findings import Finding, Point, Segment
-from study.nodule import NoduleFeatures
+from study.nodule import NODULE_UP_TO_MM, NoduleFeatures
 from study.volume import Volume
 
 # Names of findings are made in this space, so that the same finding always gets the same UID.
@@ -67,16 +67,17 @@ def characterise(
     solid_mm = None
     if made_of.solid_long_mm is not None and made_of.solid_short_mm is not None:
         solid_mm = (made_of.solid_long_mm + made_of.solid_short_mm) / 2
+    mean_diameter_mm = (axes.long_mm + axes.short_mm) / 2
     center_lps = _lps(volume, center)
     return Finding(
         id=number,
-        label=LUNG_NODULE.meaning,
+        label=LUNG_NODULE.meaning if mean_diameter_mm <= NODULE_UP_TO_MM else "Pulmonary mass",
         score=detection.score,
         center_lps_mm=center_lps,
         bbox_lps_mm=_bounding_box(volume, origin, region.mask.shape),
         long_axis_mm=axes.long_mm,
         short_axis_mm=axes.short_mm,
-        mean_diameter_mm=(axes.long_mm + axes.short_mm) / 2,
+        mean_diameter_mm=mean_diameter_mm,
         long_axis_lps_mm=(long_ends[0], long_ends[1]),
         short_axis_lps_mm=(short_ends[0], short_ends[1]),
         volume_mm3=float(areas.sum()) * float(np.prod(volume.spacing_mm)),

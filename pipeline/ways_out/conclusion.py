@@ -62,13 +62,8 @@ def _result(view: ReportView, w: Words) -> Iterator[str]:
         key = "One frontal chest radiograph was assessed for {n} findings. Everything else was not assessed."
         yield w(key).format(n=len(view.statements))
     elif view.findings:
-        mm = report_format.millimetres(view.findings[0].mean_diameter_mm)
-        key = (
-            "1 finding marked as possible pulmonary nodule: mean diameter {mm} mm."
-            if len(view.findings) == 1
-            else "{n} findings marked as possible pulmonary nodules; the largest has a mean diameter of {mm} mm."
-        )
-        yield w(key).format(n=len(view.findings), mm=mm)
+        sentence, largest_mm = view.marked()
+        yield w(sentence).format(n=len(view.findings), mm=report_format.millimetres(largest_mm))
     else:
         yield w("The model analysed this study and marked no finding.")
         key = (

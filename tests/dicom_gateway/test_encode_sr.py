@@ -151,6 +151,21 @@ class TestContent:
         context = synthetic_result()
         assert context.words.conclusion(context).endswith("the largest has a mean diameter of 8.1 mm.")
 
+    def test_what_is_larger_than_a_nodule_is_coded_and_called_a_mass(self) -> None:
+        nodule, other = synthetic_result().findings
+        mass = replace(nodule, label="Pulmonary mass", mean_diameter_mm=36.0)
+        context = synthetic_result(findings=(mass, other))
+        text = "\n".join(content_tree(encode_sr(context)))
+        assert "Finding (121071, DCM) = Mass (4147007, SCT)" in text
+        assert "Finding (121071, DCM) = Pulmonary nodule (786838002, SCT)" in text
+        assert context.words.conclusion(context).startswith(
+            "2 pulmonary nodule or mass candidates were detected"
+        )
+        seg = encode_seg(context)
+        assert seg is not None
+        kinds = [one.SegmentedPropertyTypeCodeSequence[0].CodeMeaning for one in seg.SegmentSequence]
+        assert kinds == ["Mass"]
+
     def test_a_negative_result_names_the_sizes_that_the_model_was_made_for(self) -> None:
         text = "\n".join(content_tree(encode_sr(synthetic_result(findings=(), finding_mm=(4.0, 80.0)))))
         assert "No pulmonary nodule of 4 mm or more was detected by the model" in text

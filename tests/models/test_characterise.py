@@ -27,6 +27,14 @@ def test_a_ball_is_measured_in_millimetres(make_volume: Make, ball: Make) -> Non
     assert high - low == pytest.approx([14, 14, 14], abs=1.8)
 
 
+@pytest.mark.parametrize(("diameter_mm", "label"), [(24.0, "Pulmonary nodule"), (36.0, "Pulmonary mass")])
+def test_what_measures_more_than_three_centimetres_is_a_mass(
+    make_volume: Make, ball: Make, diameter_mm: float, label: str
+) -> None:
+    volume = make_volume(ball((50, 100, 120), CENTER, diameter_mm, SPACING), SPACING)
+    assert characterise(volume, Detection(CENTER, diameter_mm, 0.8), 1).label == label
+
+
 def test_the_axes_lie_on_the_measured_slice(make_volume: Make, ball: Make) -> None:
     volume = make_volume(ball((50, 100, 120), CENTER, 14.0, SPACING), SPACING)
     finding = characterise(volume, Detection(CENTER, 14.0, 0.8), 1)
