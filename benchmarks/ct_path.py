@@ -196,10 +196,10 @@ def _growth(files: Path, scratch: Path) -> dict[str, Any]:
     return table
 
 
-def one_engine(engine: str, precision: str, folder: Path, repeats: int) -> dict[str, Any]:
+def one_engine(choice: EngineChoice, folder: Path, repeats: int) -> dict[str, Any]:
     """The path `repeats` times after a first one, in this process."""
     began = time.perf_counter()
-    model, endpoint = get_model("lung_nodule_ct"), make_endpoint(EngineChoice(engine, precision=precision))
+    model, endpoint = get_model("lung_nodule_ct"), make_endpoint(choice)
     with tempfile.TemporaryDirectory(prefix="radmeter-bench-") as scratch:
         repetition = [_once(model, endpoint, folder, Path(scratch))]
         first_s = time.perf_counter() - began
@@ -267,7 +267,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("repeats", type=int)
     options = parser.parse_args()
-    record = one_engine(options.engine, options.precision, options.folder, options.repeats)
+    choice = EngineChoice(options.engine, precision=options.precision)
+    record = one_engine(choice, options.folder, options.repeats)
     options.out.write_text(json.dumps(record, default=str))
 
 
