@@ -55,6 +55,8 @@ def serve(settings: Settings, role: str) -> None:
 
     if role not in processes.ROLES:
         raise CommandFailed(f"no role {role!r}; there are all, {', '.join(processes.ROLES)}")
+    # The portal's server has let its requests end when it passes the signal on; what is around it ends too then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with _own_metrics():
         _serve_one(settings, role)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
+from pipeline.nodes import list_nodes
 from server.health_port import _CONNECTIONS_MAX
+from server.installation import FIRST_TENANT, owner_connection
 from tests.raw_peer import RawPeer
 from tests.roles_apart import RolesApart
 
@@ -58,6 +61,26 @@ def test_gateway_and_worker_are_ready_say_why_not_and_drain(apart: RolesApart, p
     apart.wait(lambda: apart.readiness("worker")[0] == 503, "without its database a worker is not ready", 20)
     assert "does not answer" in apart.readiness("worker")[1]["database"]
     assert apart.get("worker", "/healthz").status_code == 200
+
+
+def test_a_role_that_is_told_to_stop_takes_leave_and_leaves_no_folder(
+    apart: RolesApart, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    apart.add_peer("CT01")
+    apart.start("portal", "worker")
+    with owner_connection(apart.database_url, FIRST_TENANT) as conn:
+        apart.wait(
+            lambda: {one.role for one in list_nodes(conn)} == {"portal", "worker"}, "both are known", 15
+        )
+        assert list(tmp_path.glob("radmeter-metrics-*"))
+        codes = [
+            apart.processes[role].terminate() or apart.processes[role].wait(20)
+            for role in ("portal", "worker")
+        ]
+        assert list_nodes(conn) == []
+    assert codes == [0, 0]
+    assert list(tmp_path.glob("radmeter-metrics-*")) == []
 
 
 def test_the_watch_over_triton_is_not_ready_while_nobody_answers_it(apart: RolesApart) -> None:
