@@ -21,6 +21,7 @@ from pynetdicom import AE, _config, evt
 from dicom_gateway.acceptor_settings import KIB, MIB
 from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_gateway.reactor_pause import settle_reactor
+from dicom_gateway.tls import why_tls_failed
 from study.identifiers import AETitle
 
 # A file is read in pieces while it is sent, never decoded and encoded again.
@@ -96,6 +97,7 @@ def open_association(
         event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         watches.append(_WatchedSocket(event.assoc, limits))
 
+    tls = _ExplainedTLS(destination.tls) if destination.tls is not None else None
     entity = AE(ae_title=destination.calling_ae_title)
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
@@ -111,14 +113,18 @@ def open_association(
             ae_title=destination.called_ae_title,
             max_pdu=PDU_LENGTH_MAX,
             ext_neg=list(roles),
-            tls_args=(destination.tls, destination.host) if destination.tls is not None else None,
+            tls_args=(tls, destination.host) if tls is not None else None,  # type: ignore[arg-type]
             evt_handlers=[(evt.EVT_CONN_OPEN, on_open), *handlers],
         )
+    except socket.gaierror:
+        yield f"no address is known for the host {destination.host}"
+        return
     except Exception as error:
         yield f"no association: {type(error).__name__}"
         return
     if not link.is_established:
-        yield _why_not_established(link) if watches else "no connection to the peer"
+        why_no_connection = (tls.problem if tls is not None else None) or "no connection to the peer"
+        yield _why_not_established(link, watches[0], tls is not None) if watches else why_no_connection
         return
     settle_reactor(link)
     _notice_the_end_while_waiting(link, destination.dimse_timeout_s, limits.time_s)
@@ -137,6 +143,28 @@ def cut(link: Any) -> None:
         link.abort()
 
 
+class _ExplainedTLS:
+    """Takes the place of a TLS context: pynetdicom shakes hands within `connect` and tells only that it failed."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        self.problem: str | None = None
+
+    def wrap_socket(self, sock: socket.socket, **options: Any) -> ssl.SSLSocket:
+        secured = self._context.wrap_socket(sock, **options)
+        connect = secured.connect
+
+        def explained_connect(address: Any) -> None:
+            try:
+                connect(address)
+            except (ssl.SSLError, ConnectionResetError) as error:
+                self.problem = why_tls_failed(error)
+                raise
+
+        secured.connect = explained_connect  # type: ignore[method-assign]
+        return secured
+
+
 class _TooMuch(OSError):
     """A limit is passed; pynetdicom takes an OSError as the end of the connection."""
 
@@ -144,13 +172,14 @@ class _TooMuch(OSError):
 class _WatchedSocket:
     """Takes the place of pynetdicom's `recv`, which reads whatever length a PDU announces.
 
-    What ends the association is left on it as `why_cut`.
+    What ends the association is left on it as `why_cut`. is_heard: whether the peer has said anything.
     """
 
     def __init__(self, link: Any, limits: AnswerLimits) -> None:
         self._link = link
         self._limits = limits
         self._received = 0
+        self.is_heard = False
         self._ends_at = time.monotonic() + limits.time_s if limits.time_s is not None else float("inf")
         link.dul.socket.socket.settimeout(limits.pdu_deadline_s)
         link.dul.socket.recv = self._explained_recv
@@ -171,6 +200,9 @@ class _WatchedSocket:
             return self._recv(count)
         except TimeoutError:
             self._link.why_cut = "the peer was too slow"
+            raise
+        except ssl.SSLError as error:  # in TLS 1.3 it refuses our certificate after our handshake
+            self._link.why_cut = why_tls_failed(error)
             raise
         except _TooMuch as error:
             self._link.why_cut = str(error)
@@ -194,6 +226,7 @@ class _WatchedSocket:
             got = connection.recv_into(memoryview(data)[filled:])
             if not got:
                 return data[:filled]
+            self.is_heard = True
             filled += got
             if filled < count and time.monotonic() >= deadline:
                 raise TimeoutError("a PDU did not arrive in time")
@@ -231,10 +264,16 @@ def _notice_the_end_while_waiting(link: Any, timeout_s: float, whole_s: float | 
     link.dimse.get_msg = get_msg
 
 
-def _why_not_established(link: Any) -> str:
+def _why_not_established(link: Any, watch: _WatchedSocket, is_tls: bool) -> str:
     if link.is_rejected:
         answer = link.acceptor.primitive
         return f"association rejected: {answer.reason_str}" if answer else "association rejected"
     if link.rejected_contexts:
         return NO_COMMON_CONTEXT
+    why_cut: str | None = getattr(link, "why_cut", None)
+    if why_cut is not None:
+        return why_cut
+    if link.is_aborted and not watch.is_heard:
+        hint = "" if is_tls else "; it may speak TLS only"
+        return f"the peer closed the connection without an answer{hint}"
     return "association aborted" if link.is_aborted else "no answer to the association request"

@@ -195,12 +195,12 @@ def secure_as_server(contexts: TLSContexts) -> Callable[[socket.socket, float], 
         try:
             return contexts.current().wrap_socket(sock, server_side=True)
         except (OSError, ValueError) as error:
-            raise TLSHandshakeFailed(_reason(error)) from None
+            raise TLSHandshakeFailed(why_tls_failed(error)) from None
 
     return handshake
 
 
-def _reason(error: Exception) -> str:
+def why_tls_failed(error: Exception) -> str:
     """Why a handshake failed, without anything that the peer may choose."""
     if isinstance(error, TimeoutError):
         return "no TLS handshake within its deadline"

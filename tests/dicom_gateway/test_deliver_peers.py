@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import socket
 import ssl
@@ -147,6 +148,32 @@ class TestStorescp:
         assert not any(one.acknowledged for one in (*refused, *plain))
         arrived = {data_set_of(path) for path in (tmp_path / "pacs").iterdir()}
         assert arrived == {data_set_of(path) for path in results}
+
+    def test_who_sets_up_tls_is_told_what_is_wrong(self, tmp_path: Path) -> None:
+        authority, stranger = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
+        pacs, ours, foreign = authority.sign("127.0.0.1"), authority.sign("us"), stranger.sign("us")
+        options = ("+tls", str(pacs.key), str(pacs.certificate), "+cf", str(authority.path))
+        trusting = client_context(authorities=authority.path, certificate=ours.certificate, key=ours.key)
+        with storescp(tmp_path / "pacs", *options) as port, storescp(tmp_path / "plain") as plain_port:
+            assert echo(at(port, tls=trusting)) is None
+            told = [
+                echo(at(port, tls=client_context(authorities=stranger.path))),
+                echo(at(port, tls=client_context(authorities=authority.path))),
+                echo(at(port, tls=client_context(
+                    authorities=authority.path, certificate=foreign.certificate, key=foreign.key
+                ))),
+                echo(at(port)),
+                echo(at(plain_port, tls=trusting)),
+                echo(dataclasses.replace(at(port), host="pacs.invalid")),
+            ]  # fmt: skip
+        assert told == [
+            "the certificate is not believed: self-signed certificate in certificate chain",
+            "TLS handshake failed: tlsv13 alert certificate required",
+            "TLS handshake failed: tlsv1 alert unknown ca",
+            "the peer closed the connection without an answer; it may speak TLS only",
+            "the connection broke during the TLS handshake",
+            "no address is known for the host pacs.invalid",
+        ]
 
 
 class TestScripted:
