@@ -113,7 +113,7 @@ def open_association(
             ae_title=destination.called_ae_title,
             max_pdu=PDU_LENGTH_MAX,
             ext_neg=list(roles),
-            tls_args=(tls, destination.host) if tls is not None else None,  # type: ignore[arg-type]
+            tls_args=(tls, destination.host) if tls is not None else None,
             evt_handlers=[(evt.EVT_CONN_OPEN, on_open), *handlers],
         )
     except socket.gaierror:
@@ -161,7 +161,7 @@ class _ExplainedTLS:
                 self.problem = why_tls_failed(error)
                 raise
 
-        secured.connect = explained_connect  # type: ignore[method-assign]
+        secured.connect = explained_connect  # type: ignore[assignment,method-assign]
         return secured
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 from dicom_gateway import dicomweb_client, query_dimse
 from dicom_gateway.archive_match import Level, QueryAnswer, QueryLimits
@@ -52,6 +53,11 @@ class Archive:
         if isinstance(self.node, Destination):
             return query_dimse.find(self.node, level, keys, limits)
         return dicomweb_client.search(self.node, level, keys, limits)
+
+    def test(self) -> str | None:
+        """Ask for a study that nobody has; None when it answers, else why it did not."""
+        nobodys = {"StudyInstanceUID": f"2.25.{uuid4().int}"}
+        return self.search("STUDY", nobodys, QueryLimits(matches_max=1, time_s=10.0)).error
 
 
 def has_archive(conn: Connection, tenant: str, ae_title: str) -> bool:

@@ -60,14 +60,21 @@ class DestinationInvalid(PipelineError):
 
 
 class DestinationInUse(PipelineError):
-    """Active routing rules send results there; rules: their names."""
+    """Results go there, by active routing rules or by what is set for peers; rules, peers: their names."""
 
-    def __init__(self, name: str, rules: Sequence[str]) -> None:
-        super().__init__(
-            f"{name} stays: the routing rules in force send results there ({', '.join(rules)})."
-            " Put rules in force that do not name it, then remove it."
-        )
-        self.rules = tuple(rules)
+    def __init__(self, name: str, rules: Sequence[str] = (), peers: Sequence[str] = ()) -> None:
+        why = []
+        if rules:
+            why.append(
+                f"the routing rules in force send results there ({', '.join(rules)})."
+                " Put rules in force that do not name it, then remove it."
+            )
+        if peers:
+            why.append(
+                f"results of other peers go there ({', '.join(peers)}). Let them go elsewhere, then remove it."
+            )
+        super().__init__(f"{name} stays: {' And '.join(why)}")
+        self.rules, self.peers = tuple(rules), tuple(peers)
 
 
 class CommitmentNotReported(PipelineError):

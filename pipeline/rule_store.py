@@ -114,17 +114,24 @@ def activate(
 
 
 def require_unnamed(conn: Connection, tenant: str, destination: str) -> None:
-    """Raises `DestinationInUse` where a rule in force sends results to what alone has this name."""
+    """Raises `DestinationInUse` where a rule in force or another peer sends results to what alone has this name."""
     _lock(conn, tenant)
     bearers = conn.execute(
         """SELECT FROM destination WHERE tenant = %(tenant)s AND name = %(name)s
            UNION ALL SELECT FROM peer WHERE tenant = %(tenant)s AND ae_title = %(name)s""",
         {"tenant": tenant, "name": destination},
     ).fetchall()
-    active = active_rules(conn, tenant) if len(bearers) == 1 else None
+    if len(bearers) != 1:
+        return
+    active = active_rules(conn, tenant)
     naming = [rule.name for rule in active.rules if destination in rule.destinations] if active else []
-    if naming:
-        raise DestinationInUse(destination, naming)
+    senders = conn.execute(
+        """SELECT ae_title FROM peer WHERE tenant = %(tenant)s AND result_destination = %(name)s
+                                       AND ae_title <> %(name)s ORDER BY ae_title""",
+        {"tenant": tenant, "name": destination},
+    ).fetchall()
+    if naming or senders:
+        raise DestinationInUse(destination, naming, [row["ae_title"] for row in senders])
 
 
 def _lock(conn: Connection, tenant: str) -> None:

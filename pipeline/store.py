@@ -75,7 +75,7 @@ def get_study(conn: Connection, tenant: str, study_id: UUID | str) -> StudyRecor
     """Raises `StudyNotFound`, for another tenant's study too."""
     row = conn.execute(_STUDY, (tenant, study_key(study_id))).fetchone()
     if row is None:
-        raise StudyNotFound(str(study_id))
+        raise StudyNotFound(f"there is no study {study_id}; its page shows its whole id below the series")
     return _record(row)
 
 

@@ -72,6 +72,7 @@ EVENT_OF = {
     "POST /routing/edit": AuditEvent.FUNCTION_USED,
     "POST /routing/activate": AuditEvent.FUNCTION_USED,
     "POST /destinations/test": AuditEvent.FUNCTION_USED,
+    "POST /peers/test": AuditEvent.FUNCTION_USED,
     "POST /statements/issue": AuditEvent.FUNCTION_USED,
     "POST /statements/{statement_id}/credit": AuditEvent.FUNCTION_USED,
     "POST /statements/{statement_id}/dispute": AuditEvent.FUNCTION_USED,

@@ -26,6 +26,7 @@ ZH_ROUTING = {
     "Test it first": "先测试",
     "Route without rules": "不使用规则",
     "No rules yet. A rule says which studies and series a model reads and where results go.": "尚无规则。规则规定模型读取哪些检查与序列，以及结果发往何处。",
+    "Give the whole id of a study that was routed, or choose a file. Its page shows the id below the series.": "请填写已路由检查的完整编号（见检查页面序列列表下方），或选择一个文件。",
     "These rules cannot be used": "这些规则不可用",
     "line {n}": "第 {n} 行",
     "The rules are well formed.": "规则格式正确。",

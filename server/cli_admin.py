@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,11 @@ LatePolicy = Literal["run", "ask", "ignore"]
 GuidelineName = Literal["lung_rads_2022", "c_lung_rads_2024", "fleischner_2017", "bts_2015", "none"]
 GuidelineSetting = Literal["screening", "incidental", "mixed"]
 TenantOption = Annotated[str, typer.Option(help="the tenant it belongs to")]
+
+
+def who() -> str:
+    """Whom the audit trail names for a command."""
+    return f"{getpass.getuser()} on the command line"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline import deliveries, store
 from pipeline.deliver_study import send_again
@@ -27,7 +27,7 @@ from pipeline.destinations import (
 from pipeline.fallbacks import refused_kinds
 from pipeline.queue import deferring_app
 from pipeline.send_objects import Sender
-from server.cli_admin import TenantOption, administration
+from server.cli_admin import TenantOption, administration, who
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 from server.settings import load_settings
@@ -112,7 +112,7 @@ def add(
         character_set=character_set,
     )
     with administration(tenant) as conn:
-        save_destination(conn, _at(record, kind, address))
+        save_destination(conn, _at(record, kind, address), changed_by=who())
     typer.echo(f"destination {name} saved")
 
 
@@ -167,7 +167,7 @@ def show(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
 def remove(name: str, tenant: TenantOption = FIRST_TENANT) -> None:
     """Remove a destination. What still waits for it is given up in its time."""
     with administration(tenant) as conn:
-        if not remove_destination(conn, tenant, name):
+        if not remove_destination(conn, tenant, name, changed_by=who()):
             raise CommandFailed(f"no destination {name}")
     typer.echo(f"destination {name} removed")
 
@@ -196,7 +196,8 @@ def _yes(value: bool) -> str:
 @delivery_commands.command("list")
 def given_up(tenant: TenantOption = FIRST_TENANT) -> None:
     """Show what needs a person: objects that their destination refused, or that were given up."""
-    table = Table("study", "object", "destination", "state", "attempts", "why")
+    study = Column("study", no_wrap=True)  # whole: `retry` takes it
+    table = Table(study, "object", "destination", "state", "attempts", "why")
     with administration(tenant) as conn:
         for one in deliveries.given_up(conn, tenant):
             table.add_row(

@@ -9,8 +9,7 @@ import typer
 from portal.errors import PageNotFound
 from portal.openid import OpenIdClient
 from portal.openid_store import ProviderSettings, find_provider, save_provider, switch_provider_off
-from server.cli_admin import TenantOption, administration
-from server.cli_users import who
+from server.cli_admin import TenantOption, administration, who
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 from server.settings import load_settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from pipeline import peers
+from pipeline import destinations, peers
+from pipeline.archives import archive_of
+from pipeline.database import Connection
 from pipeline.peer_table import read_table, write_table
 from pipeline.protection.master_keys import load_master_keys
-from server.cli_admin import TenantOption, administration
+from server.cli_admin import TenantOption, administration, who
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 from server.settings import load_settings
@@ -22,10 +23,6 @@ peer_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"peer": peer_commands}
 
 Title = Annotated[str, typer.Argument(help="AE title of the peer")]
-
-
-def _who() -> str:
-    return f"{getpass.getuser()} on the command line"
 
 
 @peer_commands.command("add")
@@ -59,6 +56,10 @@ def add_peer(
     ] = None,
     fetch_by: Annotated[
         str | None, typer.Option(help="move or get: how studies come from a DIMSE archive")
+    ] = None,
+    archive_user: Annotated[
+        str | None,
+        typer.Option(help="user of its DICOMweb archive (password: peer secret); empty: a token or none"),
     ] = None,
     archive_tls: Annotated[bool | None, typer.Option(help="the DIMSE archive is asked over TLS")] = None,
     archive_authority: Annotated[
@@ -118,15 +119,25 @@ def add_peer(
         values = peers.values_of(known) if known else {}
         values |= {name: value for name, value in given.items() if value is not None}
         values |= _archive(archive) if archive is not None else {}
-        for name, file in (
+        for name, text in (
+            ("query_username", archive_user),
             ("query_authority_file", archive_authority),
             ("query_certificate_file", archive_certificate),
         ):
-            values |= {name: file or None} if file is not None else {}
+            values |= {name: text or None} if text is not None else {}
         if results_to is not None:
             values["result_destination"] = results_to or None
-        peers.save_peer(conn, tenant, changed_by=_who(), **values)
+        peers.save_peer(conn, tenant, changed_by=who(), **values)
+        _require_destinations(conn, tenant, [values["result_destination"]] if results_to else [])
     typer.echo(f"peer {peer.called_ae_title} saved")
+
+
+def _require_destinations(conn: Connection, tenant: str, wanted: list[str | None]) -> None:
+    """Refuse results that would go nowhere: it is seen only days later otherwise."""
+    known = destinations.names(conn, tenant)
+    unknown = sorted({one for one in wanted if one and one not in known})
+    if unknown:
+        raise CommandFailed(f"there is no destination and no peer {', '.join(unknown)}; add it first")
 
 
 def _archive(text: str) -> dict[str, Any]:
@@ -152,7 +163,7 @@ def set_secret(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
     secret = typer.prompt("Password or token", hide_input=True, default="", show_default=False)
     with administration(tenant) as conn:
         masters = load_master_keys(load_settings().master_key_files)
-        peers.set_query_secret(conn, tenant, ae_title, secret or None, masters, changed_by=_who())
+        peers.set_query_secret(conn, tenant, ae_title, secret or None, masters, changed_by=who())
     typer.echo(f"secret of peer {ae_title} {'set' if secret else 'forgotten'}")
 
 
@@ -186,11 +197,28 @@ def show_peer(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
             typer.echo(f"{name}: {' | '.join(value) if isinstance(value, tuple) else value}")
 
 
+@peer_commands.command("test")
+def ask_archive(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
+    """Ask a peer's archive for a study that nobody has, over TLS and with the certificates that are set for it."""
+    settings = load_settings()
+    with administration(tenant) as conn:
+        if peers.get_peer(conn, tenant, ae_title) is None:
+            raise CommandFailed(f"no peer {ae_title}")
+        masters = load_master_keys(settings.master_key_files)
+        archive = archive_of(conn, tenant, ae_title, masters, settings.secrets_directory)
+        if archive is None:
+            raise CommandFailed(f"no archive is set for {ae_title}: peer add … --archive")
+        problem = archive.test()
+        if problem is not None:
+            raise CommandFailed(f"the archive of {ae_title}: {problem}")
+    typer.echo(f"the archive of {ae_title} answers")
+
+
 @peer_commands.command("enable")
 def enable_peer(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
     """Let a peer in again."""
     with administration(tenant) as conn:
-        peers.set_enabled(conn, tenant, ae_title, True, changed_by=_who())
+        peers.set_enabled(conn, tenant, ae_title, True, changed_by=who())
     typer.echo(f"peer {ae_title} enabled")
 
 
@@ -198,7 +226,7 @@ def enable_peer(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
 def disable_peer(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
     """Refuse a peer's associations from now on; what is set for it stays."""
     with administration(tenant) as conn:
-        peers.set_enabled(conn, tenant, ae_title, False, changed_by=_who())
+        peers.set_enabled(conn, tenant, ae_title, False, changed_by=who())
     typer.echo(f"peer {ae_title} disabled")
 
 
@@ -206,7 +234,7 @@ def disable_peer(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
 def remove_peer(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
     """Forget a peer; its studies stay."""
     with administration(tenant) as conn:
-        peers.remove_peer(conn, tenant, ae_title, changed_by=_who())
+        peers.remove_peer(conn, tenant, ae_title, changed_by=who())
     typer.echo(f"peer {ae_title} removed")
 
 
@@ -229,7 +257,8 @@ def import_peers(
     with administration(tenant) as conn:
         entries = read_table(file.read_text("utf-8"))
         known = {row["ae_title"] for row in peers.list_peers(conn, tenant)}
-        changed = [one.ae_title for one in entries if peers.save_entry(conn, tenant, one, changed_by=_who())]
+        changed = [one.ae_title for one in entries if peers.save_entry(conn, tenant, one, changed_by=who())]
+        _require_destinations(conn, tenant, [one.result_destination for one in entries])
         if dry_run:
             conn.rollback()
     added = sum(name not in known for name in changed)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated
 
 import typer
 
 from portal import auth, second_factor, users
 from portal.context import Role
-from server.cli_admin import TenantOption, administration
+from server.cli_admin import TenantOption, administration, who
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 
 user_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"user": user_commands}
-
-
-def who() -> str:
-    """Whom the audit trail names for a command."""
-    return f"{getpass.getuser()} on the command line"
 
 
 @user_commands.command("add")

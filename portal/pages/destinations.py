@@ -161,7 +161,7 @@ def remove(
     except DestinationInUse as error:
         with context.database.transaction(identity.tenant) as conn:
             rows = destinations.list_destinations(conn, identity.tenant)
-        return _list(request, rows, status_code=409, in_use={"name": name, "rules": error.rules})
+        return _list(request, rows, status_code=409, in_use={"name": name, **vars(error)})
     return RedirectResponse("/destinations", 303)
 
 

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
 from pipeline import destinations, peers, store
+from pipeline.archives import archive_of
 from pipeline.database import Connection
-from pipeline.errors import PeerInvalid
+from pipeline.errors import DestinationInUse, PeerInvalid, PeerUnknown
 from pipeline.peers import PeerEntry
-from portal.context import EDITS_PEERS, SEES_PEERS, Identity
+from portal.context import EDITS_PEERS, SEES_PEERS, Identity, PortalContext
 from portal.errors import PageNotFound
 from portal.render import page
 from portal.requests import Context, signed_in
@@ -23,6 +24,7 @@ Editor = Annotated[Identity, Depends(signed_in(EDITS_PEERS))]
 
 Lines = Annotated[str, Form(max_length=20_000)]
 Short = Annotated[str, Form(max_length=100)]
+Title = Annotated[str, Form(max_length=16)]
 _OPTIONAL = (
     "result_destination", "query_ae_title", "query_host", "query_url", "query_username", "query_authority_file",
     "query_certificate_file",
@@ -99,10 +101,7 @@ def _port(text: str) -> int:
 def show(
     request: Request, context: Context, identity: Annotated[Identity, Depends(signed_in(SEES_PEERS))]
 ) -> Response:
-    with context.database.transaction(identity.tenant) as conn:
-        rows = peers.list_peers(conn, identity.tenant)
-        tenant = store.get_tenant(conn, identity.tenant)
-    return page(request, "peers.html", rows=rows, called_ae_title=tenant["called_ae_title"])
+    return _list(request, context, identity)
 
 
 @router.get("/peers/edit")
@@ -179,6 +178,40 @@ def save(
             return _form(request, conn, identity, form, problems)
         peers.save_peer(conn, identity.tenant, changed_by=identity.user_name, **form.values())
     return RedirectResponse("/peers", 303)
+
+
+@router.post("/peers/remove")
+def remove(request: Request, context: Context, identity: Editor, ae_title: Title) -> Response:
+    try:
+        with context.database.transaction(identity.tenant) as conn:
+            peers.remove_peer(conn, identity.tenant, ae_title, changed_by=identity.user_name)
+    except PeerUnknown:
+        raise PageNotFound from None
+    except DestinationInUse as error:
+        return _list(request, context, identity, status_code=409, in_use={"name": ae_title, **vars(error)})
+    return RedirectResponse("/peers", 303)
+
+
+@router.post("/peers/test")
+def test(request: Request, context: Context, identity: Editor, ae_title: Title) -> Response:
+    """Ask its archive for a study that nobody has, and show what it said."""
+    database = context.database
+    with database.transaction(identity.tenant) as conn:
+        if peers.get_peer(conn, identity.tenant, ae_title) is None:
+            raise PageNotFound
+        archive = archive_of(conn, identity.tenant, ae_title, database.masters, database.secrets)
+    problem = archive.test() if archive is not None else "no archive is set for it"
+    return _list(request, context, identity, tested={"name": ae_title, "problem": problem})
+
+
+def _list(
+    request: Request, context: PortalContext, identity: Identity, *, status_code: int = 200, **told: Any
+) -> Response:
+    """The page. told: what came of the test or the removal of one of them."""
+    with context.database.transaction(identity.tenant) as conn:
+        rows = peers.list_peers(conn, identity.tenant)
+        called = store.get_tenant(conn, identity.tenant)["called_ae_title"]
+    return page(request, "peers.html", status_code=status_code, rows=rows, called_ae_title=called, **told)
 
 
 def _form(

@@ -41,6 +41,9 @@ Viewer = Annotated[Identity, Depends(signed_in(SEES_ROUTING))]
 Editor = Annotated[Identity, Depends(signed_in(EDITS_ROUTING))]
 Version = Annotated[int, Query(ge=1, le=2**31 - 1)]
 
+_NO_STUDY = (
+    "Give the whole id of a study that was routed, or choose a file. Its page shows the id below the series."
+)
 _FIRST = """rules:
   - name: chest CT
     series: Modality == "CT" and SliceThickness <= 2
@@ -108,6 +111,8 @@ def work(
             with context.database.transaction(identity.tenant) as conn:
                 find = _finder(context, conn, identity)
                 values["found"] = replay(conn, identity.tenant, rules, days, find, context.time_zone)
+    except PageNotFound:
+        return _editor(request, document, status_code=404, failure=_NO_STUDY, **values)
     except (InspectError, ModelError, PipelineError) as error:
         return _editor(request, document, status_code=422, failure=str(error), **values)
     return _editor(request, document, is_checked=True, **values)

@@ -22,6 +22,7 @@ RECORDS_ITSELF = {
     "POST /keys",
     "POST /keys/revoke",
     "POST /peers",
+    "POST /peers/remove",
     "POST /destinations",
     "POST /destinations/remove",
     "POST /models",

@@ -47,7 +47,7 @@ POSTS = {
     "/account/language", "/account/password", "/account/second-factor", "/account/second-factor/remove",
     "/account/sessions/end", "/users", "/users/change", "/users/policy", "/keys", "/keys/revoke",
     "/studies/{study_id}/links", "/studies/{study_id}/links/revoke",
-    "/search", "/reports", "/upload", "/peers", "/statements/issue",
+    "/search", "/reports", "/upload", "/peers", "/peers/remove", "/peers/test", "/statements/issue",
     "/statements/{statement_id}/credit", "/statements/{statement_id}/dispute", "/disputes/{dispute_id}/decide",
     "/credit-requests/{request_id}/decide",
     "/payouts/{party_id}/issue", "/payouts/{party_id}/approve",

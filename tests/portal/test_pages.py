@@ -127,6 +127,30 @@ class TestPeers:
         assert client.post("/peers", data={**values, "host": "second"}).status_code == 422
         assert site.owner.execute("SELECT host FROM peer").fetchall() == [{"host": "first"}]
 
+    def test_one_is_removed_unless_results_of_others_go_there(self, site: Site) -> None:
+        client = site.signed_in("alpha")
+        values = {"host": "10.0.0.5", "port": "104", "quiet_time_s": "10", "enabled": "true"}
+        client.post("/peers", data=values | {"ae_title": "PACS"})
+        client.post("/peers", data=values | {"ae_title": "CT1", "result_destination": "PACS"})
+        refused = client.post("/peers/remove", data={"ae_title": "PACS"})
+        assert refused.status_code == 409
+        assert "Results of other peers go there" in refused.text
+        assert "Remove this peer" in client.get("/peers/edit?ae_title=CT1").text
+        assert client.post("/peers/remove", data={"ae_title": "CT1"}).status_code == 303
+        assert client.post("/peers/remove", data={"ae_title": "PACS"}).status_code == 303
+        assert client.post("/peers/remove", data={"ae_title": "PACS"}).status_code == 404
+        assert site.owner.execute("SELECT FROM peer").rowcount == 0
+
+    def test_its_archive_is_tested_with_a_sentence_and_its_certificates_are_shown(self, site: Site) -> None:
+        client = site.signed_in("alpha")
+        values = {"host": "127.0.0.1", "port": "1", "quiet_time_s": "10", "certificates": "cn:CT1"}
+        client.post("/peers", data=values | {"ae_title": "CT1", "query_kind": "dimse"})
+        client.post("/peers", data=values | {"ae_title": "CT2"})
+        assert "cn:ct1" in client.get("/peers").text
+        assert "no connection to the peer" in client.post("/peers/test", data={"ae_title": "CT1"}).text
+        assert "no archive is set for it" in client.post("/peers/test", data={"ae_title": "CT2"}).text
+        assert client.post("/peers/test", data={"ae_title": "CT3"}).status_code == 404
+
     def test_a_wrong_value_comes_back_with_its_sentence(self, site: Site) -> None:
         client = site.signed_in("alpha")
         right = {"ae_title": "PACS", "host": "pacs.test", "port": "104", "quiet_time_s": "10"}

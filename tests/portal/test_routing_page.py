@@ -74,8 +74,11 @@ def test_the_tester_says_why_a_stored_study_does_not_match(site: Site) -> None:
     text = client.post("/routing/edit", data=values).text
     assert "series: SliceThickness &lt;= 1 (SliceThickness is 2.5) in 1 Thorax lung" in text
     assert "NO_RULE_MATCHED" in text
-    values["study_id"] = stored_study(site, "beta")
-    assert client.post("/routing/edit", data=values).status_code == 404
+    for nobodys in (stored_study(site, "beta"), "84d32912", ""):
+        lost = client.post("/routing/edit", data=values | {"study_id": nobodys})
+        assert lost.status_code == 404
+        assert "Give the whole id of a study that was routed" in lost.text
+        assert "SliceThickness &lt;= 1" in lost.text, "what was typed is not lost"
 
 
 def test_the_tester_speaks_chinese(site: Site) -> None:

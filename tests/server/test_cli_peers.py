@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.errors import PeerTableInvalid
 from pipeline.peer_table import read_table
+from tests.archive_peers import orthanc
 from tests.server.commands import done, failed
 
 
@@ -131,3 +132,32 @@ def test_the_audit_trail_is_verified_and_status_counts_alerts(owner: psycopg.Con
     owner.execute("ALTER TABLE audit_event DISABLE TRIGGER USER")
     owner.execute("UPDATE audit_event SET detail = '{}' WHERE sequence = 1")
     assert "audit event 1: its hash does not fit what it says" in failed("audit", "verify")
+
+
+def test_results_do_not_go_where_nobody_is(owner: psycopg.Connection, tmp_path: Path) -> None:
+    said = failed("peer", "add", "CT1@10.1.2.3:104", "--results-to", "PACS")
+    assert "there is no destination and no peer PACS; add it first" in said
+    assert owner.execute("SELECT FROM peer").rowcount == 0
+    table = tmp_path / "peers.csv"
+    table.write_text("ae_title;host;port;result_destination\nCT1;h;104;PACS\n")
+    assert "no peer PACS" in failed("peer", "import", table)
+    table.write_text("ae_title;host;port;result_destination\nCT1;h;104;PACS\nPACS;p;104;\n")
+    assert "2 added" in done("peer", "import", table)
+    assert "PACS stays: results of other peers go there (CT1)" in failed("peer", "remove", "PACS")
+    done("peer", "add", "CT1@h:104", "--results-to", "")
+    done("peer", "remove", "PACS")
+
+
+def test_an_archive_is_tested_before_a_study_needs_it(owner: psycopg.Connection, tmp_path: Path) -> None:
+    done("peer", "add", "CT1@127.0.0.1:104")
+    assert "no archive is set for CT1: peer add" in failed("peer", "test", "CT1")
+    with orthanc(tmp_path) as archive:
+        done("peer", "add", "CT1@127.0.0.1:104", "--archive", f"ORTHANC@127.0.0.1:{archive.port}")
+        assert "the archive of CT1 answers" in done("peer", "test", "CT1")
+        done("peer", "add", "CT1@127.0.0.1:104", "--archive-tls")
+        assert "TLS handshake" in failed("peer", "test", "CT1")
+        done("peer", "add", "CT1@127.0.0.1:104", "--archive", archive.url, "--archive-user", "")
+        assert "the archive of CT1 answers" in done("peer", "test", "CT1")
+    assert "no answer from the server" in failed("peer", "test", "CT1")
+    done("peer", "add", "CT1@127.0.0.1:104", "--archive-user", "reader")
+    assert "query_username: reader" in done("peer", "show", "CT1")
