@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from models.errors import InvalidManifest
-from models.manifest_values import Table
+from models.manifest_values import Table, lines_of
 
 InputKind = Literal["volume", "radiograph"]
 AgeUnknown = Literal["noted", "refused"]
@@ -164,17 +164,21 @@ def load_manifest(folder: Path, *, strict: bool = False) -> Manifest:
             content = file.read(MANIFEST_BYTES_MAX + 1)
         if len(content) > MANIFEST_BYTES_MAX:
             raise InvalidManifest(path, f"it is larger than {MANIFEST_BYTES_MAX} bytes")
-        values = tomllib.loads(content.decode("utf-8"))
+        text = content.decode("utf-8")
+        values = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidManifest(path, str(error) or type(error).__name__) from error
-    try:
-        return _parse(values, folder, strict=strict)
-    except ValueError as error:
-        raise InvalidManifest(path, str(error)) from error
+    top = Table(values, lines_of(text))
+    manifest, tables = _parse(top, folder)
+    if strict:
+        top.problems.extend(sentence for table in tables for sentence in table.unknown())
+    if top.problems:
+        raise InvalidManifest(path, "\n  ".join(["", *top.problems][len(top.problems) == 1 :]))
+    return manifest
 
 
-def _parse(values: dict[str, Any], folder: Path, *, strict: bool) -> Manifest:
-    top = Table(values)
+def _parse(top: Table, folder: Path) -> tuple[Manifest, list[Table]]:
+    """The manifest, to be believed where `top` has no problems, and the tables that were read."""
     needs, needs_table = _input(top)
     precisions, precision_tables = _precisions(top)
     price, price_table = _price_hint(top)
@@ -199,7 +203,7 @@ def _parse(values: dict[str, Any], folder: Path, *, strict: bool) -> Manifest:
         weights_sha256=top.text("weights_sha256", pattern=_SHA256, allowed=_SHA256_WORDS),
         evaluation_file=top.text("evaluation_file", "", pattern=_FILE, allowed=_FILE_WORDS),
         input=needs,
-        outputs=top.shapes("outputs"),
+        outputs=top.shapes("outputs", example="output of the graph, as scores = [1, 256]"),
         settings=top.free("settings"),
         folder=folder,
         inputs=top.shapes("inputs", {}),
@@ -215,26 +219,18 @@ def _parse(values: dict[str, Any], folder: Path, *, strict: bool) -> Manifest:
         card_file=top.text("card_file", "MODEL_CARD.md", pattern=_FILE, allowed=_FILE_WORDS),
         finding_mm=_range(top, "finding_mm", "diameter in mm"),
     )  # fmt: skip
-    if not manifest.outputs:
-        raise ValueError("[outputs] must name at least one output of the graph, as scores = [1, 256]")
     if name in manifest.uses:
-        raise ValueError(f"uses: {name} cannot use itself")
-    tables = [one for one in (top, needs_table, price_table, *precision_tables) if one is not None]
-    problems = [sentence for table in tables for sentence in table.unknown()]
-    if strict and problems:
-        raise ValueError("; ".join(problems))
-    return manifest
+        top.problems.append(f"uses: {name} cannot use itself")
+    return manifest, [one for one in (top, needs_table, price_table, *precision_tables) if one is not None]
 
 
-def _input(top: Table) -> tuple[InputRequirements, Table]:
-    needs = top.table("input")
-    assert needs is not None
+def _input(top: Table) -> tuple[InputRequirements, Table | None]:
+    found = top.table("input")
+    needs = found or Table({}, {})  # whose problems nobody asks for: that it is missing says all
     kind = cast(InputKind, needs.choice("kind", ("volume", "radiograph"), "volume"))
     modalities = needs.texts(
-        "modality", pattern=_MODALITY, allowed="DICOM modalities in capitals, as CT or CR"
+        "modality", pattern=_MODALITY, allowed="DICOM modalities in capitals, as CT or CR", empty=False
     )
-    if not modalities:
-        raise needs.problem("modality", [], "must name at least one modality, as CT")
     # A radiograph has no slices: what a volume must state is of no matter there.
     one = kind == "radiograph"
     requirements = InputRequirements(
@@ -254,7 +250,7 @@ def _input(top: Table) -> tuple[InputRequirements, Table]:
             AgeUnknown, needs.choice("patient_age_unknown", ("noted", "refused"), "noted")
         ),
     )
-    return requirements, needs
+    return requirements, found
 
 
 def _precisions(top: Table) -> tuple[dict[Precision, WeightsFile], list[Table]]:
@@ -281,7 +277,7 @@ def _price_hint(top: Table) -> tuple[PriceHint | None, Table | None]:
     amount = hint.text("amount", pattern=r"\d{1,9}(\.\d{1,4})?", allowed='an amount in quotes, as "5.00"')
     currency = hint.text("currency", pattern="[A-Z]{3}", allowed="a code of ISO 4217, as EUR")
     return PriceHint(
-        Decimal(amount), currency, hint.choice("per", ("result", "study", "month"), "result")
+        Decimal(amount or 0), currency, hint.choice("per", ("result", "study", "month"), "result")
     ), hint
 
 
@@ -290,5 +286,5 @@ def _range(top: Table, key: str, of: str) -> tuple[float, float] | None:
         return None
     low, high = top.numbers(key, 2, allowed=f"two numbers: the lowest and the highest {of}")
     if low >= high:
-        raise top.problem(key, [low, high], "must begin with the lower number")
+        top.problems.append(str(top.problem(key, [low, high], "must begin with the lower number")))
     return low, high

@@ -5,17 +5,18 @@ Knows no tenant: an installed version runs nowhere until a tenant switches it on
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dicom_gateway.child_process import ChildError, ChildLimits, run_child
-from models.errors import GraphRefused, ModelExists, ModelVersionNotFound
+from models.errors import GraphRefused, ModelError, ModelExists, ModelVersionNotFound
 from models.manifest import Manifest, load_manifest
 from models.monai_bundle import convert_bundle
 from models.monai_config import is_bundle
@@ -62,7 +63,8 @@ def install(
             convert_bundle(source, folder, name=name, operating_threshold=operating_threshold)
         else:
             left_out = unpack(source, folder)
-        manifest = check_folder(folder, frozenset(FAMILIES))
+        with _as_it_was_brought(folder):
+            manifest = check_folder(folder, frozenset(FAMILIES))
         there = find_models(data_directory).versions_of(manifest.name)
         if any(one.version == manifest.version and one.name == manifest.name for one in there):
             raise ModelExists(manifest.name, manifest.version)
@@ -79,6 +81,16 @@ def install(
         target = root / manifest.name / manifest.version
         _put(folder, target)
     return Installed(load_manifest(target), checks, left_out)
+
+
+@contextlib.contextmanager
+def _as_it_was_brought(folder: Path) -> Iterator[None]:
+    """Errors name files as the package does: nobody knows the folder that it was unpacked into."""
+    try:
+        yield
+    except ModelError as error:
+        error.args = (str(error).replace(f"{folder}/", ""),)
+        raise
 
 
 def _try_graphs(manifest: Manifest, scratch: Path) -> list[str]:

@@ -27,6 +27,8 @@ def list_models() -> None:
     from models import registry
 
     table = Table("name", "version", "from", "publisher", "reads", "clearance")
+    for column in table.columns[:2]:  # what other commands want to be told, letter by letter
+        column.no_wrap = True
     with explained_errors():
         catalogue = registry.find_models(load_settings().data_directory)
         for one in catalogue.models:

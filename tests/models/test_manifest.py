@@ -205,3 +205,36 @@ def test_every_key_of_a_manifest_is_explained_where_users_read() -> None:
     page = (ROOT / "docs/models.md").read_text("utf-8")
     assert len(keys) > 30, "the keys are read in another way now"
     assert {key for key in keys if not re.search(rf"[`\[.]{key}[`\].]", page)} == set()
+
+
+def test_all_mistakes_of_a_manifest_are_told_at_once_each_with_its_line(tmp_path: Path) -> None:
+    content = package_files()["manifest.toml"].decode()
+    for right, wrong in {
+        'version = "1.0.0"': 'version = "1 0"',
+        "operating_threshold =": "operating_treshold =",
+        "slice_count_min = 25": 'slice_count_min = "25"',
+        "mean = [-1, 1, 1, 1]": "mean = [0]",
+    }.items():
+        assert right in content
+        content = content.replace(right, wrong)
+    folder = write_folder(tmp_path / "means", package_files() | {"manifest.toml": content.encode()})
+    with pytest.raises(InvalidManifest) as caught:
+        load_manifest(folder, strict=True)
+    lines = content.splitlines()
+    told = [re.sub(r" = .*|: it must.*", "", line.strip()) for line in str(caught.value).splitlines()[1:]]
+    wanted = [
+        ("version", "version"),
+        ("slice_count_min", "[input] slice_count_min"),
+        ("mean", "[outputs] mean"),
+    ]
+    for key, where in wanted:
+        (number,) = (n for n, line in enumerate(lines, start=1) if line.startswith(f"{key} ="))
+        assert f"line {number}: {where}" in told
+    assert "operating_threshold is missing" in told
+    (number,) = (n for n, line in enumerate(lines, start=1) if line.startswith("operating_treshold"))
+    assert any(
+        one
+        == f"line {number}: operating_treshold is not a key of a manifest; did you mean operating_threshold?"
+        for one in told
+    )
+    assert len(told) == 5

@@ -195,6 +195,14 @@ def test_a_model_that_cannot_be_served_is_refused_with_what_to_change(
     assert nothing_is_left(data)
 
 
+def test_errors_name_files_as_they_were_brought(tmp_path: Path, data: Path) -> None:
+    files = package_files(weights_sha256="0" * 64)
+    with pytest.raises(WeightsDigestMismatch, match=r"^model\.onnx has SHA-256 "):
+        add(write_zip(tmp_path / "a.zip", files), data)
+    with pytest.raises(InvalidManifest, match=r"^manifest\.toml: line \d+: version = "):
+        add(write_zip(tmp_path / "b.zip", package_files(version="1 0")), data)
+
+
 def test_a_graph_that_takes_too_much_costs_its_own_process(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "a", package_files())
     limits = ChildLimits(memory_bytes=64 << 20, cpu_s=20, wall_clock_s=30)

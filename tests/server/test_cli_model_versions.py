@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import psycopg
+import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -82,3 +83,14 @@ def test_what_makes_no_sense_is_told_in_one_line(owner: psycopg.Connection, tmp_
     assert "so there is no way back" in failed("rollback", "lung_nodule_ct")
     (tmp_path / "a.zip").write_bytes(b"no zip")
     assert "is not a zip that can be read" in failed("add", tmp_path / "a.zip")
+
+
+def test_names_and_versions_are_whole_on_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("RADMETER_DATA", str(tmp_path))
+    shown = done("list")
+    for name in ("chest_radiograph", "lung_ct_segmentation", "lung_nodule_ct"):
+        assert name in shown
+        assert get_model(name).manifest.version in shown
