@@ -21,7 +21,7 @@ import httpx
 
 from dicom_gateway.acceptor_settings import KIB, MIB
 from dicom_gateway.delivery_outcome import DeliveryOutcome
-from dicom_gateway.dicomweb_client import DicomWebServer, connected
+from dicom_gateway.dicomweb_client import DicomWebServer, connected, why_not_answered
 from dicom_gateway.errors import NotAPart10File
 from dicom_gateway.file_meta import FileMeta, read_file_meta
 from dicom_gateway.query_errors import ServerRefused
@@ -95,7 +95,7 @@ def probe(server: DicomWebServer) -> str | None:
         with connected(server) as client, client.stream("POST", "studies", content=b"") as response:
             code = response.status_code
     except httpx.HTTPError as error:
-        return _words(error)
+        return why_not_answered(error)
     if code in (401, 403):
         return f"the server does not let us in (HTTP {code}): check the token"
     if code in (404, 405, 501) or 300 <= code < 400:
@@ -155,7 +155,7 @@ def _post(destination: StowDestination, paths: list[Path]) -> _Answer:
     except ServerRefused as refusal:
         return _Answer(error=str(refusal))
     except httpx.HTTPError as error:
-        return _Answer(error=_words(error))
+        return _Answer(error=why_not_answered(error))
     except OSError as error:
         return _Answer(error=f"a file cannot be read ({error.strerror})")
 
@@ -253,15 +253,3 @@ def retry_after_s(value: str) -> float | None:
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     return min(max(0.0, (at - datetime.now(UTC)).total_seconds()), 86_400.0)
-
-
-def _words(error: httpx.HTTPError) -> str:
-    """What a person can do something about. httpx's own message may quote the address; it is not repeated."""
-    if isinstance(error, httpx.ConnectTimeout):
-        return "the server does not answer"
-    if isinstance(error, httpx.ConnectError):
-        is_certificate = "CERTIFICATE" in str(error).upper()
-        return "the server's certificate is not trusted" if is_certificate else "no connection to the server"
-    if isinstance(error, httpx.TimeoutException):
-        return "the server did not answer in time"
-    return f"the transfer failed: {type(error).__name__}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ from dicom_gateway.archive_match import (
     make_match,
 )
 from dicom_gateway.query_errors import DicomWebURLInvalid, ServerRefused
+from dicom_gateway.tls import why_tls_failed
 from study.identifiers import validate_uid
 
 logger = logging.getLogger(__name__)
@@ -102,7 +104,7 @@ def search(
     except ServerRefused as refusal:
         error = str(refusal)
     except httpx.HTTPError as failure:
-        error = f"no answer from the server: {type(failure).__name__}"
+        error = why_not_answered(failure)
     found = tuple(matches.values())[: limits.matches_max]
     logger.info("archive_queried level=%s matches=%d complete=%s", level, len(found), not error)
     return QueryAnswer(found, error, unusable)
@@ -126,6 +128,22 @@ def connected(server: DicomWebServer) -> Iterator[httpx.Client]:
         trust_env=False,
     ) as client:
         yield client
+
+
+def why_not_answered(error: httpx.HTTPError) -> str:
+    """What a person can do something about. httpx's own message may quote the address; it is not repeated."""
+    if isinstance(error, httpx.ConnectTimeout):
+        return "the server does not answer"
+    if isinstance(error, httpx.ConnectError):
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, ssl.SSLError | socket.gaierror):
+            cause = cause.__cause__ or cause.__context__
+        if isinstance(cause, ssl.SSLError):
+            return why_tls_failed(cause)
+        return "no address is known for the server's name" if cause else "no connection to the server"
+    if isinstance(error, httpx.TimeoutException):
+        return "the server did not answer in time"
+    return f"the transfer failed: {type(error).__name__}"
 
 
 def require_success(response: httpx.Response) -> None:

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 
 import httpx
 
-from dicom_gateway.dicomweb_client import DicomWebServer, connected, require_success, study_path
+from dicom_gateway.dicomweb_client import (
+    DicomWebServer,
+    connected,
+    require_success,
+    study_path,
+    why_not_answered,
+)
 from dicom_gateway.errors import InstanceRefused, MultipartMalformed, NotAPart10File
 from dicom_gateway.file_meta import scan_file_meta
 from dicom_gateway.multipart_related import Event, MultipartParser, PartBegins, PartEnds, parse_header_value
@@ -35,7 +41,7 @@ def retrieve(
     except (ServerRefused, MultipartMalformed) as refusal:
         error = str(refusal)
     except httpx.HTTPError as failure:
-        error = f"no whole answer from the server: {type(failure).__name__}"
+        error = why_not_answered(failure)
     if error is None and instances.failed:
         error = f"{instances.failed} instances were not taken"
     logger.info("study_retrieved completed=%d failed=%d", instances.completed, instances.failed)

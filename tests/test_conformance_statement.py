@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from pydicom.charset import python_encoding
 
-from dicom_gateway import errors
+from dicom_gateway import commitment_scu, errors, query_dimse
 from dicom_gateway.acceptor_settings import KIB, MIB, AcceptorSettings
 from dicom_gateway.archive_match import RETURN_KEYS
+from dicom_gateway.commitment_scu import failure_of
 from dicom_gateway.errors import AssociationRefused
 from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_gateway.multipart_related import HEAD_BYTES_MAX
@@ -19,11 +21,12 @@ from dicom_gateway.presentation_contexts import (
     STORAGE_SOP_CLASSES,
     TRANSFER_SYNTAXES,
 )
-from dicom_gateway.query_dimse import STUDY_ROOT_FIND
+from dicom_gateway.query_dimse import PENDING, STUDY_ROOT_FIND, meaning_of
 from dicom_gateway.receive_stow import INSTANCES_MAX
 from dicom_gateway.retrieve_dimse import IMAGE_SOP_CLASSES, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from dicom_gateway.scu_association import Destination
 from dicom_gateway.status import CLASS_INSTANCE_CONFLICT, STATUS_OF
+from dicom_gateway.storage_commitment import CommitmentResult, Reference
 from dicom_gateway.stow_response import failure_reason
 from dicom_gateway.tls import TLSFiles, server_context
 from portal.intake import REQUESTS_MAX
@@ -126,6 +129,40 @@ def test_the_classes_that_we_query_and_fetch_stand_in_it_and_no_other() -> None:
     queried = {STUDY_ROOT_FIND, STUDY_ROOT_MOVE, STUDY_ROOT_GET}
     assert set(stated) == queried | set(IMAGE_SOP_CLASSES)
     assert all(STORAGE_SOP_CLASSES[uid] == stated[uid] for uid in IMAGE_SOP_CLASSES)
+
+
+def test_each_status_of_a_query_has_its_words() -> None:
+    stated = {
+        int(row[0][:4], 16): row[1] for row in rows(QUERY) if re.fullmatch(r"[0-9A-F]{4}H", row[0]) and row[1]
+    }
+    worded = {number: words for number, words in stated.items() if number not in (0, 0xB000)}
+    assert {number: f"the peer says: {words} ({number:04X}H)" for number, words in worded.items()} == {
+        number: meaning_of(number) for number in worded
+    }
+    assert set(worded) == set(query_dimse._MEANINGS)
+    others = dict(row for row in rows(QUERY) if len(row) == 2)
+    assert others["Cxxx"] in meaning_of(0xC123)
+    assert others["any other"] in meaning_of(0x0110)
+    assert {f"{number:04X}H" for number in PENDING} == set(re.findall(r"FF0\dH", QUERY))
+
+
+def test_each_reason_of_a_commitment_that_is_not_given_has_its_words() -> None:
+    commitment = TEXT[TEXT.index("### 4.4 ") : TEXT.index("## 5 QUERY")]
+    reference = Reference("1.2.3", "1.2.4")
+    stated = {
+        int(row[0][:4], 16): row[1]
+        for row in rows(commitment)
+        if re.fullmatch(r"[0-9A-F]{4}H", row[0]) and row[1].startswith("the ")
+    }
+    assert set(stated) == set(commitment_scu._FAILURE_REASONS)
+    for number, words in stated.items():
+        assert failure_of(reference, CommitmentResult("1.2.5", (), {reference: number})) == words
+
+
+def test_the_character_sets_that_are_decoded_stand_in_it_and_no_other() -> None:
+    section = TEXT[TEXT.index("## 8 ") : TEXT.index("## 9 ")]
+    stated = [term.strip() for row in rows(section)[2:] for term in row[1].split(",")]
+    assert sorted(stated) == sorted({*python_encoding, "none"} - {""})
 
 
 def test_the_keys_that_are_asked_back_stand_in_it() -> None:

@@ -75,4 +75,9 @@ def test_an_archive_behind_tls_is_asked_and_never_in_the_clear(clinic: Clinic, t
 
         web = {"query_kind": "dicomweb", "query_url": f"https://127.0.0.1:{web_port}/dicom-web"}
         assert sum(asked(**web)[1].counts.values()) == 4
-        assert asked(**web, query_authority_file=None, query_certificate_file=None)[1].state == "no_answer"
+        distrusted = asked(**web, query_authority_file=None, query_certificate_file=None)[1]
+        assert (distrusted.state, distrusted.reason) == (
+            "no_answer", "the certificate is not believed: unable to get local issuer certificate",
+        )  # fmt: skip
+        stranger = web | {"query_url": "https://pacs.invalid/dicom-web"}
+        assert asked(**stranger)[1].reason == "no address is known for the server's name"

@@ -107,7 +107,7 @@ def test_over_https_only_a_trusted_certificate_gets_the_files(folder: Path, tmp_
 
     with stow_stub.server(reply, context) as (url, bodies):
         unknown = send(folder, "--to", url, "--authority", other.path)
-        assert "certificate is not trusted" in unknown.output
+        assert "certificate is not believed" in unknown.output
         assert bodies == []
         unnamed = send(folder, "--to", url, "--authority", ours.path)
         assert len(bodies) == 1

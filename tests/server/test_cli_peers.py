@@ -158,6 +158,6 @@ def test_an_archive_is_tested_before_a_study_needs_it(owner: psycopg.Connection,
         assert "TLS handshake" in failed("peer", "test", "CT1")
         done("peer", "add", "CT1@127.0.0.1:104", "--archive", archive.url, "--archive-user", "")
         assert "the archive of CT1 answers" in done("peer", "test", "CT1")
-    assert "no answer from the server" in failed("peer", "test", "CT1")
+    assert "no connection to the server" in failed("peer", "test", "CT1")
     done("peer", "add", "CT1@127.0.0.1:104", "--archive-user", "reader")
     assert "query_username: reader" in done("peer", "show", "CT1")
