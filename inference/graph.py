@@ -59,6 +59,7 @@ def graph_of(manifest: Manifest) -> Graph:
 def _read(path: str, _digest: str) -> Graph:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises classes of its binary module

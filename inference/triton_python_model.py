@@ -72,6 +72,7 @@ def _onnxruntime(weights: Path, outputs: list[str], threads: int) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
     return lambda inputs: list(session.run(outputs, inputs))
 

@@ -15,6 +15,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 from typer.testing import CliRunner
 
+from inference import graph
 from inference.triton_canary import Canary, CanaryAnsweredWrongly, canary_inputs
 from inference.triton_repository import (
     RepositoryForm,
@@ -172,11 +173,15 @@ class TestCanary:
 
 
 class TestCommand:
-    def test_models_export_writes_the_repository(self, tmp_path: Path) -> None:
+    def test_models_export_writes_the_repository_and_nothing_of_the_runtime(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        graph._read.cache_clear()
         words = ["models", "export", "--triton", str(tmp_path), "lung_nodule_ct", "--backend", "python"]
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, result.output
         assert (tmp_path / served_name(detector().manifest) / "1" / "model.py").is_file()
+        assert capfd.readouterr().err == ""
 
     def test_an_option_that_cannot_be_is_explained(self, tmp_path: Path) -> None:
         words = ["models", "export", "--triton", str(tmp_path), "--backend", "pytorch"]
