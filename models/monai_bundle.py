@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import re
 import tempfile
 from collections.abc import Callable
@@ -86,6 +87,10 @@ def _exported(export: Callable[[Path, Path], Tables], checkpoint: Path, out: Pat
         raise TrainExtraMissing("turning a MONAI bundle into a served model") from error
     except InvalidBundle:
         raise
+    except (pickle.UnpicklingError, EOFError) as error:  # whose advice is to run the code in it
+        raise InvalidBundle(
+            "models/model.pt is no checkpoint of tensors alone (torch.save of a state_dict), and nothing else is read"
+        ) from error
     except Exception as error:  # torch reports a bad checkpoint by many unrelated classes
         raise InvalidBundle(f"models/model.pt does not fit the configuration: {str(error)[:500]}") from error
 

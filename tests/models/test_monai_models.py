@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.errors import VolumeTooLarge, WrongKindOfImage
+from models.errors import InvalidBundle, VolumeTooLarge, WrongKindOfImage
 from models.model import Model
 from models.monai_classification.model import MonaiClassification
 from models.monai_segmentation.labels import code_of
@@ -157,6 +158,18 @@ def test_an_installed_segmentation_gives_the_labels_that_monai_gives(
     assert 0 < total <= voxels.size * 4.5 / 1000
     with pytest.raises(WrongKindOfImage):
         model.preprocess(radiograph())
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("weights", [b"not a checkpoint", b"", pickle.dumps(Path("code"))])
+def test_a_checkpoint_that_is_none_or_needs_code_is_refused_without_advice_to_run_it(
+    tmp_path: Path, weights: bytes
+) -> None:
+    source = write_bundle(tmp_path / "b.zip", segmentation(), segmentation_metadata(), weights)
+    (tmp_path / "data").mkdir()
+    with pytest.raises(InvalidBundle, match="no checkpoint of tensors alone") as caught:
+        install(source, tmp_path / "data", clock=lambda: NOW)
+    assert "weights_only" not in str(caught.value)
 
 
 @pytest.mark.train
