@@ -102,11 +102,11 @@ def _make(task: tuple[Path, str, int]) -> Path:
     return path
 
 
-def generate(folder: Path, split: str, count: int, processes: int) -> Iterator[Path]:
-    """Make the first `count` phantoms of a split, skipping those already there."""
+def generate(folder: Path, split: str, count: int, processes: int, first: int = 0) -> Iterator[Path]:
+    """Make `count` phantoms of a split from index `first` on, skipping those already there."""
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(_make, [(folder, split, index) for index in range(count)])
+        yield from pool.map(_make, [(folder, split, index) for index in range(first, first + count)])
 
 
 def main() -> None:
@@ -115,9 +115,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", choices=sorted(FIRST_SEED), required=True)
     parser.add_argument("--count", type=int, required=True)
+    parser.add_argument(
+        "--first", type=int, default=0, help="index of the first; its seed is that of the split more"
+    )
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    made = sum(1 for _ in generate(options.out, options.split, options.count, options.processes))
+    made = sum(
+        1 for _ in generate(options.out, options.split, options.count, options.processes, options.first)
+    )
     parser.exit(message=f"{made} phantoms in {options.out}\n")
 
 
