@@ -13,6 +13,7 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from billing.metering.usage import Kind, Purpose, UsageEvent
 from billing.rating import explain
 from pipeline import report_format
 from pipeline.completion_text import sentence
@@ -79,6 +80,13 @@ KIND_WORDS = {
 }
 
 
+def _kind_word(event: UsageEvent) -> str:
+    """What happened. A result of a shadow run is recorded as any other, and was delivered nowhere."""
+    if (event.kind, event.purpose) == (Kind.RESULT_DELIVERED, Purpose.SHADOW):
+        return "shadow result"
+    return KIND_WORDS[event.kind]
+
+
 def _size(value: int) -> str:
     """Bytes as text with a binary unit, three significant digits."""
     amount = float(value)
@@ -122,7 +130,7 @@ def environment() -> jinja2.Environment:
     env.globals.update(
         STATUS_LOOK=STATUS_LOOK,
         DECISION_LOOK=DECISION_LOOK,
-        KIND_WORDS=KIND_WORDS,
+        kind_word=_kind_word,
         STEPS=[status.value for status in STEPS],
     )
     return env

@@ -70,6 +70,12 @@ class DicomSettings(SettingsPart):
             raise SettingInvalid("dicom_tls_profile", self.dicom_tls_profile, "bcp195 or bcp195-extended")
         if wanted != "none" and self.dicom_tls_certificate and not self.dicom_tls_authorities:
             raise SettingInvalid("dicom_tls_authorities", "", f"needed for client certificates ({wanted})")
+        if wanted != "none" and not self.dicom_tls_certificate:
+            raise SettingInvalid(
+                "dicom_tls_client_certificate",
+                wanted,
+                "without dicom_tls_certificate nobody is asked for one",
+            )
         if not self.dicom_plain and not self.dicom_tls_certificate:
             raise SettingInvalid(
                 "dicom_plain", "false", "without a TLS certificate no DICOM port would be open"

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from tests.portal.portal_site import Site
 from tests.portal.report_seed import small_report
-from tests.portal.seeds import write_report
+from tests.portal.seeds import add_usage, write_report
 
 
 def test_each_model_has_its_report_and_what_ran_in_shadow_has_none_for_readers(site: Site) -> None:
@@ -33,3 +33,11 @@ def test_each_model_has_its_report_and_what_ran_in_shadow_has_none_for_readers(s
     for hidden in ("tried", "..", "%2e%2e%2f", "nodules"):
         assert client.get(picture + hidden).status_code == 404
     assert client.get(f"/studies/{study_id}?product=tried").text.count("Not yet") == 0
+
+
+def test_what_ran_in_shadow_is_nowhere_called_delivered(site: Site) -> None:
+    study_id = site.add_study("alpha")
+    add_usage(site, "alpha", study_id, purpose="shadow")
+    client = site.signed_in("alpha")
+    pages = [client.get(path).text for path in (f"/studies/{study_id}", "/usage", "/usage/1")]
+    assert [("shadow result" in text, "result delivered" in text) for text in pages] == [(True, False)] * 3

@@ -121,6 +121,7 @@ def test_a_file_that_is_no_toml_stops_the_start_with_its_name(tmp_path: Path, co
         ("DICOM_TLS_PORT", "0", "dicom_tls_port"),
         ("DICOM_PLAIN", "false", "dicom_plain"),
         ("DICOM_TLS_CLIENT_CERTIFICATE", "always", "dicom_tls_client_certificate"),
+        ("DICOM_TLS_CLIENT_CERTIFICATE", "required", "dicom_tls_client_certificate"),
         ("DICOM_TLS_PROFILE", "ssl3", "dicom_tls_profile"),
         ("DICOM_PORT", "65536", "dicom_port"),
         ("HTTP_PORT", "http", "http_port"),
