@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import procrastinate
@@ -14,6 +15,16 @@ from pipeline.database import Connection
 from pipeline.errors import NothingWaits
 from pipeline.look_again import look_again
 from pipeline.queue import defer_step
+
+
+def waiting_studies(conn: Connection, tenant: str) -> list[dict[str, Any]]:
+    """Of each study that is still arriving: study_id, ae_title, images, last_at, decision; what asks a person first."""
+    return conn.execute(
+        """SELECT study_id, ae_title, new_count AS images, last_at, decision FROM arrival
+           WHERE tenant = %s AND closed_at IS NULL
+           ORDER BY (decision->>'verdict' = 'ask') DESC NULLS LAST, first_at LIMIT 200""",
+        (tenant,),
+    ).fetchall()
 
 
 def order_study(

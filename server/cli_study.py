@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Column, Table
 
 from dicom_gateway.arrival_evidence import Order
 from pipeline.cancel_study import cancel_study
-from pipeline.order_study import order_study
+from pipeline.completion_text import sentence
+from pipeline.order_study import order_study, waiting_studies
 from pipeline.queue import deferring_app
 from server.cli import explained_errors
-from server.cli_admin import TenantOption
+from server.cli_admin import TenantOption, administration
 from server.installation import FIRST_TENANT, owner_connection
 from server.serve import with_database
 from server.settings import load_settings
@@ -19,7 +22,22 @@ from server.settings import load_settings
 study_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"study": study_commands}
 
-StudyId = Annotated[str, typer.Argument(help="our study id, as the work list shows it")]
+StudyId = Annotated[
+    str, typer.Argument(help="our id of the study: radmeter study waiting, or the end of its page")
+]
+
+
+@study_commands.command("waiting")
+def waiting(tenant: TenantOption = FIRST_TENANT) -> None:
+    """Show the studies that are still arriving and what each waits for; those that ask a person come first."""
+    table = Table(Column("study", no_wrap=True), "from", "images", "last image", "why")
+    with administration(tenant) as conn:
+        for one in waiting_studies(conn, tenant):
+            table.add_row(
+                str(one["study_id"]), one["ae_title"], str(one["images"]), f"{one['last_at']:%Y-%m-%d %H:%M}",
+                sentence(one["decision"]) or "not looked at yet",
+            )  # fmt: skip
+    Console().print(table)
 
 
 @study_commands.command("process")

@@ -168,6 +168,12 @@ CHECKS = (
         "radmeter doctor --bundle support.zip, to the makers",
     ),
     _counted(
+        "SELECT count(*) AS n FROM arrival WHERE closed_at IS NULL AND decision->>'verdict' = 'ask'",
+        "{} studies wait for a person to say process or discard",
+        "these stand still until somebody decides: the force policy or the late policy is to ask",
+        "radmeter study waiting; then process or discard, there or on the page of the study",
+    ),
+    _counted(
         """SELECT count(*) AS n FROM study s JOIN tenant t USING (tenant)
            WHERE s.status = 'encoded' AND NOT is_synthetic AND s.updated_at < now() - interval '10 minutes'""",
         "{} studies wait for their destination for more than ten minutes",

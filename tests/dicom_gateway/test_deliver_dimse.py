@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import socket
@@ -18,6 +19,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from dicom_gateway.deliver_dimse import echo, send_instances
 from dicom_gateway.delivery_outcome import DeliveryOutcome
+from dicom_gateway.listener import Listener
 from dicom_gateway.scu_association import Destination
 from tests.dicom_peers import MemorySink, RunningAcceptor, StartAcceptor, data_set_of
 from tests.ports import free_port
@@ -28,6 +30,12 @@ EXPLICIT, IMPLICIT, JPEG_LS = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.8
 
 def destination(port: int, **timeouts: float) -> Destination:
     return Destination("127.0.0.1", port, "RADMETER", "AISERVER", **timeouts)
+
+
+def has_ipv6_loopback() -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
 
 
 def write_instance(path: Path, number: int = 1, syntax: str = EXPLICIT) -> Path:
@@ -110,6 +118,15 @@ class TestStorescp:
     def test_echo_tells_whether_a_peer_is_there(self, storescp: tuple[int, Path]) -> None:
         assert echo(destination(storescp[0])) is None
         assert echo(destination(free_port())) == "no connection to the peer"
+
+
+@pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no ::1")
+def test_both_sides_speak_ipv6(start_acceptor: StartAcceptor, tmp_path: Path) -> None:
+    running = start_acceptor(listeners=[Listener("::1", 0)])
+    to = dataclasses.replace(destination(running.port), host="::1")
+    (outcome,) = send_instances([write_instance(tmp_path / "1.dcm")], to)
+    assert outcome.acknowledged
+    assert len(running.stored_files()) == 1
 
 
 @pytest.mark.peer
