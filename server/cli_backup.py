@@ -11,7 +11,6 @@ from typing import Annotated
 
 import psycopg
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from pipeline import maintenance
@@ -20,6 +19,7 @@ from server.errors import BackupFailed
 from server.installation import owner_connection
 from server.serve import with_database
 from server.settings import load_settings
+from server.tables import show
 
 backup_commands = typer.Typer(invoke_without_command=True)
 GROUPS = {"backup": backup_commands}
@@ -76,7 +76,7 @@ def list_backups(to: ToOption = None) -> None:
             since = f"{one.base_ended_at:%Y-%m-%d %H:%M:%S%z}" if one.base_ended_at else "objects only"
             finished = f"{one.finished_at:%Y-%m-%d %H:%M:%S%z}"
             table.add_row(one.name, finished, since, str(one.objects), str(len(one.problems)))
-    Console().print(table)
+    show(table, "There is no whole backup yet: `radmeter backup` makes one.")
 
 
 @backup_commands.command("verify")

@@ -8,7 +8,6 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from billing.contracts import continuity, contract_diff, simulate, store
@@ -22,6 +21,7 @@ from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
+from server.tables import show
 
 contract_commands = typer.Typer(no_args_is_help=True)
 statement_commands = typer.Typer(no_args_is_help=True)
@@ -138,7 +138,7 @@ def list_contracts(tenant: TenantOption = FIRST_TENANT) -> None:
                 what.currency,
                 str(one.first_day),
             )
-    Console().print(table)
+    show(table, "There is no contract yet: `radmeter contract add FILE` takes one.")
 
 
 @statement_commands.command("draft")

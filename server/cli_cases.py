@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from billing.contracts import store
@@ -24,6 +23,7 @@ from billing.statements.statement_text import safe_cell
 from server.cli_admin import TenantOption, administration
 from server.cli_billing import LanguageOption
 from server.installation import FIRST_TENANT
+from server.tables import show
 
 site_commands = typer.Typer(no_args_is_help=True)
 outcome_commands = typer.Typer(no_args_is_help=True)
@@ -40,7 +40,7 @@ def list_sites(statement_id: int, tenant: TenantOption = FIRST_TENANT) -> None:
         issued = store.get_statement(conn, tenant, statement_id)
     for one in issued.site_totals:
         table.add_row(one.site or "-", one.department, str(one.amount), str(one.tax), str(one.total))
-    Console().print(table)
+    show(table, "Nothing on this statement lies on a site.")
     typer.echo(f"{issued.number}: {issued.total} {issued.currency}")
 
 

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from pipeline import deliveries, store
@@ -27,6 +26,7 @@ from pipeline.destinations import (
 from pipeline.fallbacks import refused_kinds
 from pipeline.queue import deferring_app
 from pipeline.send_objects import Sender
+from server import tables
 from server.cli_admin import TenantOption, administration, who
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
@@ -149,7 +149,9 @@ def show_all(tenant: TenantOption = FIRST_TENANT) -> None:
             table.add_row(
                 one.name, one.address, kinds, _yes(one.required), one.confirmation, _yes(one.enabled)
             )
-    Console().print(table)
+    tables.show(
+        table, "There is no destination: `radmeter destination add` makes one, and every peer is one too."
+    )
 
 
 @destination_commands.command("show")
@@ -204,7 +206,7 @@ def given_up(tenant: TenantOption = FIRST_TENANT) -> None:
                 str(one["study_id"]), one["kind"], one["destination"], one["state"], str(one["attempts"]),
                 one["last_error"] or "",
             )  # fmt: skip
-    Console().print(table)
+    tables.show(table, "Nothing needs a person: no object was refused or given up.")
 
 
 @delivery_commands.command("replaced")
@@ -217,7 +219,7 @@ def replaced(tenant: TenantOption = FIRST_TENANT) -> None:
                 one["destination"], one["kind"], one["replaced_by"], str(one["objects"]),
                 f"{one['last_at']:%Y-%m-%d %H:%M}", one["last_error"] or "",
             )  # fmt: skip
-    Console().print(table)
+    tables.show(table, "No destination refuses a kind of object.")
 
 
 @delivery_commands.command("retry")

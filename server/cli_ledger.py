@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from billing.books import accounting, deferred, ledger, ledger_export, month_end, outstanding, reports
@@ -23,6 +22,7 @@ from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
+from server.tables import show
 
 ledger_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"ledger": ledger_commands}
@@ -63,7 +63,7 @@ def trial_balance(at: AtOption = "", tenant: TenantOption = FIRST_TENANT) -> Non
         for total in reports.trial_balance(conn, tenant, end_of_day(conn, tenant, at)):
             amounts = (str(total.debit), str(total.credit), str(total.balance))
             table.add_row(total.account, total.debit.currency, *amounts)
-    Console().print(table)
+    show(table, "Nothing is booked up to that day.")
 
 
 @ledger_commands.command("account")
@@ -88,7 +88,7 @@ def account_statement(
             table.add_row(one.effective_at.isoformat(), *what, str(one.amount), str(one.balance))
         for currency, closing in found.closing.items():
             table.add_row("", "", "", "closing", account, currency, "", str(closing))
-    Console().print(table)
+    show(table, "Nothing moved this account in that time.")
 
 
 @ledger_commands.command("roll-forward")
@@ -106,7 +106,7 @@ def roll_forward(
             steps = {"opening": one.opening, **one.by_template, "closing": one.closing}
             for what, amount in steps.items():
                 table.add_row(one.account, amount.currency, what, str(amount))
-    Console().print(table)
+    show(table, "Nothing was booked in that time.")
 
 
 @ledger_commands.command("recognise")
@@ -135,7 +135,7 @@ def ageing(at: AtOption = "", tenant: TenantOption = FIRST_TENANT) -> None:
         for line in receivables.age(receivables.open_statements(conn, tenant, day, zone)):
             amounts = (*line.amounts, line.total)
             table.add_row(line.account, line.total.currency, *(str(amount) for amount in amounts))
-    Console().print(table)
+    show(table, "No payer owes anything.")
 
 
 @ledger_commands.command("outstanding")
@@ -149,7 +149,7 @@ def show_outstanding(tenant: TenantOption = FIRST_TENANT) -> None:
             table.add_row(what, one.contract_name, one.payer_id, days, one.amount.currency, str(one.amount))
         for line in outstanding.disputed(conn, tenant):
             table.add_row("disputed", line.number, "", "", line.amount.currency, str(line.amount))
-    Console().print(table)
+    show(table, "Nothing is waiting to be billed, and nothing is in dispute.")
 
 
 @ledger_commands.command("export")

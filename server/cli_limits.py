@@ -21,6 +21,7 @@ from pipeline.database import Connection
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
+from server.tables import show
 
 wallet_commands = typer.Typer(no_args_is_help=True)
 budget_commands = typer.Typer(no_args_is_help=True)
@@ -38,7 +39,7 @@ def list_wallets(contract_id: int | None = None, tenant: TenantOption = FIRST_TE
             amounts = [_amount(row[name], row, currencies) for name in ("bought", "remaining", "usable")]
             expiry = f"{row['next_expiry']:%Y-%m-%d %H:%M} UTC" if row["next_expiry"] else ""
             table.add_row(str(row["contract_id"]), row["package"], row["owner"], *amounts, expiry)
-    Console().print(table)
+    show(table, "There is no prepaid balance: no contract sells packages, or none was bought.")
 
 
 @wallet_commands.command("show")
@@ -65,7 +66,8 @@ def show_wallet(
         amount = _amount(entry["quantity"], {**entry, "in_money": in_money}, currencies)
         at = f"{entry['occurred_at']:%Y-%m-%d %H:%M} UTC"
         moved.add_row(at, entry["kind"], str(entry["lot_id"] or ""), amount)
-    Console().print(bought, moved)
+    show(bought, "Nothing was bought.")
+    show(moved, "Nothing has moved.")
 
 
 @wallet_commands.command("sell")
@@ -134,7 +136,7 @@ def list_limits(tenant: TenantOption = FIRST_TENANT) -> None:
                     str(one.percent),
                     one.limit.when_reached,
                 )
-    Console().print(table)
+    show(table, "No contract has a budget or a quota.")
 
 
 @budget_commands.command("alerts")
@@ -154,7 +156,9 @@ def list_alerts(tenant: TenantOption = FIRST_TENANT) -> None:
         for row in call_guard.list_refused(conn, tenant):
             at = f"{row['last_at']:%Y-%m-%d %H:%M} UTC"
             refused.add_row(at, row["api_key"], row["limit_id"], str(row["calls"]), row["explanation"])
-    Console().print(reached, held, refused)
+    show(reached, "No threshold was reached.")
+    show(held, "No limit has held a study back or let one through.")
+    show(refused, "No call was refused.")
 
 
 @budget_commands.command("raise")

@@ -9,7 +9,6 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from billing.bank import order, settle, store
@@ -20,6 +19,7 @@ from billing.bank.read_mt940 import read_mt940
 from billing.bank.settle import Matched
 from billing.books import accounting
 from billing.cash import give_back, payments
+from billing.claims import disputes
 from billing.money import Money
 from billing.statements.statement_text import safe_cell
 from server import confirm
@@ -27,6 +27,7 @@ from server.cli_admin import TenantOption, administration
 from server.cli_ledger import ByOption, day_of
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
+from server.tables import show
 
 payment_commands = typer.Typer(no_args_is_help=True)
 bank_commands = typer.Typer(no_args_is_help=True)
@@ -157,7 +158,7 @@ def list_payments(
 ) -> None:
     """Payments, latest first, and the statements that are open."""
     table = Table("payment", "received", "payer", "amount", "unapplied", "source")
-    owed = Table("statement", "number", "payer", "open")
+    owed = Table("statement", "number", "payer", "open", "in dispute")
     with administration(tenant) as conn:
         for one in payments.list_payments(conn, tenant, only_unapplied=unapplied):
             amount = f"{one.amount} {one.amount.currency}"
@@ -165,9 +166,11 @@ def list_payments(
             table.add_row(str(one.payment_id), when, one.payer_id, amount, str(one.unapplied), one.source)
         for asked in payments.open_statements(conn, tenant):
             left = f"{asked.still_open} {asked.still_open.currency}"
-            owed.add_row(str(asked.statement_id), asked.number, asked.payer_id, left)
-    for shown in (table, owed):
-        Console().print(shown)
+            disputed = disputes.disputed_amount(conn, tenant, asked.statement_id)
+            in_dispute = f"{disputed} {disputed.currency}" if disputed.amount_minor else ""
+            owed.add_row(str(asked.statement_id), asked.number, asked.payer_id, left, in_dispute)
+    show(table, "There is no unapplied payment." if unapplied else "There is no payment yet.")
+    show(owed, "No statement is open.")
 
 
 @bank_commands.command("import")
@@ -264,7 +267,7 @@ def _show(matched: list[Matched]) -> None:
         amount = f"{line.amount} {line.amount.currency}"
         who = safe_cell(line.counterparty_name or line.counterparty_account)
         table.add_row(str(one.stored.bank_line_id), str(line.booked_on), amount, who, mark + one.sentence)
-    Console().print(table)
+    show(table, "There are no lines.")
 
 
 def _reader(form: str) -> Callable[[bytes], list[BankLine]]:

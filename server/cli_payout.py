@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from billing.books import accounting
@@ -18,7 +17,7 @@ from billing.splits import contribution, payout, payout_paper, payout_statement
 from billing.splits.payout_statement import Account
 from billing.statements import document_json
 from pipeline.database import Connection
-from server import confirm
+from server import confirm, tables
 from server.cli_admin import TenantOption, administration
 from server.document_files import Format, FormatOption, OutOption, write_files
 from server.errors import CommandFailed
@@ -78,7 +77,7 @@ def list_payouts(tenant: TenantOption = FIRST_TENANT) -> None:
             people = (one.requested_by, one.approved_by or "")
             why = f"{one.reference}: {one.detail}" if one.detail else one.reference
             table.add_row(str(one.payout_id), one.party_id, amount, one.state, *people, why)
-    Console().print(table)
+    tables.show(table, "There is no payout yet.")
 
 
 @payout_commands.command("approve")
@@ -198,7 +197,7 @@ def show_contributions(
             raise CommandFailed(f"contract {contract_id} had not begun on {day}")
         for one in contribution.weights(conn, tenant, contract_id, pool, period.starts_on):
             table.add_row(one.party_id, f"{one.weight:f}", one.evidence)
-    Console().print(table)
+    tables.show(table, "Nothing is recorded for that period.")
 
 
 def _month(conn: Connection, tenant: str, month: str) -> Period:

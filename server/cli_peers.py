@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from pipeline import destinations, peers
@@ -18,6 +17,7 @@ from server.cli_admin import TenantOption, administration, who
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 from server.settings import load_settings
+from server.tables import show
 
 peer_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"peer": peer_commands}
@@ -183,7 +183,7 @@ def list_peers(tenant: TenantOption = FIRST_TENANT) -> None:
                 peer["result_destination"] or "the sender",
                 ("enabled" if peer["enabled"] else "off") + (", test" if peer["is_test"] else ""),
             )
-    Console().print(table)
+    show(table, "There is no peer yet: `radmeter peer add AE@HOST:PORT` lets one in.")
 
 
 @peer_commands.command("show")

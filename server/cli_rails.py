@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from billing import rails
@@ -23,6 +22,7 @@ from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 from server.serve import with_database
 from server.settings import load_settings
+from server.tables import show
 
 rails_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"rails": rails_commands}
@@ -60,7 +60,7 @@ def status(
             table.add_row(*what, str(one.state), str(one.attempts), since, one.detail)
     with administration(inbox.INBOX_TENANT, must_exist=False) as conn:
         counts = inbox.counts(conn)
-    Console().print(table)
+    show(table, "Every operation is settled.")
     typer.echo("messages of Stripe: " + (", ".join(f"{n} {state}" for state, n in counts.items()) or "none"))
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from billing.books import hospital_count, reconcile
@@ -15,6 +14,7 @@ from server.cli_admin import TenantOption, administration
 from server.cli_ledger import ByOption, day_of
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
+from server.tables import show
 
 reconcile_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"reconcile": reconcile_commands}
@@ -93,7 +93,7 @@ def list_reconciliations(tenant: TenantOption = FIRST_TENANT) -> None:
             days = (str(one.since), str(one.until))
             when = one.made_at.isoformat(timespec="seconds")
             table.add_row(str(one.reconciliation_id), *days, one.style, *numbers, when, one.made_by)
-    Console().print(table)
+    show(table, "Nothing was reconciled yet.")
 
 
 def _pairs(texts: list[str] | None) -> dict[str, str]:

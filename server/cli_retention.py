@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from pipeline import retention
@@ -16,6 +15,7 @@ from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
 from server.serve import with_database
 from server.settings import load_settings
+from server.tables import show
 
 retention_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"retention": retention_commands}
@@ -137,4 +137,4 @@ def _print_holds(rows: list[dict[str, object]]) -> None:
             released,
         )
         table.add_row(*map(str, values))
-    Console().print(table)
+    show(table, "There is no legal hold.")

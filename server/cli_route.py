@@ -15,6 +15,7 @@ from models.registry import model_names
 from pipeline import destinations, rule_store
 from pipeline.rule_document import read_rules
 from pipeline.rules import RuleSet
+from server import tables
 from server.cli import explained_errors
 from server.cli_admin import TenantOption, administration
 from server.installation import FIRST_TENANT
@@ -84,7 +85,7 @@ def list_versions(tenant: TenantOption = FIRST_TENANT) -> None:
         for one in rule_store.list_rule_sets(conn, tenant):
             made = f"{one.created_at:%Y-%m-%d %H:%M}"
             table.add_row(str(one.version), one.state, one.author, made, str(one.matched), one.note)
-    Console().print(table)
+    tables.show(table, "There are no rules of its own: manifests of the models decide.")
 
 
 @route_commands.command("show")

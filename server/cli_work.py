@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from dicom_gateway.dicomweb_client import DicomWebServer
 from dicom_gateway.query_errors import DicomWebURLInvalid
 from pipeline import work_sources
+from server import tables
 from server.cli_admin import TenantOption, administration
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT
@@ -55,7 +55,7 @@ def show(tenant: TenantOption = FIRST_TENANT) -> None:
                 one["name"], one["url"], one["ae_title"], one["station_code"], str(one["under_way"]), looked,
                 one["last_error"] or "",
             )  # fmt: skip
-    Console().print(table)
+    tables.show(table, "Work is taken from nowhere: `radmeter work add` names a worklist.")
 
 
 @work_commands.command("remove")

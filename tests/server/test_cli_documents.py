@@ -129,6 +129,7 @@ def test_a_dispute_is_opened_and_decided(statement_id: str) -> None:
     )
     assert opened == "dispute 1: 106.00 CNY of RM-DEFAULT-000001\n"
     assert done("dispute", "list") == "1 open RM-DEFAULT-000001 line 1: 106.00, two cases\n"
+    assert "106.00 CNY" in done("payment", "list")
     assert "another person decides it" in failed(
         "dispute", "reject", "1", "--reason", "x", "--by", "hospital"
     )

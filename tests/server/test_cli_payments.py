@@ -153,6 +153,7 @@ def test_a_csv_is_read_by_its_headings_and_a_line_settled_by_hand(installed: Pat
     by_hand = ("bank", "match", "--line", "1", "--payer", "demo-hospital", "--by", "lin")
     done(*by_hand, "--statement", "1", "--fee", "15.00")
     listed = done("payment", "list")
+    assert "No statement is open." in listed
     assert ("212.00 CNY" in listed, "RM-DEFAULT" in listed) == (True, False)
     assert "no format 'pdf'" in refused("bank", "import", file, "--format", "pdf", "--by", "lin")
 
