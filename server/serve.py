@@ -47,6 +47,8 @@ def serve(settings: Settings, role: str) -> None:
         from server import gateway
 
         gateway.listeners(settings)  # unusable ones are found here, not by a gateway that starts again
+    if role in ("all", "worker"):
+        require_whole_weights(settings)
     if role == "all":
         with _sole_server(settings):
             _serve_all(settings)
@@ -59,6 +61,20 @@ def serve(settings: Settings, role: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with _own_metrics():
         _serve_one(settings, role)
+
+
+def require_whole_weights(settings: Settings) -> None:
+    """Hash the weights of every model that is here. Raises `WeightsMissing` or `WeightsDigestMismatch`.
+
+    They are hashed again when they are opened; here the change is told to whoever starts the server and not to the
+    first study. A gateway or portal that runs alone starts without: images are taken in and results shown meanwhile.
+    """
+    from models.registry import find_models
+    from models.weights import verified_weights
+
+    for manifest in find_models(settings.data_directory).models:
+        for precision in (None, *manifest.precisions):
+            verified_weights(manifest, precision)
 
 
 @contextmanager
