@@ -55,6 +55,7 @@ GAUGES = {
     "study_oldest_open_seconds": Gauge(
         "How long the study that has stood longest in a status has stood there.", ("status", "priority")
     ),
+    "studies_asking": Gauge("Studies that stand still until a person says process or discard.", (), _sum),
     "studies_without_job": Gauge(
         "Studies that were acknowledged, are not at an end, and for which no job waits or runs.",
         ("status",),
@@ -74,6 +75,7 @@ GAUGES = {
 _ZERO: dict[str, tuple[tuple[str, ...], ...]] = {
     "deliveries": (("refused",), ("dead",)),
     "jobs_stalled": ((),),
+    "studies_asking": ((),),
     "workers": ((),),
     "usage_events_quarantined": ((),),
 }

@@ -87,6 +87,7 @@ CASES: dict[str, Case] = {
     "RadmeterStudyWaits": _gauge(
         'radmeter_study_oldest_open_seconds{priority="normal",status="encoded"}', 3601, 600, "10m", status="encoded"
     ),
+    "RadmeterStudyAsks": _gauge("radmeter_studies_asking", 2, 0, "20m"),
     "RadmeterStudiesFail": Case(
         {
             'radmeter_studies_ended_total{outcome="failed",reason="STEP_GAVE_UP"}': "0+1x60",

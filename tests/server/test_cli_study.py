@@ -36,6 +36,10 @@ def test_what_asks_a_person_is_listed_first_and_told_by_the_doctor(owner: psycop
         (verdict,) = verdicts(ground, deep=False, checks=[check])
     assert verdict.finding is not None
     assert verdict.finding.what == "1 studies wait for a person to say process or discard"
+    counted = owner.execute(
+        "SELECT value FROM observe_installation() WHERE metric = 'studies_asking' AND value > 0"
+    ).fetchall()
+    assert counted == [(1.0,)]
     listed = done("study", "waiting")
     assert listed.index(ids[1]) < listed.index(ids[0])
     assert ("waiting for" in listed, "discard?" in listed) == (True, True)
