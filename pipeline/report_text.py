@@ -92,6 +92,7 @@ ZH = {
     "Doubling": "倍增",
     "Confidence": "置信度",
     "score": "评分",
+    "Score": "评分",
     "Mean": "平均",
     "long × short": "长 × 短",
     "Open image {n} in the viewer": "在阅片器中打开图像 {n}",
