@@ -9,7 +9,6 @@ import typer
 from rich.table import Column, Table
 
 from pipeline import destinations, peers
-from pipeline.archives import archive_of
 from pipeline.database import Connection
 from pipeline.peer_table import read_table, write_table
 from pipeline.protection.master_keys import load_master_keys
@@ -200,6 +199,8 @@ def show_peer(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
 @peer_commands.command("test")
 def ask_archive(ae_title: Title, tenant: TenantOption = FIRST_TENANT) -> None:
     """Ask a peer's archive for a study that nobody has, over TLS and with the certificates that are set for it."""
+    from pipeline.archives import archive_of
+
     settings = load_settings()
     with administration(tenant) as conn:
         if peers.get_peer(conn, tenant, ae_title) is None:
