@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from dicom_gateway.arrival_evidence import Order
@@ -18,6 +17,7 @@ from server.cli_admin import TenantOption, administration
 from server.installation import FIRST_TENANT, owner_connection
 from server.serve import with_database
 from server.settings import load_settings
+from server.tables import show
 
 study_commands = typer.Typer(no_args_is_help=True)
 GROUPS = {"study": study_commands}
@@ -37,7 +37,7 @@ def waiting(tenant: TenantOption = FIRST_TENANT) -> None:
                 str(one["study_id"]), one["ae_title"], str(one["images"]), f"{one['last_at']:%Y-%m-%d %H:%M}",
                 sentence(one["decision"]) or "not looked at yet",
             )  # fmt: skip
-    Console().print(table)
+    show(table, "No study is arriving.")
 
 
 @study_commands.command("process")

@@ -8,7 +8,4 @@ from rich.table import Table
 
 def show(table: Table, nothing: str) -> None:
     """nothing: the sentence that stands for a table without rows. Values are printed as they are, never as markup."""
-    if table.row_count:
-        Console().print(table)
-    else:
-        Console().print(nothing, markup=False, highlight=False)
+    Console(markup=False, highlight=False).print(table if table.row_count else nothing)
