@@ -48,7 +48,7 @@ def make_phantom(
         return Phantom(voxels, lungs.labels, (grid_mm,) * 3, seed)
     spacing = (max(0.6, 0.8 * slice_thickness_mm), 0.8, 0.8)
     scanner = draw_scanner(rng, spacing, slice_thickness_mm)
-    voxels = scan(rng, hu, scanner)
+    voxels, _ = scan(rng, hu, scanner)
     nearest = [
         np.minimum(np.rint(np.arange(count) * step).astype(int), length - 1)
         for count, step, length in zip(voxels.shape, spacing, lungs.labels.shape, strict=True)

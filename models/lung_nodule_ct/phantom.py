@@ -72,10 +72,11 @@ def make_phantom(
     count = int(rng.integers(0, 9)) if nodule_count is None else nodule_count
     masses = draw_masses(rng, chest, mass_count)
     lesions = [*masses, *draw_nodules(rng, chest, vessels, count, masses)]
-    voxels = scan(rng, chest.hu, scanner)
+    voxels, breath = scan(rng, chest.hu, scanner)
     step = np.array(scanner.spacing_mm)
     truth = tuple(
-        Nodule(_triple(lesion.center / step), lesion.diameter_mm, lesion.kind) for lesion in lesions
+        Nodule(_triple(breath.moved(lesion.center) / step), lesion.diameter_mm, lesion.kind)
+        for lesion in lesions
     )
     return Phantom(
         voxels, scanner.spacing_mm, truth, seed, scanner.slice_thickness_mm, scanner.sharpness, style.name

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from models.lung_nodule_ct.phantom_shapes import Array, smooth_noise
+from models.lung_nodule_ct.phantom_shapes import Array, Vector, smooth_noise
 from models.lung_nodule_ct.phantom_style import TRAINING, Style
 
 NOISE_PLANES = 32
@@ -30,6 +30,24 @@ class Scanner:
     slice_thickness_mm: float
     spacing_mm: tuple[float, float, float]
     style: Style = TRAINING
+
+
+@dataclass(frozen=True)
+class Breath:
+    """Slices of the 1 mm grid from `first` on, `count` of them, lie `shift_mm` further along the rows."""
+
+    first: int
+    count: int
+    shift_mm: int
+
+    def moved(self, center: Vector) -> Vector:
+        """Where a place in the chest, (slice, row, column) in mm, lies in the scan."""
+        is_within = self.first <= round(float(center[0])) < self.first + self.count
+        moved: Vector = center + np.array([0.0, self.shift_mm * is_within, 0.0])
+        return moved
+
+
+STILL = Breath(0, 0, 0)
 
 
 def draw_scanner(
@@ -56,13 +74,17 @@ def draw_scanner(
     )
 
 
-def scan(rng: np.random.Generator, chest_hu: Array, scanner: Scanner) -> NDArray[np.int16]:
-    """The chest (1 mm grid) as int16 slices at `scanner.spacing_mm`, voxel (0, 0, 0) in the same place."""
+def scan(rng: np.random.Generator, chest_hu: Array, scanner: Scanner) -> tuple[NDArray[np.int16], Breath]:
+    """The chest (1 mm grid) as int16 slices at `scanner.spacing_mm`, voxel (0, 0, 0) in the same place; and the breath
+    that was taken meanwhile.
+    """
+    breath = STILL
     dz, dy, dx = scanner.spacing_mm
     counts = [int((length - 1) / step) + 1 for length, step in zip(chest_hu.shape, (dz, dy, dx), strict=True)]
     moved = _heart_motion(rng, chest_hu) if rng.random() < 0.35 else chest_hu
     if scanner.style.fourier_noise:
-        hu = _edge_enhanced(rng, _breathing(rng, moved), scanner)
+        breath = _draw_breath(rng)
+        hu = _edge_enhanced(rng, _displaced(moved, breath), scanner)
     else:
         blur = 0.75 - 0.4 * scanner.sharpness
         hu = ndimage.gaussian_filter1d(moved, blur, axis=1, truncate=3)
@@ -73,7 +95,7 @@ def scan(rng: np.random.Generator, chest_hu: Array, scanner: Scanner) -> NDArray
         soft = ndimage.gaussian_filter(hu, (0, 1.4 / dy, 1.4 / dx), truncate=2)
         hu += (hu - soft) * np.float32(rng.uniform(0, 0.7))
     hu += (_fourier_noise if scanner.style.fourier_noise else _noise)(rng, hu.shape, scanner)
-    return np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
+    return np.clip(np.rint(hu), -1024, 3071).astype(np.int16), breath
 
 
 def _heart_motion(rng: np.random.Generator, chest_hu: Array) -> Array:
@@ -115,13 +137,16 @@ def _edge_enhanced(rng: np.random.Generator, hu: Array, scanner: Scanner) -> Arr
     return np.asarray(sharp + np.float32(gain) * (sharp - wide), np.float32)
 
 
-def _breathing(rng: np.random.Generator, hu: Array) -> Array:
+def _draw_breath(rng: np.random.Generator) -> Breath:
     """In some scans a few centimetres of slices are displaced by a breath, as a step artefact."""
     if rng.random() > 0.3:
-        return hu
-    first, count = int(rng.integers(20, 90)), int(rng.integers(8, 30))
-    moved = hu.copy()
-    moved[first : first + count] = np.roll(hu[first : first + count], int(rng.integers(1, 4)), axis=1)
+        return STILL
+    return Breath(int(rng.integers(20, 90)), int(rng.integers(8, 30)), int(rng.integers(1, 4)))
+
+
+def _displaced(hu: Array, breath: Breath) -> Array:
+    moved, slices = hu.copy(), slice(breath.first, breath.first + breath.count)
+    moved[slices] = np.roll(hu[slices], breath.shift_mm, axis=1)
     return moved
 
 

@@ -9,6 +9,7 @@ from models.lung_nodule_ct import dataset, phantom_tumours
 from models.lung_nodule_ct.phantom import Phantom, make_phantom
 from models.lung_nodule_ct.phantom_anatomy import make_chest
 from models.lung_nodule_ct.phantom_lesions import Lesion
+from models.lung_nodule_ct.phantom_scanner import draw_scanner, scan
 from models.lung_nodule_ct.phantom_style import HELD_OUT, TRAINING, Style
 from models.ops.lung_mask import find_lungs
 
@@ -118,3 +119,19 @@ def test_the_truth_of_a_central_tumour_is_the_tumour_and_not_the_lung_that_colla
         abs(hilum[2] - tumour.center[2]) for hilum in make_chest(np.random.default_rng(3), shape).hila
     )
     assert near < 45 < far
+
+
+def test_a_breath_moves_what_lies_in_its_slices_and_the_truth_with_it() -> None:
+    """A bright voxel in every tenth slice: where the scan shows it, the truth says it is."""
+    chest = np.full((120, 64, 64), -800, np.float32)
+    chest[::10, 30, 30] = 3000
+    scanner = draw_scanner(np.random.default_rng(0), (1.0, 1.0, 1.0), 1.0, HELD_OUT)
+    scanner = dataclasses.replace(scanner, noise_hu=0.0)
+    shifts = set()
+    for seed in range(12):
+        voxels, breath = scan(np.random.default_rng(seed), chest, scanner)
+        for z in range(0, 110, 10):
+            true = breath.moved(np.array([float(z), 30.0, 30.0]))
+            assert np.unravel_index(voxels[z].argmax(), voxels[z].shape) == (true[1], true[2])
+            shifts.add(float(true[1] - 30))
+    assert {0.0} < shifts <= {0.0, 1.0, 2.0, 3.0}
