@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from dicom_gateway.file_system import mounts_of
+
 ROOT = Path(__file__).resolve().parent.parent
 # linux/fs.h: `chattr +T` by the calls of the kernel.
 _GET_FLAGS, _SET_FLAGS, _TOP_OF_HIERARCHY = 0x80086601, 0x40086602, 0x00020000
@@ -41,14 +43,9 @@ def facts() -> dict[str, Any]:
 
 def file_system(folder: Path) -> str:
     """What lies below a folder, such as `ext4` or `ext4 without a journal`; a sync costs less in the second."""
-    device = os.stat(folder).st_dev
-    mounts = [line.split() for line in _text(Path("/proc/self/mountinfo")).splitlines()]
-    for fields in mounts:
-        if fields[2] == f"{os.major(device)}:{os.minor(device)}":
-            kind, source = fields[fields.index("-") + 1 : fields.index("-") + 3]
-            journals = Path("/proc/fs/jbd2")
-            has_journal = any(journals.glob(f"{Path(source).name}-*"))
-            return kind if has_journal or kind != "ext4" else "ext4 without a journal"
+    for kind, source in mounts_of(folder):
+        has_journal = any(Path("/proc/fs/jbd2").glob(f"{Path(source).name}-*"))
+        return kind if has_journal or kind != "ext4" else "ext4 without a journal"
     return "unknown"
 
 
@@ -97,14 +94,11 @@ def flush_count(folder: Path) -> int:
 
 def cpu_model() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    for line in _text(cpuinfo).splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _text(path: Path) -> str:
-    return path.read_text() if path.is_file() else ""
 
 
 def commit() -> dict[str, Any]:

@@ -16,15 +16,16 @@ def syncs_names_with_files(folder: Path) -> bool:
     too. tests/dicom_gateway/test_power_cut.py cuts the power on both. Other file systems may do the same: they are not
     believed untested.
     """
+    return {kind for kind, _ in mounts_of(folder)} == {"ext4"}
+
+
+def mounts_of(folder: Path) -> list[tuple[str, str]]:
+    """(kind, source) of each mount of the device below a folder, as ("ext4", "/dev/sda1"); none where none is told."""
     device = folder.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
     try:
-        mounts = _MOUNTS.read_text()
+        lines = _MOUNTS.read_text().splitlines()
     except OSError:
-        return False
-    kinds = {
-        line.partition(" - ")[2].split(" ", 1)[0]
-        for line in mounts.splitlines()
-        if line.split(" ", 3)[2] == number
-    }
-    return kinds == {"ext4"}
+        return []
+    described = [line.partition(" - ")[2].split(" ", 2) for line in lines if line.split(" ", 3)[2] == number]
+    return [(kind, source) for kind, source, *_ in described]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
@@ -16,7 +15,7 @@ from pipeline.protection.erase import ErasurePlan
 from pipeline.protection.erase_objects import remove_objects
 from server import places
 from server.cli import explained_errors
-from server.cli_admin import TenantOption
+from server.cli_admin import TenantOption, who
 from server.errors import CommandFailed
 from server.installation import FIRST_TENANT, owner_connection
 from server.object_store import durable_store
@@ -71,7 +70,7 @@ def _do(conn: Connection, plan: ErasurePlan, name: str, confirm: str, reason: st
         return
     if not 1 <= len(reason.strip()) <= 200:
         raise CommandFailed("say why by --reason, 1 to 200 characters, without patient data")
-    by = f"{getpass.getuser()} on the command line"
+    by = who()
     work.erase(conn, plan, confirm, reason=reason.strip(), by=by, now=datetime.now(UTC))
     typer.echo(f"{name} is erased: {sum(plan.rows.values())} rows and {plan.keys} keys are gone")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +16,7 @@ from pipeline.protection.errors import ExportTargetTaken
 from pipeline.protection.export_package import check_package
 from pipeline.protection.export_tenant import export_tenant
 from server.cli import explained_errors
+from server.cli_admin import who
 from server.errors import CommandFailed
 from server.installation import owner_connection
 from server.object_store import tenant_store
@@ -43,7 +43,7 @@ def tenant(
                 raise CommandFailed(f"no tenant {name}")
             if to.exists():
                 raise ExportTargetTaken(to)
-            detail = {"by": f"{getpass.getuser()} on the command line"}
+            detail = {"by": who()}
             audit.record(conn, name, audit.AuditEvent.TENANT_EXPORTED, detail)
         with _reader(settings.database_url) as conn, conn.transaction():
             conn.execute("SELECT set_config('radmeter.tenant', %s, true)", (name,))

@@ -9,6 +9,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from dicom_gateway.deliver_dimse import send_instances
+from dicom_gateway.scu_association import Destination
 from dicom_gateway.write_ct import write_ct_series
 from models.lung_nodule_ct.phantom import Phantom
 from study.study import Patient
@@ -27,6 +29,19 @@ class MadeStudy:
 
 
 MakeStudy = Callable[[str], MadeStudy]
+
+
+def send(server: RunningServer, study: MadeStudy) -> None:
+    """From the peer PACS, every image acknowledged."""
+    destination = Destination("127.0.0.1", server.dicom_port, "RADMETER", "PACS")
+    assert all(one.acknowledged for one in send_instances(study.files, destination))
+
+
+def command(server: RunningServer, *arguments: str | Path) -> str:
+    """What a command that succeeds prints."""
+    done = server.command(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="session")

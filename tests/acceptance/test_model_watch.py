@@ -19,13 +19,11 @@ import pytest
 
 from billing.metering import meter
 from billing.metering.usage import UsageEvent
-from dicom_gateway.deliver_dimse import send_instances
-from dicom_gateway.scu_association import Destination
 from pipeline.database import Connection
 from pipeline.health_tally import tally
 from pipeline.queue import defer_health_round, deferring_app
 from server.installation import FIRST_TENANT, owner_connection
-from tests.acceptance.conftest import MadeStudy, MakeStudy
+from tests.acceptance.conftest import MakeStudy, command, send
 from tests.acceptance.pacs import Pacs
 from tests.model_packages import package_files, write_zip
 from tests.onnx_builder import FLOAT, INT16, Graph, node, whole_numbers
@@ -66,17 +64,6 @@ def pacs(server: RunningServer) -> Iterator[Pacs]:
     with Pacs.listening() as listening:
         server.add_peer("PACS", listening.port, quiet_time_s=0.5, site=SITE)
         yield listening
-
-
-def send(server: RunningServer, study: MadeStudy) -> None:
-    destination = Destination("127.0.0.1", server.dicom_port, "RADMETER", "PACS")
-    assert all(one.acknowledged for one in send_instances(study.files, destination))
-
-
-def command(server: RunningServer, *arguments: str | Path) -> str:
-    done = server.command(*arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def look(server: RunningServer) -> None:

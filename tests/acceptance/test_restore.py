@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_gateway.deliver_dimse import send_instances
-from dicom_gateway.scu_association import Destination
-from tests.acceptance.conftest import MadeStudy, MakeStudy
+from tests.acceptance.conftest import MakeStudy, command, send
 from tests.acceptance.pacs import Pacs
 from tests.conftest import ROOT
 from tests.server_process import RunningServer
@@ -35,17 +33,6 @@ def pacs() -> Iterator[Pacs]:
         yield listening
 
 
-def send(study: MadeStudy, server: RunningServer) -> None:
-    destination = Destination("127.0.0.1", server.dicom_port, "RADMETER", "PACS")
-    assert all(one.acknowledged for one in send_instances(study.files, destination))
-
-
-def command(server: RunningServer, *arguments: str | Path) -> str:
-    done = server.command(*arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def lines_of_draft(server: RunningServer) -> str:
     (contract,) = server.rows("SELECT contract_id FROM billing.contract")
     drafted = command(server, "statement", "draft", str(contract["contract_id"]))
@@ -60,17 +47,17 @@ def test_after_a_restore_the_books_become_those_of_a_day_without_one(
     server = start_server(BACKUP=str(backups))
     server.add_peer("PACS", pacs.port)
     command(server, "contract", "add", CONTRACT)
-    send(studies["before"], server)
+    send(server, studies["before"])
     server.wait_for_end(studies["before"].study_instance_uid)
     command(server, "backup")
     assert command(server, "backup", "verify").endswith("files\n")
 
-    send(studies["between"], server)
+    send(server, studies["between"])
     server.wait_for_end(studies["between"].study_instance_uid)
     time.sleep(1)
     instant = datetime.now(UTC)
     time.sleep(1)
-    send(studies["after"], server)
+    send(server, studies["after"])
     server.wait_for_end(studies["after"].study_instance_uid)
     straight = lines_of_draft(server)
     named = server.rows(
@@ -94,7 +81,7 @@ def test_after_a_restore_the_books_become_those_of_a_day_without_one(
         assert again.study(studies["between"].study_instance_uid)["status"] == "delivered"
         assert again.study(studies["after"].study_instance_uid) == {}
         for study in studies.values():
-            send(study, again)
+            send(again, study)
             again.wait_for_end(study.study_instance_uid)
         assert lines_of_draft(again) == straight
         assert command(again, "ledger", "check") == "the books are sound\n"
