@@ -154,10 +154,10 @@ class TestBackpressure:
 
     SENDERS, OBJECTS, PIXEL_BYTES, RECORD_S = 20, 6, 1_000_000, 0.01
 
-    def test_ten_times_the_rate_that_the_books_take_costs_one_open_file_for_each_sender(
+    def test_ten_times_the_rate_that_the_books_take_costs_one_file_for_each_sender(
         self, acceptor: RunningAcceptor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self._slow_down(acceptor, monkeypatch)
+        unrecorded = self._slow_down(acceptor, monkeypatch)
         data = {
             f"1.2.{sender}.{number}": ct_data_set(f"1.2.{sender}.{number}", pixel_bytes=self.PIXEL_BYTES)
             for sender in range(self.SENDERS)
@@ -168,30 +168,41 @@ class TestBackpressure:
             threading.Thread(target=self._send, args=(acceptor, sender, data, statuses))
             for sender in range(self.SENDERS)
         ]
-        before, open_files, grown = rss_bytes(), 0, 0
+        before, grown = rss_bytes(), 0
         for thread in senders:
             thread.start()
         while any(thread.is_alive() for thread in senders):
-            open_files = max(open_files, len(acceptor.all_files()) - len(acceptor.stored_files()))
             grown = max(grown, rss_bytes() - before)
             time.sleep(0.02)
         assert statuses == [0] * (self.SENDERS * self.OBJECTS)
-        assert 0 < open_files <= self.SENDERS
+        assert len(unrecorded) == len(data)
+        assert max(unrecorded) == unrecorded[0] == self.SENDERS
         # Each association has one buffer for one PDU; 120 MB went through.
         assert grown < 48 * 2**20
         assert set(acceptor.sink.received) == set(data)
         wait_until(lambda: acceptor.acceptor.statistics()["associations_open"] == 0)
         assert_unharmed(acceptor, files=len(data))
 
-    def _slow_down(self, acceptor: RunningAcceptor, monkeypatch: pytest.MonkeyPatch) -> None:
-        record, turn = acceptor.sink.record, threading.Lock()
+    def _slow_down(self, acceptor: RunningAcceptor, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """Have the books wait until every sender waits for them, then take one object at a time.
+
+        Returns the number of stored objects that the books did not have yet, for each that they took.
+        """
+        record, turn, unrecorded = acceptor.sink.record, threading.Lock(), list[int]()
+
+        def waiting() -> int:
+            return len(acceptor.stored_files()) - len(acceptor.sink.received)
 
         def record_slowly(*arguments: Any) -> RecordOutcome:
             with turn:
+                if not unrecorded:
+                    wait_until(lambda: waiting() == self.SENDERS)
                 time.sleep(self.RECORD_S)
+                unrecorded.append(waiting())
                 return record(*arguments)
 
         monkeypatch.setattr(acceptor.sink, "record", record_slowly)
+        return unrecorded
 
     def _send(
         self, acceptor: RunningAcceptor, sender: int, data: dict[str, bytes], statuses: list[int]
