@@ -50,6 +50,10 @@ def double_by_planes(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     del graph.node[:]
     graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    kept = [one for one in graph.initializer if one.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def _repeats_voxels(node: onnx.NodeProto, scales: dict[str, object]) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# “1 images” as people say it.
-_ONE = re.compile(r"\b(1 (?:image|slice))s\b")
+# “1 images are” as people say it.
+_ONE = re.compile(r"\b1 (images|slices|studies)( are)?\b")
+_SINGULAR = {"images": "image", "slices": "slice", "studies": "study"}
 
 # code → (English, Chinese); the braces are filled by `_words`.
 _SENTENCES = {
@@ -154,7 +155,7 @@ def sentence(decision: dict[str, Any], language: str = "en") -> str:
     association = decision.get("association", "")
     if decision.get("verdict") == "complete" and association in _BROKEN:
         text += ("；" if column else "; ") + _BROKEN[association][column]
-    return text if column else _ONE.sub(r"\1", text)
+    return text if column else _ONE.sub(lambda one: f"1 {_SINGULAR[one[1]]}{' is' if one[2] else ''}", text)
 
 
 def _started(values: dict[str, Any], column: int) -> str:

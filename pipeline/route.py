@@ -120,7 +120,8 @@ def _check_geometry(images: list[Instance], needs: InputRequirements) -> Unfit |
         return Unfit("NOT_AXIAL", say("NOT_AXIAL"))
     slice_count = sum(image.number_of_frames for image in images)
     if slice_count < needs.slice_count_min:
-        return Unfit("TOO_FEW_SLICES", say("TOO_FEW_SLICES", n=slice_count, needed=needs.slice_count_min))
+        sentence = "ONE_SLICE" if slice_count == 1 else "TOO_FEW_SLICES"
+        return Unfit("TOO_FEW_SLICES", say(sentence, n=slice_count, needed=needs.slice_count_min))
     if slice_count > needs.slice_count_max:
         return Unfit("TOO_MANY_SLICES", say("TOO_MANY_SLICES", n=slice_count, most=needs.slice_count_max))
     thickness = _thickness_mm(images)

@@ -63,6 +63,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "WRONG_BODY_PART": ("the body part is {given}, not {wanted}", "检查部位为 {given}，应为 {wanted}"),
     "GEOMETRY_MISSING": ("the images do not say where they lie in the patient", "图像缺少空间位置信息"),
     "NOT_AXIAL": ("the slices are not axial", "图像不是轴位"),
+    "ONE_SLICE": ("1 slice is fewer than the {needed} it needs", "1 层，少于所需的 {needed} 层"),
     "TOO_FEW_SLICES": ("{n} slices are fewer than the {needed} it needs", "{n} 层，少于所需的 {needed} 层"),
     "TOO_MANY_SLICES": ("{n} slices are more than the {most} it takes", "{n} 层，多于上限 {most} 层"),
     "SLICES_TOO_THICK": ("slices of {mm} mm are thicker than the {limit} mm it reads", "层厚 {mm} mm，超过上限 {limit} mm"),

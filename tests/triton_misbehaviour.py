@@ -19,9 +19,9 @@ class TritonPythonModel:
 
         order = int(pb_utils.get_input_tensor_by_name(request, "hounsfield").as_numpy()[0, 0, 0, 0])
         outputs = {
-            "scores": np.full((1, 256), order, np.float32),
-            "centers": np.zeros((1, 256, 3), np.float32),
-            "diameters": np.zeros((1, 256), np.float32),
+            "scores": np.full((1, 56), order, np.float32),
+            "centers": np.zeros((1, 56, 3), np.float32),
+            "diameters": np.zeros((1, 56), np.float32),
         }
         if order == NAN:
             outputs["scores"][0, 7] = np.nan

@@ -1,18 +1,19 @@
-"""Writes the served ONNX graph from two checkpoints and pins it in the manifest. Needs the extra `train`.
+"""Writes the served ONNX graph from checkpoints of its networks and pins it in the manifest. Needs the extra `train`.
 
-python -m models.lung_nodule_ct.export --nodules FILE.pt --masses FILE.pt --out model.onnx
+python -m models.lung_nodule_ct.export --nodules FILE.pt --masses FILE.pt [FILE.pt ...] --out model.onnx
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from models.graph_file import finished
-from models.lung_nodule_ct.network import Detector, NoduleNet, mass_net
+from models.lung_nodule_ct.network import LOOK_SIDE, Detector, Mean, NoduleNet, mass_net
 
 OPSET = 18
 SIDE_MULTIPLE = 16
@@ -27,11 +28,15 @@ def load_network(checkpoint: Path) -> NoduleNet:
     return network
 
 
-def export(nodules: Path, masses: Path, out: Path, mass_bias: float = 0.0) -> str:
-    """Write `out` from the checkpoints of the two networks and return its SHA-256. The weights lie inside the file."""
-    detector = Detector(load_network(nodules), load_network(masses), mass_bias).eval()
+def export(nodules: Path, masses: Sequence[Path], out: Path, mass_bias: float = 0.0) -> str:
+    """Write `out` from checkpoints and return its SHA-256. The weights lie inside the file.
+
+    masses: of the networks that look for masses together.
+    """
+    detector = Detector(load_network(nodules), Mean(map(load_network, masses)), mass_bias).eval()
+    least = LOOK_SIDE // SIDE_MULTIPLE
     sides = {
-        axis + 1: SIDE_MULTIPLE * torch.export.Dim(name, min=2, max=64) for axis, name in enumerate("dhw")
+        axis + 1: SIDE_MULTIPLE * torch.export.Dim(name, min=least, max=64) for axis, name in enumerate("dhw")
     }
     torch.onnx.export(
         detector,
@@ -60,7 +65,9 @@ def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodules", type=Path, required=True, help="checkpoint of the network for nodules")
-    parser.add_argument("--masses", type=Path, required=True, help="checkpoint of the network for masses")
+    parser.add_argument(
+        "--masses", type=Path, required=True, nargs="+", help="checkpoints of the networks for masses"
+    )
     parser.add_argument("--mass-bias", type=float, default=0.0, help="added to the masses' logits")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--manifest", type=Path, help="pin the digest in this manifest.toml")

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,10 @@ from study.findings import Finding
 from study.volume import Volume
 
 FINDINGS_MAX = 20
+# Of a mass, marks from `MASS_FROM_MM` on, this share of a sphere `AROUND_MM` beyond its surface must be lung: less has
+# what lies at the heart, the great vessels, the diaphragm or the spine. MODEL_CARD.md says how it was chosen.
+MASS_FROM_MM, AROUND_MM, LUNG_AROUND_MIN = 25.0, 6.0, 0.25
+_SPHERE_POINTS = 256
 
 
 def detections(outputs: Arrays, box: LungBox, volume: Volume, threshold: float) -> list[Detection]:
@@ -35,6 +40,12 @@ def detections(outputs: Arrays, box: LungBox, volume: Volume, threshold: float) 
     index = (np.array(box.start_index) + centers[keep] * box.step)[:, np.argsort(box.order)]
     score, diameter = scores[keep], diameters[keep]
     inside = _in_lungs(index, diameter, box.lungs, volume)
+    large = inside & (diameter >= MASS_FROM_MM)
+    around = [
+        lung_around(place, width, box.lungs, volume)
+        for place, width in zip(index[large], diameter[large], strict=True)
+    ]
+    inside[large] = np.array(around) >= LUNG_AROUND_MIN
     index, score, diameter = index[inside], score[inside], diameter[inside]
     order = suppress_neighbours(index * volume.spacing_mm, diameter, score)
     return [
@@ -59,6 +70,23 @@ def _in_lungs(
     near = nearest_mm(lungs.mask, cells, sample_mm) <= diameter_mm / 2 + max(sample_mm)
     within = ((index >= -0.5) & (index <= np.array(volume.voxels.shape) - 0.5)).all(axis=1)
     return np.asarray(within & near, np.bool_)
+
+
+def lung_around(index: NDArray[np.float64], diameter_mm: float, lungs: LungMask, volume: Volume) -> float:
+    """The share of a sphere `AROUND_MM` beyond a mark's surface that is lung; what lies outside the volume is not."""
+    steps = np.array(lungs.stride) * volume.spacing_mm
+    centre = index / lungs.stride
+    cells = np.rint(centre + _sphere() * (diameter_mm / 2 + AROUND_MM) / steps).astype(int)
+    within = ((cells >= 0) & (cells < lungs.mask.shape)).all(axis=1)
+    return float(lungs.mask[tuple(cells[within].T)].sum() / len(cells))
+
+
+@lru_cache(maxsize=1)
+def _sphere() -> NDArray[np.float64]:
+    """Points (N, 3) spread evenly over the unit sphere, along a spiral."""
+    middle = np.arange(_SPHERE_POINTS) + 0.5
+    polar, azimuth = np.arccos(1 - 2 * middle / _SPHERE_POINTS), np.pi * (1 + np.sqrt(5)) * middle
+    return np.stack([np.cos(polar), np.sin(polar) * np.sin(azimuth), np.sin(polar) * np.cos(azimuth)], axis=1)
 
 
 def postprocess(

@@ -16,8 +16,9 @@ from models.ops.resample import resample_box
 from study.volume import Volume
 
 MARGIN_MM = 12.0
-# The graph's sides are multiples of 16; a shorter scan than this shows no whole nodule.
-SIDE_MULTIPLE, SIDE_MIN = 16, 32
+# The graph's sides are multiples of 16 and at least as long as the cubes at which it looks again.
+SIDE_MULTIPLE, SIDE_MIN = 16, 48
+# A shorter scan than this shows no whole nodule.
 EXTENT_MIN_MM = 30.0
 # Above this many voxels the box is cut into slabs, so that a run needs no more than about 1.5 GB. The lungs of one
 # person fit, those of a scan of twice the length do not.

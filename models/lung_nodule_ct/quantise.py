@@ -58,7 +58,7 @@ def quantise(weights: Path, out: Path, phantoms: int) -> str:
 
 
 def quantised_nodes(graph: onnx.GraphProto) -> list[str]:
-    """The convolutions of both networks before their heads, and the sums between them.
+    """The convolutions of all networks before their heads, and the sums between them.
 
     Each first convolution stays: to make the whole picture 8 bits takes longer than that saves.
     """
@@ -71,7 +71,8 @@ def quantised_nodes(graph: onnx.GraphProto) -> list[str]:
     while waiting:
         name = waiting.pop()
         node = producer.get(name)
-        if node is None or name in seen:
+        # What a second look gathers is the picture; where, is numbers that must not be rounded.
+        if node is None or name in seen or node.op_type == "Gather":
             continue
         seen.add(name)
         waiting.extend(node.input)

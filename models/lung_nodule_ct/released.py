@@ -1,6 +1,8 @@
 """Takes a network out of a finished ONNX graph, to go on from it where no checkpoint was kept.
 
-python -m models.lung_nodule_ct.released --model model.onnx [--part masses] --out FILE.pt    Needs the extra `train`.
+python -m models.lung_nodule_ct.released --model model.onnx [--part masses --member 1] --out FILE.pt
+
+Needs the extra `train`.
 
 Export folds the batch normalisation into the convolutions; here it comes back as an identity with the folded bias.
 """
@@ -19,15 +21,16 @@ from models.lung_nodule_ct.network import NoduleNet, mass_net
 from models.lung_nodule_ct.patches import Part
 from models.lung_nodule_ct.train import save
 
-# How the graph names the networks: before 0.3.0 it held one, without a part.
-PREFIXES: dict[Part, tuple[str, ...]] = {"nodules": ("nodules.", "network."), "masses": ("masses.",)}
+# How graphs name the networks. Since 0.4.0 there are several for masses.
+PREFIXES: dict[Part, tuple[str, ...]] = {"nodules": ("nodules.",), "masses": ("masses.{}.", "masses.")}
 
 
-def network_of(model: Path, part: Part) -> dict[str, Tensor]:
-    """The state of a network that computes the same as the one in the graph."""
+def network_of(model: Path, part: Part, member: int = 0) -> dict[str, Tensor]:
+    """The state of a network that computes the same as the one in the graph. member: which of several of its part."""
     graph = onnx.load(model).graph
     values = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in graph.initializer}
-    prefix = next(p for p in PREFIXES[part] if f"{p}head.weight" in values)
+    prefixes = [prefix.format(member) for prefix in PREFIXES[part]]
+    prefix = next(p for p in prefixes if f"{p}head.weight" in values)
     network = mass_net() if part == "masses" else NoduleNet()
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv3d):
@@ -46,9 +49,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--part", choices=sorted(PREFIXES), default="nodules")
+    parser.add_argument("--member", type=int, default=0, help="which of several networks of the part")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    save(options.out, network_of(options.model, options.part), steps=0, seed=0, part=options.part)
+    weights = network_of(options.model, options.part, options.member)
+    save(options.out, weights, steps=0, seed=0, part=options.part)
 
 
 if __name__ == "__main__":

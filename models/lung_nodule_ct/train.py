@@ -10,6 +10,7 @@ import argparse
 import logging
 import math
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,6 +29,7 @@ LEARNING_RATE = 3e-3
 WARM_UP_STEPS = 100
 REGRESSION_WEIGHT = 0.3
 EMA_DECAY = 0.999
+STATISTICS_BATCHES = 16
 SAVE_EVERY_S = 120.0
 MISTAKE_ABOVE = 0.25
 # Training begins with so many scenes; the others come while it runs.
@@ -82,7 +84,9 @@ def train(
     if start_from is not None:
         network.load_state_dict(torch.load(start_from, map_location="cpu", weights_only=True)["weights"])
     network = network.to(device, memory_format=torch.channels_last_3d)
-    loop = _Loop(network, sampler, learning_rate, resumed=start_from is not None)
+    if start_from is not None:
+        measure_statistics(network, [sampler.batch(batch_size).image for _ in range(STATISTICS_BATCHES)])
+    loop = _Loop(network, sampler, learning_rate)
     loading_share = (time.monotonic() - began) / (60 * minutes)
     saved = time.monotonic()
     with ThreadPoolExecutor(1) as ahead:
@@ -98,6 +102,38 @@ def train(
     save(out, loop.average, loop.steps, seed, part)
     log.info("%d steps in %.1f min", loop.steps, (time.monotonic() - began) / 60)
     return loop.steps
+
+
+def measure_statistics(network: NoduleNet, images: Sequence[Tensor]) -> None:
+    """Measure anew what each batch normalisation of a network meets on these images; the network computes as before.
+
+    Export folds them into the convolutions before, and `released` gives them back as identities: trained on so, with
+    the statistics of a batch in the place of none, a network would have to learn its scales anew.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
+    moments = {
+        norm: [torch.zeros_like(norm.running_mean), torch.zeros_like(norm.running_var)] for norm in norms
+    }
+
+    def add(norm: nn.BatchNorm3d, inputs: tuple[Tensor]) -> None:
+        for moment, power in zip(moments[norm], (1, 2), strict=True):
+            moment += inputs[0].pow(power).mean((0, 2, 3, 4)) / len(images)
+
+    hooks = [norm.register_forward_pre_hook(add) for norm in norms]
+    network.eval()
+    with torch.no_grad():
+        for image in images:
+            network(image)
+        for norm in norms:
+            mean, square = moments[norm]
+            variance = (square - mean**2).clamp(min=0)
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            norm.bias += (mean - norm.running_mean) * scale
+            norm.weight.copy_(scale * (variance + norm.eps).sqrt())
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+    for hook in hooks:
+        hook.remove()
 
 
 class _Folder:
@@ -125,23 +161,13 @@ class _Folder:
 class _Loop:
     """The network, its optimiser and the moving average of its weights."""
 
-    def __init__(
-        self, network: NoduleNet, sampler: PatchSampler, learning_rate: float, resumed: bool
-    ) -> None:
+    def __init__(self, network: NoduleNet, sampler: PatchSampler, learning_rate: float) -> None:
         self.network, self.sampler, self.learning_rate = network.train(), sampler, learning_rate
         self.optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-3)
         self.average = {name: value.clone() for name, value in network.state_dict().items()}
         self.steps = 0
         self.recent: list[tuple[Tensor, Tensor]] = []
         self.warm_up = WARM_UP_STEPS
-        if resumed:
-            self._freeze_statistics()
-
-    def _freeze_statistics(self) -> None:
-        """A network that goes on keeps its batch statistics: those of a released graph are folded into its weights."""
-        for module in self.network.modules():
-            if isinstance(module, nn.BatchNorm3d):
-                module.eval()
 
     def step(self, batch: Batch, share_done: float) -> None:
         """One optimiser step; the rate follows a cosine over the share of the budget that is spent."""

@@ -31,7 +31,7 @@ BOUND_S = 60.0
 
 
 def small(seed: int) -> dict[str, NDArray[Any]]:
-    noise = np.random.default_rng(seed).integers(-900, 100, (1, 32, 48, 64))
+    noise = np.random.default_rng(seed).integers(-900, 100, (1, 48, 48, 64))
     return {"hounsfield": noise.astype(np.int16)}
 
 

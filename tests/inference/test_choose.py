@@ -10,7 +10,7 @@ from inference.errors import EngineNotPossible
 from inference.onnxruntime_endpoint import CPU, CUDA, TENSORRT, execution_providers
 from models.registry import get_model
 
-SMALL = {"hounsfield": np.full((1, 32, 32, 32), -850, np.int16)}
+SMALL = {"hounsfield": np.full((1, 48, 48, 48), -850, np.int16)}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from models.errors import WeightsDigestMismatch
 from models.lung_nodule_ct.model import LungNoduleCT
 from models.registry import get_model
 
-EMPTY = {"hounsfield": np.full((1, 32, 48, 64), -850, np.int16)}
+EMPTY = {"hounsfield": np.full((1, 48, 48, 64), -850, np.int16)}
 
 
 def model() -> LungNoduleCT:
@@ -34,7 +34,7 @@ def test_empty_lung_holds_no_nodule() -> None:
 
 def test_inputs_that_the_graph_cannot_read_are_an_inference_error() -> None:
     with pytest.raises(EndpointFailed):
-        OnnxRuntimeEndpoint(threads=1).run(model(), {"hounsfield": np.zeros((1, 32, 48, 64), np.float32)})
+        OnnxRuntimeEndpoint(threads=1).run(model(), {"hounsfield": np.zeros((1, 48, 48, 64), np.float32)})
     with pytest.raises(EndpointFailed):
         OnnxRuntimeEndpoint(threads=1).run(model(), {})
 

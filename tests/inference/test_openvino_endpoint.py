@@ -17,7 +17,7 @@ pytest.importorskip("openvino")
 
 from inference.openvino_endpoint import OpenVINOEndpoint
 
-EMPTY = {"hounsfield": np.full((1, 32, 48, 64), -850, np.int16)}
+EMPTY = {"hounsfield": np.full((1, 48, 48, 64), -850, np.int16)}
 
 
 def model(**changes: object) -> LungNoduleCT:
@@ -35,13 +35,13 @@ def test_the_graph_answers_with_the_outputs_of_the_manifest(precision: str) -> N
 
 def test_boxes_of_several_shapes_run_one_after_the_other() -> None:
     endpoint = OpenVINOEndpoint(threads=1)
-    for shape in ((1, 32, 32, 32), (1, 48, 32, 64), (1, 32, 32, 32)):
-        assert endpoint.run(model(), {"hounsfield": np.zeros(shape, np.int16)})["scores"].shape == (1, 256)
+    for shape in ((1, 48, 48, 48), (1, 48, 64, 80), (1, 48, 48, 48)):
+        assert endpoint.run(model(), {"hounsfield": np.zeros(shape, np.int16)})["scores"].shape == (1, 56)
 
 
 def test_an_answer_stays_what_it_was_when_the_next_run_begins() -> None:
     endpoint = OpenVINOEndpoint(threads=1)
-    noise = np.random.default_rng(0).normal(-700, 300, (1, 32, 48, 64)).astype(np.int16)
+    noise = np.random.default_rng(0).normal(-700, 300, (1, 48, 48, 64)).astype(np.int16)
     first = endpoint.run(model(), {"hounsfield": noise})
     kept = {name: array.copy() for name, array in first.items()}
     endpoint.run(model(), EMPTY)
@@ -52,9 +52,9 @@ def test_an_answer_stays_what_it_was_when_the_next_run_begins() -> None:
 @pytest.mark.parametrize(
     "inputs",
     [
-        {"hounsfield": np.zeros((1, 32, 48, 64), np.float32)},
-        {"hounsfield": np.zeros((32, 48, 64), np.int16)},
-        {"image": np.zeros((1, 32, 48, 64), np.int16)},
+        {"hounsfield": np.zeros((1, 48, 48, 64), np.float32)},
+        {"hounsfield": np.zeros((48, 48, 64), np.int16)},
+        {"image": np.zeros((1, 48, 48, 64), np.int16)},
         {},
     ],
 )

@@ -53,7 +53,7 @@ def test_openvino_reports_nothing(tmp_path: Path) -> None:
 import sys, numpy
 from inference.openvino_endpoint import OpenVINOEndpoint
 from models.registry import get_model
-OpenVINOEndpoint(1).run(get_model("lung_nodule_ct"), {"hounsfield": numpy.zeros((1, 32, 32, 32), numpy.int16)})
+OpenVINOEndpoint(1).run(get_model("lung_nodule_ct"), {"hounsfield": numpy.zeros((1, 48, 48, 48), numpy.int16)})
 loaded = [name for name in sys.modules if name.startswith("openvino_telemetry.")]
 print("reporter:", loaded, sys.modules["openvino_telemetry"])
 """

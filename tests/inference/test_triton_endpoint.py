@@ -81,7 +81,7 @@ class TestAnswers:
             assert theirs.mean_diameter_mm == pytest.approx(ours.mean_diameter_mm, abs=PLACE_TOLERANCE_MM)
 
     def test_shared_memory_and_grpc_give_the_same_bytes(self, triton: RunningTriton) -> None:
-        noise = {"hounsfield": np.random.default_rng(1).integers(-1000, 400, (1, 48, 32, 64), np.int16)}
+        noise = {"hounsfield": np.random.default_rng(1).integers(-1000, 400, (1, 48, 64, 80), np.int16)}
         answers = []
         for shared_memory in ("on", "off"):
             endpoint = triton.endpoint(shared_memory=shared_memory)
@@ -156,7 +156,7 @@ class TestMisbehaviour:
 
     def test_an_input_of_another_type_is_refused(self, endpoint: TritonEndpoint) -> None:
         with pytest.raises(EndpointFailed, match="FP32"):
-            endpoint.run(detector(), {"hounsfield": np.zeros((1, 32, 32, 32), np.float32)})
+            endpoint.run(detector(), {"hounsfield": np.zeros((1, 48, 48, 48), np.float32)})
 
     def test_a_slow_model_is_not_waited_for_and_its_late_answer_goes_to_nobody(
         self, endpoint: TritonEndpoint

@@ -46,7 +46,7 @@ def endpoint(triton: RunningTriton) -> Iterator[TritonEndpoint]:
 class TestSharedMemory:
     def test_a_region_is_used_again_and_given_back_at_the_end(self, triton: RunningTriton) -> None:
         endpoint = triton.endpoint(shared_memory="on")
-        for side in (32, 48, 64):
+        for side in (48, 64, 80):
             endpoint.run(detector(), box(side=side))
         assert len(regions()) == 1
         endpoint.close()
@@ -83,7 +83,7 @@ class TestSharedMemory:
 
         monkeypatch.setattr(os, "posix_fallocate", full)
         endpoint = triton.endpoint(shared_memory="on")
-        assert endpoint.run(detector(), box())["scores"].shape == (1, 256)
+        assert endpoint.run(detector(), box())["scores"].shape == (1, 56)
         assert regions() == []
         endpoint.close()
 
@@ -93,7 +93,7 @@ class TestSharedMemory:
         """As in two containers: what we make, the server does not find."""
         monkeypatch.setattr(triton_shared_memory, "FOLDER", triton.folder)
         endpoint = triton.endpoint(shared_memory="auto")
-        assert endpoint.run(detector(), box())["scores"].shape == (1, 256)
+        assert endpoint.run(detector(), box())["scores"].shape == (1, 56)
         endpoint.close()
         insists = triton.endpoint(shared_memory="on")
         with pytest.raises(EngineNotPossible, match="RADMETER_TRITON_SHARED_MEMORY=off"):

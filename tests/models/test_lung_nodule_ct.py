@@ -115,3 +115,20 @@ def test_a_large_mass_in_the_lung_is_inside_although_its_middle_is_far_from_air(
     place = (np.array([40.0, 50.0, 40.0]) - box.start_index) / box.step
     answer = outputs([0.9], [tuple(place)]) | {"diameters": np.array([[31.0]], np.float32)}
     assert len(detections(answer, box, volume, 0.5)) == 1
+
+
+@pytest.mark.parametrize(
+    ("column_mm", "width_mm", "kept"),
+    [(80, 40, True), (140, 30, False), (118, 40, True), (130, 20, True)],
+    ids=["in a lung", "between the lungs", "at the hilum", "a nodule between the lungs"],
+)
+def test_a_mass_with_little_lung_around_it_is_not_marked(
+    make_volume: Make, column_mm: float, width_mm: float, kept: bool
+) -> None:
+    """The lungs of `chest` end 18 mm beside the middle, at 140 mm; a nodule need only touch them."""
+    volume = make_volume(chest(), (2.0, 2.0, 2.0))
+    box = preprocess(volume, (1.0, 1.0, 1.0)).context
+    assert isinstance(box, LungBox)
+    place = (np.array([40.0, 50.0, column_mm / 2]) - box.start_index) / box.step
+    answer = outputs([0.9], [tuple(place)]) | {"diameters": np.array([[width_mm]], np.float32)}
+    assert len(detections(answer, box, volume, 0.5)) == kept

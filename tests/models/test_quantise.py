@@ -21,7 +21,7 @@ def test_what_lies_between_the_first_convolution_and_the_head_of_each_network_be
     weights = {node.name: node.input[1] for node in graph.node if node.op_type == "Conv"}
     chosen = quantised_nodes(graph)
     left = {weights[name] for name in set(weights) - set(chosen)}
-    networks = ("nodules", "masses")
+    networks = ("nodules", "masses.0", "masses.1")
     assert left == {f"{network}.{part}" for network in networks for part in ("stem.0.weight", "head.weight")}
     kinds = {node.name: node.op_type for node in graph.node}
     assert {kinds[name] for name in chosen} == {"Conv", "Add"}

@@ -37,25 +37,26 @@ def test_masses_are_learnt_on_a_coarser_grid(tmp_path: Path) -> None:
     assert trained.keys() == mass_net().state_dict().keys()
 
 
-def test_the_exported_graph_equals_its_two_networks(tmp_path: Path) -> None:
+def test_the_exported_graph_equals_its_networks(tmp_path: Path) -> None:
     import onnxruntime
     import torch
 
     from models.lung_nodule_ct.export import export, load_network
-    from models.lung_nodule_ct.network import Detector, NoduleNet, mass_net
+    from models.lung_nodule_ct.network import Detector, Mean, NoduleNet, mass_net
     from models.lung_nodule_ct.train import save
 
     torch.manual_seed(0)
-    paths = tmp_path / "nodules.pt", tmp_path / "masses.pt"
-    for path, part, network in zip(paths, ("nodules", "masses"), (NoduleNet(), mass_net()), strict=True):
+    nodules, *masses = paths = [tmp_path / name for name in ("nodules.pt", "masses.pt", "others.pt")]
+    networks = ("nodules", NoduleNet()), ("masses", mass_net()), ("masses", mass_net())
+    for path, (part, network) in zip(paths, networks, strict=True):
         # A head of zeros scores every voxel alike, and then the order of the candidates is arbitrary; so it is
         # where many scores are exactly 1. The bias lifts some of the masses above the cut-off.
         torch.nn.init.normal_(network.head.weight, std=10.0)
         save(path, network.state_dict(), steps=0, seed=0, part=part)
-    export(*paths, tmp_path / "model.onnx", mass_bias=4.0)
+    export(nodules, masses, tmp_path / "model.onnx", mass_bias=4.0)
     hounsfield = np.random.default_rng(0).integers(-1000, 300, (1, 48, 64, 80)).astype(np.int16)
     with torch.no_grad():
-        detector = Detector(load_network(paths[0]), load_network(paths[1]), mass_bias=4.0)
+        detector = Detector(load_network(nodules), Mean(map(load_network, masses)), mass_bias=4.0)
         wanted = detector(torch.from_numpy(hounsfield))
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
     got = session.run(["scores", "centers", "diameters"], {"hounsfield": hounsfield})
@@ -91,11 +92,40 @@ def test_a_mass_lies_in_the_graphs_answer_where_it_lies_in_the_image() -> None:
     assert float(diameters[0, 0]) == pytest.approx(10 * COARSE, rel=1e-4)
 
 
+@pytest.mark.parametrize("place", [(20, 16, 30), (0, 31, 38)])
+def test_a_peak_that_is_looked_at_again_keeps_its_place_and_is_judged_both_ways_round(
+    place: tuple[int, int, int],
+) -> None:
+    """A network that wants the next slice bright too and sees centres further on: mirrored, both turn round."""
+    import torch
+
+    from models.lung_nodule_ct.network import STRIDE, look_again
+
+    class Lopsided(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            bright = torch.nn.functional.avg_pool3d(image, STRIDE)
+            following = torch.nn.functional.pad(bright, (0, 0, 0, 0, 0, 1))[:, :, 1:]
+            flat = torch.zeros_like(bright)
+            return torch.cat(
+                [4 * bright + following - 2, flat + 0.3, flat, flat - 0.2, flat + np.log(10.0)], dim=1
+            )
+
+    image = torch.zeros(1, 1, 48, 64, 80)
+    z, y, x = (STRIDE * one for one in place)
+    image[:, :, z : z + 2, y : y + 2, x : x + 2] = 1.0
+    image[:, :, z + 2 : z + 4, y : y + 2, x : x + 2] = 0.5
+    scores, centers, diameters = look_again(Lopsided(), image, Lopsided()(image))
+    best = int(scores[0].argmax())
+    assert float(scores[0, best].logit()) == pytest.approx((2.5 + 2.0) / 2, abs=1e-4)
+    assert centers[0, best].tolist() == pytest.approx([z + 0.5, y + 0.5, x + 0.5])
+    assert float(diameters[0, best]) == pytest.approx(10.0, rel=1e-4)
+
+
 def test_the_network_for_nodules_comes_back_out_of_the_released_graph(tmp_path: Path) -> None:
     import torch
 
     from models.lung_nodule_ct.export import load_network
-    from models.lung_nodule_ct.network import peaks, window
+    from models.lung_nodule_ct.network import look_again, window
     from models.lung_nodule_ct.released import network_of
     from models.lung_nodule_ct.train import save
 
@@ -104,13 +134,36 @@ def test_the_network_for_nodules_comes_back_out_of_the_released_graph(tmp_path: 
     hounsfield = np.random.default_rng(0).integers(-1000, 300, (1, 48, 64, 80)).astype(np.int16)
     with torch.no_grad():
         image = window(torch.from_numpy(hounsfield).float()).unsqueeze(1)
-        scores, _, _ = peaks(load_network(tmp_path / "nodules.pt")(image), 20)
+        network = load_network(tmp_path / "nodules.pt")
+        scores, _, _ = look_again(network, image, network(image))
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     served = session.run(["scores"], {"hounsfield": hounsfield})[0][0]
     apart = np.abs(served[None] - scores.numpy()[0][:, None]).min(axis=1)
     assert apart.max() < 1e-4  # each is among the served ones, which hold those of the masses too
+
+
+def test_a_released_network_goes_on_with_batch_statistics_from_where_it_stood() -> None:
+    """Folded into the graph and measured anew: it computes the same, and almost the same with those of a batch."""
+    import torch
+
+    from models.lung_nodule_ct.network import NoduleNet
+    from models.lung_nodule_ct.released import network_of
+    from models.lung_nodule_ct.train import measure_statistics
+
+    network = NoduleNet()
+    network.load_state_dict(network_of(get_model("lung_nodule_ct").manifest.weights_path, "nodules"))
+    image = torch.from_numpy(np.random.default_rng(0).random((4, 1, 48, 48, 48), np.float32))
+    with torch.no_grad():
+        folded = network.eval()(image)
+        astray = network.train()(image)
+        network.load_state_dict(network_of(get_model("lung_nodule_ct").manifest.weights_path, "nodules"))
+        measure_statistics(network, [image[:2], image[2:]])
+        measured = network.eval()(image)
+        trained = network.train()(image)
+    assert float((measured - folded).abs().max()) < 1e-3
+    assert float((trained - folded).abs().mean()) < 0.02 * float((astray - folded).abs().mean())
 
 
 def test_training_without_data_says_what_to_do(tmp_path: Path) -> None:

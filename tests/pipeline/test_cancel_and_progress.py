@@ -142,7 +142,7 @@ def test_a_step_that_a_stopping_worker_breaks_off_is_anothers_first_attempt(
 def _smallest() -> dict[str, NDArray[Any]]:
     import numpy as np
 
-    return {"hounsfield": np.full((1, 32, 32, 32), -800, np.int16)}
+    return {"hounsfield": np.full((1, 48, 48, 48), -800, np.int16)}
 
 
 @pytest.mark.usefixtures("alone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline import store
+from pipeline.completion_text import sentence
 from pipeline.pauses import keep_pause, longest_pause_of
 from study.study import Instance, Series, Study
 from tests.pipeline.conftest import ALPHA, CT, Clinic, make_instance
@@ -96,3 +97,12 @@ def test_another_modality_of_the_same_peer_has_its_own(clinic: Clinic) -> None:
         clinic.receive(make_instance(number=number, modality="MR"))
     (delay_s,) = clinic.assemble()
     assert delay_s <= 5
+
+
+def test_one_image_and_one_study_are_said_as_people_say_them() -> None:
+    values = {"images": 1, "silence_s": 9.0, "pause_s": 4.5, "studies": 1}
+    assert sentence({"code": "quiet_learned", "values": values}) == (
+        "1 image, then quiet for 9 s; this sender's studies rarely pause longer than 4.5 s (learned from 1 study)"
+    )
+    asked = sentence({"code": "ask_missing", "values": {"images": 1, "silence_s": 60.0}})
+    assert asked.startswith("1 image is missing and nothing came for 60 s")

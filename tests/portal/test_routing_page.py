@@ -98,7 +98,7 @@ def test_a_dropped_file_is_tested_and_a_file_that_is_no_dicom_is_refused(site: S
     path = write(tmp_path, ramp((1, 8, 8)), spacing_mm=(1.0, 1.0, 1.0))[0]
     values = {"action": "test", "document": RULES, "calling": "CT1"}
     answer = client.post("/routing/edit", data=values, files={"file": ("x.dcm", path.read_bytes())})
-    assert "1 slices are fewer than" in answer.text
+    assert "1 slice is fewer than the 25 it needs" in answer.text
     answer = client.post("/routing/edit", data=values, files={"file": ("x.dcm", b"no DICOM" * 100)})
     assert answer.status_code == 422
     assert "no file is a readable DICOM instance" in answer.text
