@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.graph_file import finished
 from models.lung_nodule_ct.network import LOOK_SIDE, Detector, Mean, NoduleNet, mass_net
@@ -28,12 +30,24 @@ def load_network(checkpoint: Path) -> NoduleNet:
     return network
 
 
+def folded(network: NoduleNet) -> NoduleNet:
+    """The network with each batch normalisation folded into the convolution before it, whose place it leaves empty.
+
+    The exporter does that only for a network that the graph holds once, and the one for nodules looks twice.
+    """
+    for module in list(network.modules()):
+        if isinstance(module, nn.Sequential) and len(module) > 1 and isinstance(module[1], nn.BatchNorm3d):
+            module[0], module[1] = fuse_conv_bn_eval(module[0], module[1]), nn.Identity()
+    return network
+
+
 def export(nodules: Path, masses: Sequence[Path], out: Path, mass_bias: float = 0.0) -> str:
     """Write `out` from checkpoints and return its SHA-256. The weights lie inside the file.
 
     masses: of the networks that look for masses together.
     """
-    detector = Detector(load_network(nodules), Mean(map(load_network, masses)), mass_bias).eval()
+    networks = [folded(load_network(one)) for one in (nodules, *masses)]
+    detector = Detector(networks[0], Mean(networks[1:]), mass_bias).eval()
     least = LOOK_SIDE // SIDE_MULTIPLE
     sides = {
         axis + 1: SIDE_MULTIPLE * torch.export.Dim(name, min=least, max=64) for axis, name in enumerate("dhw")

@@ -32,7 +32,7 @@ BREATHS = 0.06
 
 @dataclass(frozen=True)
 class Recipe:
-    """How patches of one of the two networks are made.
+    """How patches for the networks of one part are made.
 
     voxel_mm: what the network sees; shapes are painted and scanned in such voxels too.
     find_mm: lesions to be found; neither_mm: beyond `find_mm`, neither right nor wrong. scale: of the chest.

@@ -4,7 +4,7 @@ python -m models.lung_nodule_ct.released --model model.onnx [--part masses --mem
 
 Needs the extra `train`.
 
-Export folds the batch normalisation into the convolutions; here it comes back as an identity with the folded bias.
+Export folds the batch normalisation into the convolutions; here it comes back as an identity with their bias.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from models.lung_nodule_ct.network import NoduleNet, mass_net
 from models.lung_nodule_ct.patches import Part
 from models.lung_nodule_ct.train import save
 
-# How graphs name the networks. Since 0.4.0 there are several for masses.
-PREFIXES: dict[Part, tuple[str, ...]] = {"nodules": ("nodules.",), "masses": ("masses.{}.", "masses.")}
+# How the graph names its networks.
+PREFIXES: dict[Part, str] = {"nodules": "nodules.", "masses": "masses.{}."}
 
 
 def network_of(model: Path, part: Part, member: int = 0) -> dict[str, Tensor]:
     """The state of a network that computes the same as the one in the graph. member: which of several of its part."""
     graph = onnx.load(model).graph
     values = {one.name: torch.from_numpy(numpy_helper.to_array(one).copy()) for one in graph.initializer}
-    prefixes = [prefix.format(member) for prefix in PREFIXES[part]]
-    prefix = next(p for p in prefixes if f"{p}head.weight" in values)
+    prefix = PREFIXES[part].format(member)
     network = mass_net() if part == "masses" else NoduleNet()
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv3d):
@@ -40,7 +39,7 @@ def network_of(model: Path, part: Part, member: int = 0) -> dict[str, Tensor]:
         elif isinstance(module, nn.BatchNorm3d):
             before = f"{name.rpartition('.')[0]}.0"
             module.running_var.fill_(1 - module.eps)
-            module.bias.data = values[f"{prefix}{before}.weight_bias"]
+            module.bias.data = values[f"{prefix}{before}.bias"]
     return dict(network.state_dict())
 
 

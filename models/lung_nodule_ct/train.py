@@ -64,7 +64,7 @@ def train(
 ) -> int:
     """Train for `minutes` of wall time, loading included, and write the averaged weights to `out`.
 
-    part: which of the graph's two networks. patch: side of what it is shown, in its voxels. The weights are written
+    part: what the network is to find. patch: side of what it is shown, in its voxels. The weights are written
     every two minutes too, and scenes that have appeared in the folder are taken in as they come. Returns the number
     of steps. The cosine schedule runs over elapsed time, so that the run ends on time on any machine; for the same
     reason two runs with one seed are alike but not identical.
@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--scans-max", type=int, help="of --luna16; each takes about 50 MB of memory")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
-        "--part", choices=sorted(RECIPES), default="nodules", help="which of the two networks"
+        "--part", choices=sorted(RECIPES), default="nodules", help="what the network is to find"
     )
     parser.add_argument("--minutes", type=float, default=55)
     parser.add_argument("--seed", type=int, default=0)
