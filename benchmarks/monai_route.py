@@ -1,8 +1,8 @@
 """The same network by MONAI's own route: LoadImage, transforms, sliding window in eager torch fp32, peaks.
 
 `python -m benchmarks.monai_route DICOM_FOLDER OUT.json [--batch 1]` in .venv-train, called by `ct_path`. The weights
-are those of the served graph, read back from its ONNX file; peaks are looked at again as the graph does. The graph's
-small networks for masses and what MONAI would do after the peaks (measuring nodules) are left out, which favours it.
+are those of the served graph, read back from its ONNX file; peaks are looked at again as the graph does. What MONAI
+would do after the peaks (measuring nodules) is left out, which favours it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import numpy as np
 import torch
 from monai.inferers.utils import sliding_window_inference
 from monai.transforms import Compose, EnsureChannelFirst, Flip, LoadImage, ScaleIntensityRange, Spacing
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.lung_nodule_ct.network import LOOK_SIDE, LOOKS, WINDOW_HU, NoduleNet, look_again
-from models.lung_nodule_ct.released import network_of
+from models.lung_nodule_ct.network import COARSE, WINDOW_HU, Detector, joined, look_again
+from models.lung_nodule_ct.released import detector_of
 from models.registry import get_model
 from models.weights import verified_weights
 
@@ -38,30 +40,21 @@ def main() -> None:
     parser.add_argument("--box", type=int, nargs=3, help="shape to count floating-point operations for")
     options = parser.parse_args()
     torch.set_grad_enabled(False)
-    network = served_network(verified_weights(get_model("lung_nodule_ct").manifest))
-    record: dict[str, Any] = {"gflop": count_gflop(options.box)} if options.box else {}
-    runs = [run(options.folder, network, options.batch) for _ in range(options.repeats)]
+    detector = detector_of(verified_weights(get_model("lung_nodule_ct").manifest))
+    record: dict[str, Any] = {"gflop": count_gflop(detector, options.box)} if options.box else {}
+    runs = [run(options.folder, detector, options.batch) for _ in range(options.repeats)]
     middle = sorted(runs, key=lambda one: float(one["total_s"]))[len(runs) // 2]
     options.out.write_text(json.dumps(record | middle))
 
 
-def served_network(path: Path) -> NoduleNet:
-    """The network for nodules with the weights of the ONNX file, in which normalisation is folded into convolutions."""
-    network = NoduleNet().eval()
-    network.load_state_dict(network_of(path, "nodules"))
-    return network.eval()
-
-
-def count_gflop(shape: tuple[int, int, int]) -> float:
-    """Floating-point operations of one pass and the second looks, multiply and add as two; nothing is computed."""
-    network = NoduleNet().eval().to("meta")
+def count_gflop(detector: Detector, shape: tuple[int, int, int]) -> float:
+    """Floating-point operations of the whole graph on a box of this shape, multiply and add as two."""
     with FlopCounterMode(display=False) as counter:
-        network(torch.empty(1, 1, *shape, device="meta"))
-        network(torch.empty(2 * LOOKS, 1, *(LOOK_SIDE,) * 3, device="meta"))
+        detector(torch.zeros(1, *shape, dtype=torch.int16))
     return float(counter.get_total_flops()) / 1e9
 
 
-def run(folder: Path, network: NoduleNet, batch: int) -> dict[str, Any]:
+def run(folder: Path, detector: Detector, batch: int) -> dict[str, Any]:
     """Seconds of each step and the candidates at or above the operating threshold, in patient millimetres."""
     low, high = WINDOW_HU
     began = time.perf_counter()
@@ -80,9 +73,15 @@ def run(folder: Path, network: NoduleNet, batch: int) -> dict[str, Any]:
     transformed = time.perf_counter()
     # (channel, x, y, z) to the network's (slice, row, column).
     volume = image.as_tensor().permute(0, 3, 2, 1)[None].contiguous()
-    output = sliding_window_inference(volume, WINDOW, batch, network, overlap=OVERLAP, mode="gaussian")
+    infer = partial(
+        sliding_window_inference, roi_size=WINDOW, sw_batch_size=batch, overlap=OVERLAP, mode="gaussian"
+    )
+    output = infer(volume, predictor=detector.nodules)
+    masses = infer(functional.avg_pool3d(volume, COARSE), predictor=detector.masses)
+    masses[:, 0] += detector.mass_bias
+    peaks = joined(look_again(detector.nodules, volume, output), masses)
     inferred = time.perf_counter()
-    scores, centers, diameters = (one[0].numpy() for one in look_again(network, volume, output))
+    scores, centers, diameters = (one[0].numpy() for one in peaks)
     done = time.perf_counter()
     return {
         "load_s": read - began,

@@ -123,13 +123,18 @@ class Detector(nn.Module):  # type: ignore[misc]
         fine = look_again(self.nodules, image, self.nodules(image))
         output = self.masses(functional.avg_pool3d(image, COARSE))
         shift = torch.tensor([self.mass_bias, 0.0, 0.0, 0.0, 0.0]).reshape(1, 5, 1, 1, 1)
-        scores, centers, diameters = peaks(output + shift, MASS_CANDIDATES)
-        # Coarse voxel i is the mean of voxels 4i to 4i + 3: its centre is at 4i + 1.5.
-        coarse = (scores, centers * COARSE + (COARSE - 1) / 2, diameters * COARSE)
-        scores, centers, diameters = (torch.cat(pair, dim=1) for pair in zip(fine, coarse, strict=True))
-        scores, order = scores.sort(dim=1, descending=True)
-        centers = centers.gather(1, order.unsqueeze(2).expand(-1, -1, 3))
-        return scores, centers, diameters.gather(1, order)
+        return joined(fine, output + shift)
+
+
+def joined(fine: tuple[Tensor, Tensor, Tensor], masses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The peaks of nodules and, out of the output of the networks for masses, those of masses: highest score first."""
+    scores, centers, diameters = peaks(masses, MASS_CANDIDATES)
+    # Coarse voxel i is the mean of voxels 4i to 4i + 3: its centre is at 4i + 1.5.
+    coarse = (scores, centers * COARSE + (COARSE - 1) / 2, diameters * COARSE)
+    scores, centers, diameters = (torch.cat(pair, dim=1) for pair in zip(fine, coarse, strict=True))
+    scores, order = scores.sort(dim=1, descending=True)
+    centers = centers.gather(1, order.unsqueeze(2).expand(-1, -1, 3))
+    return scores, centers, diameters.gather(1, order)
 
 
 def look_again(network: nn.Module, image: Tensor, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:

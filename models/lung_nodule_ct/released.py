@@ -17,12 +17,29 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from models.lung_nodule_ct.network import NoduleNet, mass_net
+from models.lung_nodule_ct.network import Detector, Mean, NoduleNet, mass_net
 from models.lung_nodule_ct.patches import Part
 from models.lung_nodule_ct.train import save
 
 # How the graph names its networks.
 PREFIXES: dict[Part, str] = {"nodules": "nodules.", "masses": "masses.{}."}
+
+
+def detector_of(model: Path) -> Detector:
+    """The whole graph again, in torch."""
+    values = {one.name: numpy_helper.to_array(one) for one in onnx.load(model).graph.initializer}
+    masses = Mean(
+        mass_net() for name in values if name.startswith("masses.") and name.endswith(".head.weight")
+    )
+    for member, network in enumerate(masses):
+        network.load_state_dict(network_of(model, "masses", member))
+    nodules = NoduleNet()
+    nodules.load_state_dict(network_of(model, "nodules"))
+    # The masses' logits are shifted by the one constant that leaves offsets and diameters as they are.
+    shift = next(v for v in values.values() if v.shape == (1, 5, 1, 1, 1) and not v.flat[1:].any())
+    detector = Detector(nodules, masses, float(shift.flat[0]))
+    detector.eval()
+    return detector
 
 
 def network_of(model: Path, part: Part, member: int = 0) -> dict[str, Tensor]:
