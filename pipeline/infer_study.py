@@ -16,12 +16,13 @@ from models.errors import UnfitInput
 from pipeline.compare_study import Compared, compare_with_prior
 from pipeline.database import Connection
 from pipeline.errors import StudyFailed
+from pipeline.intended_patient import patient_caveats
 from pipeline.models_for_study import is_trial, model_of, supporter_of
 from pipeline.progress import Following
 from pipeline.refused_choices import Reason, refuse_choices, require_one_left
 from pipeline.services import Outcome, Services
 from pipeline.store import StudyRecord
-from pipeline.study_file import save_answer
+from pipeline.study_file import load_study, save_answer
 from pipeline.urgency import MOST_URGENT_FIRST, Priority
 
 log = logging.getLogger("radmeter.pipeline")
@@ -34,6 +35,7 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
     beside another costs the study nothing, whatever becomes of it.
     """
     results: dict[str, Compared] = {}
+    notes: dict[str, tuple[str, ...]] = {}
     refused: dict[str, Reason] = {}
     following = Following(services.database, record)
     endpoint = services.scheduler.for_study(
@@ -67,6 +69,9 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
             raise
         save_answer(services.folders.work_of(record), choice["product"], compared.result.answer)
         results[choice["product"]] = compared
+        study = load_study(services.folders.work_of(record))
+        caveats = patient_caveats(study, model.manifest, image)
+        notes[choice["product"]] = (*image.notes, *caveats, *compared.result.answer.notes)
 
     require_one_left(record, refused)
 
@@ -74,14 +79,17 @@ def infer_study(services: Services, record: StudyRecord) -> Outcome | None:
         refuse_choices(conn, study, refused)
         for choice in study.to_run:
             if choice["product"] not in refused:
-                _insert_result(conn, study, choice, results[choice["product"]])
+                _insert_result(conn, study, choice, results[choice["product"]], notes[choice["product"]])
 
     found = {product: len(one.result.findings) for product, one in results.items()}
     ran_on = {product: [str(engine) for engine in one.result.engines] for product, one in results.items()}
     return Outcome(save=save, detail={"findings": found, "engines": ran_on})
 
 
-def _insert_result(conn: Connection, study: StudyRecord, choice: dict[str, Any], compared: Compared) -> None:
+def _insert_result(
+    conn: Connection, study: StudyRecord, choice: dict[str, Any], compared: Compared, notes: tuple[str, ...]
+) -> None:
+    """notes: what the report says of images, patient and result, so that programs read it too."""
     result = compared.result
     conn.execute(
         """INSERT INTO result (tenant, study_id, revision, product, model_name, model_version, weights_sha256,
@@ -101,6 +109,7 @@ def _insert_result(conn: Connection, study: StudyRecord, choice: dict[str, Any],
             Jsonb(
                 result.answer.as_json()
                 | {
+                    "notes": list(notes),
                     "support": [asdict(one) for one in result.support],
                     "engines": [asdict(one) for one in result.engines],
                 }

@@ -185,8 +185,8 @@ def results(conn: Connection, tenant: str, study_id: UUID | str, revision: int |
     is_delivered: every required destination has acknowledged its objects.
     """
     return conn.execute(
-        """SELECT product, revision, model_name, model_version, weights_sha256, input_digest, findings, timing_s,
-                  created_at, is_shadow, operating_threshold, deployment, conformance, prior_study_id,
+        """SELECT product, revision, model_name, model_version, weights_sha256, input_digest, findings, answer,
+                  timing_s, created_at, is_shadow, operating_threshold, deployment, conformance, prior_study_id,
                   coalesce((SELECT bool_and(d.acknowledged_at IS NOT NULL OR d.state = 'replaced')
                             FROM result_object o JOIN delivery d USING (tenant, sop_instance_uid)
                             WHERE o.study_id = result.study_id AND o.revision = result.revision

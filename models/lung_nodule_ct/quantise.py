@@ -72,7 +72,7 @@ def quantised_nodes(graph: onnx.GraphProto) -> list[str]:
         name = waiting.pop()
         node = producer.get(name)
         # What a second look gathers is the picture; where, is numbers that must not be rounded.
-        if node is None or name in seen or node.op_type == "Gather":
+        if node is None or name in seen or node.op_type == "GatherND":
             continue
         seen.add(name)
         waiting.extend(node.input)

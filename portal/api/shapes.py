@@ -130,6 +130,13 @@ class Result(BaseModel):
     findings: list[dict[str, Any]] = Field(
         description="points are patient LPS in mm; lengths in mm, volumes in mm³, density in HU"
     )
+    statements: list[dict[str, Any]] = Field(
+        description="what is said of the whole image: code, probability and threshold in [0, 1], whether it is positive"
+    )
+    structures: list[dict[str, Any]] = Field(description="what was outlined: code, volume in ml, mean in HU")
+    notes: list[str] = Field(
+        description="what must be known to read this result, of the images, the patient and the comparison; in English"
+    )
     timing_s: dict[str, float]
     created_at: datetime
     objects: list[ResultObject]

@@ -91,6 +91,9 @@ def _results(conn: Connection, study: store.StudyRecord) -> list[Result]:
     return [
         Result(
             **{key: row[key] for key in ("product", "revision", "findings", "timing_s", "created_at")},
+            statements=row["answer"].get("classifications", []),
+            structures=row["answer"].get("structures", []),
+            notes=row["answer"].get("notes", []),
             model=ModelIdentity(
                 name=row["model_name"], version=row["model_version"], weights_sha256=row["weights_sha256"]
             ),

@@ -126,6 +126,19 @@ def test_a_lateral_that_calls_itself_pa_is_refused_with_its_sentence_and_not_cha
     assert [kind for kind, _ in usage(clinic, after)] == ["refused"]
 
 
+def test_what_a_reader_must_know_stands_in_the_report_and_in_the_row_that_programs_read(
+    clinic: Clinic, services: Services
+) -> None:
+    picture = take_frontal(np.random.default_rng(2), PATIENT, frozenset())
+    path: Path = write_radiograph(
+        services.folders.instances / "1.dcm", stored(picture.pixels), modality="CR", PatientBirthDate=""
+    )
+    after = steps(clinic, services, clinic.study(receive_files(clinic, [path])))
+    (row,) = clinic.rows("SELECT answer FROM result")
+    assert any("age is not known" in note for note in row["answer"]["notes"])
+    assert tuple(row["answer"]["notes"]) == load_report(services.folders.results_of(after)).input_notes
+
+
 def test_a_hand_in_the_header_is_refused_before_it_is_decoded(clinic: Clinic, services: Services) -> None:
     picture = take_frontal(np.random.default_rng(2), PATIENT, frozenset())
     folder = clinic.services.folders.instances

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jinja2
 import pytest
+from psycopg.types.json import Jsonb
 
 from portal import render
 from portal.context import Role
@@ -21,7 +22,7 @@ from portal.render import DECISION_LOOK, KIND_WORDS, STATUS_LOOK, environment
 from portal.text import ZH
 from tests.portal.portal_site import Site
 from tests.portal.report_seed import small_report
-from tests.portal.seeds import add_contract, add_usage, lung_model, write_report
+from tests.portal.seeds import add_contract, add_result, add_usage, lung_model, write_report
 
 
 class TestStudy:
@@ -57,6 +58,17 @@ class TestStudy:
         client = site.signed_in("alpha")
         assert client.get(f"/studies/{study_id}").status_code == 404
         assert client.get(f"/api/v1/studies/{study_id}/result").status_code == 404
+
+
+def test_a_program_reads_statements_and_what_must_be_known_beside_the_findings(site: Site) -> None:
+    study_id = site.add_study("alpha", status="delivered")
+    add_result(site, "alpha", study_id, [])
+    statement = {"label": "pneumothorax", "probability": 0.91, "threshold": 0.4, "is_positive": True}
+    answer = {"classifications": [statement], "structures": [], "notes": ["The patient's age is not known."]}
+    site.owner.execute("UPDATE result SET answer = %s", (Jsonb(answer),))
+    (result,) = site.signed_in("alpha").get(f"/api/v1/studies/{study_id}/result").json()["results"]
+    assert (result["findings"], result["statements"], result["structures"]) == ([], [statement], [])
+    assert result["notes"] == ["The patient's age is not known."]
 
 
 class TestCsv:
