@@ -38,15 +38,19 @@ class View(StrEnum):
     """Delivered and not reviewed to the end."""
     IN_PROGRESS = "in_progress"
     PROBLEMS = "problems"
-    """Refused, failed, or held back by a limit: there is no result, for a reason."""
+    """Refused, failed or held back by a limit: there is no result, for a reason. And what stands still until a person
+    says process or discard."""
     REVIEWED = "reviewed"
 
 
+_PROBLEMS = ("rejected", "failed", "held")
+_ASKING = """s.id IN (SELECT a.study_id FROM arrival a
+    WHERE a.tenant = %(tenant)s AND a.closed_at IS NULL AND a.decision ->> 'verdict' = 'ask')"""
 _OF_VIEW = {
     View.CRITICAL: "s.urgency = 3",
     View.TO_READ: "s.status = 'delivered' AND s.review_state IN ('not_reviewed', 'in_review')",
-    View.IN_PROGRESS: f"s.status IN {_MOVING}",
-    View.PROBLEMS: "s.status IN ('rejected', 'failed', 'held')",
+    View.IN_PROGRESS: f"s.status IN {_MOVING} AND NOT {_ASKING}",
+    View.PROBLEMS: f"(s.status IN {_PROBLEMS} OR {_ASKING})",
     View.REVIEWED: "s.review_state = 'reviewed'",
 }
 
@@ -72,6 +76,7 @@ class Place:
     study_id: UUID
 
 
+_COUNT = "SELECT s.status, count(*) AS studies FROM study s WHERE s.tenant = %(tenant)s"
 _LIST = """
     SELECT s.id, s.tenant, s.study_instance_uid, s.ae_title, s.status, s.revision, s.reason_code, s.reason_text,
            s.header, s.route, s.completion, s.created_at, s.updated_at, s.purpose, s.priority, s.finding_count,
@@ -148,12 +153,15 @@ def count_by_view(conn: Connection, tenant: str) -> tuple[dict[View, int], dict[
             View.CRITICAL: row["urgency"] == 3,
             View.TO_READ: row["status"] == "delivered" and is_open,
             View.IN_PROGRESS: row["status"] in _MOVING,
-            View.PROBLEMS: row["status"] in ("rejected", "failed", "held"),
+            View.PROBLEMS: row["status"] in _PROBLEMS,
             View.REVIEWED: row["review_state"] == "reviewed",
         }
         for view in View:
             views[view] += row["studies"] if holds[view] else 0
         statuses[StudyStatus(row["status"])] += row["studies"]
+    for row in conn.execute(f"{_COUNT} AND {_ASKING} GROUP BY s.status", {"tenant": tenant}):
+        views[View.IN_PROGRESS] -= row["studies"] if row["status"] in _MOVING else 0
+        views[View.PROBLEMS] += row["studies"] if row["status"] not in _PROBLEMS else 0
     return views, {status.value: count for status, count in statuses.items() if count}
 
 

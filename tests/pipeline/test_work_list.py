@@ -272,3 +272,27 @@ class TestAtLength:
                 )
         assert sum(statuses.values()) == views[View.ALL] == 2_000
         assert all(views[view] for view in View if view is not View.CRITICAL)
+
+    def test_what_asks_a_person_is_a_problem_and_not_in_progress(self, clinic: Clinic) -> None:
+        """Also late images of a delivered study; what only waits, or was answered, stays where it is."""
+        verdicts = {
+            "1.1": ("receiving", "ask", None),
+            "1.2": ("delivered", "ask", None),
+            "1.3": ("failed", "ask", None),
+            "1.4": ("receiving", "wait", None),
+            "1.5": ("receiving", "ask", "now()"),
+        }
+        for uid, (status, verdict, closed) in verdicts.items():
+            reason = {"reason_code": "DECODE_FAILED"} if status == "failed" else {}
+            study_id = add_study(clinic, uid, status=status, **reason)
+            clinic.owner.execute(
+                f"""INSERT INTO arrival (tenant, study_id, ae_title, decision, closed_at)
+                    VALUES (%s, %s, 'CT1', %s, {closed or "NULL"})""",
+                (ALPHA, study_id, Jsonb({"code": "ask_missing", "verdict": verdict, "values": {}})),
+            )
+        assert set(uids(clinic, Filter(View.PROBLEMS))) == {"1.1", "1.2", "1.3"}
+        assert set(uids(clinic, Filter(View.IN_PROGRESS))) == {"1.4", "1.5"}
+        with clinic.database.transaction(ALPHA) as conn:
+            views, statuses = work_list.count_by_view(conn, ALPHA)
+        assert (views[View.PROBLEMS], views[View.IN_PROGRESS], views[View.TO_READ]) == (3, 2, 1)
+        assert statuses["receiving"] == 3
