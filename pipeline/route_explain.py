@@ -19,6 +19,7 @@ _WHY = {
 }
 _IS, _IN, _MISSING = (" is ", " 为 "), (" in {}", "（序列 {}）"), ("missing", "缺失")
 _TAKEN = ("{}: taken by an earlier rule", "{}：已由此前的规则选用")
+_WAITS = ("waits first for a series with {}", "先等待满足 {} 的序列")
 _READS = ("{}: reads {}, {} {}", "{}：读取{}，{}，{}")
 _OWN = ("the peer's own destination", "该节点自己的目的地")
 _HOW = {"shadow": ("kept in shadow", "仅影子运行"), "sent": ("to {}", "发往 {}")}
@@ -45,9 +46,9 @@ def value_text(value: Value, language: str = "en") -> str:
 
 
 def outcome_lines(trace: RuleTrace, language: str = "en") -> list[str]:
-    """One line for each model that a matching rule names."""
+    """One line for each model that a matching rule names, after those for the series that it waits for first."""
     column = _column(language)
-    lines = []
+    lines = [_WAITS[column].format(expression) for expression in trace.missing]
     for model, outcome in trace.outcomes:
         if outcome is None:
             lines.append(_TAKEN[column].format(model))

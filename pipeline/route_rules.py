@@ -45,6 +45,8 @@ class RuleTrace:
     series: tuple[Series, ...] = ()
     outcomes: tuple[tuple[str, Route | Unfit | None], ...] = ()
     """For each model that the rule names: its route, why it is unfit, or None where an earlier rule took it."""
+    missing: tuple[str, ...] = ()
+    """The series that the rule requires and the study, as far as it has come, does not hold: as expressions."""
 
     @property
     def is_match(self) -> bool:
@@ -129,7 +131,7 @@ def route_by_rules(
                 choices.append(Choice(outcome, rule, rule_set.version))
             elif isinstance(outcome, Unfit):
                 misses.append((manifest.product_code, outcome))
-        traces.append(RuleTrace(rule, None, found, tuple(outcomes)))
+        traces.append(RuleTrace(rule, None, found, tuple(outcomes), seen.missing_of(rule)))
     return Routing(tuple(traces), tuple(choices), tuple(misses), priority or Priority.NORMAL)
 
 
@@ -144,8 +146,7 @@ def applying_rules(
     found = []
     for rule in rule_set.rules:
         if seen.study_obstacle(rule) is None:
-            missing = [one.text for one in rule.required_series if not seen.series_of(one)]
-            found.append((rule, tuple(missing)))
+            found.append((rule, seen.missing_of(rule)))
             if rule.stop:
                 break
     return tuple(found)
@@ -189,6 +190,9 @@ class _Seen:
         if rule.when is not None and not self._holds(rule.when, self._study):
             return self._obstacle("when", rule.when, self._study)
         return None
+
+    def missing_of(self, rule: Rule) -> tuple[str, ...]:
+        return tuple(one.text for one in rule.required_series if not self.series_of(one))
 
     def series_of(self, expression: Expression) -> tuple[Series, ...]:
         return tuple(series for series, facts in self._series if self._holds(expression, facts))

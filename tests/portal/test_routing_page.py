@@ -93,6 +93,19 @@ def test_the_tester_speaks_chinese(site: Site) -> None:
     assert "enabled: 该规则已停用" in client.post("/routing/edit", data=values).text
 
 
+def test_the_tester_says_which_required_series_is_waited_for(site: Site) -> None:
+    client = site.signed_in("alpha", Role.OPERATOR)
+    document = RULES.replace("<= 1", "<= 5").replace(
+        "name: thin", "name: thin, required_series: ['ConvolutionKernel == \"B60\"', 'Modality == \"CT\"']"
+    )
+    values = {"action": "test", "document": document, "study_id": stored_study(site)}
+    text = client.post("/routing/edit", data=values).text
+    assert "waits first for a series with ConvolutionKernel == &#34;B60&#34;" in text
+    assert text.count("waits first for") == 1
+    site.owner.execute("UPDATE tenant SET language = 'zh' WHERE tenant = 'alpha'")
+    assert "先等待满足 ConvolutionKernel ==" in client.post("/routing/edit", data=values).text
+
+
 def test_a_dropped_file_is_tested_and_a_file_that_is_no_dicom_is_refused(site: Site, tmp_path: Path) -> None:
     client = site.signed_in("alpha", Role.OPERATOR)
     path = write(tmp_path, ramp((1, 8, 8)), spacing_mm=(1.0, 1.0, 1.0))[0]
