@@ -77,6 +77,7 @@ class Place:
 
 
 _COUNT = "SELECT s.status, count(*) AS studies FROM study s WHERE s.tenant = %(tenant)s"
+_ASKING_BY_STATUS = f"{_COUNT} AND {_ASKING} GROUP BY s.status"
 _LIST = """
     SELECT s.id, s.tenant, s.study_instance_uid, s.ae_title, s.status, s.revision, s.reason_code, s.reason_text,
            s.header, s.route, s.completion, s.created_at, s.updated_at, s.purpose, s.priority, s.finding_count,
@@ -159,7 +160,7 @@ def count_by_view(conn: Connection, tenant: str) -> tuple[dict[View, int], dict[
         for view in View:
             views[view] += row["studies"] if holds[view] else 0
         statuses[StudyStatus(row["status"])] += row["studies"]
-    for row in conn.execute(f"{_COUNT} AND {_ASKING} GROUP BY s.status", {"tenant": tenant}):
+    for row in conn.execute(_ASKING_BY_STATUS, {"tenant": tenant}):
         views[View.IN_PROGRESS] -= row["studies"] if row["status"] in _MOVING else 0
         views[View.PROBLEMS] += row["studies"] if row["status"] not in _PROBLEMS else 0
     return views, {status.value: count for status, count in statuses.items() if count}
