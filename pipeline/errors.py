@@ -29,6 +29,10 @@ class NothingWaits(PipelineError):
         super().__init__(f"study {study_id} does not wait: nothing is arriving")
 
 
+class QueueLost(PipelineError):
+    """A worker cannot read its queues any more: the database went away."""
+
+
 class StudyRefused(PipelineError):
     """The input is unfit: the study ends as rejected, with this code and sentence."""
 

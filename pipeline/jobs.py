@@ -18,6 +18,7 @@ from pipeline.ask_counts import ask_counts
 from pipeline.assemble_study import assemble_study
 from pipeline.confirm_delivery import confirm_delivery
 from pipeline.deliver_to import deliver_to
+from pipeline.errors import QueueLost
 from pipeline.fetch_prior import fetch_prior
 from pipeline.find_priors import find_priors
 from pipeline.health_round import look_at_models
@@ -197,6 +198,7 @@ async def run_worker(
     each_minute: what is looked after beside the queues, each by itself, several workers at once or not.
     on_stop: told when the drain begins. break_off: ends the models' runs, called shortly before the drain is over, so
     that their steps are given back instead of being missed.
+    Raises `QueueLost` when the queues cannot be read any more: another process has to begin anew.
     """
     loop = asyncio.get_running_loop()
     # A thread for each job that runs at a time, and for each look: Python's default is fewer on a small machine.
@@ -213,8 +215,11 @@ async def run_worker(
             asyncio.create_task(_work_on(app, DELIVERY_QUEUE, DELIVERIES_AT_ONCE, drain_s, takeover_s)),
         ]
 
+        is_told = asyncio.Event()
+
         def stop() -> None:
             """Every queue drains at once: cancelled, each finishes what it has and takes nothing new."""
+            is_told.set()
             on_stop()
             loop.call_later(max(drain_s / 2, drain_s - _GIVE_BACK_S), break_off)
             for task in workers:
@@ -228,9 +233,10 @@ async def run_worker(
             for task in (*beside, *workers):
                 task.cancel()
             ends = await asyncio.gather(*workers, return_exceptions=True)
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
+        if not is_told.is_set():
+            # When the database goes, one of them ends in silence as well as by an error.
+            cause = next((end for end in ends if isinstance(end, Exception)), None)
+            raise QueueLost("the queue of jobs cannot be read any more") from cause
 
 
 async def _work_on(

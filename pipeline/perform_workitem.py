@@ -30,7 +30,7 @@ from pipeline.order_study import order_study
 from pipeline.queue import ARCHIVE_QUEUE
 from pipeline.receive import DatabaseSink
 from pipeline.services import Folders
-from pipeline.status import StudyStatus
+from pipeline.status import TERMINAL, StudyStatus
 from pipeline.store import Row
 from pipeline.workitem_follow import now_of
 
@@ -90,7 +90,7 @@ def perform_workitem(
     tries: earlier runs of this very job, which ended by an error that may pass by itself.
     """
     try:
-        _perform(database, queue, folders, tenant, uid, attempt, sink)
+        _perform(database, queue, folders, tenant, uid, attempt, sink, tries)
     except Exception as error:
         if retry.decide(error, tries) is not None:
             raise
@@ -110,6 +110,7 @@ def _perform(
     uid: str,
     attempt: int,
     sink: DatabaseSink,
+    tries: int,
 ) -> None:
     with database.transaction(tenant) as conn:
         row = _claimed(conn, tenant, uid)
@@ -120,7 +121,9 @@ def _perform(
         if problem is not None:
             workitem_follow.give_up(conn, row, *problem, now_of(conn))
             return
-        if _is_here(conn, row, wanted[0]):
+        here = _here(conn, row, wanted[0])
+        # Of a study that an earlier try found or fetched in part, the rest is asked for.
+        if here is not None and not ((attempt or tries) and here["status"] == StudyStatus.RECEIVING):
             return
         archive = _archive(conn, row, wanted[0], database)
     error = "nobody sent its images, and no archive is known for them"
@@ -129,25 +132,45 @@ def _perform(
         outcome = retrieve(archive, folders.instance_store(), sink, tenant, uid_of_study, IMAGES_MAX)
         error = outcome.error or ("" if outcome.completed else "the archive has no images of it")
     with database.transaction(tenant) as conn:
-        row = workitem_store.find(conn, tenant, uid, lock=True)
-        if row is None or row["state"] != State.IN_PROGRESS:
+        if not _is_wanted(workitem_store.find(conn, tenant, uid)):
             return
-        if _is_here(conn, row, wanted[0]) or not error:
-            if archive is not None and not error:
-                _start(conn, queue, row)
+        if not error:
+            _start(conn, queue, row)
+        row = _locked(conn, tenant, uid)
+        if row is None or not _is_wanted(row):
+            return
+        here = _here(conn, row, wanted[0])
+        is_arriving = here is not None and here["status"] == StudyStatus.RECEIVING
+        if here is not None and not (error and is_arriving):
             return
         if attempt < len(DELAYS_S):
             defer_perform(queue, conn, tenant, uid, attempt + 1)
-        else:
+        elif not is_arriving:
+            error = error or "the archive has not all that it names"
             workitem_follow.give_up(
                 conn, row, "NO_IMAGES", f"Its images are not here: {error}.", now_of(conn)
             )
     log.info("workitem_waits_for_images", extra={"tenant": tenant, "count": attempt + 1})
 
 
+def _is_wanted(row: Row | None) -> bool:
+    """Nobody has cancelled it in the meantime."""
+    return row is not None and row["state"] == State.IN_PROGRESS
+
+
+def _locked(conn: Connection, tenant: str, uid: str) -> Row | None:
+    """The workitem after its study, as the steps of a study lock them: who waits for whom never goes in a circle."""
+    row = workitem_store.find(conn, tenant, uid)
+    study_instance_uid = row["study_instance_uid"] if row is not None else None
+    found = prior_studies.find_by_uid(conn, tenant, study_instance_uid) if study_instance_uid else None
+    if found is not None:
+        store.lock_study(conn, tenant, found["id"])
+    return workitem_store.find(conn, tenant, uid, lock=True)
+
+
 def _claimed(conn: Connection, tenant: str, uid: str) -> Row | None:
     """The locked workitem, ours by now; None when somebody else has it, or it has ended or is not ready."""
-    row = workitem_store.find(conn, tenant, uid, lock=True)
+    row = _locked(conn, tenant, uid)
     if row is None:
         return None
     if row["state"] == State.SCHEDULED and row["is_ours"] and workitem.is_ready(row["attributes"]):
@@ -175,11 +198,11 @@ def _problem(conn: Connection, row: Row, wanted: Sequence[Input]) -> tuple[str, 
     return None
 
 
-def _is_here(conn: Connection, row: Row, wanted: Input) -> bool:
-    """Whether the study has come; then the workitem says how far it is. A study of which named images miss has not."""
+def _here(conn: Connection, row: Row, wanted: Input) -> Row | None:
+    """The study, if it has come; then the workitem says how far it is. One of which named images miss has not."""
     found = prior_studies.find_by_uid(conn, row["tenant"], wanted.study_instance_uid)
     if found is None or found["purpose"] == "prior":
-        return False
+        return None
     if found["status"] != StudyStatus.RECEIVING:
         missing = conn.execute(
             """SELECT 1 FROM unnest(%s::text[]) AS asked (uid) WHERE NOT EXISTS
@@ -188,15 +211,29 @@ def _is_here(conn: Connection, row: Row, wanted: Input) -> bool:
             (list(wanted.sop_instance_uids), row["tenant"], found["id"]),
         ).fetchone()
         if missing is not None:
-            return False
+            return None
     if row["study_id"] is None:
         workitem_store.set_study(conn, row, found["id"])
-        workitem_follow.say(conn, row, store.get_study(conn, row["tenant"], found["id"]))
-    return True
+        if not _begins_again(conn, row, found):
+            workitem_follow.say(conn, row, store.get_study(conn, row["tenant"], found["id"]))
+    return found
+
+
+def _begins_again(conn: Connection, row: Row, found: Row) -> bool:
+    """Whether its end is not the one that was asked for: images that just came are about to be its next revision."""
+    late = conn.execute(
+        """SELECT 1 FROM arrival WHERE tenant = %s AND study_id = %s AND closed_at IS NULL AND ordered = %s
+             AND new_count > 0""",
+        (row["tenant"], found["id"], Order.PROCESS),
+    ).fetchone()
+    return found["status"] in TERMINAL and late is not None
 
 
 def _start(conn: Connection, queue: procrastinate.App, row: Row) -> None:
-    """The archive gave all that it has, and who asked said that the images are ready: nothing more is waited for."""
+    """The archive gave all that it has, and who asked said that the images are ready: nothing more is waited for.
+
+    Locks the arrival, then the study; the workitem comes after them.
+    """
     found = prior_studies.find_by_uid(conn, row["tenant"], row["study_instance_uid"])
     if found is not None:
         with contextlib.suppress(NothingWaits):

@@ -139,6 +139,9 @@ def _require_performer(row: Row, transaction: str) -> None:
 
 def request_cancel(conn: Connection, tenant: str, uid: str, reason: DataSet, *, by: str) -> str | None:
     """At once when nobody has claimed it or we perform it; else its performer is told. Raises `StateConflict`."""
+    study_id = _found(conn, tenant, uid)["study_id"]
+    if study_id is not None:  # the study before what asks for it, as its steps lock them
+        store.lock_study(conn, tenant, study_id)
     row = _found(conn, tenant, uid, lock=True)
     state = State(row["state"])
     if state is State.CANCELED:

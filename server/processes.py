@@ -35,6 +35,7 @@ _RESTART_DELAY_S = 1.0
 def run_worker(settings: Settings) -> None:
     """Take steps until SIGTERM."""
     from pipeline import jobs
+    from pipeline.errors import QueueLost
     from server import wiring
     from server.health_port import health_port
     from server.metrics import Metrics, collected_metrics
@@ -52,19 +53,23 @@ def run_worker(settings: Settings) -> None:
     )
     log.info("worker_started")
     registry = register_node(collected_metrics(), settings, None)
-    with health_port(settings, checks, registry):
-        asyncio.run(
-            jobs.run_worker(
-                app,
-                concurrency=settings.worker_concurrency,
-                drain_s=settings.drain_s,
-                takeover_s=settings.takeover_s,
-                each_minute=rounds(settings),
-                on_stop=is_draining.set,
-                break_off=scheduler.close,
-            )
-        )
-    tracing.close()
+    work = jobs.run_worker(
+        app,
+        concurrency=settings.worker_concurrency,
+        drain_s=settings.drain_s,
+        takeover_s=settings.takeover_s,
+        each_minute=rounds(settings),
+        on_stop=is_draining.set,
+        break_off=scheduler.close,
+    )
+    try:
+        with health_port(settings, checks, registry):
+            asyncio.run(work)
+    except QueueLost as lost:  # not a clean end: whoever looks after processes starts another one
+        log.error("queue_lost", extra={"error": type(lost.__cause__ or lost).__name__})
+        raise SystemExit(1) from None
+    finally:
+        tracing.close()
 
 
 def run_portal(settings: Settings) -> None:

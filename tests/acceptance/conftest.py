@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,8 @@ class MadeStudy:
     study_instance_uid: str
     patient: Patient
 
+
+_SERVERS = pytest.StashKey[list[RunningServer]]()
 
 MakeStudy = Callable[[str], MadeStudy]
 
@@ -65,10 +67,23 @@ def make_study(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Ma
     return make
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what its servers said: their folders are gone when somebody looks."""
+    report = yield
+    if report.failed:
+        for server in item.stash.get(_SERVERS, []):
+            report.sections.append(("server.log", server.log_tail(120)))
+    return report
+
+
 @pytest.fixture
-def start_server() -> Iterator[Callable[..., RunningServer]]:
+def start_server(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningServer]]:
     """`start_server(WORKER_CONCURRENCY="4")`; every process is ended after the test, however it ends."""
     servers: list[RunningServer] = []
+    request.node.stash[_SERVERS] = servers
 
     def start(**options: str) -> RunningServer:
         servers.append(RunningServer.new(**options))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -79,6 +80,11 @@ def test_without_its_database_the_server_says_so_refuses_and_recovers(
     assert all(one.acknowledged for one in send_instances(study.files, to(server)))
     row = server.wait_for_end(study.study_instance_uid)
     assert (row["status"], row["reason_code"]) == ("delivered", None)
+    said = [json.loads(line) for line in server.log_path.read_text().splitlines() if line.startswith("{")]
+    assert any(one["event"] == "queue_lost" for one in said)
+    ends = [one["exit_code"] for one in said if one["event"] == "process_ended" and one["role"] == "worker"]
+    assert "1" in ends
+    assert "0" not in ends, "a worker that lost its queue looked as if it had been told to stop"
 
 
 @pytest.mark.soak

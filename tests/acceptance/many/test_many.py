@@ -49,6 +49,8 @@ def harm(cluster: Cluster, kind: str, rng: random.Random) -> str:
         time.sleep(rng.uniform(0.0, 2.0))
         cluster.postgres.start()
         return kind
+    # Workers that lost the database end, and are started again one by one.
+    cluster.wait(lambda: any(node.tree() for node in cluster.of(kind)), 60, f"a {kind} is there to be killed")
     victim = rng.choice([node for node in cluster.of(kind) if node.tree()])
     victim.kill()
     return victim.name
