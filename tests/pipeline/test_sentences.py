@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 import time
 
@@ -13,6 +14,7 @@ from models.errors import UnfitInput, VolumeTooThin
 from pipeline.reason_text import ZH_REASONS, reason_text
 from pipeline.report_text import words
 from study.sentences import SENTENCES, TEXT_LENGTH_MAX, read, say, translated
+from tests.conftest import ROOT
 
 
 def holes(text: str) -> list[str]:
@@ -60,4 +62,11 @@ def test_every_refusal_has_its_chinese() -> None:
         assert not reason_text(error.code, str(error), "zh").isascii()
     for kind in DecodeError.__subclasses__():
         assert kind.code in ZH_REASONS
+    documented = re.findall(
+        r"^\| `([A-Z_]+)` \|", (ROOT / "docs/statuses.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert len(documented) > 40
+    assert {code for code in documented if code not in ZH_REASONS and code not in SENTENCES} <= {
+        "LOCALIZER", "DERIVED_IMAGES",  # their sentence has other codes
+    }  # fmt: skip
     assert reason_text("MISSING_SLICES", "slices are missing at z = 3 mm", "zh").startswith("序列缺层。（")
