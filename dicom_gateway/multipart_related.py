@@ -106,9 +106,14 @@ class MultipartParser:
             self._state = _State.HEAD
             position = found + len(self._delimiter)
 
+    @property
+    def has_ended(self) -> bool:
+        """The closing boundary was seen; whatever follows is ignored."""
+        return self._state is _State.EPILOGUE
+
     def finish(self) -> None:
         """Say that the body has ended."""
-        if self._state is not _State.EPILOGUE:
+        if not self.has_ended:
             raise MultipartMalformed("the body ends without its closing boundary")
 
     def _safe_end(self, data: bytes, position: int) -> int:

@@ -58,6 +58,8 @@ def _events(response: httpx.Response, time_s: float) -> Iterator[Event]:
         if time.monotonic() >= ends_at:
             raise ServerRefused(f"not complete within {time_s:g} s")
         yield from parser.feed(piece)
+        if parser.has_ended:
+            return  # not every server closes the connection after it, and none tells the length
     parser.finish()
 
 

@@ -174,6 +174,26 @@ def test_wado_parts_that_are_no_files_or_of_another_study_are_refused_and_the_re
     assert len(files_of(tmp_path)) == 1
 
 
+def test_a_server_that_keeps_the_connection_after_its_last_part_is_not_waited_for(
+    taken: Callable[..., RetrievedInstances],
+) -> None:
+    gone = threading.Event()
+
+    def reply(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", 'multipart/related; type="application/dicom"; boundary=b')
+        handler.end_headers()
+        whole = part10_header(CT, "1.2.3.5", EXPLICIT, "PACS") + ct_data_set("1.2.3.5")
+        handler.wfile.write(b"--b\r\n\r\n" + whole + b"\r\n--b--\r\n")
+        handler.wfile.flush()
+        gone.wait(20)
+
+    with web(reply) as url:
+        outcome = retrieve_dicomweb.retrieve(DicomWebServer(url, timeout_s=2), A, taken())
+        gone.set()
+    assert (outcome.completed, outcome.failed, outcome.error) == (1, 0, None)
+
+
 @pytest.mark.parametrize(
     "secret", [("user", "secret", "Basic dXNlcjpzZWNyZXQ="), ("", "token", "Bearer token")]
 )

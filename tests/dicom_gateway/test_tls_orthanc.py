@@ -8,10 +8,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 
 from dicom_gateway.deliver_dimse import send_instances
 from dicom_gateway.receive_dimse import Listener
+from dicom_gateway.retrieve_dimse import move
 from dicom_gateway.tls import TLSContexts, TLSFiles, client_context, secure_as_server
 from tests.archive_peers import orthanc
 from tests.ct_files import ramp, write
@@ -53,6 +55,11 @@ def test_orthanc_takes_a_series_from_us_and_sends_it_back(
         url = f"http://127.0.0.1:{archive.http_port}"
         numbers = json.load(urllib.request.urlopen(f"{url}/instances", timeout=30))
         job = post(f"{url}/modalities/radmeter/store", json.dumps(numbers).encode())
-    assert (job["InstancesCount"], job["FailedInstancesCount"]) == (12, 0)
-    assert len(running.stored_files()) == 12
+        stored_by_it = len(running.stored_files())
+        # A C-MOVE that is asked for over TLS is answered over TLS.
+        uid = str(pydicom.dcmread(paths[0]).StudyInstanceUID)
+        moved = move(dataclasses.replace(archive.destination, tls=context), uid)
+        assert (moved.completed, moved.failed, moved.error) == (12, 0, None)
+    assert (job["InstancesCount"], job["FailedInstancesCount"], stored_by_it) == (12, 0, 12)
+    assert len(running.sink.certificates) >= 2
     assert {one and one.names >= {"ip:127.0.0.1"} for one in running.sink.certificates} == {True}

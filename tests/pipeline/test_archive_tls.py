@@ -74,7 +74,12 @@ def test_an_archive_behind_tls_is_asked_and_never_in_the_clear(clinic: Clinic, t
         )
 
         web = {"query_kind": "dicomweb", "query_url": f"https://127.0.0.1:{web_port}/dicom-web"}
-        assert sum(asked(**web)[1].counts.values()) == 4
+        found, answer = asked(**web)
+        assert sum(answer.counts.values()) == 4
+        clinic.owner.execute("DELETE FROM instance")
+        fetched = retrieve(found, clinic.services.folders.instance_store(), clinic.sink, ALPHA, uid, 10)
+        assert (fetched.completed, fetched.error) == (4, None)
+        assert clinic.rows("SELECT count(*) AS n FROM instance") == [{"n": 4}]
         distrusted = asked(**web, query_authority_file=None, query_certificate_file=None)[1]
         assert (distrusted.state, distrusted.reason) == (
             "no_answer", "the certificate is not believed: unable to get local issuer certificate",
