@@ -25,6 +25,8 @@ from study.volume import Volume
 
 WHAT = "synthetic phantoms made by models.lung_nodule_ct.phantom; says nothing about patients"
 OPERATING_RATE = 0.25
+READ_TO_MM = 5.0
+"""The thickest slices that the manifest reads."""
 
 
 def samples(data: Path) -> Iterator[Sample]:
@@ -55,6 +57,8 @@ def sample_of(phantom: Phantom, split: str) -> Sample:
     facts = {
         "slice_thickness_mm": phantom.slice_thickness_mm,
         "kernel": "smooth" if sharpness < 1 / 3 else "medium" if sharpness < 2 / 3 else "sharp",
+        # Thicker series are measured too, and no study of them is routed to the model.
+        "series": "read" if phantom.slice_thickness_mm <= READ_TO_MM else f"not read, over {READ_TO_MM:g} mm",
     }
     return Sample(volume, Nodules(lesions), split, facts)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from models.evaluation.plots import BYTES_MAX
+from models.lung_nodule_ct.evaluate import READ_TO_MM
 from models.manifest import Manifest
 from models.registry import list_models
 
@@ -37,6 +38,13 @@ def test_the_evaluation_is_at_the_thresholds_that_are_served(manifest: Manifest)
         for label, found in split.get("classification", {}).get("labels", {}).items():
             wanted = manifest.settings.get("thresholds", [manifest.operating_threshold])
             assert any(found["threshold"] == pytest.approx(one) for one in wanted), label
+
+
+def test_the_detector_is_evaluated_apart_on_what_it_reads() -> None:
+    detector = next(manifest for manifest in EVALUATED if manifest.name == "lung_nodule_ct")
+    assert detector.input.slice_thickness_mm_max == READ_TO_MM
+    thick = evaluation(detector)["heldout_thick"]["detection"]["by_group_at_operating_point"]
+    assert {one["group"] for one in thick if one["fact"] == "series"} == {"read", "not read, over 5 mm"}
 
 
 @SHIPPED
