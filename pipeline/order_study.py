@@ -34,13 +34,12 @@ def order_study(
 
     A study that failed and of which nothing is arriving begins anew.
     """
-    # The arrival before its study, as the look that decides about it locks them.
+    study = store.lock_arriving(conn, tenant, study_id)
     changed = conn.execute(
         """UPDATE arrival SET ordered = %s, ordered_by = %s
            WHERE tenant = %s AND study_id = %s AND closed_at IS NULL RETURNING id""",
-        (order.value, by, tenant, store.study_key(study_id)),
+        (order.value, by, tenant, study.id),
     ).fetchone()
-    study = store.lock_study(conn, tenant, study_id)
     is_anew = changed is None and order is Order.PROCESS and may_begin_anew(study)
     if changed is None and not is_anew:
         raise NothingWaits(study.id)

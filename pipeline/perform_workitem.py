@@ -133,9 +133,11 @@ def _perform(
         error = outcome.error or ("" if outcome.completed else "the archive has no images of it")
     with database.transaction(tenant) as conn:
         if not _is_wanted(workitem_store.find(conn, tenant, uid)):
+            _order(conn, queue, row, Order.DISCARD)
             return
         if not error:
-            _start(conn, queue, row)
+            # Who asked said that the images are ready, and the archive gave all of them: nothing more is waited for.
+            _order(conn, queue, row, Order.PROCESS)
         row = _locked(conn, tenant, uid)
         if row is None or not _is_wanted(row):
             return
@@ -229,17 +231,16 @@ def _begins_again(conn: Connection, row: Row, found: Row) -> bool:
     return found["status"] in TERMINAL and late is not None
 
 
-def _start(conn: Connection, queue: procrastinate.App, row: Row) -> None:
-    """The archive gave all that it has, and who asked said that the images are ready: nothing more is waited for.
-
-    Locks the arrival, then the study; the workitem comes after them.
-    """
+def _order(conn: Connection, queue: procrastinate.App, row: Row, order: Order) -> None:
+    """For what was fetched; the arrival and the study are locked, and the workitem may be after them."""
     found = prior_studies.find_by_uid(conn, row["tenant"], row["study_instance_uid"])
-    if found is not None:
-        with contextlib.suppress(NothingWaits):
-            order_study(
-                queue, conn, row["tenant"], found["id"], Order.PROCESS, by=f"workitem of {row['ae_title']}"
-            )
+    if found is None:
+        return
+    is_elsewhere_wanted = found["status"] != StudyStatus.RECEIVING or workitem_store.others_want(conn, row)
+    if order is Order.DISCARD and is_elsewhere_wanted:
+        return
+    with contextlib.suppress(NothingWaits):
+        order_study(queue, conn, row["tenant"], found["id"], order, by=f"workitem of {row['ae_title']}")
 
 
 def _archive(conn: Connection, row: Row, wanted: Input, database: Database) -> Archive | None:

@@ -87,6 +87,15 @@ def lock_study(conn: Connection, tenant: str, study_id: UUID | str) -> StudyReco
     return get_study(conn, tenant, study_id)
 
 
+def lock_arriving(conn: Connection, tenant: str, study_id: UUID | str) -> StudyRecord:
+    """Like `lock_study`, of a study that may be arriving: its arrival first, as the look that decides about it does."""
+    conn.execute(
+        "SELECT 1 FROM arrival WHERE tenant = %s AND study_id = %s AND closed_at IS NULL FOR UPDATE",
+        (tenant, study_key(study_id)),
+    )
+    return lock_study(conn, tenant, study_id)
+
+
 def advance(
     conn: Connection,
     study: StudyRecord,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 import procrastinate
 
 from dicom_gateway import workitem
+from dicom_gateway.arrival_evidence import Order
 from dicom_gateway.dicom_json import DataSet, text
 from dicom_gateway.workitem import STATE, TRANSACTION_UID, State
 from dicom_gateway.workitem_errors import WorkitemInvalid
@@ -16,8 +16,10 @@ from dicom_gateway.workitem_search import Search
 from pipeline import store, workitem_store
 from pipeline.cancel_study import cancel_study
 from pipeline.database import Connection
-from pipeline.errors import NotCancellable, PipelineError
+from pipeline.errors import NotCancellable, NothingWaits, PipelineError
+from pipeline.order_study import order_study
 from pipeline.perform_workitem import defer_perform, is_ours
+from pipeline.status import StudyStatus
 from pipeline.store import Row
 from pipeline.workitem_follow import give_up, now_of
 from study.errors import InvalidUID
@@ -137,11 +139,13 @@ def _require_performer(row: Row, transaction: str) -> None:
         raise StateConflict("the Transaction UID is not the one by which the workitem was claimed")
 
 
-def request_cancel(conn: Connection, tenant: str, uid: str, reason: DataSet, *, by: str) -> str | None:
+def request_cancel(
+    conn: Connection, queue: procrastinate.App, tenant: str, uid: str, reason: DataSet, *, by: str
+) -> str | None:
     """At once when nobody has claimed it or we perform it; else its performer is told. Raises `StateConflict`."""
     study_id = _found(conn, tenant, uid)["study_id"]
-    if study_id is not None:  # the study before what asks for it, as its steps lock them
-        store.lock_study(conn, tenant, study_id)
+    if study_id is not None:  # before what asks for it, as its steps lock them
+        store.lock_arriving(conn, tenant, study_id)
     row = _found(conn, tenant, uid, lock=True)
     state = State(row["state"])
     if state is State.CANCELED:
@@ -152,7 +156,7 @@ def request_cancel(conn: Connection, tenant: str, uid: str, reason: DataSet, *, 
     if state is State.SCHEDULED:
         give_up(conn, row, "CANCELLED", sentence, now_of(conn))
     elif row["performed_here"]:
-        _cancel_own(conn, row, sentence, by)
+        _cancel_own(conn, queue, row, sentence, by)
     else:
         said: dict[str, Mapping[str, Any]] = {tag: one for tag, one in reason.items() if tag[:4] == "0074"}
         if workitem_store.notify(conn, row, workitem_store.CANCEL_REQUESTED, said) == 0:
@@ -160,21 +164,22 @@ def request_cancel(conn: Connection, tenant: str, uid: str, reason: DataSet, *, 
     return None
 
 
-def _cancel_own(conn: Connection, row: Row, sentence: str, by: str) -> None:
-    """The study leaves its path when nobody else wants it and its models have not answered yet."""
-    study_id: UUID | None = row["study_id"]
-    others = conn.execute(
-        """SELECT 1 FROM workitem WHERE tenant = %s AND study_id = %s AND uid <> %s AND state = 'IN PROGRESS'
-             AND performed_here LIMIT 1""",
-        (row["tenant"], study_id, row["uid"]),
-    ).fetchone()
-    if study_id is not None and others is None:
-        try:
-            cancel_study(conn, row["tenant"], study_id, by)
-        except NotCancellable as error:
-            raise StateConflict(str(error)) from None
-        return  # what follows the study has ended the workitem
-    give_up(conn, row, "CANCELLED", sentence, now_of(conn))
+def _cancel_own(conn: Connection, queue: procrastinate.App, row: Row, sentence: str, by: str) -> None:
+    """The study leaves its path when nobody else wants it and its models have not answered yet.
+
+    What has come of one that still arrives is discarded. While its images are fetched, who fetches them finds out.
+    """
+    tenant, study_id = row["tenant"], row["study_id"]
+    if study_id is None or workitem_store.others_want(conn, row):
+        give_up(conn, row, "CANCELLED", sentence, now_of(conn))
+        return
+    try:  # what follows the study ends the workitem
+        if store.get_study(conn, tenant, study_id).status is StudyStatus.RECEIVING:
+            order_study(queue, conn, tenant, study_id, Order.DISCARD, by=by)
+        else:
+            cancel_study(conn, tenant, study_id, by)
+    except (NotCancellable, NothingWaits) as error:
+        raise StateConflict(str(error)) from None
 
 
 def subscribe(

@@ -92,6 +92,16 @@ def set_study(conn: Connection, row: Row, study_id: UUID) -> None:
     )
 
 
+def others_want(conn: Connection, row: Row) -> bool:
+    """Whether we perform another workitem on the same study."""
+    other = conn.execute(
+        """SELECT 1 FROM workitem WHERE tenant = %s AND study_instance_uid = %s AND uid <> %s
+             AND state = 'IN PROGRESS' AND performed_here LIMIT 1""",
+        (row["tenant"], row["study_instance_uid"], row["uid"]),
+    ).fetchone()
+    return other is not None
+
+
 def search(conn: Connection, tenant: str, wanted: Search) -> list[Row]:
     """What matches, oldest first. State and UID are narrowed by the database, the rest is read row by row."""
     found: list[Row] = []

@@ -198,8 +198,9 @@ async def request_cancel(request: Request, workitem_uid: str) -> Response:
     reason = await _data_set(request) if await request.body() else {}
 
     def work(conn: Connection, asking: Asking) -> str | None:
+        queue = portal_context(request).queue
         return workitem_desk.request_cancel(
-            conn, asking.tenant, _uid(workitem_uid), reason, by=asking.ae_title or ""
+            conn, queue, asking.tenant, _uid(workitem_uid), reason, by=asking.ae_title or ""
         )
 
     warning = await _answered(request, work, changes=True)

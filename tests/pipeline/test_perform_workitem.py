@@ -53,7 +53,7 @@ def archive(clinic: Clinic, tmp_path: Path) -> Iterator[Archive]:
         yield served
 
 
-def schedule(clinic: Clinic, *images: str) -> None:
+def schedule(clinic: Clinic, *images: str, uid: str = UID) -> None:
     """A workitem of PACS for the study. images: SOP Instance UIDs that it names."""
     wanted: dict[str, Any] = {"0020000D": element("UI", STUDY)}
     if images:
@@ -69,14 +69,18 @@ def schedule(clinic: Clinic, *images: str) -> None:
         "00404021": element("SQ", wanted),
     }  # fmt: skip
     with clinic.database.transaction(ALPHA) as conn:
-        workitem_desk.create(conn, clinic.queue, ALPHA, "PACS", UID, item)
+        workitem_desk.create(conn, clinic.queue, ALPHA, "PACS", uid, item)
 
 
-def perform(clinic: Clinic, attempt: int = 0, tries: int = 0) -> None:
+def perform(clinic: Clinic, attempt: int = 0, tries: int = 0, uid: str = UID) -> None:
     folders = clinic.services.folders
     perform_workitem(
-        clinic.database, clinic.queue, folders, ALPHA, UID, attempt, sink=clinic.sink, tries=tries
+        clinic.database, clinic.queue, folders, ALPHA, uid, attempt, sink=clinic.sink, tries=tries
     )
+
+
+def cancel(conn: Connection, clinic: Clinic) -> None:
+    workitem_desk.request_cancel(conn, clinic.queue, ALPHA, UID, {}, by="RIS")
 
 
 def state(clinic: Clinic) -> tuple[str, str]:
@@ -189,14 +193,37 @@ class TestFetch:
         def cancelled(*values: Any) -> Any:
             outcome = retrieve(*values)
             with clinic.database.transaction(ALPHA) as conn:
-                workitem_desk.request_cancel(conn, ALPHA, UID, {}, by="RIS")
+                cancel(conn, clinic)
             return outcome
 
         schedule(clinic)
         monkeypatch.setattr("pipeline.perform_workitem.retrieve", cancelled)
         perform(clinic)
-        assert ordered(clinic) == [{"new_count": 4, "ordered": None}]
         assert state(clinic) == ("CANCELED", "Cancelled by RIS.")
+        clinic.assemble()
+        study = clinic.study(make_instance())
+        assert (study.status, study.reason_code) == ("rejected", "DISCARDED")
+
+    @pytest.mark.parametrize("others", [False, True])
+    def test_what_is_cancelled_while_it_arrives_is_discarded_unless_another_wants_it(
+        self, clinic: Clinic, archive: Archive, others: bool
+    ) -> None:
+        clinic.receive(make_instance())
+        schedule(clinic)
+        perform(clinic)
+        if others:
+            schedule(clinic, uid=f"{UID}.2")
+            perform(clinic, uid=f"{UID}.2")
+        with clinic.database.transaction(ALPHA) as conn:
+            cancel(conn, clinic)
+        clinic.fall_silent()
+        clinic.assemble()
+        study = clinic.study(make_instance())
+        assert (study.status, study.reason_code) == (
+            ("assembled", None) if others else ("rejected", "DISCARDED")
+        )
+        states = clinic.rows("SELECT state FROM workitem ORDER BY uid")
+        assert [row["state"] for row in states] == (["CANCELED", "IN PROGRESS"] if others else ["CANCELED"])
 
 
 class TestLocks:
@@ -245,7 +272,7 @@ class TestLocks:
         )
         assert ordered(clinic) == [{"new_count": 1, "ordered": "process"}]
 
-    @pytest.mark.parametrize("way", ["performed", "performed again", "cancelled"])
+    @pytest.mark.parametrize("way", ["performed", "performed again", "cancelled", "cancelled early"])
     def test_a_workitem_is_taken_or_given_up_while_its_study_moves_on(
         self, clinic: Clinic, archive: Archive, way: str
     ) -> None:
@@ -258,11 +285,11 @@ class TestLocks:
             clinic.set_status(make_instance(), "routed")
 
         def other() -> None:
-            if way != "cancelled":
+            if way.startswith("performed"):
                 perform(clinic, tries=int(way == "performed again"))
                 return
             with clinic.database.transaction(ALPHA) as conn:
-                workitem_desk.request_cancel(conn, ALPHA, UID, {}, by="RIS")
+                cancel(conn, clinic)
 
         self.beside(
             clinic,
