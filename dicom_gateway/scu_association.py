@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pynetdicom import AE, _config, evt
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_gateway.acceptor_settings import KIB, MIB
 from dicom_gateway.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -265,9 +266,10 @@ def _notice_the_end_while_waiting(link: Any, timeout_s: float, whole_s: float | 
 
 
 def _why_not_established(link: Any, watch: _WatchedSocket, is_tls: bool) -> str:
-    if link.is_rejected:
-        answer = link.acceptor.primitive
-        return f"association rejected: {answer.reason_str}" if answer else "association rejected"
+    # pynetdicom takes a refusal that has come before it looked for a connection that failed, and aborts it.
+    answer = link.acceptor.primitive or link.dul.peek_next_pdu()
+    if isinstance(answer, A_ASSOCIATE) and answer.result in (1, 2):  # PS3.8 table 9-21: permanent, transient
+        return f"association rejected: {answer.reason_str}"
     if link.rejected_contexts:
         return NO_COMMON_CONTEXT
     why_cut: str | None = getattr(link, "why_cut", None)

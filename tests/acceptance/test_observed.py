@@ -50,6 +50,9 @@ def test_a_study_is_measured_at_each_step_and_its_spans_of_three_processes_are_o
         roles.wait(lambda: _status(roles) == ("delivered", 1), "the study is delivered", 120)
         _store_by_web(roles, key, late)
         roles.wait(lambda: _status(roles) == ("delivered", 2), "the late image was taken in", 120)
+        # A step is counted when what it did is committed.
+        ended = 'radmeter_study_seconds_count{outcome="delivered",priority="normal"} 2.0'
+        roles.wait(lambda: ended in roles.get("worker", "/metrics").text, "both are counted", 30)
         scraped = {role: roles.get(role, "/metrics").text for role in roles.processes}
         roles.stop()
 
