@@ -132,15 +132,14 @@ def _perform(
         outcome = retrieve(archive, folders.instance_store(), sink, tenant, uid_of_study, IMAGES_MAX)
         error = outcome.error or ("" if outcome.completed else "the archive has no images of it")
     with database.transaction(tenant) as conn:
-        if not _is_wanted(workitem_store.find(conn, tenant, uid)):
+        now = locked(conn, tenant, uid)
+        if now is None or now["state"] != State.IN_PROGRESS:  # somebody has cancelled it in the meantime
             _order(conn, queue, row, Order.DISCARD)
             return
+        row = now
         if not error:
             # Who asked said that the images are ready, and the archive gave all of them: nothing more is waited for.
             _order(conn, queue, row, Order.PROCESS)
-        row = _locked(conn, tenant, uid)
-        if row is None or not _is_wanted(row):
-            return
         here = _here(conn, row, wanted[0])
         is_arriving = here is not None and here["status"] == StudyStatus.RECEIVING
         if here is not None and not (error and is_arriving):
@@ -155,24 +154,19 @@ def _perform(
     log.info("workitem_waits_for_images", extra={"tenant": tenant, "count": attempt + 1})
 
 
-def _is_wanted(row: Row | None) -> bool:
-    """Nobody has cancelled it in the meantime."""
-    return row is not None and row["state"] == State.IN_PROGRESS
-
-
-def _locked(conn: Connection, tenant: str, uid: str) -> Row | None:
-    """The workitem after its study, as the steps of a study lock them: who waits for whom never goes in a circle."""
+def locked(conn: Connection, tenant: str, uid: str) -> Row | None:
+    """The workitem, after what arrives of its study and the study, as the steps of a study lock them."""
     row = workitem_store.find(conn, tenant, uid)
     study_instance_uid = row["study_instance_uid"] if row is not None else None
     found = prior_studies.find_by_uid(conn, tenant, study_instance_uid) if study_instance_uid else None
     if found is not None:
-        store.lock_study(conn, tenant, found["id"])
+        store.lock_arriving(conn, tenant, found["id"])
     return workitem_store.find(conn, tenant, uid, lock=True)
 
 
 def _claimed(conn: Connection, tenant: str, uid: str) -> Row | None:
     """The locked workitem, ours by now; None when somebody else has it, or it has ended or is not ready."""
-    row = _locked(conn, tenant, uid)
+    row = locked(conn, tenant, uid)
     if row is None:
         return None
     if row["state"] == State.SCHEDULED and row["is_ours"] and workitem.is_ready(row["attributes"]):
@@ -223,16 +217,18 @@ def _here(conn: Connection, row: Row, wanted: Input) -> Row | None:
 
 def _begins_again(conn: Connection, row: Row, found: Row) -> bool:
     """Whether its end is not the one that was asked for: images that just came are about to be its next revision."""
+    if found["status"] not in TERMINAL:
+        return False
     late = conn.execute(
         """SELECT 1 FROM arrival WHERE tenant = %s AND study_id = %s AND closed_at IS NULL AND ordered = %s
              AND new_count > 0""",
         (row["tenant"], found["id"], Order.PROCESS),
     ).fetchone()
-    return found["status"] in TERMINAL and late is not None
+    return late is not None
 
 
 def _order(conn: Connection, queue: procrastinate.App, row: Row, order: Order) -> None:
-    """For what was fetched; the arrival and the study are locked, and the workitem may be after them."""
+    """For what was fetched of a locked workitem's study."""
     found = prior_studies.find_by_uid(conn, row["tenant"], row["study_instance_uid"])
     if found is None:
         return

@@ -18,7 +18,7 @@ from pipeline.cancel_study import cancel_study
 from pipeline.database import Connection
 from pipeline.errors import NotCancellable, NothingWaits, PipelineError
 from pipeline.order_study import order_study
-from pipeline.perform_workitem import defer_perform, is_ours
+from pipeline.perform_workitem import defer_perform, is_ours, locked
 from pipeline.status import StudyStatus
 from pipeline.store import Row
 from pipeline.workitem_follow import give_up, now_of
@@ -143,10 +143,9 @@ def request_cancel(
     conn: Connection, queue: procrastinate.App, tenant: str, uid: str, reason: DataSet, *, by: str
 ) -> str | None:
     """At once when nobody has claimed it or we perform it; else its performer is told. Raises `StateConflict`."""
-    study_id = _found(conn, tenant, uid)["study_id"]
-    if study_id is not None:  # before what asks for it, as its steps lock them
-        store.lock_arriving(conn, tenant, study_id)
-    row = _found(conn, tenant, uid, lock=True)
+    row = locked(conn, tenant, uid)
+    if row is None:
+        raise NoSuchWorkitem(uid)
     state = State(row["state"])
     if state is State.CANCELED:
         return "The UPS is already in the requested state of CANCELED."

@@ -53,18 +53,19 @@ def run_worker(settings: Settings) -> None:
     )
     log.info("worker_started")
     registry = register_node(collected_metrics(), settings, None)
-    work = jobs.run_worker(
-        app,
-        concurrency=settings.worker_concurrency,
-        drain_s=settings.drain_s,
-        takeover_s=settings.takeover_s,
-        each_minute=rounds(settings),
-        on_stop=is_draining.set,
-        break_off=scheduler.close,
-    )
     try:
         with health_port(settings, checks, registry):
-            asyncio.run(work)
+            asyncio.run(
+                jobs.run_worker(
+                    app,
+                    concurrency=settings.worker_concurrency,
+                    drain_s=settings.drain_s,
+                    takeover_s=settings.takeover_s,
+                    each_minute=rounds(settings),
+                    on_stop=is_draining.set,
+                    break_off=scheduler.close,
+                )
+            )
     except QueueLost as lost:  # not a clean end: whoever looks after processes starts another one
         log.error("queue_lost", extra={"error": type(lost.__cause__ or lost).__name__})
         raise SystemExit(1) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def schedule(clinic: Clinic, *images: str, uid: str = UID) -> None:
     """A workitem of PACS for the study. images: SOP Instance UIDs that it names."""
     wanted: dict[str, Any] = {"0020000D": element("UI", STUDY)}
     if images:
-        named = [element("SQ", {"00081155": element("UI", uid)})["Value"][0] for uid in images]
+        named = [element("SQ", {"00081155": element("UI", image)})["Value"][0] for image in images]
         wanted["00081199"] = {"vr": "SQ", "Value": named}
     item = {
         "00741000": element("CS", "SCHEDULED"),
@@ -245,11 +246,10 @@ class TestLocks:
         with clinic.database.transaction(ALPHA) as conn:
             first(conn)
             thread.start()
-            until = threading.Event()
             for _ in range(100):
                 if clinic.rows("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
                     break
-                until.wait(0.05)
+                time.sleep(0.05)
             then(conn)
         thread.join(20)
         assert not thread.is_alive()
